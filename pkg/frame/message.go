@@ -1,0 +1,123 @@
+// Package frame holds what travels: IDs, headers, requests, and the bytes they
+// are on the wire. It promises that whatever it parses is bounded and never
+// panics, and that building a message copies an image at most once. It imports
+// nothing of Framekeeper's; every other package may use it.
+package frame
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Checksum is the CRC-32C of an image as the header carries it.
+func Checksum(image []byte) string {
+	const digits = "0123456789abcdef"
+	sum := crc32.Checksum(image, castagnoli)
+	var b [8]byte
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = digits[sum&0xf]
+		sum >>= 4
+	}
+	return string(b[:])
+}
+
+// Message is one header and its image as they go over the wire: the header's
+// JSON, one '\n', the image bytes. It is immutable once built.
+type Message struct {
+	Header Header
+	wire   []byte
+	split  int // length of the header's JSON
+}
+
+// NewMessage builds the wire form. Bytes is set from the image; a caller that
+// sends one image several times computes CRC32C once and passes it in the
+// header, otherwise it is computed here. The image is copied.
+func NewMessage(h Header, image []byte) (*Message, error) {
+	h.Bytes = len(image)
+	if h.CRC32C == "" && len(image) > 0 {
+		h.CRC32C = Checksum(image)
+	}
+	var head bytes.Buffer
+	enc := json.NewEncoder(&head)
+	enc.SetEscapeHTML(false) // it would blow an echoed request up beyond maxHeader
+	if err := enc.Encode(&h); err != nil {
+		return nil, fmt.Errorf("encode header: %w", err)
+	}
+	if head.Len() > maxHeader {
+		return nil, fmt.Errorf("encode header: %d bytes, no reader takes more than %d", head.Len(), maxHeader)
+	}
+	wire := make([]byte, 0, head.Len()+len(image))
+	wire = append(wire, head.Bytes()...) // Encode ended it with '\n'
+	wire = append(wire, image...)
+	return &Message{Header: h, wire: wire, split: head.Len() - 1}, nil
+}
+
+// Wire is the whole message, as published.
+func (m *Message) Wire() []byte { return m.wire }
+
+// HeaderJSON is the header alone, as in the stream's "header" field.
+func (m *Message) HeaderJSON() []byte { return m.wire[:m.split] }
+
+// Image is the image alone, as in the stream's "image" field.
+func (m *Message) Image() []byte { return m.wire[m.split+1:] }
+
+// Size is how many bytes the message keeps in memory.
+func (m *Message) Size() int { return len(m.wire) }
+
+// Errors a reader can meet in a message that arrived.
+var (
+	ErrNoHeader = errors.New("message has no header line")
+	ErrLength   = errors.New("image length differs from the header's")
+	ErrChecksum = errors.New("image checksum differs from the header's")
+)
+
+// maxHeader bounds a header and its newline: a request of MaxRequestBytes,
+// echoed, and what is ours.
+const maxHeader = 2*MaxRequestBytes + 4096
+
+// ParseMessage takes a published message apart. The message keeps data, which
+// must not change afterwards.
+func ParseMessage(data []byte) (*Message, error) {
+	head := data
+	if len(head) > maxHeader {
+		head = head[:maxHeader]
+	}
+	n := bytes.IndexByte(head, '\n')
+	if n < 0 {
+		return nil, ErrNoHeader
+	}
+	return check(&Message{wire: data, split: n})
+}
+
+// JoinMessage makes a message of the two fields of a stream entry. Both are copied.
+func JoinMessage(header, image []byte) (*Message, error) {
+	if len(header) >= maxHeader || bytes.IndexByte(header, '\n') >= 0 {
+		return nil, ErrNoHeader
+	}
+	wire := make([]byte, 0, len(header)+1+len(image))
+	wire = append(wire, header...)
+	wire = append(wire, '\n')
+	wire = append(wire, image...)
+	return check(&Message{wire: wire, split: len(header)})
+}
+
+// check reads the header and compares it with the image that came along.
+func check(m *Message) (*Message, error) {
+	h, err := ParseHeader(m.HeaderJSON())
+	if err != nil {
+		return nil, err
+	}
+	m.Header = h
+	if len(m.Image()) != h.Bytes {
+		return m, fmt.Errorf("%w: %d bytes, header says %d", ErrLength, len(m.Image()), h.Bytes)
+	}
+	if h.CRC32C != "" && h.CRC32C != Checksum(m.Image()) {
+		return m, ErrChecksum
+	}
+	return m, nil
+}
