@@ -1,0 +1,195 @@
+package redisconn
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Cause names why there is no link, by what an operator can do about it.
+type Cause string
+
+// The causes.
+const (
+	CauseNone        Cause = ""
+	CauseRefused     Cause = "refused"        // nothing listens there
+	CauseTimeout     Cause = "timed out"      // no answer to the connection attempt
+	CauseUnreachable Cause = "unreachable"    // no route
+	CauseName        Cause = "name"           // the host name does not resolve
+	CauseFrozen      Cause = "frozen"         // connected, the kernel answers, Redis does not
+	CauseBlackHole   Cause = "black hole"     // connected, the network swallows packets
+	CauseClosed      Cause = "closed"         // the server ended the connection
+	CausePermission  Cause = "not permitted"  // the ACL forbids a command or channel
+	CausePassword    Cause = "wrong password" // or user name, or none given
+	CauseLoading     Cause = "loading"        // Redis reads its data back
+	CauseReadOnly    Cause = "read-only"      // a replica, or a master without enough replicas
+	CauseWrongNode   Cause = "wrong node"     // publishing does not reach our own subscription
+	CauseOOM         Cause = "out of memory"  // maxmemory is reached
+	CauseTLS         Cause = "tls"
+	CauseSentinel    Cause = "sentinel" // no Sentinel names a master
+	CauseConfig      Cause = "config"   // a file named in the configuration is unreadable
+	CauseMisconf     Cause = "misconf"  // Redis cannot save its data and refuses writes
+	CauseServer      Cause = "server"   // another error reply
+	CauseOther       Cause = "other"
+)
+
+// Advice is one sentence that tells what to do.
+func (c Cause) Advice() string { return advice[c] }
+
+var advice = map[Cause]string{ //nolint:gochecknoglobals // a constant table
+	CauseRefused:     "nothing listens at that address: start redis-server, or correct redis.url",
+	CauseTimeout:     "no answer to the connection attempt: check the network, the firewall and redis.url",
+	CauseUnreachable: "no route to that address: check the network and redis.url",
+	CauseName:        "the host name does not resolve: check DNS, /etc/hosts and redis.url",
+	CauseFrozen:      "the connection stands but Redis does not answer: look at its process, disk and swap",
+	CauseBlackHole:   "sent packets are not acknowledged: check cables, switches and firewalls",
+	CauseClosed:      "Redis or something between ended the connection",
+	CausePermission:  "give the user this command or channel with ACL SETUSER",
+	CausePassword:    "check redis.username and the content of redis.password_file",
+	CauseLoading:     "Redis is reading its data; it will answer when it is done",
+	CauseReadOnly:    "this node takes no writes: point redis.url at the master, or use Sentinel",
+	CauseWrongNode:   "what is published does not come back: is there a proxy, or are there two nodes behind one address?",
+	CauseOOM:         "raise Redis's maxmemory, or lower delivery.stream_max_bytes",
+	CauseTLS:         "check the certificates, redis.tls_ca_file and the host name in redis.url",
+	CauseSentinel:    "check redis.sentinel_addrs and redis.sentinel_master",
+	CauseConfig:      "make the named file readable",
+	CauseMisconf:     "Redis cannot write to its disk: see its log",
+}
+
+// Errors that carry their cause.
+type (
+	// DialError is a connection that could not be made.
+	DialError struct{ Err error }
+	// TLSError is a handshake that failed.
+	TLSError struct{ Err error }
+	// SentinelError says that no Sentinel named a master.
+	SentinelError struct{ Err error }
+	// ConfigError is a file of the configuration that could not be read.
+	ConfigError struct{ Err error }
+	// CauseError gives any error a cause.
+	CauseError struct {
+		Cause Cause
+		Err   error
+	}
+)
+
+func (e *DialError) Error() string     { return "connect: " + e.Err.Error() }
+func (e *DialError) Unwrap() error     { return e.Err }
+func (e *TLSError) Error() string      { return "TLS handshake: " + e.Err.Error() }
+func (e *TLSError) Unwrap() error      { return e.Err }
+func (e *SentinelError) Error() string { return e.Err.Error() }
+func (e *SentinelError) Unwrap() error { return e.Err }
+func (e *ConfigError) Error() string   { return e.Err.Error() }
+func (e *ConfigError) Unwrap() error   { return e.Err }
+func (e *CauseError) Error() string    { return e.Err.Error() }
+func (e *CauseError) Unwrap() error    { return e.Err }
+
+// CauseOf says what an error means.
+func CauseOf(err error) Cause {
+	if err == nil {
+		return CauseNone
+	}
+	var given *CauseError
+	if errors.As(err, &given) {
+		return given.Cause
+	}
+	if c := causeOfReply(err); c != CauseNone {
+		return c
+	}
+	var conf *ConfigError
+	var sentinel *SentinelError
+	switch {
+	case errors.As(err, &conf):
+		return CauseConfig
+	case errors.As(err, &sentinel):
+		return CauseSentinel
+	case isTLS(err):
+		return CauseTLS
+	}
+	return causeOfNetwork(err)
+}
+
+func isTLS(err error) bool {
+	var handshake *TLSError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	var cert *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	return errors.As(err, &handshake) || errors.As(err, &record) || errors.As(err, &alert) ||
+		errors.As(err, &cert) || errors.As(err, &authority)
+}
+
+func causeOfNetwork(err error) Cause {
+	var dns *net.DNSError
+	var dial *DialError
+	switch {
+	case errors.As(err, &dns):
+		return CauseName
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
+		return CauseRefused
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ENETDOWN):
+		return CauseUnreachable
+	case errors.Is(err, syscall.ETIMEDOUT) && !errors.As(err, &dial):
+		return CauseBlackHole // TCP_USER_TIMEOUT or keepalive gave up
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		if errors.As(err, &dial) {
+			return CauseTimeout
+		}
+		return CauseFrozen
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
+		errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), errors.Is(err, redis.ErrClosed):
+		return CauseClosed
+	}
+	return CauseOther
+}
+
+// causeOfReply reads Redis's error replies, whose first word is their code.
+func causeOfReply(err error) Cause {
+	var reply redis.Error
+	if !errors.As(err, &reply) || errors.Is(err, redis.Nil) {
+		return CauseNone
+	}
+	code, _, _ := strings.Cut(strings.TrimPrefix(reply.Error(), "ERR "), " ")
+	switch code {
+	case "NOPERM":
+		return CausePermission
+	case "WRONGPASS", "NOAUTH", "AUTH":
+		return CausePassword
+	case "LOADING":
+		return CauseLoading
+	case "READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED":
+		return CauseReadOnly
+	case "OOM":
+		return CauseOOM
+	case "MISCONF":
+		return CauseMisconf
+	}
+	if strings.Contains(reply.Error(), "invalid password") || strings.Contains(reply.Error(), "invalid username-password") {
+		return CausePassword
+	}
+	return CauseServer
+}
+
+// IsReply reports whether err is an answer of Redis, and not a broken connection.
+func IsReply(err error) bool { return causeOfReply(err) != CauseNone || errors.Is(err, redis.Nil) }
+
+// EndsSession reports whether a write refused with err means that this node is
+// the wrong one to be connected to. Everything that is not an answer does.
+func EndsSession(err error) bool {
+	switch causeOfReply(err) {
+	case CauseReadOnly, CauseLoading, CausePassword:
+		return true
+	case CauseNone:
+		return err != nil && !errors.Is(err, redis.Nil)
+	default:
+		return false
+	}
+}

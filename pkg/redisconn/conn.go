@@ -1,0 +1,112 @@
+package redisconn
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// writeChunk is how much of a large write must get through within one write
+// deadline. With io_timeout it states the lowest bandwidth a link may have:
+// 64 KiB in 5 s, 105 kbit/s.
+const writeChunk = 64 << 10
+
+// conn is a connection whose deadlines measure silence instead of whole
+// operations: every byte that arrives, and every chunk that leaves, starts
+// them anew. go-redis sets one deadline for a reply or a command, however
+// large; without this a 2.7 MB frame on a slow link looks dead.
+//
+// One goroutine reads and one writes, as go-redis does; counters may be read
+// by anyone.
+type conn struct {
+	net.Conn
+	meter *meter
+	role  Role
+
+	readAllowance  atomic.Int64 // ns of silence a read may meet; 0: any
+	writeAllowance atomic.Int64 // ns one chunk may take; 0: any
+	acked          uint64       // of the last look by the reader, see waiting
+}
+
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.readAllowance.Store(allowance(t))
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.writeAllowance.Store(allowance(t))
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+func allowance(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return max(int64(time.Until(t)), 1)
+}
+
+// Read counts what arrives and moves the deadline on for as long as something
+// does, or for as long as our own large write is still on its way.
+func (c *conn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(p)
+		if n > 0 {
+			c.meter.read(c.role, n)
+		}
+		a := c.readAllowance.Load()
+		if a == 0 {
+			return n, err
+		}
+		silent := n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
+		if silent && !c.stillSending() {
+			return n, err
+		}
+		if n > 0 || silent {
+			if derr := c.Conn.SetReadDeadline(time.Now().Add(time.Duration(a))); derr != nil {
+				return n, derr
+			}
+		}
+		if !silent {
+			return n, err
+		}
+	}
+}
+
+// stillSending reports whether bytes we wrote are still being acknowledged: a
+// reply cannot come before the command has arrived.
+func (c *conn) stillSending() bool {
+	q, ok := queueOf(c.Conn)
+	moved := ok && q.unacked > 0 && q.acked != c.acked
+	c.acked = q.acked
+	return moved
+}
+
+// Write sends in chunks, each with the whole deadline to itself.
+func (c *conn) Write(p []byte) (int, error) {
+	sent := 0
+	for {
+		chunk := p[sent:min(len(p), sent+writeChunk)]
+		n, err := c.Conn.Write(chunk)
+		sent += n
+		c.meter.written.Add(uint64(n))
+		if err != nil || sent == len(p) {
+			return sent, err
+		}
+		if a := c.writeAllowance.Load(); a > 0 {
+			if err := c.Conn.SetWriteDeadline(time.Now().Add(time.Duration(a))); err != nil {
+				return sent, err
+			}
+		}
+	}
+}
+
+func (c *conn) Close() error {
+	c.meter.forget(c)
+	return c.Conn.Close()
+}

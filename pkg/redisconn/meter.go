@@ -1,0 +1,106 @@
+package redisconn
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// meter knows every connection of one Target and what passed through them.
+type meter struct {
+	start    time.Time
+	lastRead [2]atomic.Int64 // by Role: ns after start at which a byte last arrived
+	bytesIn  atomic.Uint64
+	written  atomic.Uint64
+	dials    atomic.Uint64 // control connections that the server's kernel accepted
+
+	mu     sync.Mutex // guards conns, closed and the acked value last seen of each
+	conns  map[*conn]uint64
+	closed bool
+}
+
+func newMeter() *meter {
+	return &meter{start: time.Now(), conns: map[*conn]uint64{}}
+}
+
+func (m *meter) read(role Role, n int) {
+	m.bytesIn.Add(uint64(n)) //nolint:gosec // not negative
+	m.lastRead[role].Store(int64(time.Since(m.start)))
+}
+
+func (m *meter) last(role Role) time.Time {
+	ns := m.lastRead[role].Load()
+	if ns == 0 {
+		return time.Time{}
+	}
+	return m.start.Add(time.Duration(ns))
+}
+
+// add takes a fresh connection in, unless the target was closed meanwhile.
+func (m *meter) add(c *conn) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	m.conns[c] = 0
+	if c.role == Control {
+		m.dials.Add(1)
+	}
+	return true
+}
+
+func (m *meter) forget(c *conn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.conns, c)
+}
+
+// closeAll ends every connection at once; whoever reads or writes them returns.
+func (m *meter) closeAll() {
+	m.mu.Lock()
+	m.closed = true
+	all := make([]net.Conn, 0, len(m.conns))
+	for c := range m.conns {
+		all = append(all, c.Conn)
+	}
+	m.conns = map[*conn]uint64{}
+	m.mu.Unlock()
+	for _, c := range all {
+		_ = c.Close()
+	}
+}
+
+// Activity is what the connections of a Target have to show for themselves.
+type Activity struct {
+	LastRead    time.Time // when a byte last arrived on any of them; zero if none did
+	ControlRead time.Time // the same for the subscription's connection alone
+
+	Moving bool // bytes we wrote are on their way, and some were acknowledged since the last look
+	Stuck  bool // bytes we wrote are not acknowledged by the far kernel
+}
+
+func (m *meter) activity() Activity {
+	a := Activity{LastRead: m.last(Data), ControlRead: m.last(Control)}
+	if a.ControlRead.After(a.LastRead) {
+		a.LastRead = a.ControlRead
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for c, before := range m.conns {
+		q, ok := queueOf(c.Conn)
+		if !ok {
+			continue
+		}
+		m.conns[c] = q.acked
+		if q.unacked > 0 {
+			a.Stuck = true
+			// An acknowledged byte proves a kernel, not Redis. It counts only
+			// while more is on its way: a frozen Redis's kernel takes what it
+			// can hold at once and then stands still.
+			a.Moving = a.Moving || q.acked != before
+		}
+	}
+	return a
+}

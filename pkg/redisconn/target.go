@@ -1,0 +1,217 @@
+// Package redisconn turns the [redis] table into connections. It promises that
+// no connection can be silent for longer than its timeouts without somebody
+// being told, and that no client it hands out retries, reconnects or
+// re-subscribes behind its owner's back: that is the session's business, in
+// package datatransfer. It also says what an error means to an operator.
+package redisconn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// Target is the way to one Redis node for the length of one session: secrets
+// read, master found, connections counted. Close ends all of them at once.
+type Target struct {
+	cfg      Config
+	network  string
+	addr     string
+	db       int
+	username string
+	password string
+	tls      *tls.Config
+	meter    *meter
+}
+
+// Open finds out where to connect: it reads the password and TLS files and
+// asks the Sentinels. It does not connect to the node itself.
+func Open(ctx context.Context, cfg Config) (*Target, error) {
+	u, err := url.Parse(cfg.URL)
+	if err != nil {
+		return nil, errors.New("redis.url is unreadable")
+	}
+	t := &Target{cfg: cfg, meter: newMeter(), username: cfg.Username}
+	if t.username == "" {
+		t.username = u.User.Username()
+	}
+	if t.password, err = readPassword(cfg.PasswordFile); err != nil {
+		return nil, err
+	}
+	switch u.Scheme {
+	case "unix":
+		t.network, t.addr = "unix", u.Path
+	case "rediss":
+		if t.tls, err = tlsConfig(cfg, u.Hostname()); err != nil {
+			return nil, err
+		}
+		fallthrough
+	default:
+		t.network, t.addr = "tcp", net.JoinHostPort(u.Hostname(), portOr(u.Port(), "6379"))
+		if n, err := strconv.Atoi(strings.Trim(u.Path, "/")); err == nil {
+			t.db = n
+		}
+	}
+	if cfg.SentinelName != "" {
+		if t.addr, err = t.askSentinels(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func portOr(port, other string) string {
+	if port == "" {
+		return other
+	}
+	return port
+}
+
+// readPassword is called for every session, so that a rotated password heals
+// by itself.
+func readPassword(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	if err != nil {
+		return "", &ConfigError{fmt.Errorf("read password_file: %w", err)}
+	}
+	return strings.TrimRight(string(b), "\r\n"), nil
+}
+
+// Addr is where the target connects to, without credentials.
+func (t *Target) Addr() string { return t.addr }
+
+// Activity tells what the target's connections have shown of themselves.
+func (t *Target) Activity() Activity { return t.meter.activity() }
+
+// BytesIn and BytesOut count what passed through all connections.
+func (t *Target) BytesIn() uint64 { return t.meter.bytesIn.Load() }
+
+// BytesOut is documented at BytesIn.
+func (t *Target) BytesOut() uint64 { return t.meter.written.Load() }
+
+// Connected reports whether the subscription's connection was accepted.
+func (t *Target) Connected() bool { return t.meter.dials.Load() > 0 }
+
+// Close ends every connection of the target, also those in use, and refuses
+// new ones. Clients made from it are to be closed by their owners.
+func (t *Target) Close() { t.meter.closeAll() }
+
+// Role says what a client is for.
+type Role int
+
+// The roles of a client.
+const (
+	// Control holds the subscriptions. It may dial once: go-redis's PubSub
+	// would otherwise reconnect by itself and bypass the session.
+	Control Role = iota
+	// Data publishes, adds and reads.
+	Data
+)
+
+// Client makes a client of the target. Every setting away from go-redis's
+// defaults answers a failure that was measured.
+func (t *Target) Client(role Role) *redis.Client {
+	o := &redis.Options{
+		Network:  t.network,
+		Addr:     t.addr,
+		Username: t.username,
+		Password: t.password,
+		DB:       t.db,
+		Dialer:   t.dialer(role),
+
+		// A PUBLISH whose reply is lost would be sent again: two copies, no error.
+		MaxRetries: -1,
+		// Five dials inside one call hide a dead server for their sum.
+		DialerRetries: 1,
+		DialTimeout:   t.cfg.DialTimeout,
+		// Measured per silence, not per operation: see conn.
+		ReadTimeout:  t.cfg.IOTimeout,
+		WriteTimeout: t.cfg.IOTimeout,
+		// Without it a context's deadline is ignored once a command is on its way.
+		ContextTimeoutEnabled: true,
+		// RESP3 push handling lost or hung messages in several releases.
+		Protocol:        2,
+		DisableIdentity: true, // CLIENT SETINFO: two commands nobody needs, refused by tight ACLs
+		MaintNotificationsConfig: &maintnotifications.Config{
+			Mode: maintnotifications.ModeDisabled,
+		},
+		PoolSize:        4,
+		ConnMaxIdleTime: -1, // an idle connection is as good as its session
+		PoolTimeout:     t.cfg.IOTimeout,
+	}
+	if role == Control {
+		o.PoolSize = 1
+		// What is read before the first Receive is the greeting: short, so
+		// that a frozen server is not waited for longer than for a probe.
+		o.ReadTimeout = t.cfg.CheckTimeout
+		o.Dialer = once(o.Dialer)
+	}
+	return redis.NewClient(o)
+}
+
+type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+var errDialledOnce = errors.New("session is over: no second connection")
+
+func once(dial dialFunc) dialFunc {
+	used := make(chan struct{}, 1)
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		select {
+		case used <- struct{}{}:
+			return dial(ctx, network, addr)
+		default:
+			return nil, errDialledOnce
+		}
+	}
+}
+
+func (t *Target) dialer(role Role) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return t.dial(ctx, role, network, addr)
+	}
+}
+
+// dial connects, tunes, counts, and wraps in TLS where asked. Counting happens
+// below TLS, so that a handshake that stalls is seen too.
+func (t *Target) dial(ctx context.Context, role Role, network, addr string) (net.Conn, error) {
+	d := net.Dialer{
+		Timeout: t.cfg.DialTimeout, // name resolution included
+		KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: time.Second, Interval: time.Second, Count: 2,
+		},
+		Control: tune(t.cfg.IOTimeout),
+	}
+	raw, err := d.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, &DialError{err}
+	}
+	c := &conn{Conn: raw, meter: t.meter, role: role}
+	if !t.meter.add(c) {
+		_ = raw.Close()
+		return nil, net.ErrClosed
+	}
+	if t.tls == nil {
+		return c, nil
+	}
+	secure := tls.Client(c, t.tls)
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.DialTimeout+t.cfg.CheckTimeout)
+	defer cancel()
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = c.Close()
+		return nil, &TLSError{err}
+	}
+	return secure, nil
+}
