@@ -1,0 +1,204 @@
+// Package datatransfer moves messages over Redis without going deaf. Its Link
+// promises that it is LIVE only while a message published through the data
+// connection demonstrably arrives on the subscription, that silence is noticed
+// within connection_check_interval + connection_check_timeout, and that a lost
+// session is replaced as a whole. Everything that writes or reads does so as a
+// Worker of a session and ends with it. The package knows nothing of cameras;
+// agent, controller and client all use the same Link.
+package datatransfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/pkg/redisconn"
+)
+
+// Subscription is one channel and what happens with its messages. Handle is
+// called from the goroutine that receives, in order, and must not block; the
+// payload is the callee's to keep.
+type Subscription struct {
+	Channel string
+	Handle  func(payload []byte, arrived time.Time)
+}
+
+// Worker does something for as long as a session is LIVE. Its context ends
+// with the session. An error it returns before that ends the session; nil means
+// that it has nothing more to do until the next one.
+type Worker struct {
+	Name string
+	Run  func(ctx context.Context, s *Session) error
+}
+
+// LinkConfig says what a link connects, hears and does.
+type LinkConfig struct {
+	Redis         redisconn.Config
+	Name          string // probe/<Name>/<nonce> is the link's own channel
+	Subscriptions []Subscription
+	// Admit, if set, looks around on each new session's data client before the
+	// link may be LIVE. A FatalError ends the link, any other the session.
+	Admit   func(ctx context.Context, s *Session) error
+	Workers []Worker
+	Log     zerolog.Logger
+}
+
+// FatalError ends a link for good.
+type FatalError struct{ Err error }
+
+func (e *FatalError) Error() string { return e.Err.Error() }
+func (e *FatalError) Unwrap() error { return e.Err }
+
+// Link keeps one session with Redis after the other.
+type Link struct {
+	cfg LinkConfig
+
+	mu      sync.Mutex // guards status and changed
+	status  LinkStatus
+	changed chan struct{} // closed and replaced at each change of state
+
+	outage outage // only Run's goroutine
+}
+
+// NewLink prepares a link; Run begins it.
+func NewLink(cfg LinkConfig) *Link {
+	return &Link{
+		cfg:     cfg,
+		status:  LinkStatus{State: Down, Since: time.Now()},
+		changed: make(chan struct{}),
+		outage:  newOutage(cfg.Log),
+	}
+}
+
+// Run keeps the link until ctx ends, then returns nil. It returns an error only
+// when Admit refused with a FatalError.
+func (l *Link) Run(ctx context.Context) error {
+	wait := newBackoff(l.cfg.Redis.BackoffMin, l.cfg.Redis.BackoffMax)
+	for {
+		began := time.Now()
+		end := l.session(ctx)
+		if ctx.Err() != nil {
+			l.enter(Down, nil)
+			return nil
+		}
+		var fatal *FatalError
+		if errors.As(end.err, &fatal) {
+			l.enter(Down, end.err)
+			return fatal
+		}
+		l.lost(end)
+		if end.wasLive && time.Since(began) > l.cfg.Redis.CheckInterval {
+			wait.reset()
+		}
+		if !wait.sleep(ctx, patience(redisconn.CauseOf(end.err))) {
+			l.enter(Down, nil)
+			return nil
+		}
+		l.outage.attempting(l.Status())
+	}
+}
+
+// patience is the least wait before a session is tried again. What only an
+// operator can change need not be asked for seven times a second.
+func patience(c redisconn.Cause) time.Duration {
+	switch c {
+	case redisconn.CausePassword, redisconn.CausePermission, redisconn.CauseConfig, redisconn.CauseTLS:
+		return 500 * time.Millisecond
+	default:
+		return 0
+	}
+}
+
+// Status is the link as it is now.
+func (l *Link) Status() LinkStatus {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.status
+}
+
+// Changed is closed at the next change of state.
+func (l *Link) Changed() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changed
+}
+
+// WaitLive waits until the link is LIVE. When ctx ends first, the error says
+// what keeps the link from it.
+func (l *Link) WaitLive(ctx context.Context) error {
+	for {
+		changed := l.Changed()
+		s := l.Status()
+		if s.State == Live {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			if s = l.Status(); s.Cause == redisconn.CauseNone {
+				return fmt.Errorf("reach Redis at %s: %w", l.cfg.Redis.Shown(), ctx.Err())
+			}
+			return fmt.Errorf("reach Redis at %s: %s; %s", l.cfg.Redis.Shown(), s.Detail, s.Cause.Advice())
+		}
+	}
+}
+
+// update changes the status and wakes those who wait for a change.
+func (l *Link) update(change func(*LinkStatus)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.status.State
+	change(&l.status)
+	if l.status.State != before {
+		l.status.Since = time.Now()
+		close(l.changed)
+		l.changed = make(chan struct{})
+	}
+}
+
+func (l *Link) enter(s State, err error) {
+	l.update(func(st *LinkStatus) {
+		st.State = s
+		if err != nil {
+			st.Cause, st.Detail = redisconn.CauseOf(err), err.Error()
+		}
+	})
+}
+
+// probed is called with each probe that has come back.
+func (l *Link) probed(rtt time.Duration) {
+	l.update(func(st *LinkStatus) { st.RTT = rtt })
+}
+
+// live is called by a session whose first probe has come back.
+func (l *Link) live(rtt time.Duration) {
+	now := time.Now()
+	l.update(func(st *LinkStatus) {
+		if st.Losses > 0 && st.LastLoss.Lasted == 0 {
+			st.LastLoss.Lasted = now.Sub(st.LastLoss.At)
+		}
+		l.outage.over(*st, now)
+		st.State, st.Cause, st.Detail = Live, redisconn.CauseNone, ""
+		st.Attempts, st.RTT = 0, rtt
+		st.Sessions++
+	})
+}
+
+// lost is called when a session has ended, LIVE or not.
+func (l *Link) lost(end ending) {
+	now := time.Now()
+	l.update(func(st *LinkStatus) {
+		st.State = Down
+		st.Cause, st.Detail = redisconn.CauseOf(end.err), end.err.Error()
+		st.Attempts++
+		if end.wasLive {
+			st.Losses++
+			st.LastLoss = Loss{At: now, Silent: end.silent, Cause: st.Cause}
+		}
+	})
+	l.outage.noticed(end, l.Status(), l.cfg.Redis.Shown(), now)
+}

@@ -1,0 +1,85 @@
+package datatransfer
+
+import (
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/pkg/redisconn"
+)
+
+// The messages operators watch for, word for word those of the old system.
+const (
+	msgLost         = "Redis connection lost, attempting reconnection..."
+	msgAttempting   = "Attempting to reconnect to Redis..."
+	msgNoSubscribe  = "Redis connected but pubsub subscription failed, retrying..."
+	msgReconnected  = "Reconnected to Redis successfully and re-subscribed to channels."
+	msgConnected    = "Connected to Redis and subscribed to channels."
+	msgNotReachable = "Redis is not reachable yet, trying until it is."
+	msgStillDown    = "Redis is still away, now for another reason."
+)
+
+// outage logs each thing that happens during an outage once, and counts how
+// often it happened. Only the link's own goroutine uses it.
+type outage struct {
+	log       zerolog.Logger
+	everLive  bool
+	on        bool
+	since     time.Time
+	attempted bool
+	told      map[redisconn.Cause]int
+}
+
+func newOutage(log zerolog.Logger) outage {
+	return outage{log: log, told: map[redisconn.Cause]int{}}
+}
+
+// noticed is told of each session that ended.
+func (o *outage) noticed(end ending, st LinkStatus, shown string, now time.Time) {
+	first := !o.on
+	if first {
+		o.on, o.since, o.attempted = true, now, false
+		clear(o.told)
+	}
+	o.told[st.Cause]++
+	if o.told[st.Cause] > 1 {
+		return
+	}
+	e := o.log.Warn().Str("redis", shown).Str("cause", string(st.Cause)).Err(end.err)
+	if a := st.Cause.Advice(); a != "" {
+		e = e.Str("advice", a)
+	}
+	switch {
+	case end.wasLive:
+		e.Dur("silent_ms", end.silent).Msg(msgLost)
+	case end.connected:
+		e.Int("attempts", st.Attempts).Msg(msgNoSubscribe)
+	case first:
+		e.Msg(msgNotReachable)
+	default:
+		e.Int("attempts", st.Attempts).Msg(msgStillDown)
+	}
+}
+
+// attempting is told before each new session of an outage.
+func (o *outage) attempting(st LinkStatus) {
+	if o.attempted {
+		return
+	}
+	o.attempted = true
+	o.log.Info().Str("cause", string(st.Cause)).Msg(msgAttempting)
+}
+
+// over is told when a session is LIVE; st is still the status before it.
+func (o *outage) over(st LinkStatus, now time.Time) {
+	switch {
+	case !o.on:
+		o.log.Info().Msg(msgConnected)
+	case !o.everLive:
+		o.log.Info().Dur("after_ms", now.Sub(o.since)).Int("attempts", st.Attempts).Msg(msgConnected)
+	default:
+		o.log.Info().Str("cause", string(st.LastLoss.Cause)).Dur("lasted_ms", now.Sub(o.since)).
+			Int("attempts", st.Attempts).Msg(msgReconnected)
+	}
+	o.everLive, o.on = true, false
+}

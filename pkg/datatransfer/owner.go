@@ -1,0 +1,157 @@
+package datatransfer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"github.com/rs/zerolog"
+
+	"framekeeper/pkg/frame"
+)
+
+// ErrOwned says that another agent serves this camera.
+var ErrOwned = errors.New("another cam-agent serves this camera")
+
+// ownerState is state_dir/<camera>/state.json.
+type ownerState struct {
+	Epoch uint64   `json:"epoch"` // the last one used
+	Last  frame.ID `json:"last"`  // the last ID known to be durable at the last orderly end
+	Clean bool     `json:"clean"` // the agent had ended in order
+	Owner string   `json:"owner"` // names this state directory to other boxes
+}
+
+// Owner is this process's claim to a camera: a lock, an epoch that no start
+// before it used, and what the start before left. One goroutine uses it.
+type Owner struct {
+	Instance string   // this process
+	Owner    string   // this state directory
+	Epoch    uint64   // of this start
+	Previous frame.ID // the last ID known to be durable before
+	Clean    bool     // the start before ended in order, or this is the first
+	Durable  bool     // the state directory can be written
+
+	path string
+	lock *os.File
+	log  zerolog.Logger
+}
+
+// Claim takes the camera's lock in stateDir and begins a new epoch there. A
+// directory that cannot be written is warned of, not fatal: an SD card that
+// went read-only must not end the pictures.
+func Claim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Owner, error) {
+	dir := filepath.Join(stateDir, camera)
+	o := &Owner{Instance: NewID(), Owner: NewID(), Clean: true, path: filepath.Join(dir, "state.json"), log: log}
+	if err := o.acquire(dir); err != nil {
+		if errors.Is(err, ErrOwned) {
+			return nil, err
+		}
+		log.Error().Err(err).Str("state_dir", stateDir).
+			Msg("state_dir cannot be written: going on without a lock and without a saved epoch; make it writable")
+	}
+	saved, found := o.load()
+	o.Epoch = max(saved.Epoch+1, uint64(max(now.Unix(), 1))) //nolint:gosec // not negative
+	if found {
+		o.Previous, o.Clean = saved.Last, saved.Clean
+		if saved.Owner != "" {
+			o.Owner = saved.Owner
+		}
+	}
+	if o.lock != nil {
+		err := o.save(ownerState{Epoch: o.Epoch, Last: o.Previous, Owner: o.Owner})
+		if o.Durable = err == nil; err != nil {
+			log.Error().Err(err).Msg("the epoch cannot be saved: going on, but IDs rest on the clock alone")
+		}
+	}
+	return o, nil
+}
+
+func (o *Owner) acquire(dir string) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o640) //nolint:gosec // the operator names state_dir
+	if err != nil {
+		return fmt.Errorf("open lock: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		pid := make([]byte, 16)
+		n, _ := f.Read(pid)
+		_ = f.Close()
+		return fmt.Errorf("%w: process %s holds %s; stop it first", ErrOwned,
+			strings.TrimSpace(string(pid[:n])), filepath.Join(dir, "lock"))
+	}
+	_ = f.Truncate(0)
+	_, _ = fmt.Fprintf(f, "%d\n", os.Getpid()) // for the message above only
+	o.lock = f
+	return nil
+}
+
+// load reads what the last start left. A file that cannot be read is set aside.
+func (o *Owner) load() (s ownerState, found bool) {
+	b, err := os.ReadFile(o.path)
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			o.log.Warn().Err(err).Msg("the saved state is unreadable, beginning without it")
+		}
+		return s, false
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		aside := o.path + ".corrupt"
+		_ = os.Rename(o.path, aside)
+		o.log.Warn().Err(err).Str("set_aside", aside).Msg("the saved state is corrupt, beginning without it")
+		return ownerState{}, false
+	}
+	return s, true
+}
+
+func (o *Owner) save(s ownerState) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encode state: %w", err)
+	}
+	// renameio syncs the file; the directory is synced for the rename itself.
+	if err := renameio.WriteFile(o.path, append(b, '\n'), 0o640); err != nil {
+		return fmt.Errorf("save state: %w", err)
+	}
+	return syncDir(filepath.Dir(o.path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir) //nolint:gosec // below state_dir
+	if err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	defer func() { _ = d.Close() }()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	return nil
+}
+
+// Raise saves a higher epoch, before any of its IDs is used.
+func (o *Owner) Raise(epoch uint64) error {
+	o.Epoch = epoch
+	if o.lock == nil {
+		return nil
+	}
+	return o.save(ownerState{Epoch: epoch, Last: o.Previous, Owner: o.Owner})
+}
+
+// Release ends the claim. clean says that nothing was left behind.
+func (o *Owner) Release(last frame.ID, clean bool) {
+	if o.lock == nil {
+		return
+	}
+	if err := o.save(ownerState{Epoch: o.Epoch, Last: last, Clean: clean, Owner: o.Owner}); err != nil {
+		o.log.Warn().Err(err).Msg("the state could not be saved at the end")
+	}
+	_ = o.lock.Close()
+	o.lock = nil
+}

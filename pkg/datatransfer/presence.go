@@ -1,0 +1,170 @@
+package datatransfer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"framekeeper/pkg/redisconn"
+)
+
+// presencePoll is how often a start looks whether a foreign status moves.
+const presencePoll = 100 * time.Millisecond
+
+// PresenceConfig says how an agent shows that it is there.
+type PresenceConfig struct {
+	Key      string        // holds the status, for three intervals
+	Topic    string        // gets it published
+	Interval time.Duration // of both
+	Instance string
+	Owner    string
+	Status   func() any // marshalled to JSON; must contain Instance and Owner
+	Kick     <-chan struct{}
+	Log      zerolog.Logger
+}
+
+// Presence keeps status:<camera> fresh and refuses to start beside another
+// live agent.
+type Presence struct {
+	cfg     PresenceConfig
+	checked bool
+	refused bool // only the worker: Redis refuses the status
+	rival   string
+}
+
+// whoIs are the keys of a status that tell agents apart.
+type whoIs struct {
+	Instance string `json:"instance"`
+	Owner    string `json:"owner"`
+	Host     string `json:"host"`
+	PID      int    `json:"pid"`
+	TimeUS   int64  `json:"time_us"`
+}
+
+// NewPresence prepares it.
+func NewPresence(cfg PresenceConfig) *Presence { return &Presence{cfg: cfg} }
+
+// Admit looks, once, whether another agent is alive: one whose status comes
+// from another state directory and is renewed while we watch. A status that
+// only lies there belongs to a dead agent and is taken over when it expires.
+func (p *Presence) Admit(ctx context.Context, s *Session) error {
+	if p.checked {
+		return nil
+	}
+	first, left, err := p.look(ctx, s)
+	if err != nil {
+		return err
+	}
+	if first == nil || first.Instance == p.cfg.Instance || first.Owner == p.cfg.Owner {
+		p.checked = true
+		return nil
+	}
+	p.cfg.Log.Warn().Str("host", first.Host).Int("pid", first.PID).Dur("for", left).
+		Msg("another agent's status stands in Redis, watching whether it is alive")
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(presencePoll):
+		}
+		now, _, err := p.look(ctx, s)
+		switch {
+		case err != nil:
+			return err
+		case now == nil:
+			p.checked = true
+			return nil
+		case now.TimeUS != first.TimeUS || now.Instance != first.Instance:
+			return &FatalError{fmt.Errorf("%w: process %d on host %s answers for it over the same Redis; stop one of them, or give this camera another name",
+				ErrOwned, now.PID, now.Host)}
+		}
+	}
+}
+
+// look reads the present status; nil if there is none.
+func (p *Presence) look(ctx context.Context, s *Session) (*whoIs, time.Duration, error) {
+	text, err := s.Data().Get(ctx, p.cfg.Key).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return nil, 0, nil
+	case err != nil && redisconn.EndsSession(err):
+		return nil, 0, fmt.Errorf("read %s: %w", p.cfg.Key, err)
+	case err != nil:
+		return nil, 0, nil // not permitted to look: then others are not our business
+	}
+	left, err := s.Data().PTTL(ctx, p.cfg.Key).Result()
+	if err != nil {
+		left = 0
+	}
+	var w whoIs
+	if json.Unmarshal([]byte(text), &w) != nil || left < 0 {
+		return nil, 0, nil // not an agent's status, or one that would stand forever
+	}
+	return &w, left, nil
+}
+
+// Worker renews the status at every interval and at every kick.
+func (p *Presence) Worker() Worker { return Worker{Name: "show status", Run: p.run} }
+
+func (p *Presence) run(ctx context.Context, s *Session) error {
+	tick := time.NewTicker(p.cfg.Interval)
+	defer tick.Stop()
+	for {
+		if err := p.Show(ctx, s); err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-p.cfg.Kick:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Show writes and publishes the status once.
+func (p *Presence) Show(ctx context.Context, s *Session) error {
+	text, err := json.Marshal(p.cfg.Status())
+	if err != nil {
+		return fmt.Errorf("encode status: %w", err)
+	}
+	old, err := s.Data().SetArgs(ctx, p.cfg.Key, text, redis.SetArgs{TTL: 3 * p.cfg.Interval, Get: true}).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return p.refuse(fmt.Errorf("set %s: %w", p.cfg.Key, err))
+	}
+	p.watchRival(old)
+	if err := s.Data().Publish(ctx, p.cfg.Topic, text).Err(); err != nil {
+		return p.refuse(fmt.Errorf("publish %s: %w", p.cfg.Topic, err))
+	}
+	p.refused = false
+	return nil
+}
+
+// refuse passes on what ends the session and logs, once, what does not.
+func (p *Presence) refuse(err error) error {
+	if redisconn.EndsSession(err) {
+		return err
+	}
+	if !p.refused {
+		p.cfg.Log.Warn().Err(err).Str("advice", redisconn.CauseOf(err).Advice()).Msg("Redis refuses the status")
+	}
+	p.refused = true
+	return nil
+}
+
+// watchRival notices an agent that was started beside this one by force.
+func (p *Presence) watchRival(old string) {
+	var w whoIs
+	if old == "" || json.Unmarshal([]byte(old), &w) != nil ||
+		w.Instance == p.cfg.Instance || w.Owner == p.cfg.Owner || w.Instance == p.rival {
+		return
+	}
+	p.rival = w.Instance
+	p.cfg.Log.Error().Str("host", w.Host).Int("pid", w.PID).
+		Msg("another agent shows itself under this camera's name: stop one of them")
+}

@@ -1,0 +1,151 @@
+package datatransfer
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"framekeeper/pkg/redisconn"
+)
+
+// prober proves that what the data client publishes arrives on the
+// subscription. One probe is under way at a time; one goroutine sends, the
+// receiver calls echo.
+type prober struct {
+	s       *Session
+	cfg     redisconn.Config
+	channel string
+	echoes  chan uint64 // capacity 1: only the newest matters
+	seq     uint64
+}
+
+func newProber(name string, cfg redisconn.Config, s *Session) *prober {
+	var nonce [8]byte
+	_, _ = rand.Read(nonce[:]) // never fails
+	return &prober{
+		s: s, cfg: cfg, echoes: make(chan uint64, 1),
+		channel: "probe/" + name + "/" + hex.EncodeToString(nonce[:]),
+	}
+}
+
+// echo receives the probe channel's messages.
+func (p *prober) echo(payload []byte, _ time.Time) {
+	seq, err := strconv.ParseUint(string(payload), 10, 64)
+	if err != nil {
+		return // somebody else's message
+	}
+	select {
+	case <-p.echoes:
+	default:
+	}
+	p.echoes <- seq
+}
+
+// watch probes every connection_check_interval until the session ends, and
+// returns why.
+func (p *prober) watch(returned func(rtt time.Duration)) error {
+	tick := time.NewTicker(p.cfg.CheckInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.s.ctx.Done():
+			return context.Cause(p.s.ctx)
+		case <-tick.C:
+			rtt, err := p.once()
+			if err != nil {
+				return err
+			}
+			returned(rtt)
+		}
+	}
+}
+
+var errNoReceiver = errors.New("the probe reached no subscriber")
+
+// once sends one probe and waits until it is back, or silence lasts too long.
+func (p *prober) once() (time.Duration, error) {
+	p.seq++
+	sent := time.Now()
+	p.s.target.Activity() // "moving" means: since this look
+	reply := p.publish()
+	timer := time.NewTimer(p.cfg.CheckTimeout)
+	defer timer.Stop()
+	answered, back := false, false
+	for !answered || !back {
+		select {
+		case err := <-reply:
+			if err != nil {
+				return 0, fmt.Errorf("publish probe: %w", err)
+			}
+			answered = true
+			timer.Reset(p.cfg.CheckTimeout) // the message is right behind its reply
+		case seq := <-p.echoes:
+			back = back || seq == p.seq
+		case <-timer.C:
+			more, err := p.overdue(answered, time.Since(sent))
+			if err != nil {
+				return 0, err
+			}
+			timer.Reset(more)
+		case <-p.s.ctx.Done():
+			return 0, context.Cause(p.s.ctx)
+		}
+	}
+	return time.Since(sent), nil
+}
+
+// publish sends the probe without waiting, so that a frozen server cannot hold
+// the one who watches the clock.
+func (p *prober) publish() <-chan error {
+	reply := make(chan error, 1)
+	payload := strconv.FormatUint(p.seq, 10)
+	p.s.wg.Go(func() {
+		n, err := p.s.data.Publish(p.s.ctx, p.channel, payload).Result()
+		if err == nil && n == 0 {
+			err = &redisconn.CauseError{Cause: redisconn.CauseWrongNode, Err: errNoReceiver}
+		}
+		reply <- err
+	})
+	return reply
+}
+
+// overdue decides what a probe that is not back in time means. Before the
+// PUBLISH is answered any byte that arrives is life, and so are our own bytes
+// that are still getting through: a large frame on a slow link is not silence.
+// Once it is answered only the subscription's connection can excuse the
+// message's absence; a busy data connection must not hide a deaf one.
+func (p *prober) overdue(answered bool, waited time.Duration) (more time.Duration, err error) {
+	a := p.s.target.Activity()
+	last := a.LastRead
+	if answered {
+		last = a.ControlRead
+	}
+	if left := p.cfg.CheckTimeout - time.Since(last); !last.IsZero() && left > 0 {
+		return left, nil
+	}
+	if !answered && a.Moving {
+		return p.cfg.CheckTimeout / 4, nil
+	}
+	what := "no answer to the probe"
+	if answered {
+		what = "the probe was published but did not arrive"
+	}
+	return 0, silence(a, what, waited)
+}
+
+// silence names what a quiet connection means: where the far kernel does not
+// even acknowledge our bytes, it is the network.
+func silence(a redisconn.Activity, what string, waited time.Duration) error {
+	cause := redisconn.CauseFrozen
+	if a.Stuck {
+		cause = redisconn.CauseBlackHole
+	}
+	return &redisconn.CauseError{
+		Cause: cause,
+		Err:   fmt.Errorf("%s for %s", what, waited.Round(time.Millisecond)),
+	}
+}

@@ -1,0 +1,261 @@
+package datatransfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"framekeeper/pkg/redisconn"
+)
+
+// maxAnswers bounds the answers that wait for a link.
+const maxAnswers = 10000
+
+// Publisher publishes a camera's answers and continuous frames. What a lost
+// session did not confirm is published again by the next one: receivers may see
+// a message twice and tell by its ID. Answers never wait behind frames.
+//
+// Any goroutine may queue; the session's workers publish.
+type Publisher struct {
+	topic  string
+	outbox *Outbox
+	limit  int64
+	log    zerolog.Logger
+
+	answers lane
+	frames  lane
+}
+
+// lane is one queue with its own worker and connection.
+type lane struct {
+	wake chan struct{} // capacity 1
+
+	mu      sync.Mutex // guards all below
+	queue   queue
+	sending int  // taken from the queue, not yet confirmed
+	refused bool // Redis forbids publishing; told once
+	stats   LaneStats
+	drained chan struct{} // closed and replaced when everything was published
+}
+
+func newLane() lane {
+	return lane{wake: make(chan struct{}, 1), drained: make(chan struct{})}
+}
+
+// LaneStats counts messages.
+type LaneStats struct {
+	Published uint64 `json:"published"`
+	Unheard   uint64 `json:"unheard"` // published while nobody was subscribed
+	Dropped   uint64 `json:"dropped"` // given up: too many waited for the link
+	Refused   uint64 `json:"refused"` // forbidden by Redis
+	Waiting   int    `json:"waiting"`
+}
+
+// NewPublisher makes a publisher whose lanes hold at most limit bytes each.
+func NewPublisher(topic string, o *Outbox, limit int64, log zerolog.Logger) *Publisher {
+	return &Publisher{
+		topic: topic, outbox: o, limit: limit, log: log,
+		answers: newLane(), frames: newLane(),
+	}
+}
+
+// Answer queues the answer to a request.
+func (p *Publisher) Answer(item *Item) { p.put(&p.answers, item) }
+
+// Frame queues a continuous frame.
+func (p *Publisher) Frame(item *Item) { p.put(&p.frames, item) }
+
+// Stats are the counts of the answers and of the continuous frames.
+func (p *Publisher) Stats() (answers, frames LaneStats) {
+	return p.answers.snapshot(), p.frames.snapshot()
+}
+
+// Workers publish what is queued while a session lasts.
+func (p *Publisher) Workers() []Worker {
+	return []Worker{
+		{Name: "publish answers", Run: func(ctx context.Context, s *Session) error { return p.run(ctx, s, &p.answers) }},
+		{Name: "publish frames", Run: func(ctx context.Context, s *Session) error { return p.run(ctx, s, &p.frames) }},
+	}
+}
+
+func (p *Publisher) put(l *lane, item *Item) {
+	dropped := l.put(item, p.limit)
+	for _, d := range dropped {
+		p.outbox.Published(d)
+	}
+	if len(dropped) > 0 && l.snapshot().Dropped == uint64(len(dropped)) {
+		p.log.Warn().Msg("messages are given up unpublished: too many wait for the link (counted in the status)")
+	}
+}
+
+func (l *lane) put(item *Item, limit int64) (dropped []*Item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue.push(item)
+	for l.queue.len() > 1 && (l.queue.bytes > limit || l.queue.len() > maxAnswers) {
+		dropped = append(dropped, l.queue.pop())
+		l.stats.Dropped++
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	return dropped
+}
+
+func (l *lane) snapshot() LaneStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.stats
+	s.Waiting = l.queue.len()
+	return s
+}
+
+// take moves up to n items or size bytes out of the queue.
+func (l *lane) take(n int, size int64) (items []*Item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.queue.len() > 0 && len(items) < n && (len(items) == 0 || l.queue.at(0).size() <= size) {
+		item := l.queue.pop()
+		size -= item.size()
+		items = append(items, item)
+	}
+	l.sending = len(items)
+	return items
+}
+
+// untake puts items back at the head, in their order.
+func (l *lane) untake(items []*Item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(items) - 1; i >= 0; i-- {
+		l.queue.unpop(items[i])
+	}
+	l.sending = 0
+}
+
+// confirmed notes one item's end and how many heard it.
+func (l *lane) confirmed(receivers int64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err != nil:
+		l.stats.Refused++
+	case receivers == 0:
+		l.stats.Published++
+		l.stats.Unheard++
+	default:
+		l.stats.Published++
+	}
+	l.refused = false
+	if l.sending--; l.sending == 0 && l.queue.len() == 0 {
+		close(l.drained)
+		l.drained = make(chan struct{})
+	}
+}
+
+// tell reports whether a refusal is news.
+func (l *lane) tell() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	news := !l.refused
+	l.refused = true
+	return news
+}
+
+// flush waits until everything queued was published.
+func (l *lane) flush(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		done, drained := l.sending == 0 && l.queue.len() == 0, l.drained
+		l.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-drained:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Flush waits until everything queued was published, or ctx ends.
+func (p *Publisher) Flush(ctx context.Context) error {
+	if err := p.answers.flush(ctx); err != nil {
+		return err
+	}
+	return p.frames.flush(ctx)
+}
+
+func (p *Publisher) run(ctx context.Context, s *Session, l *lane) error {
+	conn := s.Data().Conn()
+	defer func() { _ = conn.Close() }()
+	for {
+		items := l.take(batchItems, batchBytes)
+		if len(items) == 0 {
+			select {
+			case <-l.wake:
+				continue
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		err := p.publish(ctx, conn, l, items)
+		var not *notPermitted
+		switch {
+		case err == nil:
+		case errors.As(err, &not):
+			if l.tell() {
+				p.log.Error().Str("channel", p.topic).Err(err).Str("advice", redisconn.CauseOf(err).Advice()).
+					Msg("publishing is refused, trying again every second")
+			}
+			select {
+			case <-time.After(refusedWait):
+			case <-ctx.Done():
+				return nil
+			}
+		default:
+			return err
+		}
+	}
+}
+
+// notPermitted is a refusal that an operator can lift.
+type notPermitted struct{ error }
+
+func (e *notPermitted) Unwrap() error { return e.error }
+
+// publish sends the items in one pipeline. What was not confirmed goes back.
+func (p *Publisher) publish(ctx context.Context, conn *redis.Conn, l *lane, items []*Item) error {
+	replies := make([]*redis.IntCmd, len(items))
+	_, _ = conn.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each reply has its own error
+		for i, item := range items {
+			replies[i] = pipe.Publish(ctx, p.topic, item.wire())
+		}
+		return nil
+	})
+	for i, r := range replies {
+		err := r.Err()
+		switch {
+		case err == nil, redisconn.CauseOf(err) == redisconn.CauseServer:
+			l.confirmed(r.Val(), err)
+			p.outbox.Published(items[i])
+		case redisconn.EndsSession(err):
+			l.untake(items[i:])
+			return fmt.Errorf("publish: %w", err)
+		default: // NOPERM, OOM: the link is fine, the operator is asked
+			l.untake(items[i:])
+			for _, item := range items[i:] {
+				p.outbox.Published(item) // the stream need not wait for that
+			}
+			return &notPermitted{fmt.Errorf("publish: %w", err)}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package datatransfer
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+)
+
+// relay passes connections on to its targets in turn, and can stop passing
+// bytes back on one chosen connection while the others go on. redistest.Proxy
+// treats all connections alike.
+type relay struct {
+	listener net.Listener
+	targets  []string
+	wg       sync.WaitGroup
+
+	mu    sync.Mutex // guards all below
+	deaf  map[int]bool
+	conns []net.Conn
+	count int
+}
+
+func newRelay(t *testing.T, targets ...string) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{listener: l, targets: targets, deaf: map[int]bool{}}
+	r.wg.Go(r.accept)
+	t.Cleanup(func() {
+		_ = l.Close()
+		r.mu.Lock()
+		for _, c := range r.conns {
+			_ = c.Close()
+		}
+		r.mu.Unlock()
+		r.wg.Wait()
+	})
+	return r
+}
+
+func (r *relay) addr() string { return r.listener.Addr().String() }
+
+// deafen swallows everything the n-th connection's server says from now on.
+func (r *relay) deafen(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.deaf[n] = true
+}
+
+func (r *relay) isDeaf(n int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.deaf[n]
+}
+
+func (r *relay) accept() {
+	for {
+		client, err := r.listener.Accept()
+		if err != nil {
+			return
+		}
+		r.mu.Lock()
+		n := r.count
+		r.count++
+		r.mu.Unlock()
+		server, err := net.Dial("tcp", r.targets[n%len(r.targets)])
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		r.mu.Lock()
+		r.conns = append(r.conns, client, server)
+		r.mu.Unlock()
+		r.wg.Go(func() { _, _ = io.Copy(server, client); _ = server.Close() })
+		r.wg.Go(func() { r.back(client, server, n) })
+	}
+}
+
+func (r *relay) back(client, server net.Conn, n int) {
+	defer func() { _ = client.Close() }()
+	buf := make([]byte, 64<<10)
+	for {
+		k, err := server.Read(buf)
+		if err != nil {
+			return
+		}
+		if r.isDeaf(n) {
+			continue
+		}
+		if _, err := client.Write(buf[:k]); err != nil {
+			return
+		}
+	}
+}
+
+func redisURL(port int) string { return fmt.Sprintf("redis://127.0.0.1:%d/0", port) }
+
+func secretFile(t *testing.T, secret string) string {
+	t.Helper()
+	path := t.TempDir() + "/password"
+	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

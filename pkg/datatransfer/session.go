@@ -1,0 +1,161 @@
+package datatransfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"framekeeper/pkg/redisconn"
+)
+
+// Session is one life of the subscription connection and of the data client
+// that was made for it. It ends once, as a whole, with the first error anybody
+// meets; a new one starts from nothing.
+type Session struct {
+	ctx    context.Context //nolint:containedctx // the session is its own lifetime
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup // everything the session started
+	target *redisconn.Target
+	data   *redis.Client
+}
+
+// Data is the session's client for publishing, adding and reading. It is closed
+// with the session; do not keep it.
+func (s *Session) Data() *redis.Client { return s.data }
+
+// Fail ends the session because of err; the first call counts.
+func (s *Session) Fail(err error) { s.cancel(err) }
+
+// ending says how a session went.
+type ending struct {
+	err       error
+	wasLive   bool
+	connected bool          // the server's kernel accepted a connection
+	silent    time.Duration // since the last byte arrived
+}
+
+// session lives one session, from dial to the end of its last goroutine.
+func (l *Link) session(parent context.Context) ending {
+	l.enter(Connecting, nil)
+	ctx, cancel := context.WithCancelCause(parent)
+	target, err := redisconn.Open(ctx, l.cfg.Redis)
+	if err != nil {
+		cancel(err)
+		return ending{err: err}
+	}
+	l.update(func(st *LinkStatus) { st.Addr = target.Addr() })
+	s := &Session{ctx: ctx, cancel: cancel, target: target}
+
+	// Whoever is blocked in a read or a write returns when the target closes,
+	// so nobody outlives the session.
+	stop := context.AfterFunc(ctx, target.Close)
+	defer stop()
+
+	end := ending{connected: true}
+	end.wasLive, err = l.stages(s)
+	cancel(err)
+	end.err = context.Cause(ctx) // the first of all errors
+	end.connected = target.Connected()
+	if last := target.Activity().LastRead; !last.IsZero() {
+		end.silent = time.Since(last)
+	}
+	target.Close()
+	s.wg.Wait()
+	return end
+}
+
+// stages takes the session through its states, stays while it is LIVE, and
+// returns why it is over.
+func (l *Link) stages(s *Session) (wasLive bool, err error) {
+	control := s.target.Client(redisconn.Control)
+	defer func() { _ = control.Close() }()
+	p := newProber(l.cfg.Name, l.cfg.Redis, s)
+
+	ps := control.Subscribe(s.ctx) // no channel yet: nothing is sent
+	defer func() { _ = ps.Close() }()
+	if err := l.subscribe(s, ps, p); err != nil {
+		return false, err
+	}
+	l.enter(Subscribed, nil)
+
+	s.data = s.target.Client(redisconn.Data)
+	defer func() { _ = s.data.Close() }()
+	if l.cfg.Admit != nil {
+		if err := l.cfg.Admit(s.ctx, s); err != nil {
+			return false, fmt.Errorf("look around: %w", err)
+		}
+	}
+	rtt, err := p.once()
+	if err != nil {
+		return false, err
+	}
+	l.live(rtt)
+	for _, w := range l.cfg.Workers {
+		s.wg.Go(func() {
+			if err := w.Run(s.ctx, s); err != nil {
+				s.Fail(fmt.Errorf("%s: %w", w.Name, err))
+			}
+		})
+	}
+	return true, p.watch(l.probed)
+}
+
+// subscribe sends one SUBSCRIBE for everything, starts the receiver, and waits
+// for every confirmation.
+func (l *Link) subscribe(s *Session, ps *redis.PubSub, p *prober) error {
+	handlers := map[string]func([]byte, time.Time){p.channel: p.echo}
+	channels := []string{p.channel}
+	for _, sub := range l.cfg.Subscriptions {
+		handlers[sub.Channel] = sub.Handle
+		channels = append(channels, sub.Channel)
+	}
+	if err := ps.Subscribe(s.ctx, channels...); err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	confirmed := make(chan struct{})
+	s.wg.Go(func() { s.Fail(receive(s.ctx, ps, handlers, len(channels), confirmed)) })
+
+	timer := time.NewTimer(l.cfg.Redis.CheckTimeout)
+	defer timer.Stop()
+	select {
+	case <-confirmed:
+		return nil
+	case <-timer.C:
+		return silence(s.target.Activity(), "no answer to SUBSCRIBE", l.cfg.Redis.CheckTimeout)
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+}
+
+var errUnsubscribed = errors.New("a subscription was ended by Redis")
+
+// receive hands on what arrives until the connection ends. It sets no deadline:
+// one that expires inside a payload would desynchronise the protocol.
+func receive(
+	ctx context.Context, ps *redis.PubSub, handlers map[string]func([]byte, time.Time),
+	missing int, confirmed chan<- struct{},
+) error {
+	for {
+		m, err := ps.Receive(ctx)
+		if err != nil {
+			return fmt.Errorf("receive: %w", err)
+		}
+		switch m := m.(type) {
+		case *redis.Message:
+			if handle := handlers[m.Channel]; handle != nil {
+				handle(payload(m), time.Now())
+			}
+		case *redis.Subscription:
+			if m.Kind != "subscribe" {
+				return fmt.Errorf("%w: %s %s", errUnsubscribed, m.Kind, m.Channel)
+			}
+			if missing--; missing == 0 {
+				close(confirmed)
+			}
+		}
+	}
+}
