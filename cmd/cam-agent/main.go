@@ -1,0 +1,52 @@
+// Command cam-agent owns one camera: it answers requests with frames, streams
+// continuously if told to, and keeps both going through every trouble of Redis.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/datatransfer"
+)
+
+// Exit codes; the controller knows them.
+const (
+	exitError  = 1
+	exitUsage  = 2 // the command line or the configuration is wrong: starting again will not help
+	exitCamera = 3 // the camera gave up or hangs: a fresh process may help
+	exitOwned  = 4 // another cam-agent serves the camera
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // a second signal ends the process at once
+	}()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cam-agent: "+err.Error())
+	}
+	os.Exit(exitCode(err))
+}
+
+func exitCode(err error) int {
+	var usage *usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage), errors.Is(err, camera.ErrUnsupported):
+		return exitUsage
+	case errors.Is(err, camera.ErrGaveUp), errors.Is(err, camera.ErrStuck):
+		return exitCamera
+	case errors.Is(err, datatransfer.ErrOwned):
+		return exitOwned
+	default:
+		return exitError
+	}
+}

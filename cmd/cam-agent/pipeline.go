@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/config"
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
+)
+
+// finishTime is how long an orderly end may take to answer what was asked and
+// to hand over what is held.
+const finishTime = 4 * time.Second
+
+// pipeline is the way of a frame, from the camera to Redis:
+//
+//	camera ──► Source.Next ──► Grabber (always draining, newest wins, stall watchdog)
+//	                              │ a request waits, or publish_fps says so
+//	                              ▼
+//	request ──► Requests ──► responder ──► Encoder
+//	   ▲                          │ the next ID
+//	   │                          ▼
+//	   │                       Outbox ──────────────► Appender ──► XADD frames:<camera>
+//	   │                          │ item                ▲ after its answer
+//	   │                          ▼                     │
+//	   │                       Publisher ───────────────┴────────► PUBLISH stream/<camera>
+//	   │
+//	   └── Link: one session after the other; its workers are Appender, Publisher, Presence
+//
+// Capture never waits for Redis: whatever leaves the responder is held by the
+// Outbox and the Publisher until a session takes it.
+func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, log zerolog.Logger) error {
+	owner, err := datatransfer.Claim(cfg.StateDir, cam.Name, time.Now(), log)
+	if err != nil {
+		return fmt.Errorf("claim camera %s: %w", cam.Name, err)
+	}
+	retain := int64(cfg.Delivery.RetainBytes)
+	a := &agent{
+		cfg: cfg, cam: cam, log: log, owner: owner, clock: frame.NewClock(), began: time.Now(),
+		kick: make(chan struct{}, 1),
+	}
+	a.grabber = camera.NewGrabber(cam, openSource, log)
+	a.outbox = datatransfer.NewOutbox(owner.Epoch, retain, log)
+	a.publisher = datatransfer.NewPublisher(cam.StreamTopic, a.outbox, retain, log)
+	a.appender = datatransfer.NewAppender(datatransfer.AppenderConfig{
+		Key: cam.FramesKey, Camera: cam.Name, MaxBytes: int64(cfg.Delivery.StreamMaxBytes), Clock: a.clock, Log: log,
+	}, a.outbox)
+	a.responder = newResponder(a, camera.NewEncoder(cam, jpegEncoder()))
+	a.presence = datatransfer.NewPresence(datatransfer.PresenceConfig{
+		Key: cam.StatusKey(), Topic: cam.StatusTopic(), Interval: cam.StatusInterval,
+		Instance: owner.Instance, Owner: owner.Owner,
+		Status: func() any { return a.status() }, Kick: a.kick, Log: log,
+	})
+	if err := a.outbox.Start(a.startedMessage); err != nil {
+		return err
+	}
+	workers := append(a.publisher.Workers(), a.presence.Worker())
+	if cfg.Delivery.Mode.Streams() {
+		workers = append(workers, a.appender.Worker())
+	}
+	a.link = datatransfer.NewLink(datatransfer.LinkConfig{
+		Redis: cfg.Redis, Name: cam.Name, Admit: a.admit, Workers: workers, Log: log,
+		Subscriptions: []datatransfer.Subscription{{Channel: cam.RequestTopic, Handle: a.responder.requests.Handle}},
+	})
+	return a.run(ctx)
+}
+
+// agent joins the camera side and the Redis side; they know nothing of each other.
+type agent struct {
+	cfg   *config.Config
+	cam   camera.Config
+	log   zerolog.Logger
+	owner *datatransfer.Owner
+	clock *frame.Clock
+	began time.Time
+	kick  chan struct{} // a status is wanted now; capacity 1
+
+	grabber   *camera.Grabber
+	responder *responder
+	outbox    *datatransfer.Outbox
+	publisher *datatransfer.Publisher
+	appender  *datatransfer.Appender
+	presence  *datatransfer.Presence
+	link      *datatransfer.Link
+}
+
+// run starts everything, waits for the first end or for ctx, finishes the work
+// in hand, and joins every goroutine but one that a C call holds.
+func (a *agent) run(ctx context.Context) error {
+	a.log.Info().Uint64("epoch", a.owner.Epoch).Str("source", camera.ShownSource(a.cam.Source)).
+		Str("redis", a.cfg.Redis.Shown()).Str("delivery", string(a.cfg.Delivery.Mode)).Msg("Agent started")
+	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	var wg sync.WaitGroup
+	part := func(name string, f func(context.Context) error) {
+		wg.Go(func() {
+			if err := f(work); err != nil {
+				stop(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	part("camera", a.capture)
+	part("redis", a.link.Run)
+	part("serve requests", a.responder.run)
+	part("watch", a.watch)
+
+	select {
+	case <-ctx.Done():
+		a.finish(work)
+		stop(nil)
+	case <-work.Done():
+	}
+	wg.Wait()
+	held := a.outbox.Stats()
+	a.owner.Release(held.Durable, ctx.Err() != nil && held.Unsent == 0)
+	err := context.Cause(work)
+	if errors.Is(err, context.Canceled) {
+		a.log.Info().Int("unsent", held.Unsent).Msg("Agent stopped")
+		return nil
+	}
+	return err
+}
+
+// capture runs the camera. A file that has ended leaves an agent that can still
+// say so.
+func (a *agent) capture(ctx context.Context) error {
+	err := a.grabber.Run(ctx)
+	if errors.Is(err, camera.ErrEnded) {
+		a.log.Info().Msg("the source has ended; requests are answered with that")
+		return nil
+	}
+	return err
+}
+
+// finish takes no new requests and waits until what is in hand has reached
+// Redis, or there is no hope for it in time.
+func (a *agent) finish(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, finishTime)
+	defer cancel()
+	a.responder.close(ctx)
+	if a.link.Status().State != datatransfer.Live {
+		return
+	}
+	if err := a.publisher.Flush(ctx); err != nil {
+		return
+	}
+	if a.cfg.Delivery.Mode.Streams() {
+		_ = a.outbox.Flush(ctx)
+	}
+}
+
+// admit looks around in a session before it may be LIVE.
+func (a *agent) admit(ctx context.Context, s *datatransfer.Session) error {
+	if err := a.presence.Admit(ctx, s); err != nil {
+		return err
+	}
+	if !a.cfg.Delivery.Mode.Streams() {
+		return nil
+	}
+	return a.appender.Admit(ctx, s, a.owner.Raise)
+}
+
+// startedMessage is the epoch's first entry.
+func (a *agent) startedMessage(id frame.ID) (*frame.Message, error) {
+	return frame.NewMessage(frame.Header{
+		Camera: a.cam.Name, ID: id, Status: frame.StatusStarted, PublishedUS: a.clock.Now(),
+		Previous: &a.owner.Previous, Clean: &a.owner.Clean,
+	}, nil)
+}

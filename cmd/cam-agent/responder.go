@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
+)
+
+// responder brings together requests and frames. One goroutine, run, does all
+// encoding; requests arrive on the link's.
+type responder struct {
+	a        *agent
+	encoder  *camera.Encoder
+	requests *datatransfer.Requests
+	closing  atomic.Bool
+	idle     chan struct{} // receives when nothing is pending any more; capacity 1
+
+	// Only run uses these.
+	pace   pace
+	ticket uint64
+	buffer []byte // the encoder's, between frames
+	counts encodeCounts
+}
+
+type encodeCounts struct {
+	encoded, failed, nanoseconds atomic.Uint64
+}
+
+func newResponder(a *agent, encoder *camera.Encoder) *responder {
+	r := &responder{
+		a: a, encoder: encoder, idle: make(chan struct{}, 1),
+		pace: newPace(a.cam.PublishFPS, a.cam.Interval()),
+	}
+	parse := frame.ParseRequest
+	if a.cam.Wire == camera.WirePickle {
+		parse = frame.ParsePickleRequest
+	}
+	r.requests = datatransfer.NewRequests(datatransfer.RequestsConfig{
+		Rate: a.cam.RequestRate, Timeout: a.cam.RequestTimeout,
+		Parse:  r.closable(parse),
+		Refuse: r.refuse, Repeat: a.publisher.Answer, Log: a.log,
+	})
+	return r
+}
+
+var errStopping = errors.New("the agent is stopping")
+
+// closable refuses whatever comes after close.
+func (r *responder) closable(parse func([]byte) (frame.Request, error)) func([]byte) (frame.Request, error) {
+	return func(b []byte) (frame.Request, error) {
+		req, err := parse(b)
+		if err == nil && r.closing.Load() {
+			err = errStopping
+		}
+		return req, err
+	}
+}
+
+// run serves until ctx ends. It wakes for a new frame, a request, a change of
+// the camera's health, and the earliest deadline.
+func (r *responder) run(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		r.serve()
+		next := r.expire(time.Now())
+		timer.Reset(next)
+		select {
+		case <-r.a.grabber.Updates():
+		case <-r.requests.Arrived():
+		case <-r.a.grabber.HealthChanged():
+			r.a.wantStatus()
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// serve answers what the newest frame can answer, and publishes it if it is due.
+func (r *responder) serve() {
+	f, ticket := r.a.grabber.Newer(r.ticket)
+	fresh := f != nil
+	if r.ticket = ticket; !fresh {
+		if f = r.a.grabber.Latest(); f == nil {
+			return
+		}
+	}
+	defer f.Release()
+	asked := r.requests.Take(func(p datatransfer.Pending) bool {
+		return r.a.grabber.MayAnswer(f, p.Arrived, p.Request.MaxAge)
+	})
+	due := fresh && !r.closing.Load() && r.pace.due(f.Captured)
+	if len(asked) == 0 && !due {
+		return
+	}
+	img, err := r.encode(f)
+	if err != nil {
+		for _, p := range asked {
+			r.fail(p, err)
+		}
+		return
+	}
+	header := r.header(f, img)
+	for _, p := range asked {
+		r.answer(p, header, f, img)
+	}
+	if due {
+		r.publish(header, f, img)
+	}
+}
+
+// encode makes the image once for everybody who wants this frame.
+func (r *responder) encode(f *camera.Frame) (camera.Image, error) {
+	began := time.Now()
+	img, err := r.encoder.Encode(r.buffer, f)
+	if err != nil {
+		if r.counts.failed.Add(1) == 1 {
+			r.a.log.Error().Err(err).Msg("a frame could not be encoded (logged once, counted in the status)")
+		}
+		return img, err
+	}
+	if len(img.Data) > 0 && (len(f.Data) == 0 || &img.Data[0] != &f.Data[0]) {
+		r.buffer = img.Data // ours, not the frame's own bytes passed through
+	}
+	r.counts.encoded.Add(1)
+	r.counts.nanoseconds.Add(uint64(time.Since(began)))
+	return img, nil
+}
+
+// header is what all messages of one frame share.
+func (r *responder) header(f *camera.Frame, img camera.Image) frame.Header {
+	return frame.Header{
+		Camera: r.a.cam.Name, Status: frame.StatusOK, Encoding: img.Encoding, PixelFormat: img.PixelFormat,
+		Width: img.Width, Height: img.Height, CRC32C: frame.Checksum(img.Data),
+		CapturedUS: r.a.clock.Micros(f.Captured), SensorSeq: f.Seq,
+	}
+}
+
+// answer gives a request its own message, even when two share the exposure.
+func (r *responder) answer(p datatransfer.Pending, h frame.Header, f *camera.Frame, img camera.Image) {
+	h.Request, h.RequestedUS = p.Request.Object, r.a.clock.Micros(p.Arrived)
+	item, err := r.add(h, f, img, true)
+	if err != nil {
+		r.fail(p, err)
+		return
+	}
+	r.a.publisher.Answer(item)
+	r.requests.Answered(p.Request, item, true)
+}
+
+// publish sends a continuous frame.
+func (r *responder) publish(h frame.Header, f *camera.Frame, img camera.Image) {
+	item, err := r.add(h, f, img, false)
+	if err != nil {
+		r.a.log.Error().Err(err).Msg("a frame could not be published")
+		return
+	}
+	if r.a.cfg.Delivery.Mode.Publishes() {
+		r.a.publisher.Frame(item)
+	}
+}
+
+func (r *responder) add(h frame.Header, f *camera.Frame, img camera.Image, answer bool) (*datatransfer.Item, error) {
+	opt := datatransfer.Options{Stream: r.a.cfg.Delivery.Mode.Streams(), Answer: answer}
+	if r.a.cam.Wire == camera.WirePickle && (answer || r.a.cfg.Delivery.Mode.Publishes()) {
+		var err error
+		if opt.Payload, err = r.pickle(h, f); err != nil {
+			return nil, err
+		}
+	}
+	return r.a.outbox.Add(opt, func(id frame.ID) (*frame.Message, error) {
+		h.ID, h.PublishedUS = id, r.a.clock.Now()
+		return frame.NewMessage(h, img.Data)
+	})
+}
+
+// pickle is the frame as the old system's clients read it: always raw pixels.
+func (r *responder) pickle(h frame.Header, f *camera.Frame) ([]byte, error) {
+	bgr, err := r.encoder.RawBGR(nil, f)
+	if err != nil {
+		return nil, err
+	}
+	h.Width, h.Height = f.Width, f.Height
+	return frame.EncodePickleReply(h, bgr)
+}
+
+// expire refuses what is too late, or cannot be served at all, and says when to
+// look again.
+func (r *responder) expire(now time.Time) time.Duration {
+	h := r.a.grabber.Health()
+	hopeless := h.State == camera.StateStalled || h.State == camera.StateRetrying || h.State == camera.StateEnded
+	for _, p := range r.requests.Take(func(p datatransfer.Pending) bool { return hopeless || !now.Before(p.Deadline) }) {
+		switch {
+		case hopeless:
+			r.fail(p, fmt.Errorf("camera %s: %s", h.State, h.Reason))
+		case h.Reason != "":
+			r.fail(p, fmt.Errorf("timed out after %s: %s", p.Deadline.Sub(p.Arrived), h.Reason))
+		default:
+			r.fail(p, fmt.Errorf("timed out: no frame was exposed within %s", p.Deadline.Sub(p.Arrived)))
+		}
+	}
+	next := r.requests.NextDeadline()
+	if next.IsZero() {
+		select {
+		case r.idle <- struct{}{}:
+		default:
+		}
+		return time.Hour
+	}
+	return max(next.Sub(now), 0)
+}
+
+func (r *responder) fail(p datatransfer.Pending, reason error) {
+	r.requests.Refuse(p.Request, p.Arrived, reason)
+}
+
+// refuse publishes an error reply: no ID, no stream entry.
+func (r *responder) refuse(req frame.Request, arrived time.Time, reason string) {
+	h := frame.Header{
+		Camera: r.a.cam.Name, Status: frame.StatusError, Error: reason, Request: req.Object,
+		RequestedUS: r.a.clock.Micros(arrived), PublishedUS: r.a.clock.Now(),
+	}
+	m, err := frame.NewMessage(h, nil)
+	if err != nil {
+		r.a.log.Error().Err(err).Msg("an error reply could not be built")
+		return
+	}
+	var payload []byte
+	if r.a.cam.Wire == camera.WirePickle {
+		if payload, err = frame.EncodePickleReply(h, nil); err != nil {
+			r.a.log.Error().Err(err).Msg("an error reply could not be pickled")
+			return
+		}
+	}
+	item := datatransfer.NewItem(m, payload)
+	r.a.publisher.Answer(item)
+	r.requests.Answered(req, item, false)
+}
+
+// close takes no more requests and waits until the pending ones are answered.
+func (r *responder) close(ctx context.Context) {
+	r.closing.Store(true)
+	for {
+		select {
+		case <-r.idle:
+			if r.requests.Stats().Pending == 0 {
+				return
+			}
+		case <-time.After(20 * time.Millisecond):
+			if r.requests.Stats().Pending == 0 {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}

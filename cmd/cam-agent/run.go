@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"framekeeper/internal/config"
+	"framekeeper/internal/logging"
+	"framekeeper/internal/version"
+	"framekeeper/pkg/redisconn"
+)
+
+// usageError is what only the one who starts the program can correct.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+type flags struct {
+	config  string
+	camera  string
+	check   bool
+	devices bool
+	version bool
+}
+
+func parseFlags(args []string, stderr io.Writer) (flags, error) {
+	var f flags
+	set := flag.NewFlagSet("cam-agent", flag.ContinueOnError)
+	set.SetOutput(stderr)
+	set.StringVar(&f.config, "config", "config.toml", "configuration `file`")
+	set.StringVar(&f.camera, "camera", "", "`name` of the camera to serve (may be left out if the file has one)")
+	set.BoolVar(&f.check, "check", false, "check the configuration, open the camera once, and end")
+	set.BoolVar(&f.devices, "list-devices", false, "print the V4L2 devices with their formats, sizes and rates")
+	set.BoolVar(&f.version, "version", false, "print the version")
+	if err := set.Parse(args); err != nil {
+		return f, err
+	}
+	if set.NArg() > 0 {
+		return f, fmt.Errorf("unexpected argument %q; see cam-agent --help", set.Arg(0))
+	}
+	return f, nil
+}
+
+// run is the program below main: parse, load, and hand over to the pipeline.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	f, err := parseFlags(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
+		return &usageError{err}
+	case f.version:
+		_, err := fmt.Fprintln(stdout, "cam-agent", version.String())
+		return err
+	case f.devices:
+		return listDevices(stdout)
+	}
+	cfg, err := config.Load(f.config)
+	if err != nil {
+		return &usageError{err}
+	}
+	name := f.camera
+	if name == "" {
+		if len(cfg.Cameras) != 1 {
+			return &usageError{fmt.Errorf("--camera is missing; %s has %s", f.config, strings.Join(names(cfg), ", "))}
+		}
+		name = cfg.Cameras[0].Name
+	}
+	cam, err := cfg.Camera(name)
+	if err != nil {
+		return &usageError{err}
+	}
+	if f.check {
+		return check(ctx, *cam, stdout)
+	}
+	log, closer, err := logging.New(cfg.Log, "cam-agent", stderr)
+	if err != nil {
+		return &usageError{err}
+	}
+	defer func() { _ = closer.Close() }()
+	redisconn.Quiet()
+	return pipeline(ctx, cfg, *cam, log.With().Str("camera", cam.Name).Logger())
+}
+
+func names(cfg *config.Config) []string {
+	all := make([]string, len(cfg.Cameras))
+	for i := range cfg.Cameras {
+		all[i] = cfg.Cameras[i].Name
+	}
+	return all
+}

@@ -1,0 +1,17 @@
+//go:build !noopencv
+
+package main
+
+import (
+	"context"
+
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/camera/opencv"
+)
+
+func openOpenCV(ctx context.Context, cfg camera.Config) (camera.Source, error) {
+	return opencv.Open(ctx, cfg)
+}
+
+// jpegEncoder is what makes this build's JPEGs; nil is the standard library.
+func jpegEncoder() camera.JPEGFunc { return opencv.EncodeJPEG }

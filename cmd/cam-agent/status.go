@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"framekeeper/internal/version"
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/datatransfer"
+)
+
+// agentStatus is the JSON of status/<camera> and status:<camera>.
+type agentStatus struct {
+	Camera   string  `json:"camera"`
+	Instance string  `json:"instance"`
+	Owner    string  `json:"owner"`
+	Host     string  `json:"host"`
+	PID      int     `json:"pid"`
+	Version  string  `json:"version"`
+	TimeUS   int64   `json:"time_us"`
+	UptimeS  int64   `json:"uptime_s"`
+	Source   string  `json:"source"` // without credentials
+	Delivery string  `json:"delivery"`
+	Encoding string  `json:"encoding"`
+	Publish  float64 `json:"publish_fps"`
+
+	Link     linkStatus                `json:"link"`
+	Capture  captureStatus             `json:"capture"`
+	Writable bool                      `json:"writable"` // the stream takes frames
+	Reason   string                    `json:"reason,omitempty"`
+	Stream   datatransfer.AppendStatus `json:"stream"`
+	Outbox   datatransfer.OutboxStats  `json:"outbox"`
+	Requests datatransfer.RequestStats `json:"requests"`
+	Answers  datatransfer.LaneStats    `json:"answers"`
+	Frames   datatransfer.LaneStats    `json:"frames"`
+	Encoded  encodeStatus              `json:"encoded"`
+}
+
+type linkStatus struct {
+	State    string  `json:"state"`
+	SinceS   float64 `json:"since_s"`
+	Sessions uint64  `json:"sessions"`
+	Losses   uint64  `json:"losses"`
+	RTTUS    int64   `json:"rtt_us"`
+	LastLoss *loss   `json:"last_loss,omitempty"`
+}
+
+type loss struct {
+	Cause   string  `json:"cause"`
+	AgoS    float64 `json:"ago_s"`
+	LastedS float64 `json:"lasted_s"`
+}
+
+type captureStatus struct {
+	State   camera.State `json:"state"`
+	Reason  string       `json:"reason,omitempty"`
+	FPS     float64      `json:"fps"`
+	AgeMS   int64        `json:"age_ms"` // of the last new frame; -1 before the first
+	Frames  uint64       `json:"frames"`
+	Skipped uint64       `json:"skipped"`
+	Reopens uint64       `json:"reopens"`
+	Stalls  uint64       `json:"stalls"`
+	Driver  string       `json:"driver,omitempty"`
+	Width   int          `json:"width,omitempty"`
+	Height  int          `json:"height,omitempty"`
+	Format  string       `json:"format,omitempty"`
+}
+
+type encodeStatus struct {
+	Frames uint64  `json:"frames"`
+	Failed uint64  `json:"failed"`
+	MeanMS float64 `json:"mean_ms"`
+}
+
+func (a *agent) status() agentStatus {
+	host, _ := os.Hostname()
+	answers, frames := a.publisher.Stats()
+	stream := a.appender.Status()
+	return agentStatus{
+		Camera: a.cam.Name, Instance: a.owner.Instance, Owner: a.owner.Owner, Host: host, PID: os.Getpid(),
+		Version: version.String(), TimeUS: a.clock.Now(), UptimeS: int64(time.Since(a.began).Seconds()),
+		Source: camera.ShownSource(a.cam.Source), Delivery: string(a.cfg.Delivery.Mode),
+		Encoding: string(a.cam.Encoding), Publish: a.cam.PublishFPS,
+		Link: a.linkStatus(), Capture: a.captureStatus(),
+		Writable: stream.Writable, Reason: stream.Reason, Stream: stream,
+		Outbox: a.outbox.Stats(), Requests: a.responder.requests.Stats(), Answers: answers, Frames: frames,
+		Encoded: a.responder.counts.status(),
+	}
+}
+
+func (a *agent) linkStatus() linkStatus {
+	s := a.link.Status()
+	out := linkStatus{
+		State: s.State.String(), SinceS: time.Since(s.Since).Seconds(),
+		Sessions: s.Sessions, Losses: s.Losses, RTTUS: s.RTT.Microseconds(),
+	}
+	if s.Losses > 0 {
+		out.LastLoss = &loss{
+			Cause: string(s.LastLoss.Cause), AgoS: time.Since(s.LastLoss.At).Seconds(), LastedS: s.LastLoss.Lasted.Seconds(),
+		}
+	}
+	return out
+}
+
+func (a *agent) captureStatus() captureStatus {
+	h := a.grabber.Health()
+	age := int64(-1)
+	if !h.LastFrame.IsZero() {
+		age = time.Since(h.LastFrame).Milliseconds()
+	}
+	out := captureStatus{
+		State: h.State, Reason: h.Reason, FPS: h.FPS, AgeMS: age, Frames: h.Frames, Skipped: h.Skipped,
+		Reopens: h.Reopens, Stalls: h.Stalls, Driver: h.Info.Driver, Width: h.Info.Width, Height: h.Info.Height,
+	}
+	if h.Frames > 0 {
+		out.Format = h.Info.Format.String()
+	}
+	return out
+}
+
+func (c *encodeCounts) status() encodeStatus {
+	s := encodeStatus{Frames: c.encoded.Load(), Failed: c.failed.Load()}
+	if s.Frames > 0 {
+		s.MeanMS = float64(c.nanoseconds.Load()) / float64(s.Frames) / 1e6
+	}
+	return s
+}
+
+// wantStatus asks for a status to be shown now, because something changed.
+func (a *agent) wantStatus() {
+	select {
+	case a.kick <- struct{}{}:
+	default:
+	}
+}
+
+// watch follows what happens beside the way of a frame: the wall clock's steps.
+// A box without a battery boots in 1970 and learns the time later; the frames'
+// times follow, timeouts and IDs do not depend on it.
+func (a *agent) watch(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if step, moved := a.clock.Resync(clockTolerance); moved {
+				a.log.Warn().Dur("step", step).Msg("the wall clock was set, frame times follow it")
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+const clockTolerance = 500 * time.Millisecond
