@@ -19,7 +19,8 @@ type responder struct {
 	encoder  *camera.Encoder
 	requests *datatransfer.Requests
 	closing  atomic.Bool
-	idle     chan struct{} // receives when nothing is pending any more; capacity 1
+	wake     chan struct{} // closing was set; capacity 1
+	done     chan struct{} // closed when run has served its last frame
 
 	// Only run uses these.
 	pace   pace
@@ -34,7 +35,7 @@ type encodeCounts struct {
 
 func newResponder(a *agent, encoder *camera.Encoder) *responder {
 	r := &responder{
-		a: a, encoder: encoder, idle: make(chan struct{}, 1),
+		a: a, encoder: encoder, wake: make(chan struct{}, 1), done: make(chan struct{}),
 		pace: newPace(a.cam.PublishFPS, a.cam.Interval()),
 	}
 	parse := frame.ParseRequest
@@ -62,16 +63,23 @@ func (r *responder) closable(parse func([]byte) (frame.Request, error)) func([]b
 	}
 }
 
-// run serves until ctx ends. It wakes for a new frame, a request, a change of
-// the camera's health, and the earliest deadline.
+// run serves until ctx ends, or until it is closed and nothing is pending. It
+// wakes for a new frame, a request, a change of the camera's health, and the
+// earliest deadline.
 func (r *responder) run(ctx context.Context) error {
+	defer close(r.done)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		closing := r.closing.Load() // before serving: what came earlier is served
 		r.serve()
 		next := r.expire(time.Now())
+		if closing && r.requests.Stats().Pending == 0 {
+			return nil
+		}
 		timer.Reset(next)
 		select {
+		case <-r.wake:
 		case <-r.a.grabber.Updates():
 		case <-r.requests.Arrived():
 		case <-r.a.grabber.HealthChanged():
@@ -208,10 +216,6 @@ func (r *responder) expire(now time.Time) time.Duration {
 	}
 	next := r.requests.NextDeadline()
 	if next.IsZero() {
-		select {
-		case r.idle <- struct{}{}:
-		default:
-		}
 		return time.Hour
 	}
 	return max(next.Sub(now), 0)
@@ -244,21 +248,16 @@ func (r *responder) refuse(req frame.Request, arrived time.Time, reason string) 
 	r.requests.Answered(req, item, false)
 }
 
-// close takes no more requests and waits until the pending ones are answered.
+// close takes no more requests and waits until the pending ones are answered:
+// afterwards nothing new enters the outbox.
 func (r *responder) close(ctx context.Context) {
 	r.closing.Store(true)
-	for {
-		select {
-		case <-r.idle:
-			if r.requests.Stats().Pending == 0 {
-				return
-			}
-		case <-time.After(20 * time.Millisecond):
-			if r.requests.Stats().Pending == 0 {
-				return
-			}
-		case <-ctx.Done():
-			return
-		}
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
 	}
 }

@@ -77,13 +77,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if f.check {
 		return check(ctx, *cam, stdout)
 	}
-	log, closer, err := logging.New(cfg.Log, "cam-agent", stderr)
+	log, closer, err := logging.New(cfg.Log, "cam-agent-"+cam.Name, stderr)
 	if err != nil {
 		return &usageError{err}
 	}
 	defer func() { _ = closer.Close() }()
 	redisconn.Quiet()
-	return pipeline(ctx, cfg, *cam, log.With().Str("camera", cam.Name).Logger())
+	return pipeline(ctx, cfg, *cam, log)
 }
 
 func names(cfg *config.Config) []string {

@@ -1,6 +1,7 @@
 package datatransfer
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,12 +47,14 @@ type Requester struct {
 	cfg  RequesterConfig
 	wake chan struct{} // capacity 1
 
-	mu   sync.Mutex // guards asks and the fields of each ask but reply
+	mu   sync.Mutex // guards all below and the fields of each ask but reply
 	asks map[string]*ask
+	last uint64
 }
 
 type ask struct {
 	payload []byte
+	order   uint64    // in which it was asked
 	due     time.Time // when to send it (again)
 	heard   int64     // receivers of the last PUBLISH; -1: not yet sent
 	reply   chan *frame.Message
@@ -130,6 +134,8 @@ func (r *Requester) open(id string, a *ask) error {
 	if _, taken := r.asks[id]; taken {
 		return fmt.Errorf("request id %q is already waiting for its answer", id)
 	}
+	r.last++
+	a.order = r.last
 	r.asks[id] = a
 	select {
 	case r.wake <- struct{}{}:
@@ -208,6 +214,7 @@ func (r *Requester) due(now time.Time) (due []*ask, next time.Duration) {
 			due = append(due, a)
 		}
 	}
+	slices.SortFunc(due, func(a, b *ask) int { return cmp.Compare(a.order, b.order) })
 	return due, next
 }
 

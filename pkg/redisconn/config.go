@@ -125,6 +125,9 @@ func (c *Config) Shown() string {
 	if err != nil {
 		return "(unreadable url)"
 	}
+	if u.Opaque != "" {
+		return u.Scheme + ":…" // not "scheme://": nobody knows what stands where
+	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
 	return u.String()
 }

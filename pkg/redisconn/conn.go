@@ -13,6 +13,10 @@ import (
 // 64 KiB in 5 s, 105 kbit/s.
 const writeChunk = 64 << 10
 
+// looks is how often within one read deadline the sending side is looked at. A
+// wait may last so much of the deadline longer than it should.
+const looks = 4
+
 // conn is a connection whose deadlines measure silence instead of whole
 // operations: every byte that arrives, and every chunk that leaves, starts
 // them anew. go-redis sets one deadline for a reply or a command, however
@@ -25,14 +29,28 @@ type conn struct {
 	meter *meter
 	role  Role
 
-	readAllowance  atomic.Int64 // ns of silence a read may meet; 0: any
-	writeAllowance atomic.Int64 // ns one chunk may take; 0: any
-	acked          uint64       // of the last look by the reader, see waiting
+	readAllowance  atomic.Int64  // ns of silence a read may meet; 0: any
+	writeAllowance atomic.Int64  // ns one chunk may take; 0: any
+	quietSince     atomic.Int64  // ns after meter.start: when the silence a read meets began
+	acked          atomic.Uint64 // bytes the far kernel had when the reader last looked
 }
 
+// SetReadDeadline begins a wait: what was acknowledged before it is no excuse
+// for silence during it.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	c.readAllowance.Store(allowance(t))
-	return c.Conn.SetReadDeadline(t)
+	a := allowance(t)
+	c.readAllowance.Store(a)
+	if a == 0 {
+		return c.Conn.SetReadDeadline(t)
+	}
+	c.stillSending()
+	return c.listen(a)
+}
+
+// listen lets a read wait for as long as the sending side need not be looked at.
+func (c *conn) listen(a int64) error {
+	c.quietSince.Store(int64(time.Since(c.meter.start)))
+	return c.Conn.SetReadDeadline(time.Now().Add(time.Duration(a/looks + 1)))
 }
 
 func (c *conn) SetWriteDeadline(t time.Time) error {
@@ -60,31 +78,35 @@ func (c *conn) Read(p []byte) (int, error) {
 			c.meter.read(c.role, n)
 		}
 		a := c.readAllowance.Load()
-		if a == 0 {
-			return n, err
-		}
 		silent := n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
-		if silent && !c.stillSending() {
+		switch {
+		case a == 0, n == 0 && !silent:
 			return n, err
-		}
-		if n > 0 || silent {
-			if derr := c.Conn.SetReadDeadline(time.Now().Add(time.Duration(a))); derr != nil {
-				return n, derr
+		case n > 0:
+			if err == nil {
+				err = c.listen(a)
 			}
-		}
-		if !silent {
 			return n, err
+		case c.stillSending():
+			err = c.listen(a)
+		default:
+			left := a - (int64(time.Since(c.meter.start)) - c.quietSince.Load())
+			if left <= 0 {
+				return 0, err
+			}
+			err = c.Conn.SetReadDeadline(time.Now().Add(time.Duration(min(left, a/looks+1))))
+		}
+		if err != nil {
+			return 0, err
 		}
 	}
 }
 
-// stillSending reports whether bytes we wrote are still being acknowledged: a
-// reply cannot come before the command has arrived.
+// stillSending reports whether bytes we wrote were acknowledged since the last
+// look: a reply cannot come before the command has arrived.
 func (c *conn) stillSending() bool {
 	q, ok := queueOf(c.Conn)
-	moved := ok && q.unacked > 0 && q.acked != c.acked
-	c.acked = q.acked
-	return moved
+	return ok && c.acked.Swap(q.acked) != q.acked
 }
 
 // Write sends in chunks, each with the whole deadline to itself.

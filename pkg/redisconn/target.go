@@ -148,7 +148,10 @@ func (t *Target) Client(role Role) *redis.Client {
 		MaintNotificationsConfig: &maintnotifications.Config{
 			Mode: maintnotifications.ModeDisabled,
 		},
-		PoolSize:        4,
+		// Each worker that keeps the order of its commands holds a connection
+		// for the whole session. A probe that waits for one to become free
+		// looks like a dead server.
+		PoolSize:        poolSize,
 		ConnMaxIdleTime: -1, // an idle connection is as good as its session
 		PoolTimeout:     t.cfg.IOTimeout,
 	}
@@ -161,6 +164,10 @@ func (t *Target) Client(role Role) *redis.Client {
 	}
 	return redis.NewClient(o)
 }
+
+// poolSize bounds a data client's connections. They are made when needed: an
+// agent uses four or five, a client one or two for each camera.
+const poolSize = 256
 
 type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/config"
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
+)
+
+// noAgentWait is how long an answer is waited for when no agent has announced
+// itself; one that is just starting does so within that time.
+const noAgentWait = 2 * time.Second
+
+// start runs link until the returned function is called, which waits for its end.
+func start(ctx context.Context, link *datatransfer.Link) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { _ = link.Run(ctx) }) // it fails only by what an Admit says, and there is none
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+// askOne makes one request over a link of its own.
+func askOne(
+	ctx context.Context, cfg *config.Config, cam *camera.Config, timeout time.Duration, fields map[string]any,
+) (*frame.Message, time.Duration, error) {
+	nop := zerolog.Nop() // whatever goes wrong is told once, by the error
+	requester := datatransfer.NewRequester(datatransfer.RequesterConfig{
+		Camera: cam.Name, RequestTopic: cam.RequestTopic, Timeout: timeout, Log: nop,
+	})
+	waiting, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	link := datatransfer.NewLink(datatransfer.LinkConfig{
+		Redis: cfg.Redis, Name: "client", Log: nop,
+		Subscriptions: []datatransfer.Subscription{{Channel: cam.StreamTopic, Handle: func(payload []byte, _ time.Time) {
+			if m, err := frame.ParseMessage(payload); err == nil && m.Header.Camera == cam.Name {
+				requester.Deliver(m)
+			}
+		}}},
+		Workers: []datatransfer.Worker{requester.Worker(), presence(cam, giveUp)},
+	})
+	stop := start(ctx, link)
+	defer stop()
+	if err := link.WaitLive(ctx); err != nil {
+		return nil, 0, err
+	}
+	if deadline, ok := ctx.Deadline(); ok && fields["timeout_ms"] == nil {
+		// A tenth is left for the agent's own "timed out" to travel back.
+		fields["timeout_ms"] = max(1, time.Until(deadline).Milliseconds()*9/10)
+	}
+	asked := time.Now()
+	m, err := requester.Request(waiting, fields)
+	if err != nil {
+		return nil, 0, explain(waiting, link, cam, timeout, err)
+	}
+	return m, time.Since(asked), nil
+}
+
+// presence gives up early when no agent has announced itself.
+func presence(cam *camera.Config, giveUp context.CancelCauseFunc) datatransfer.Worker {
+	return datatransfer.Worker{Name: "presence", Run: func(ctx context.Context, s *datatransfer.Session) error {
+		for waited := false; ; waited = true {
+			n, err := s.Data().Exists(ctx, cam.StatusKey()).Result()
+			if err != nil || n > 0 {
+				return nil // not knowing is no reason not to ask
+			}
+			if waited {
+				giveUp(fmt.Errorf("no agent answers for camera %s (there is no key %s): start its cam-agent, or the controller",
+					cam.Name, cam.StatusKey()))
+				return nil
+			}
+			timer := time.NewTimer(noAgentWait)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+				return nil
+			}
+		}
+	}}
+}
+
+// explain says why a request came to nothing.
+func explain(ctx context.Context, link *datatransfer.Link, cam *camera.Config, timeout time.Duration, err error) error {
+	var refused *datatransfer.ReplyError
+	cause := context.Cause(ctx)
+	switch {
+	case errors.As(err, &refused):
+		return fmt.Errorf("camera %s: %s", cam.Name, refused.Reason)
+	case ctx.Err() != nil && cause != nil && !errors.Is(cause, ctx.Err()):
+		return cause
+	case errors.Is(err, context.Canceled):
+		return err
+	}
+	if s := link.Status(); s.State != datatransfer.Live {
+		return fmt.Errorf("%w within %s; the link to Redis is %s: %s", err, timeout, s.State, s.Detail)
+	}
+	return fmt.Errorf("%w within %s", err, timeout)
+}

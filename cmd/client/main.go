@@ -1,0 +1,46 @@
+// Command client is the operator's side of Framekeeper: it requests frames,
+// receives and stores them (client run), makes single requests (client
+// request), and shows what arrives (client watch) and which agents are there
+// (client status). Run it with --help.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"framekeeper/pkg/redisconn"
+)
+
+// endWithin is how long an orderly end may take after the first signal.
+const endWithin = 5 * time.Second
+
+func main() {
+	redisconn.Quiet() // go-redis would write to the terminal what the link reports anyway
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, func() {
+		stop() // from now on a second signal ends the process at once
+		time.AfterFunc(endWithin, func() {
+			fmt.Fprintf(os.Stderr, "client: not finished %s after the signal, giving up\n", endWithin)
+			os.Exit(1)
+		})
+	})
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintf(os.Stderr, "client: %s\n", oneLine(err))
+		os.Exit(1)
+	}
+}
+
+// run is the whole program short of exiting.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	root := newRoot(&app{stdout: stdout, stderr: stderr})
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return root.ExecuteContext(ctx)
+}

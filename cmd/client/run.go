@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"framekeeper/internal/config"
+	"framekeeper/internal/images"
+	"framekeeper/internal/logging"
+	"framekeeper/pkg/camera"
+)
+
+// runFlags are the flags of "client run".
+type runFlags struct {
+	cameras    []string
+	duration   time.Duration
+	noRequests bool
+	noStore    bool
+}
+
+func newRunCmd(a *app) *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Request frames all the time, receive and store them",
+		Long: `Sends each camera a request every request_interval, with an angle that grows
+by 25 up to 1000 and then begins again at 0, receives the frames and stores
+them as images_dir/<camera>/<captured time>_<id>.jpg.
+
+Ends in order at --duration, SIGINT or SIGTERM, and prints what came of it.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), f) },
+	}
+	cmd.Flags().StringArrayVar(&f.cameras, "camera", nil, "camera to use; may be repeated (default: all)")
+	cmd.Flags().DurationVar(&f.duration, "duration", 0, "end after this time, such as 10s (default: never)")
+	cmd.Flags().BoolVar(&f.noRequests, "no-requests", false, "only receive what is sent anyway")
+	cmd.Flags().BoolVar(&f.noStore, "no-store", false, "receive and measure, but keep no image")
+	return cmd
+}
+
+func (a *app) run(ctx context.Context, f runFlags) (err error) {
+	cfg, cams, err := a.runConfig(f)
+	if err != nil {
+		return err
+	}
+	screen := newScreen(a.stdout, a.stderr)
+	log, closer, err := logging.New(cfg.Log, "client", screen.logs())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closer.Close()) }()
+	store, err := openStore(cfg, f, log)
+	if err != nil {
+		return err
+	}
+	r := newRunner(cfg, cams, f, store, log)
+	if f.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.duration)
+		defer cancel()
+	}
+	r.run(ctx, screen)
+	screen.end()
+	if store != nil {
+		err = store.Close()
+	}
+	return errors.Join(err, r.summary(a.stdout))
+}
+
+func (a *app) runConfig(f runFlags) (*config.Config, []*camera.Config, error) {
+	if f.duration < 0 {
+		return nil, nil, fmt.Errorf("--duration %s: expected a positive time such as 10s", f.duration)
+	}
+	cfg, err := config.Load(a.configFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	cams, err := cameras(cfg, f.cameras)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !f.noRequests || !cfg.Delivery.Mode.Streams() {
+		if err := speaksJSON(cams...); err != nil {
+			return nil, nil, err
+		}
+	}
+	return cfg, cams, nil
+}
+
+// openStore returns nil when nothing is to be stored.
+func openStore(cfg *config.Config, f runFlags, log zerolog.Logger) (*images.Store, error) {
+	if f.noStore {
+		return nil, nil
+	}
+	return images.Open(cfg.Client, log)
+}

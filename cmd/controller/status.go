@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"framekeeper/internal/supervise"
+	"framekeeper/internal/web"
+)
+
+var errUnwell = errors.New("not all is well, see above")
+
+// printStatus asks the running controller how it is. The error says that there
+// is none, or that something is wrong.
+func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
+	if cfg.HTTP == "" {
+		return errors.New(`[controller] http is "": the controller cannot be asked`)
+	}
+	h, err := askHealth(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	lines := []string{
+		fmt.Sprintf("controller  up, box %s, version %s", h.Box, h.Version),
+		"redis       " + h.Link.State + lived(h.Link) + prefixed(": ", h.Link.Cause),
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Agents)) {
+		a := h.Agents[name]
+		lines = append(lines, fmt.Sprintf("camera      %s: %s for %s, pid %d, %d restarts%s",
+			name, a.State, age(a.Since), a.PID, a.Restarts, prefixed(", last end: ", a.LastExit)))
+	}
+	if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")); err != nil {
+		return err
+	}
+	if !h.OK {
+		return errUnwell
+	}
+	return nil
+}
+
+func askHealth(ctx context.Context, cfg supervise.Config) (*web.Health, error) {
+	addr := reachable(cfg.HTTP)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/healthz", nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask controller: %w", err)
+	}
+	if cfg.HTTPUser != "" {
+		password, err := os.ReadFile(cfg.HTTPPasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("read http_password_file: %w", err)
+		}
+		req.SetBasicAuth(cfg.HTTPUser, strings.TrimRight(string(password), "\r\n"))
+	}
+	// No proxy: the controller is on this machine.
+	client := &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("no controller answers at %s: start it with scripts/start.sh", addr)
+	}
+	defer func() { _ = resp.Body.Close() }() // only read from
+	var h web.Health
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&h); err != nil || h.Controller == "" {
+		return nil, fmt.Errorf("what answers at %s (%s) is not this configuration's controller", addr, resp.Status)
+	}
+	return &h, nil
+}
+
+// reachable turns an address to listen on into one to connect to.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return addr
+}
+
+func age(t time.Time) time.Duration { return time.Since(t).Round(time.Second) }
+
+// lived says how long the link has been LIVE. How long an attempt to get there
+// has lasted interests nobody.
+func lived(l web.Link) string {
+	if !l.Live {
+		return ""
+	}
+	return fmt.Sprintf(" for %s", age(l.Since))
+}
+
+func prefixed(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
+}

@@ -1,0 +1,151 @@
+package images
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"framekeeper/internal/bytesize"
+)
+
+func TestBytesBoundHoldsForAllCameras(t *testing.T) {
+	dir := t.TempDir()
+	c := testConfig(dir)
+	s := mustOpen(t, c)
+	image := make([]byte, 100<<10) // ten of them fit
+	for seq := range uint64(30) {
+		mustSave(t, s, mustMessage(t, testHeader(fmt.Sprintf("cam%d", seq%2), seq), image))
+		if st := s.Stats(); st.KeptBytes > int64(c.MaxBytes) {
+			t.Fatalf("after %d images: %d bytes kept, limit %d", seq, st.KeptBytes, c.MaxBytes)
+		}
+	}
+	var want []string
+	for _, cam := range []int{0, 1} {
+		for seq := 20; seq < 30; seq++ {
+			if seq%2 == cam {
+				want = append(want, fmt.Sprintf("cam%d/20260131T081500.%06dZ_7-%d.jpg", cam, 123456+seq, seq))
+			}
+		}
+	}
+	wantTree(t, dir, want...)
+	if st := s.Stats(); st.Deleted != 20 {
+		t.Errorf("deleted: got %d, want 20", st.Deleted)
+	}
+	if _, stored, err := s.Save(mustMessage(t, testHeader("cam0", 99), make([]byte, 2<<20))); stored || !errors.Is(err, ErrRefused) {
+		t.Errorf("an image above the limit: got %v, %v, want ErrRefused", stored, err)
+	}
+	wantTree(t, dir, want...)
+}
+
+func TestBoundHoldsAtOpenToo(t *testing.T) {
+	dir := t.TempDir()
+	c := testConfig(dir)
+	c.MaxBytes = 2 * bytesize.MiB
+	s := mustOpen(t, c)
+	for seq := range uint64(4) {
+		path := mustSave(t, s, mustMessage(t, testHeader("greencam1", seq), make([]byte, 500<<10)))
+		at := time.Now().Add(time.Duration(seq) * time.Second) // the order of storing, not that of capture
+		if err := os.Chtimes(path, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	foreign := filepath.Join(dir, "greencam1", "holiday.jpg")
+	if err := os.WriteFile(foreign, make([]byte, 3<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.MaxBytes = bytesize.MiB
+	mustOpen(t, c)
+	wantTree(t, dir, "greencam1/20260131T081500.123458Z_7-2.jpg", "greencam1/20260131T081500.123459Z_7-3.jpg", "greencam1/holiday.jpg")
+}
+
+func TestAgeBound(t *testing.T) {
+	dir := t.TempDir()
+	c := testConfig(dir)
+	c.MaxAge = time.Hour
+	now := time.Now()
+	s, err := open(c, zerolog.Nop(), func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	old := testHeader("greencam1", 1)
+	old.CapturedUS = 0 // a camera box that thinks it is 1970 loses nothing
+	mustSave(t, s, mustMessage(t, old, []byte("x")))
+	now = now.Add(time.Hour)
+	mustSave(t, s, mustMessage(t, testHeader("greencam1", 2), []byte("x")))
+	wantTree(t, dir, "greencam1/19700101T000000.000000Z_7-1.jpg", "greencam1/20260131T081500.123458Z_7-2.jpg")
+	now = now.Add(time.Minute)
+	mustSave(t, s, mustMessage(t, testHeader("greencam1", 3), []byte("x")))
+	wantTree(t, dir, "greencam1/20260131T081500.123458Z_7-2.jpg", "greencam1/20260131T081500.123459Z_7-3.jpg")
+	now = now.Add(2 * time.Hour)
+	s.Sweep()
+	wantTree(t, dir)
+	if st := s.Stats(); st.Deleted != 3 || st.Kept != 0 || st.KeptBytes != 0 {
+		t.Errorf("stats: got %+v, want 3 deleted, nothing kept", st)
+	}
+}
+
+func TestDeletionsAreLoggedOncePerBurst(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Now()
+	s, err := open(testConfig(t.TempDir()), zerolog.New(&out), func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := make([]byte, 300<<10)
+	for seq := range uint64(50) {
+		now = now.Add(time.Second)
+		mustSave(t, s, mustMessage(t, testHeader("greencam1", seq), image))
+	}
+	if got := strings.Count(out.String(), "\n"); got != 1 {
+		t.Errorf("lines during the burst: got %d, want 1:\n%s", got, &out)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); !strings.Contains(got, `"deleted":47`) {
+		t.Errorf("log after Close: want deleted 47, got:\n%s", got)
+	}
+}
+
+func TestDiskFull(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
+		t.Skipf("a small file system cannot be mounted here: %v", err)
+	}
+	defer func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	}()
+	s, err := Open(testConfig(dir), zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	first := mustSave(t, s, mustMessage(t, testHeader("greencam1", 1), make([]byte, 300<<10)))
+	m := mustMessage(t, testHeader("greencam1", 2), make([]byte, 300<<10))
+	path, stored, err := s.Save(m)
+	if stored || !errors.Is(err, ErrDiskFull) || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("Save on a full disk = %q, %v, %v, want ErrDiskFull", path, stored, err)
+	}
+	wantTree(t, dir, "greencam1/20260131T081500.123457Z_7-1.jpg") // and nothing half-written
+	if st := s.Stats(); st.Failed != 1 || st.KeptBytes != 300<<10 {
+		t.Errorf("stats: got %+v, want 1 failed, %d bytes kept", st, 300<<10)
+	}
+	if err := os.Remove(first); err != nil {
+		t.Fatal(err)
+	}
+	mustSave(t, s, m)
+}

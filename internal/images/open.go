@@ -1,0 +1,130 @@
+package images
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"framekeeper/pkg/camera"
+)
+
+// Open makes the directory if need be, locks it against other processes,
+// removes what a killed run left half-written, and learns what is there.
+func Open(cfg Config, log zerolog.Logger) (*Store, error) {
+	return open(cfg, log, time.Now)
+}
+
+func open(cfg Config, log zerolog.Logger, now func() time.Time) (*Store, error) {
+	state := filepath.Join(cfg.Dir, stateDir)
+	if err := os.MkdirAll(state, 0o755); err != nil {
+		return nil, fmt.Errorf("open images_dir: %w", explain(err))
+	}
+	lock, err := lockDir(filepath.Join(state, "lock"))
+	if err != nil {
+		return nil, fmt.Errorf("open images_dir %s: %w", cfg.Dir, err)
+	}
+	s := &Store{cfg: cfg, log: log, lock: lock, now: now, cameras: map[string]*cameraDir{}}
+	entries, err := s.load()
+	if err != nil {
+		_ = lock.Close() // the first error is the one to tell
+		return nil, fmt.Errorf("read images_dir %s: %w", cfg.Dir, err)
+	}
+	s.index = newIndex(entries)
+	s.Sweep()
+	return s, nil
+}
+
+// lockDir takes the lock that dies with the process.
+func lockDir(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, explain(err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	_ = f.Close() // nothing was written
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, ErrInUse
+	}
+	return nil, fmt.Errorf("lock %s: %w", path, err)
+}
+
+// load reads every camera's directory once.
+func (s *Store) load() ([]entry, error) {
+	removed := removeTemps(filepath.Join(s.cfg.Dir, stateDir), func(file string) bool {
+		return strings.HasPrefix(file, ".")
+	})
+	dirs, err := os.ReadDir(s.cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	var entries []entry
+	for _, d := range dirs {
+		path := filepath.Join(s.cfg.Dir, d.Name())
+		info, err := os.Stat(path) // through a symlink: a camera may have its own disk
+		if !camera.ValidName(d.Name()) || err != nil || !info.IsDir() {
+			continue
+		}
+		for _, corrupt := range []bool{false, true} {
+			dir := path
+			if corrupt {
+				dir = filepath.Join(path, corruptDir)
+			}
+			removed += removeTemps(dir, tempFile.MatchString)
+			found, err := list(dir, d.Name(), corrupt)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			entries = append(entries, found...)
+		}
+	}
+	if removed > 0 {
+		s.log.Info().Int("files", removed).Msg("Removed what an earlier run left half-written")
+	}
+	return entries, nil
+}
+
+// list finds the stored files of one directory.
+func list(dir, camera string, corrupt bool) ([]entry, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]entry, 0, len(files))
+	for _, f := range files {
+		n, ok := parseFile(camera, f.Name(), corrupt)
+		if !ok {
+			continue
+		}
+		info, err := f.Info()
+		if err != nil || !info.Mode().IsRegular() { // gone since, or not a file of ours
+			continue
+		}
+		entries = append(entries, entry{name: n, size: info.Size(), stored: info.ModTime()})
+	}
+	return entries, nil
+}
+
+// removeTemps deletes half-written files; one that will not go is no reason
+// not to start, it only takes up room.
+func removeTemps(dir string, temp func(file string) bool) (removed int) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	for _, f := range files {
+		if temp(f.Name()) && f.Type().IsRegular() && os.Remove(filepath.Join(dir, f.Name())) == nil {
+			removed++
+		}
+	}
+	return removed
+}

@@ -1,0 +1,89 @@
+// Package logging makes the logger that a program hands to everything it
+// starts. It promises lines for people or JSON, with the time in milliseconds
+// and the program's name, on standard error or in a file whose size is bounded.
+// It sets no global and refuses a file it cannot write. The programs' main
+// packages call it.
+package logging
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/rs/zerolog"
+	"gopkg.in/natefinch/lumberjack.v2"
+)
+
+// New makes the logger of one process. The program's name is on every line and,
+// when the log goes to a file, part of the file's name: all processes of a box
+// share one configuration, and a file can be rotated by one process only. So
+// "box.log" and "cam-agent-greencam1" make "box-cam-agent-greencam1.log".
+//
+// Close the closer after the last line has been written.
+func New(cfg Config, program string, stderr io.Writer) (zerolog.Logger, io.Closer, error) {
+	out, closer, err := open(cfg, program, stderr)
+	if err != nil {
+		return zerolog.Nop(), nil, err
+	}
+	if cfg.Format == "console" {
+		out = zerolog.ConsoleWriter{Out: out, NoColor: cfg.File != "" || !isTerminal(stderr), TimeFormat: "2006-01-02 15:04:05.000"}
+	}
+	logger := zerolog.New(zerolog.SyncWriter(out)).Level(cfg.level()).Hook(zerolog.HookFunc(stamp)).
+		With().Str("program", program).Logger()
+	return logger, closer, nil
+}
+
+// stamp adds the time. zerolog's own timestamp has whole seconds unless a
+// global is changed, which is too coarse to tell what a lost connection cost.
+func stamp(e *zerolog.Event, _ zerolog.Level, _ string) {
+	e.Str(zerolog.TimestampFieldName, time.Now().Format("2006-01-02T15:04:05.000Z07:00"))
+}
+
+func open(cfg Config, program string, stderr io.Writer) (io.Writer, io.Closer, error) {
+	if cfg.File == "" {
+		return stderr, io.NopCloser(nil), nil
+	}
+	name := FileName(cfg.File, program)
+	if err := tryFile(name); err != nil {
+		return nil, nil, fmt.Errorf("open log file: %w; correct file in [log], or leave it empty for standard error", err)
+	}
+	file := &lumberjack.Logger{Filename: name, MaxSize: cfg.MaxSizeMB, MaxBackups: cfg.MaxBackups, LocalTime: true}
+	return file, file, nil
+}
+
+// tryFile finds out at the start what lumberjack would only find out at the
+// first line, when there is nobody left to tell.
+func tryFile(name string) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// FileName is the log file of one program.
+func FileName(file, program string) string {
+	if program == "" {
+		return file
+	}
+	ext := filepath.Ext(file)
+	program = strings.Map(func(r rune) rune {
+		if r == '/' || r == os.PathSeparator || r <= ' ' {
+			return '-'
+		}
+		return r
+	}, program)
+	return strings.TrimSuffix(file, ext) + "-" + program + ext
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
+}

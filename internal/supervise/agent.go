@@ -1,0 +1,180 @@
+package supervise
+
+import (
+	"context"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// agent is the loop around one camera's processes. Only run's goroutine
+// changes it; others read it through snapshot.
+type agent struct {
+	spec Spec
+	opt  *Options
+	out  *sink
+	log  zerolog.Logger
+
+	quick    int  // ends in a row after less than HealthyAfter
+	troubled bool // the loop or failure has been logged and not yet recovered from
+
+	mu     sync.Mutex // guards status
+	status Status
+}
+
+func newAgent(spec Spec, o *Options, out *sink) *agent {
+	return &agent{
+		spec:   spec,
+		opt:    o,
+		out:    out,
+		log:    o.Log.With().Str("camera", spec.Name).Logger(),
+		status: Status{Name: spec.Name, State: Starting, Since: o.Now()},
+	}
+}
+
+// run is the life of the agent: one process after another until ctx ends.
+func (a *agent) run(ctx context.Context) {
+	for first := true; ctx.Err() == nil; first = false {
+		e, life := a.live(ctx, first)
+		if ctx.Err() != nil {
+			break
+		}
+		select {
+		case <-a.opt.After(a.judge(e, life)):
+		case <-ctx.Done():
+		}
+	}
+	a.set(Stopped, 0)
+}
+
+// live runs one process to its end and says how and after how long it ended.
+func (a *agent) live(ctx context.Context, first bool) (ending, time.Duration) {
+	began := a.opt.Now()
+	p, err := start(a.spec, a.out)
+	if err != nil {
+		return ending{startErr: err}, 0
+	}
+	a.mu.Lock()
+	if !first {
+		a.status.Restarts++
+	}
+	a.mu.Unlock()
+	a.set(Running, p.pid)
+	a.log.WithLevel(a.routine()).Int("pid", p.pid).Msg("agent started")
+
+	healthy := a.opt.After(a.opt.HealthyAfter)
+	for {
+		select {
+		case <-p.done:
+			return p.end, a.opt.Now().Sub(began)
+		case <-healthy:
+			healthy = nil
+			a.recovered()
+		case <-ctx.Done():
+			a.stop(p)
+			return p.end, a.opt.Now().Sub(began)
+		}
+	}
+}
+
+// stop ends the process: politely, so that it can save what Redis has not
+// taken yet, and by force when that takes too long.
+func (a *agent) stop(p *process) {
+	a.set(Stopping, p.pid)
+	p.signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+		a.log.Info().Int("pid", p.pid).Msg("agent stopped")
+		return
+	case <-a.opt.After(a.opt.StopTimeout):
+	}
+	a.log.Warn().Int("pid", p.pid).Stringer("after", a.opt.StopTimeout).Msg("agent does not stop, killing it")
+	p.killGroup()
+	<-p.done // SIGKILL cannot be refused
+}
+
+// recovered is called once in every process's life that lasts long enough.
+func (a *agent) recovered() {
+	if a.troubled {
+		a.log.Info().Int("restarts", a.snapshot().Restarts).Msg("agent runs steadily again")
+	}
+	a.quick, a.troubled = 0, false
+}
+
+// judge draws the consequences of an end: state, log, and how long to wait
+// before the next start.
+func (a *agent) judge(e ending, life time.Duration) time.Duration {
+	if life >= a.opt.HealthyAfter {
+		a.recovered()
+	}
+	a.quick++
+	v := e.verdict(a.spec.Path)
+	wait := a.pause()
+	state := Backoff
+	switch {
+	case v.needsHand:
+		state = Failed
+		wait = a.opt.BackoffMax
+	case a.quick >= crashLoopAfter:
+		state = CrashLoop
+	}
+	a.mu.Lock()
+	a.status.LastExit = v.reason
+	a.mu.Unlock()
+	a.set(state, 0)
+	a.report(state, v, life, wait)
+	return wait
+}
+
+// report logs an end. The first end and the step into trouble are told
+// loudly; what repeats itself afterwards is only counted in the status.
+func (a *agent) report(state State, v verdict, life, wait time.Duration) {
+	level, message := zerolog.WarnLevel, "agent ended, starting it again"
+	switch {
+	case a.troubled:
+		level = zerolog.DebugLevel
+	case state == Failed:
+		level, message = zerolog.ErrorLevel, "agent cannot run"
+	case state == CrashLoop:
+		level, message = zerolog.ErrorLevel, "agent keeps ending, trying on slowly"
+	}
+	a.troubled = a.troubled || state != Backoff
+	a.log.WithLevel(level).Str("reason", v.reason).Stringer("lived", life.Round(time.Millisecond)).
+		Stringer("next_start_in", wait.Round(time.Millisecond)).Msg(message)
+}
+
+// pause doubles with every quick end. The jitter of ±25 % keeps the agents of
+// a box from starting in step after a common cause ended them.
+func (a *agent) pause() time.Duration {
+	wait := a.opt.BackoffMin
+	for i := 1; i < a.quick && wait < a.opt.BackoffMax; i++ {
+		wait *= 2
+	}
+	wait = time.Duration(float64(wait) * (0.75 + a.opt.Random()/2))
+	return min(wait, a.opt.BackoffMax)
+}
+
+// routine is the level for what happens at every start: silent in a loop.
+func (a *agent) routine() zerolog.Level {
+	if a.troubled {
+		return zerolog.DebugLevel
+	}
+	return zerolog.InfoLevel
+}
+
+func (a *agent) set(s State, pid int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.status.State != s {
+		a.status.Since = a.opt.Now()
+	}
+	a.status.State, a.status.PID = s, pid
+}
+
+func (a *agent) snapshot() Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.status
+}

@@ -1,0 +1,89 @@
+package supervise
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"sync"
+	"unicode"
+)
+
+// maxLine bounds what one line of an agent may occupy here.
+const maxLine = 16 << 10
+
+// sink is where the output of all agents meets, one whole line at a time.
+type sink struct {
+	mu sync.Mutex // guards w
+	w  io.Writer
+}
+
+func (s *sink) write(line []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, _ = s.w.Write(line) // nobody is left to tell when the log itself is gone
+}
+
+// lines cuts one output of an agent into lines and hands them on unchanged:
+// the agent's logger has already given them their form. Write never fails, so
+// that the agent is never blocked or ended by its own output.
+type lines struct {
+	sink *sink
+
+	mu   sync.Mutex // guards all below
+	part []byte     // of the line that has not ended yet
+	last string     // the last line that was not blank
+}
+
+// Write takes the next piece of output.
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for rest := p; len(rest) > 0; {
+		piece, after, ended := bytes.Cut(rest, []byte{'\n'})
+		if room := maxLine - len(l.part); len(piece) > room {
+			piece = piece[:room] // the end of an overlong line is dropped
+		}
+		l.part = append(l.part, piece...)
+		if ended {
+			l.emit()
+		}
+		rest = after
+	}
+	return len(p), nil
+}
+
+// flush hands on a last line that was never ended.
+func (l *lines) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.part) > 0 {
+		l.emit()
+	}
+}
+
+func (l *lines) emit() {
+	if len(bytes.TrimSpace(l.part)) > 0 {
+		l.last = printable(l.part)
+	}
+	l.sink.write(append(l.part, '\n'))
+	l.part = l.part[:0]
+}
+
+// lastLine is the last line that was not blank, shortened and without control
+// characters: fit for a status.
+func (l *lines) lastLine() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+func printable(line []byte) string {
+	const enough = 300
+	text := string(line[:min(len(line), enough)])
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, text))
+}

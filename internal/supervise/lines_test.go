@@ -1,0 +1,54 @@
+package supervise
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestLinesPassUnchangedAndWhole(t *testing.T) {
+	out := &output{}
+	both := &sink{w: out}
+	a, b := &lines{sink: both}, &lines{sink: both}
+	for _, step := range []struct {
+		to   *lines
+		text string
+	}{{a, "{\"a\":"}, {b, "\x1b[31mred\x1b[0m b\n"}, {a, "1}\r\n\nlast"}, {b, "half"}} {
+		if n, err := step.to.Write([]byte(step.text)); n != len(step.text) || err != nil {
+			t.Fatalf("Write(%q): got %d, %v, want %d, nil", step.text, n, err, len(step.text))
+		}
+	}
+	a.flush()
+	b.flush()
+	b.flush()
+	want := "\x1b[31mred\x1b[0m b\n{\"a\":1}\r\n\nlast\nhalf\n"
+	if got := out.String(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := a.lastLine(); got != "last" {
+		t.Errorf("last line: got %q, want %q", got, "last")
+	}
+}
+
+func TestLinesAreBounded(t *testing.T) {
+	out := &output{}
+	l := &lines{sink: &sink{w: out}}
+	long := strings.Repeat("x", 3000)
+	for range 1000 {
+		_, _ = l.Write([]byte(long))
+	}
+	if got := cap(l.part); got > 2*maxLine {
+		t.Errorf("an endless line occupies %d bytes, want at most %d", got, 2*maxLine)
+	}
+	_, _ = l.Write([]byte("end\nnext\n"))
+	if got, want := out.String(), strings.Repeat("x", maxLine)+"\nnext\n"; got != want {
+		t.Errorf("got %d bytes, want %d", len(got), len(want))
+	}
+}
+
+func TestLastLineIsPrintable(t *testing.T) {
+	l := &lines{sink: &sink{w: &output{}}}
+	_, _ = l.Write([]byte("\x1b[31mbad\x00\xff thing\r\n  \n"))
+	if got, want := l.lastLine(), "[31mbad thing"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,134 @@
+// Package supervise keeps one cam-agent process alive for every camera.
+//
+// It promises that each agent is started, started again when it ends (with a
+// jittered, growing pause), and ended with everything it started itself when
+// the supervisor ends; that no agent outlives a supervisor that was killed;
+// and that every process is reaped. It does not judge whether a running agent
+// is useful: that is the business of whoever reads the agent's status. The
+// controller is its only caller.
+package supervise
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// State is what an agent is doing, in words for people.
+type State string
+
+// The states of an agent.
+const (
+	Starting  State = "starting"
+	Running   State = "running"
+	Backoff   State = "backoff"    // ended, starts again after a pause
+	CrashLoop State = "crash-loop" // ended quickly too often in a row, goes on trying slowly
+	Failed    State = "failed"     // cannot run until somebody changes something, tried rarely
+	Stopping  State = "stopping"
+	Stopped   State = "stopped"
+)
+
+// Spec is one agent to keep alive.
+type Spec struct {
+	Name string // the camera's
+	Path string // the program
+	Args []string
+}
+
+// Status is a copy of what is known of an agent at one moment.
+type Status struct {
+	Name     string    `json:"name"`
+	State    State     `json:"state"`
+	PID      int       `json:"pid"` // 0 while no process runs
+	Since    time.Time `json:"since"`
+	Restarts int       `json:"restarts"`
+	LastExit string    `json:"last_exit"` // why the last process ended; "" if none has
+}
+
+// Options of a Supervisor. Zero durations and functions take their defaults.
+type Options struct {
+	Agents []Spec
+	Output io.Writer // gets the agents' own output, line by line, unchanged
+	Log    zerolog.Logger
+
+	BackoffMin   time.Duration // 200 ms
+	BackoffMax   time.Duration // 30 s
+	HealthyAfter time.Duration // 30 s: a life this long forgives all quick ends before it
+	StopTimeout  time.Duration // 5 s between SIGTERM and SIGKILL
+
+	Now    func() time.Time
+	After  func(time.Duration) <-chan time.Time
+	Random func() float64 // in [0, 1), for the jitter
+}
+
+// crashLoopAfter quick ends in a row are no accident any more.
+const crashLoopAfter = 5
+
+func (o *Options) fillDefaults() {
+	for _, d := range []struct {
+		value *time.Duration
+		other time.Duration
+	}{
+		{&o.BackoffMin, 200 * time.Millisecond},
+		{&o.BackoffMax, 30 * time.Second},
+		{&o.HealthyAfter, 30 * time.Second},
+		{&o.StopTimeout, 5 * time.Second},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.other
+		}
+	}
+	if o.Output == nil {
+		o.Output = io.Discard
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.After == nil {
+		o.After = time.After
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
+	}
+}
+
+// Supervisor runs the agents. Run may be called once; Agents at any time from
+// any goroutine.
+type Supervisor struct {
+	agents []*agent
+}
+
+// New prepares a supervisor; nothing runs before Run.
+func New(o Options) *Supervisor {
+	o.fillDefaults()
+	out := &sink{w: o.Output}
+	s := &Supervisor{}
+	for _, spec := range o.Agents {
+		s.agents = append(s.agents, newAgent(spec, &o, out))
+	}
+	return s
+}
+
+// Run keeps the agents alive until ctx ends, then stops them, and returns when
+// every process is gone and every goroutine has ended.
+func (s *Supervisor) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, a := range s.agents {
+		wg.Go(func() { a.run(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// Agents is what every agent is doing now, in the order of Options.Agents.
+func (s *Supervisor) Agents() []Status {
+	all := make([]Status, 0, len(s.agents))
+	for _, a := range s.agents {
+		all = append(all, a.snapshot())
+	}
+	return all
+}

@@ -1,0 +1,235 @@
+package supervise
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestRestartsAfterCrash(t *testing.T) {
+	out := &output{}
+	s, stop := running(t, Options{Agents: []Spec{part2spec("obedient")}, Output: out, Log: testLog(t), BackoffMin: time.Millisecond})
+	first := out.number(t, "pid")
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "another process", func() bool {
+		a := s.Agents()[0]
+		return a.State == Running && a.PID != first
+	})
+	a := s.Agents()[0]
+	if a.Restarts != 1 || a.LastExit != "signal: killed" {
+		t.Errorf("got restarts %d, last exit %q, want 1, %q", a.Restarts, a.LastExit, "signal: killed")
+	}
+	eventually(t, "the second pid", func() bool { return out.number(t, "pid") == a.PID })
+	stop()
+	if got := s.Agents()[0]; got.State != Stopped || got.PID != 0 {
+		t.Errorf("after Run: got state %s, pid %d, want stopped, 0", got.State, got.PID)
+	}
+	if alive(a.PID) {
+		t.Errorf("process %d is still there", a.PID)
+	}
+	if !strings.Contains(out.String(), "ended in order\n") {
+		t.Errorf("the agent was not stopped in order; it said:\n%s", out)
+	}
+}
+
+// pauses is a clock that never waits for a restart and notes how long it
+// should have.
+type pauses struct {
+	mu     sync.Mutex // guards seen
+	seen   []time.Duration
+	enough chan struct{}
+	limit  int
+}
+
+func (p *pauses) after(d time.Duration) <-chan time.Time {
+	if d == healthyInTests {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen = append(p.seen, d)
+	switch {
+	case len(p.seen) == p.limit:
+		close(p.enough)
+		return nil
+	case len(p.seen) > p.limit:
+		return nil
+	}
+	ready := make(chan time.Time, 1)
+	ready <- time.Time{}
+	return ready
+}
+
+const healthyInTests = 33 * time.Second
+
+// endings runs an agent until it has ended n times.
+func endings(t *testing.T, n int, o Options) ([]time.Duration, Status) {
+	t.Helper()
+	p := &pauses{limit: n, enough: make(chan struct{})}
+	o.After, o.HealthyAfter, o.Log = p.after, healthyInTests, testLog(t)
+	if o.Random == nil {
+		o.Random = func() float64 { return 0.5 } // no jitter
+	}
+	s, stop := running(t, o)
+	select {
+	case <-p.enough:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the agent did not end often enough within 30 s")
+	}
+	got := s.Agents()[0]
+	stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen, got
+}
+
+func TestBackoffGrowsIntoCrashLoop(t *testing.T) {
+	agents := []Spec{part2spec("exit", "1")}
+	seen, at4 := endings(t, 4, Options{Agents: agents, BackoffMax: 3 * time.Second})
+	want := []time.Duration{200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond, 1600 * time.Millisecond}
+	if !slices.Equal(seen, want) {
+		t.Errorf("got pauses %v, want %v", seen, want)
+	}
+	if at4.State != Backoff || at4.LastExit != "exit code 1" {
+		t.Errorf("after 4 ends: got %s, %q, want backoff, exit code 1", at4.State, at4.LastExit)
+	}
+	seen, at6 := endings(t, 6, Options{Agents: agents, BackoffMax: 3 * time.Second})
+	if last := seen[len(seen)-1]; last != 3*time.Second {
+		t.Errorf("got a sixth pause of %v, want the configured longest, 3s", last)
+	}
+	if at6.State != CrashLoop || at6.Restarts != 5 {
+		t.Errorf("after 6 ends: got %s, %d restarts, want crash-loop, 5", at6.State, at6.Restarts)
+	}
+}
+
+func TestBackoffJitter(t *testing.T) {
+	for _, c := range []struct {
+		random float64
+		want   time.Duration
+	}{{0, 150 * time.Millisecond}, {1, 250 * time.Millisecond}} {
+		seen, _ := endings(t, 1, Options{Agents: []Spec{part2spec("exit", "1")}, Random: func() float64 { return c.random }})
+		if seen[0] != c.want {
+			t.Errorf("random %v: got a pause of %v, want %v", c.random, seen[0], c.want)
+		}
+	}
+}
+
+func TestLongLifeForgivesQuickEnds(t *testing.T) {
+	var mu sync.Mutex // guards now
+	now := time.Unix(1e9, 0)
+	clock := func() time.Time { // every look at the clock is a minute later
+		mu.Lock()
+		defer mu.Unlock()
+		now = now.Add(time.Minute)
+		return now
+	}
+	seen, got := endings(t, 7, Options{Agents: []Spec{part2spec("exit", "1")}, Now: clock})
+	for i, d := range seen {
+		if d != 200*time.Millisecond {
+			t.Errorf("pause %d: got %v, want 200ms", i, d)
+		}
+	}
+	if got.State != Backoff {
+		t.Errorf("got %s, want backoff", got.State)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	const loader = "bin/cam-agent: error while loading shared libraries: libopencv_core.so.406: cannot open shared object file: No such file"
+	for _, c := range []struct {
+		spec   Spec
+		state  State
+		pause  time.Duration
+		reason []string
+	}{
+		{part2spec("exit", "2"), Failed, 30 * time.Second, []string{"configuration", "exit code 2"}},
+		{part2spec("exit", "3"), Backoff, 200 * time.Millisecond, []string{"camera gave up"}},
+		{part2spec("exit", "4"), Backoff, 200 * time.Millisecond, []string{"another cam-agent"}},
+		{part2spec("say", loader, "127"), Failed, 30 * time.Second, []string{"libopencv_core.so.406", "apt-get install libopencv-dev", "--noopencv"}},
+		{part2spec("say", "sh: no such thing", "127"), Backoff, 200 * time.Millisecond, []string{"127", "no such thing"}},
+		{Spec{Name: "cam1", Path: "/nowhere/cam-agent"}, Failed, 30 * time.Second, []string{"/nowhere/cam-agent", "no such file"}},
+	} {
+		seen, got := endings(t, 1, Options{Agents: []Spec{c.spec}})
+		if got.State != c.state || seen[0] != c.pause {
+			t.Errorf("%v: got %s and a pause of %v, want %s, %v", c.spec.Args, got.State, seen[0], c.state, c.pause)
+		}
+		for _, part := range c.reason {
+			if !strings.Contains(got.LastExit, part) {
+				t.Errorf("%v: got reason %q, want %q in it", c.spec.Args, got.LastExit, part)
+			}
+		}
+	}
+}
+
+func TestStopKillsTheStubborn(t *testing.T) {
+	out := &output{}
+	s, stop := running(t, Options{Agents: []Spec{part2spec("stubborn")}, Output: out, Log: testLog(t), StopTimeout: 50 * time.Millisecond})
+	child, grandchild := out.number(t, "pid"), out.number(t, "grandchild")
+	stop()
+	eventually(t, "the end of both processes", func() bool { return !alive(child) && !alive(grandchild) })
+	if got := s.Agents()[0].State; got != Stopped {
+		t.Errorf("got %s, want stopped", got)
+	}
+}
+
+// A crashed agent must not leave an exec source behind that holds the camera.
+func TestCrashTakesGrandchildrenAlong(t *testing.T) {
+	out := &output{}
+	_, _ = running(t, Options{Agents: []Spec{part2spec("messy")}, Output: out, Log: testLog(t), BackoffMin: time.Hour})
+	child, grandchild := out.number(t, "pid"), out.number(t, "grandchild")
+	if err := syscall.Kill(child, syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the end of the grandchild", func() bool { return !alive(grandchild) })
+}
+
+func TestAgentsVanishWithAKilledSupervisor(t *testing.T) {
+	out := &output{}
+	spec := part2spec("supervise")
+	parent := exec.Command(spec.Path, spec.Args...)
+	parent.Stdout = out
+	parent.WaitDelay = 10 * time.Second
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	child := out.number(t, "pid")
+	if !alive(child) {
+		t.Fatalf("agent %d is not running before the kill", child)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(child, syscall.SIGKILL) })
+	_ = parent.Process.Kill()
+	_ = parent.Wait()
+	eventually(t, "the end of the agent", func() bool { return !alive(child) })
+}
+
+func TestManyAgents(t *testing.T) {
+	var specs []Spec
+	for _, name := range []string{"a", "b", "c"} {
+		spec := part2spec("obedient")
+		spec.Name = name
+		specs = append(specs, spec)
+	}
+	s, stop := running(t, Options{Agents: specs, Log: testLog(t)})
+	eventually(t, "three running agents", func() bool {
+		return !slices.ContainsFunc(s.Agents(), func(a Status) bool { return a.State != Running })
+	})
+	pids := map[int]bool{}
+	for _, a := range s.Agents() {
+		pids[a.PID] = true
+	}
+	if len(pids) != 3 {
+		t.Errorf("got pids %v, want three", pids)
+	}
+	stop()
+	for pid := range pids {
+		if alive(pid) {
+			t.Errorf("process %d is still there", pid)
+		}
+	}
+}

@@ -1,0 +1,55 @@
+// Package telemetry measures the box: processor, temperature, memory, disk,
+// load, and the same for each agent. It promises that what cannot be measured
+// is null rather than wrong, and that a measurement that hangs (a dead network
+// mount, a sensor on a stuck bus) blocks neither publishing nor the end of the
+// program. The controller is its only caller.
+package telemetry
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Agent is what the supervisor knows of one agent.
+type Agent struct {
+	Name     string
+	PID      int // 0: not running
+	State    string
+	Restarts int
+}
+
+// Sample is one measurement of the box. A nil number could not be measured.
+type Sample struct {
+	Box         string                 `json:"box"`
+	TimeUS      int64                  `json:"time_us"`     // Unix microseconds
+	CPU         *float64               `json:"cpu"`         // percent of all cores, since the sample before
+	Temperature *float64               `json:"temperature"` // °C, of the hottest sensor
+	Memory      *float64               `json:"memory"`      // percent
+	Disk        *float64               `json:"disk"`        // percent of the file system that holds state_dir
+	UptimeS     *float64               `json:"uptime_s"`    // of the box
+	Load        *[3]float64            `json:"load"`        // over 1, 5 and 15 minutes
+	Agents      map[string]AgentSample `json:"agents"`      // by camera name
+}
+
+// AgentSample is one agent's part of a Sample.
+type AgentSample struct {
+	PID      int      `json:"pid"` // 0: not running
+	State    string   `json:"state"`
+	Restarts int      `json:"restarts"`
+	CPU      *float64 `json:"cpu"` // percent of one core, since the sample before
+	RSS      *uint64  `json:"rss"` // bytes
+}
+
+// Payload is the sample as it is published: an object ("json"), or the array
+// [cpu, temperature, memory] of the old system ("list").
+func (s *Sample) Payload(format string) ([]byte, error) {
+	var v any = s
+	if format == "list" {
+		v = []*float64{s.CPU, s.Temperature, s.Memory}
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode telemetry: %w", err)
+	}
+	return b, nil
+}

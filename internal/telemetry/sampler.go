@@ -1,0 +1,85 @@
+package telemetry
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// Config of a Sampler.
+type Config struct {
+	Box      string
+	Path     string // on the file system whose fill is reported
+	Interval time.Duration
+	Agents   func() []Agent // what to report of the agents; called from Run
+}
+
+// Sampler measures every interval and keeps the newest sample. Run may be
+// called once; Latest and New from any goroutine.
+type Sampler struct {
+	cfg    Config
+	sample func(context.Context) *Sample
+	latest atomic.Pointer[Sample]
+	news   chan *Sample
+}
+
+// NewSampler prepares a sampler; nothing is measured before Run.
+func NewSampler(cfg Config) *Sampler {
+	return &Sampler{
+		cfg:    cfg,
+		sample: newMeter(cfg.Box, cfg.Path, cfg.Agents).measure,
+		news:   make(chan *Sample, 1),
+	}
+}
+
+// Latest is the newest sample, nil before the first.
+func (s *Sampler) Latest() *Sample { return s.latest.Load() }
+
+// New gives each sample once, to one receiver. A sample nobody took yet gives
+// way to the next.
+func (s *Sampler) New() <-chan *Sample { return s.news }
+
+// Run measures until ctx ends. When a measurement hangs, Run waits for it
+// without starting another, and leaves it behind when ctx ends: nothing can
+// interrupt a system call on a dead mount.
+func (s *Sampler) Run(ctx context.Context) error {
+	ticker := time.NewTicker(s.cfg.Interval)
+	defer ticker.Stop()
+	for {
+		result := make(chan *Sample, 1)
+		go func() { result <- s.sample(ctx) }()
+		select {
+		case sample := <-result:
+			s.publish(sample)
+		case <-ctx.Done():
+			s.leave(result)
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// leave gives the measurement in hand a moment to end by itself.
+func (s *Sampler) leave(result <-chan *Sample) {
+	patience := time.NewTimer(500 * time.Millisecond)
+	defer patience.Stop()
+	select {
+	case <-result:
+	case <-patience.C:
+	}
+}
+
+// publish makes the sample the newest one in both places. Only Run sends on
+// the channel, so after emptying it there is room.
+func (s *Sampler) publish(sample *Sample) {
+	s.latest.Store(sample)
+	select {
+	case <-s.news:
+	default:
+	}
+	s.news <- sample
+}

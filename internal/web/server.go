@@ -1,0 +1,137 @@
+// Package web serves the box's own pages: /healthz for machines and / for
+// people. It promises that everything it shows is escaped, that a set user name
+// guards every page, and that slow or greedy visitors cannot hold the program.
+// It changes nothing on the box. The controller is its only caller.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Config of a Server.
+type Config struct {
+	Addr         string // host:port
+	User         string // "": no password is asked for
+	PasswordFile string // read once, when the server is made
+	Report       func() Report
+	Log          zerolog.Logger
+}
+
+// Server is the box's HTTP server. Run may be called once.
+type Server struct {
+	cfg      Config
+	listener net.Listener
+	server   *http.Server
+}
+
+// Listen takes the address and prepares the pages. Visitors wait until Run.
+func Listen(ctx context.Context, cfg Config) (*Server, error) {
+	handler := pages(cfg)
+	if cfg.User != "" {
+		password, err := readPassword(cfg.PasswordFile)
+		if err != nil {
+			return nil, err
+		}
+		handler = basicAuth(cfg.User, password, handler)
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", cfg.Addr)
+	if err != nil {
+		return nil, explain(cfg.Addr, err)
+	}
+	return &Server{
+		cfg:      cfg,
+		listener: listener,
+		server: &http.Server{
+			Handler:           secured(handler),
+			ReadHeaderTimeout: 5 * time.Second,
+			ReadTimeout:       10 * time.Second,
+			WriteTimeout:      10 * time.Second,
+			IdleTimeout:       30 * time.Second,
+			MaxHeaderBytes:    16 << 10,
+			ErrorLog:          stdlog.New(debugLog{cfg.Log}, "", 0),
+		},
+	}, nil
+}
+
+// explain says what to do about an address that cannot be had.
+func explain(addr string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("listen on %s: another program uses this address: end it, or set [controller] http to a free one in config.toml", addr)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("listen on %s: not permitted: set [controller] http to a port above 1023 in config.toml", addr)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("listen on %s: not an address of this machine: correct [controller] http in config.toml", addr)
+	default:
+		return fmt.Errorf("listen on %s: %w: check [controller] http in config.toml", addr, err)
+	}
+}
+
+func readPassword(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", fmt.Errorf("read http_password_file: %w", err)
+	}
+	defer func() { _ = f.Close() }() // only read from
+	b, err := io.ReadAll(io.LimitReader(f, 4096))
+	if err != nil {
+		return "", fmt.Errorf("read http_password_file: %w", err)
+	}
+	password := strings.TrimRight(string(b), "\r\n")
+	if password == "" {
+		return "", fmt.Errorf("read http_password_file: %s is empty", file)
+	}
+	return password, nil
+}
+
+// Addr is the address in use, with the real port if 0 was asked for.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Run serves until ctx ends, lets the answers in hand go out, and returns nil.
+func (s *Server) Run(ctx context.Context) error {
+	ended := make(chan error, 1)
+	go func() { ended <- s.server.Serve(s.listener) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := s.server.Shutdown(grace); err != nil {
+		_ = s.server.Close() // whoever is still there has had its time
+	}
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
+	return nil
+}
+
+// Close gives the address back when Run was never called.
+func (s *Server) Close() error {
+	if err := s.listener.Close(); err != nil {
+		return fmt.Errorf("close HTTP listener: %w", err)
+	}
+	return nil
+}
+
+// debugLog takes what net/http says about broken visitors.
+type debugLog struct{ log zerolog.Logger }
+
+func (d debugLog) Write(p []byte) (int, error) {
+	d.log.Debug().Str("part", "http").Msg(strings.TrimSpace(string(p)))
+	return len(p), nil
+}

@@ -1,0 +1,242 @@
+package web
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"framekeeper/internal/supervise"
+	"framekeeper/internal/telemetry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func good() Report {
+	cpu, rss := 12.34, uint64(30<<20)
+	return Report{
+		Box:     "box1",
+		Version: "v1",
+		Link:    Link{State: "LIVE", Live: true, Since: time.Now().Add(-90 * time.Second)},
+		Agents:  []supervise.Status{{Name: "cam1", State: supervise.Running, PID: 42, Since: time.Now()}},
+		Telemetry: &telemetry.Sample{
+			CPU:    &cpu,
+			Agents: map[string]telemetry.AgentSample{"cam1": {PID: 42, CPU: &cpu, RSS: &rss}},
+		},
+	}
+}
+
+// serve runs a server with the report and returns its base URL.
+func serve(t *testing.T, cfg Config) string {
+	t.Helper()
+	cfg.Addr, cfg.Log = "127.0.0.1:0", zerolog.New(zerolog.NewTestWriter(t))
+	s, err := Listen(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run returned %v, want nil", err)
+		}
+	})
+	return "http://" + s.Addr()
+}
+
+func get(t *testing.T, method, url, user, password string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if user != "" {
+		req.SetBasicAuth(user, password)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+func TestHealthz(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Report)
+		code   int
+	}{
+		{"all well", func(*Report) {}, http.StatusOK},
+		{"link down", func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} }, http.StatusServiceUnavailable},
+		{"agent ended", func(r *Report) { r.Agents[0].State = supervise.CrashLoop }, http.StatusServiceUnavailable},
+	} {
+		report := good()
+		c.change(&report)
+		resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/healthz", "", "")
+		var h Health
+		if err := json.Unmarshal([]byte(body), &h); err != nil {
+			t.Fatalf("%s: %v in %s", c.name, err, body)
+		}
+		if resp.StatusCode != c.code || h.OK != (c.code == http.StatusOK) {
+			t.Errorf("%s: got %d, ok %v, want %d", c.name, resp.StatusCode, h.OK, c.code)
+		}
+		if h.Controller != "up" || h.Link.State != report.Link.State || h.Agents["cam1"].State != report.Agents[0].State || h.Agents["cam1"].PID != 42 {
+			t.Errorf("%s: got %s, want the report's link and agent", c.name, body)
+		}
+	}
+}
+
+func TestPageShowsAndEscapes(t *testing.T) {
+	const evil = `<script>alert("x")</script>`
+	report := good()
+	report.Box, report.Version, report.Link.Cause = "box"+evil, evil, evil
+	report.Agents[0].LastExit = evil
+	resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("got %d, want 200: %s", resp.StatusCode, body)
+	}
+	if strings.Contains(body, "<script") {
+		t.Errorf("a script got into the page:\n%s", body)
+	}
+	for _, want := range []string{"LIVE", "1m30s", "cam1", "running", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "&lt;script&gt;"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is not on the page", want)
+		}
+	}
+}
+
+// A browser drops the style sheet unless the policy has the hash of what is
+// between the tags, byte for byte.
+func TestStyleMatchesThePolicy(t *testing.T) {
+	resp, body := get(t, http.MethodGet, serve(t, Config{Report: good})+"/", "", "")
+	_, rest, _ := strings.Cut(body, "<style>")
+	css, _, found := strings.Cut(rest, "</style>")
+	sum := sha256.Sum256([]byte(css))
+	if want := base64.StdEncoding.EncodeToString(sum[:]); !found || !strings.Contains(resp.Header.Get("Content-Security-Policy"), want) {
+		t.Errorf("got policy %q, want sha256-%s in it", resp.Header.Get("Content-Security-Policy"), want)
+	}
+	for _, header := range []string{"X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Cache-Control"} {
+		if resp.Header.Get(header) == "" {
+			t.Errorf("header %s is missing", header)
+		}
+	}
+}
+
+func TestBasicAuth(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("secret word\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	url := serve(t, Config{Report: good, User: "op", PasswordFile: file})
+	for _, c := range []struct {
+		path, user, password string
+		code                 int
+	}{
+		{"/", "", "", 401},
+		{"/healthz", "", "", 401},
+		{"/nothing", "", "", 401},
+		{"/", "op", "wrong", 401},
+		{"/", "op", "secret word\n", 401},
+		{"/", "other", "secret word", 401},
+		{"/", "op", "secret word", 200},
+		{"/healthz", "op", "secret word", 200},
+	} {
+		resp, body := get(t, http.MethodGet, url+c.path, c.user, c.password)
+		if resp.StatusCode != c.code {
+			t.Errorf("%s as %q, %q: got %d, want %d", c.path, c.user, c.password, resp.StatusCode, c.code)
+		}
+		if c.code == 401 && (strings.Contains(body, "box1") || resp.Header.Get("WWW-Authenticate") == "") {
+			t.Errorf("%s as %q: got %q, want a challenge and nothing else", c.path, c.user, body)
+		}
+	}
+}
+
+func TestPasswordFileIsNeeded(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{empty, empty + ".missing"} {
+		_, err := Listen(t.Context(), Config{Addr: "127.0.0.1:0", User: "op", PasswordFile: file, Report: good})
+		if err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: got %v, want an error that names it", file, err)
+		}
+	}
+}
+
+func TestOnlyReading(t *testing.T) {
+	url := serve(t, Config{Report: good})
+	for _, c := range []struct {
+		method, path string
+		code         int
+	}{{"POST", "/", 405}, {"DELETE", "/healthz", 405}, {"GET", "/etc/passwd", 404}, {"HEAD", "/healthz", 200}} {
+		if resp, _ := get(t, c.method, url+c.path, "", ""); resp.StatusCode != c.code {
+			t.Errorf("%s %s: got %d, want %d", c.method, c.path, resp.StatusCode, c.code)
+		}
+	}
+}
+
+func TestPortTaken(t *testing.T) {
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	addr := other.Addr().String()
+	_, err = Listen(t.Context(), Config{Addr: addr, Report: good})
+	if err == nil {
+		t.Fatal("got no error for a taken port")
+	}
+	for _, want := range []string{addr, "another program", "[controller] http"} {
+		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("got %q, want one line with %q", err, want)
+		}
+	}
+}
+
+// A visitor who never finishes its request must not hold up the end.
+func TestEndsWithAVisitorInHand(t *testing.T) {
+	s, err := Listen(t.Context(), Config{Addr: "127.0.0.1:0", Report: good, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	conn, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Errorf("Run returned %v, want nil", err)
+		}
+	case <-time.After(4 * time.Second):
+		t.Error("Run did not return within 4 s")
+	}
+}

@@ -1,0 +1,191 @@
+package camera
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"image/png"
+	"sync/atomic"
+
+	"framekeeper/pkg/frame"
+)
+
+// JPEGFunc appends the JPEG of a BGR24 frame to dst and returns the extended
+// slice. quality is 1 to 100. It is called by one goroutine at a time.
+type JPEGFunc func(dst []byte, f *Frame, quality int) ([]byte, error)
+
+// Image is an encoded frame.
+type Image struct {
+	Data        []byte
+	Encoding    frame.Encoding
+	PixelFormat string // raw only: frame.PixelBGR24
+	Width       int
+	Height      int
+}
+
+// Encoder turns frames into the configured encoding. It keeps scratch buffers
+// and is for one goroutine; only SetQuality may be called from any.
+type Encoder struct {
+	encoding frame.Encoding
+	quality  atomic.Int32
+	jpeg     JPEGFunc // nil: the standard library
+
+	bgr     []byte       // a frame converted for jpeg or png
+	bgrOnly Frame        // wraps bgr for the JPEGFunc
+	rgba    []byte       // what png reads
+	ycbcr   *image.YCbCr // what image/jpeg reads
+	png     png.Encoder
+	pngPool pngBuffer
+}
+
+// NewEncoder makes an Encoder for the camera's encoding and quality. With a
+// nil JPEGFunc the standard library makes the JPEGs.
+func NewEncoder(cfg Config, fn JPEGFunc) *Encoder {
+	e := &Encoder{encoding: cfg.Encoding, jpeg: fn}
+	if fn == nil {
+		e.jpeg = e.stdJPEG
+	}
+	e.SetQuality(cfg.Quality)
+	e.png = png.Encoder{CompressionLevel: png.BestSpeed, BufferPool: &e.pngPool}
+	return e
+}
+
+// SetQuality changes the JPEG quality from the next frame on; it is brought
+// into 1 to 100. JPEGs that pass through from the camera keep their own.
+func (e *Encoder) SetQuality(q int) { e.quality.Store(int32(min(max(q, 1), 100))) }
+
+// Quality is the present JPEG quality.
+func (e *Encoder) Quality() int { return int(e.quality.Load()) }
+
+// Encode encodes the frame, writing over dst from its start and growing it as
+// needed. Data is then either dst's array, which may serve as dst again, or,
+// when nothing had to be done (JPEG wanted and the camera gives JPEG, raw
+// wanted and it gives BGR24), the frame's own bytes: not to be written to, and
+// good only until the frame is released. Whoever reuses Data as dst must
+// therefore keep its own dst instead.
+func (e *Encoder) Encode(dst []byte, f *Frame) (Image, error) {
+	if err := checkPixels(f); err != nil {
+		return Image{}, fmt.Errorf("encode frame: %w", err)
+	}
+	img := Image{Encoding: e.encoding, Width: f.Width, Height: f.Height}
+	var err error
+	switch e.encoding {
+	case frame.JPEG:
+		img.Data, err = e.encodeJPEG(dst[:0], f)
+	case frame.PNG:
+		img.Data, err = e.encodePNG(dst[:0], f)
+	case frame.Raw:
+		img.PixelFormat = frame.PixelBGR24
+		img.Data, err = e.RawBGR(dst, f)
+	default:
+		err = fmt.Errorf("unknown encoding %q", e.encoding)
+	}
+	if err != nil {
+		return Image{}, fmt.Errorf("encode %v frame as %s: %w", f.Format, e.encoding, err)
+	}
+	return img, nil
+}
+
+// RawBGR is the frame as rows of BGR24 without padding, whatever encoding is
+// configured. Ownership is as with Encode.
+func (e *Encoder) RawBGR(dst []byte, f *Frame) ([]byte, error) {
+	if err := checkPixels(f); err != nil {
+		return nil, fmt.Errorf("convert frame: %w", err)
+	}
+	if f.Format == BGR24 {
+		return f.Data, nil
+	}
+	return toBGR(dst, f)
+}
+
+// toBGR converts a checked frame that is not BGR24.
+func toBGR(dst []byte, f *Frame) ([]byte, error) {
+	size := f.Width * f.Height * 3
+	if f.Format == YUYV {
+		dst = grow(dst, size)
+		yuyvToBGR(dst, f.Data)
+		return dst, nil
+	}
+	// The size is looked at first: a few hostile bytes can announce an image
+	// of gigabytes.
+	head, err := jpeg.DecodeConfig(bytes.NewReader(f.Data))
+	if err != nil {
+		return nil, fmt.Errorf("decode camera's jpeg: %w", err)
+	}
+	if head.Width != f.Width || head.Height != f.Height {
+		return nil, fmt.Errorf("camera's jpeg is %dx%d, expected %dx%d", head.Width, head.Height, f.Width, f.Height)
+	}
+	m, err := jpeg.Decode(bytes.NewReader(f.Data))
+	if err != nil {
+		return nil, fmt.Errorf("decode camera's jpeg: %w", err)
+	}
+	dst = grow(dst, size)
+	imageToBGR(dst, m)
+	return dst, nil
+}
+
+func (e *Encoder) encodeJPEG(dst []byte, f *Frame) ([]byte, error) {
+	if f.Format == MJPEG {
+		return f.Data, nil
+	}
+	f, err := e.asBGR(f)
+	if err != nil {
+		return nil, err
+	}
+	return e.jpeg(dst, f, e.Quality())
+}
+
+// asBGR is the frame itself, or a BGR24 copy of it in the scratch buffer that
+// is good until the next call.
+func (e *Encoder) asBGR(f *Frame) (*Frame, error) {
+	if f.Format == BGR24 {
+		return f, nil
+	}
+	var err error
+	if e.bgr, err = toBGR(e.bgr, f); err != nil {
+		return nil, err
+	}
+	b := &e.bgrOnly
+	b.Data, b.Format, b.Width, b.Height, b.Captured, b.Seq = e.bgr, BGR24, f.Width, f.Height, f.Captured, f.Seq
+	return b, nil
+}
+
+// stdJPEG is the JPEGFunc of builds without OpenCV.
+func (e *Encoder) stdJPEG(dst []byte, f *Frame, quality int) ([]byte, error) {
+	r := image.Rect(0, 0, f.Width, f.Height)
+	if e.ycbcr == nil || e.ycbcr.Rect != r {
+		e.ycbcr = image.NewYCbCr(r, image.YCbCrSubsampleRatio420)
+	}
+	bgrToYCbCr(e.ycbcr, f.Data, f.Width, f.Height)
+	out := appender{dst}
+	err := jpeg.Encode(&out, e.ycbcr, &jpeg.Options{Quality: quality})
+	return out.b, err
+}
+
+func (e *Encoder) encodePNG(dst []byte, f *Frame) ([]byte, error) {
+	f, err := e.asBGR(f)
+	if err != nil {
+		return nil, err
+	}
+	e.rgba = grow(e.rgba, f.Width*f.Height*4)
+	bgrToRGBA(e.rgba, f.Data)
+	m := &image.RGBA{Pix: e.rgba, Stride: f.Width * 4, Rect: image.Rect(0, 0, f.Width, f.Height)}
+	out := appender{dst}
+	err = e.png.Encode(&out, m)
+	return out.b, err
+}
+
+// appender collects what an encoder writes. The methods beyond Write spare
+// image/jpeg a buffer of its own.
+type appender struct{ b []byte }
+
+func (a *appender) Write(p []byte) (int, error) { a.b = append(a.b, p...); return len(p), nil }
+func (a *appender) WriteByte(c byte) error      { a.b = append(a.b, c); return nil }
+func (a *appender) Flush() error                { return nil }
+
+// pngBuffer keeps the one png.EncoderBuffer an Encoder needs.
+type pngBuffer struct{ b *png.EncoderBuffer }
+
+func (p *pngBuffer) Get() *png.EncoderBuffer  { return p.b }
+func (p *pngBuffer) Put(b *png.EncoderBuffer) { p.b = b }

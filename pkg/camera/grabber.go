@@ -1,0 +1,246 @@
+package camera
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Waits between two attempts to open a source: they double from the first to
+// the last, less up to half of each by chance, so that the cameras of one box
+// do not all come back at once.
+const (
+	reopenWaitMin = 100 * time.Millisecond
+	reopenWaitMax = 5 * time.Second
+)
+
+// Grabber drains one camera all the time and keeps its newest frame. A frame
+// that nobody fetched is replaced by the next one: a slow consumer never sees
+// a queue, only the newest. All methods may be called from any goroutine; Run
+// once.
+type Grabber struct {
+	cfg    Config
+	opener Opener
+	log    zerolog.Logger
+	jitter func() float64 // in [0,1)
+	seed   maphash.Seed
+	pool   pool
+
+	updates chan struct{}
+	changed chan struct{}
+	ended   chan struct{} // closed when Run returns
+	latency atomic.Int64  // of the open source, in nanoseconds
+
+	mu       sync.Mutex // guards all below
+	latest   *Frame
+	health   Health // FPS is worked out when asked for
+	rate     rate
+	lastSum  uint64 // hash of the newest image, with frozen_timeout only
+	haveSum  bool
+	downFrom time.Time // since when frames have been missing; zero while they come
+}
+
+// NewGrabber prepares a Grabber; Run starts it.
+func NewGrabber(cfg Config, open Opener, log zerolog.Logger) *Grabber {
+	return &Grabber{
+		cfg:     cfg,
+		opener:  open,
+		log:     log.With().Str("camera", cfg.Name).Logger(),
+		jitter:  rand.Float64,
+		seed:    maphash.MakeSeed(),
+		updates: make(chan struct{}, 1),
+		changed: make(chan struct{}, 1),
+		ended:   make(chan struct{}),
+		health:  Health{State: StateOpening, Reason: "the camera is being opened"},
+	}
+}
+
+// Run opens the source and drains it until ctx ends (nil), a finite source
+// ends (ErrEnded), MaxReopens attempts to get a new frame have failed in a row
+// (ErrGaveUp), or the source's code does not return (ErrStuck).
+//
+// After ErrStuck one goroutine is left behind: it is inside a C call, and
+// nothing in this process can cancel that. It hands out no more frames. The
+// caller is expected to exit, so that a fresh process can be started.
+func (g *Grabber) Run(ctx context.Context) error {
+	defer close(g.ended)
+	err := g.run(ctx)
+	reason := "the agent is stopping"
+	if err != nil {
+		reason = g.describe(err)
+	}
+	g.setState(StateEnded, reason)
+	return err
+}
+
+func (g *Grabber) run(ctx context.Context) error {
+	for reopens := 0; ; {
+		fresh, err := g.live(ctx)
+		switch {
+		case errors.Is(err, ErrStuck), errors.Is(err, ErrUnsupported):
+			return err
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, io.EOF):
+			return fmt.Errorf("%w: %w", ErrEnded, err)
+		}
+		if fresh {
+			reopens = 0
+		}
+		if reopens >= g.cfg.MaxReopens {
+			return fmt.Errorf("%w after %d attempts to reopen it: %w", ErrGaveUp, reopens, err)
+		}
+		reopens++
+		g.retrying(reopens, err)
+		if !pause(ctx, g.reopenWait(reopens)) {
+			return nil
+		}
+	}
+}
+
+// reopenWait is how long to wait before the nth attempt in a row.
+func (g *Grabber) reopenWait(n int) time.Duration {
+	wait := reopenWaitMax
+	if shift := n - 1; shift < 6 {
+		wait = min(reopenWaitMin<<shift, reopenWaitMax)
+	}
+	return wait - time.Duration(g.jitter()*float64(wait/2))
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// Latest is the newest frame, retained for the caller, or nil before the
+// first. It stays available after Run has returned.
+func (g *Grabber) Latest() *Frame {
+	f, _ := g.Newer(0)
+	return f
+}
+
+// Newer is the newest frame and its ticket if that is above after, otherwise
+// nil and after. The first frame has ticket 1; unlike Frame.Seq, tickets keep
+// rising when the source is reopened. The frame is retained for the caller.
+func (g *Grabber) Newer(after uint64) (*Frame, uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.latest == nil || g.health.Frames <= after {
+		return nil, after
+	}
+	return g.latest.Retain(), g.health.Frames
+}
+
+// Updates receives a value after new frames, at most one while nobody looks.
+// It serves one consumer, who then calls Latest or Newer.
+func (g *Grabber) Updates() <-chan struct{} { return g.updates }
+
+// Wait waits for a frame with a ticket above after. It takes from Updates and
+// so is an alternative to it for the one consumer.
+func (g *Grabber) Wait(ctx context.Context, after uint64) (*Frame, uint64, error) {
+	for {
+		if f, ticket := g.Newer(after); f != nil {
+			return f, ticket, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, after, ctx.Err()
+		case <-g.updates:
+		case <-g.ended:
+			if f, ticket := g.Newer(after); f != nil {
+				return f, ticket, nil
+			}
+			return nil, after, fmt.Errorf("wait for a frame: %s", g.Health().Reason)
+		}
+	}
+}
+
+// Health is how the camera is doing now.
+func (g *Grabber) Health() Health {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	h := g.health
+	h.FPS = g.rate.fps(time.Now())
+	return h
+}
+
+// HealthChanged receives a value after State or Reason has changed, at most
+// one while nobody looks. It serves one consumer.
+func (g *Grabber) HealthChanged() <-chan struct{} { return g.changed }
+
+// Exposed is the instant the frame was exposed, as well as the source knows it.
+func (g *Grabber) Exposed(f *Frame) time.Time {
+	if g.cfg.SourceLatency >= 0 {
+		return f.Captured.Add(-g.cfg.SourceLatency)
+	}
+	return f.Captured.Add(-time.Duration(g.latency.Load()))
+}
+
+// ExposedAfter reports whether the frame's exposure is not before t.
+func (g *Grabber) ExposedAfter(f *Frame, t time.Time) bool {
+	return !g.Exposed(f).Before(t)
+}
+
+// MayAnswer reports whether the frame may answer a request that arrived then:
+// it was exposed after it, or it was at most maxAge old when it came.
+func (g *Grabber) MayAnswer(f *Frame, arrived time.Time, maxAge time.Duration) bool {
+	return g.ExposedAfter(f, arrived.Add(-max(maxAge, 0)))
+}
+
+// describe turns an error into a reason for people. Sources are asked not to
+// name credentials; should one quote the source string whole, it goes here.
+func (g *Grabber) describe(err error) string {
+	if g.cfg.Source == "" {
+		return err.Error()
+	}
+	return strings.ReplaceAll(err.Error(), g.cfg.Source, ShownSource(g.cfg.Source))
+}
+
+// setState changes state and reason, and tells whoever listens.
+func (g *Grabber) setState(s State, reason string) {
+	g.mu.Lock()
+	changed := g.health.State != s || g.health.Reason != reason
+	g.health.State, g.health.Reason = s, reason
+	g.mu.Unlock()
+	if changed {
+		notify(g.changed)
+	}
+}
+
+// retrying is called between two lives of the source. The log has the first
+// failure in full and then the recovery; what lies between is counted.
+func (g *Grabber) retrying(attempt int, err error) {
+	g.mu.Lock()
+	g.health.Reopens++
+	if g.downFrom.IsZero() {
+		g.downFrom = time.Now()
+	}
+	g.mu.Unlock()
+	reason := g.describe(err)
+	if attempt == 1 {
+		g.log.Warn().Str("cause", reason).Int("max_reopens", g.cfg.MaxReopens).Msg("Camera lost, reopening it")
+	}
+	g.setState(StateRetrying, fmt.Sprintf("%s; reopening it, attempt %d of %d", reason, attempt, g.cfg.MaxReopens))
+}
+
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // the consumer has yet to see the last one
+	}
+}

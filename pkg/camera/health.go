@@ -1,0 +1,70 @@
+package camera
+
+import (
+	"errors"
+	"time"
+)
+
+// State says how a camera is doing.
+type State string
+
+// The states of a camera.
+const (
+	StateOpening  State = "opening"  // opened for the first time, no frame yet
+	StateOK       State = "ok"       // new frames arrive
+	StateStalled  State = "stalled"  // frames have stopped, the source is being closed
+	StateRetrying State = "retrying" // waiting to reopen, or reopened without a new frame so far
+	StateEnded    State = "ended"    // Run has returned
+)
+
+// What ends a Grabber's Run.
+var (
+	ErrGaveUp = errors.New("camera given up")               // MaxReopens failures in a row
+	ErrStuck  = errors.New("camera driver does not return") // only a fresh process helps
+	ErrEnded  = errors.New("source has ended")              // a finite source, read to its end
+)
+
+// Health is how a camera is doing. Its age is that of the last new frame: a
+// source that is open but gives nothing is not healthy.
+type Health struct {
+	State     State
+	Reason    string    // for people, without credentials; "" while all is well
+	LastFrame time.Time // when the last new frame arrived; zero before the first
+	Frames    uint64    // handed to the mailbox
+	Skipped   uint64    // missing in the driver's counter
+	Reopens   uint64    // attempts to open the source again
+	Stalls    uint64    // times the watchdog found no new frame
+	FPS       float64   // measured at arrival
+	Info      Info      // what the source delivers; zero before it was first open
+}
+
+// rate measures frames a second over the last few arrivals, so that it is as
+// good at 0.1 fps as at 1000.
+type rate struct {
+	at [32]time.Time
+	n  int // arrivals since reset
+}
+
+func (r *rate) reset() { r.n = 0 }
+
+func (r *rate) add(t time.Time) {
+	r.at[r.n%len(r.at)] = t
+	r.n++
+}
+
+// fps falls towards 0 when frames stay away.
+func (r *rate) fps(now time.Time) float64 {
+	n := min(r.n, len(r.at))
+	if n < 2 {
+		return 0
+	}
+	first, last := r.at[(r.n-n)%len(r.at)], r.at[(r.n-1)%len(r.at)]
+	span := last.Sub(first)
+	if idle := now.Sub(last); idle > 2*span/time.Duration(n-1) {
+		span += idle
+	}
+	if span <= 0 {
+		return 0
+	}
+	return float64(n-1) / span.Seconds()
+}

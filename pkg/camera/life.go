@@ -1,0 +1,183 @@
+package camera
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// openTimeout bounds the opening of a source; network cameras and some USB
+	// ones take seconds until they have agreed on a format.
+	openTimeout = 10 * time.Second
+	// stopTimeout bounds how long a shutdown waits for a source, however long
+	// stall_timeout is: the whole agent has 5 s.
+	stopTimeout = 2 * time.Second
+)
+
+var errAbandoned = errors.New("source abandoned")
+
+// life is one opening of the source, until it is closed again. Its fields are
+// guarded by the Grabber's mu.
+type life struct {
+	g          *Grabber
+	started    time.Time
+	opened     time.Time     // zero until then
+	stallAfter time.Duration // without a frame
+	lastFrame  time.Time
+	lastChange time.Time // last frame that differed from the one before, with frozen_timeout only
+	lastSeq    uint64
+	counted    bool // lastSeq is known
+	fresh      bool // it gave a new frame
+	abandoned  bool // nothing it still delivers counts
+}
+
+// live opens the source, drains it and closes it. fresh says whether it gave
+// any new frame. One goroutine does all three; this one watches it.
+func (g *Grabber) live(ctx context.Context) (fresh bool, err error) {
+	l := &life{g: g, started: time.Now(), stallAfter: max(g.cfg.StallTimeout, twoFrames(g.cfg.FPS))}
+	defer func() {
+		g.mu.Lock()
+		l.abandoned = true
+		fresh = l.fresh
+		g.mu.Unlock()
+	}()
+	lifeCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- l.read(lifeCtx) }()
+
+	watchdog := time.NewTimer(g.firstLook())
+	defer watchdog.Stop()
+	for {
+		select {
+		case err := <-done:
+			return false, err
+		case <-ctx.Done():
+			return false, g.await(ctx, done, "after the agent was told to stop")
+		case <-watchdog.C:
+			left, trouble := l.check(time.Now())
+			if trouble == nil {
+				watchdog.Reset(left)
+				continue
+			}
+			g.setState(StateStalled, trouble.Error())
+			stop()
+			if err := g.await(ctx, done, "after "+trouble.Error()); errors.Is(err, ErrStuck) {
+				return false, err
+			}
+			return false, trouble
+		}
+	}
+}
+
+// twoFrames is how long a source of that rate may well be silent: at 0.1 fps
+// the usual stall_timeout would be over before the first frame is due.
+func twoFrames(fps float64) time.Duration {
+	if !(fps > 0) {
+		return 0
+	}
+	return time.Duration(2 / fps * float64(time.Second))
+}
+
+// firstLook is the earliest moment check can find anything.
+func (g *Grabber) firstLook() time.Duration {
+	if g.cfg.FrozenTimeout > 0 {
+		return min(g.cfg.StallTimeout, g.cfg.FrozenTimeout, openTimeout)
+	}
+	return min(g.cfg.StallTimeout, openTimeout)
+}
+
+// await gives the reading goroutine stall_timeout to end after it was told to,
+// less when the agent is stopping.
+func (g *Grabber) await(ctx context.Context, done <-chan error, when string) error {
+	limit := time.NewTimer(g.cfg.StallTimeout)
+	defer limit.Stop()
+	stopping := ctx.Done()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-stopping:
+			stopping = nil
+			limit.Reset(min(g.cfg.StallTimeout, stopTimeout))
+		case <-limit.C:
+			return fmt.Errorf("%w: still busy %s", ErrStuck, when)
+		}
+	}
+}
+
+// check is the watchdog's look: either what is wrong, or how long it may take
+// at the soonest until something can be.
+func (l *life) check(now time.Time) (left time.Duration, trouble error) {
+	g := l.g
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l.opened.IsZero() {
+		left = max(openTimeout, l.stallAfter) - now.Sub(l.started)
+		trouble = fmt.Errorf("%w: opening it takes longer than %v", ErrNoData, max(openTimeout, l.stallAfter))
+	} else {
+		left = l.stallAfter - now.Sub(l.lastFrame)
+		trouble = fmt.Errorf("%w for %v", ErrNoData, l.stallAfter)
+		if frozen := g.cfg.FrozenTimeout; frozen > 0 && frozen-now.Sub(l.lastChange) < left {
+			left = frozen - now.Sub(l.lastChange)
+			trouble = fmt.Errorf("%w but the same image for %v", ErrNoData, frozen)
+		}
+	}
+	if left > 0 {
+		return left, nil
+	}
+	g.health.Stalls++
+	l.abandoned = true // what comes now comes too late
+	if g.downFrom.IsZero() {
+		g.downFrom = now
+	}
+	return 0, trouble
+}
+
+// read is the one goroutine that touches the source.
+func (l *life) read(ctx context.Context) error {
+	shown := ShownSource(l.g.cfg.Source)
+	src, err := l.g.opener(ctx, l.g.cfg)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", shown, err)
+	}
+	l.open(src.Info())
+	err = l.drain(ctx, src)
+	if cerr := src.Close(); cerr != nil {
+		err = errors.Join(err, fmt.Errorf("close: %w", cerr))
+	}
+	return fmt.Errorf("read %s: %w", shown, err)
+}
+
+func (l *life) drain(ctx context.Context, src Source) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		f := l.g.pool.get()
+		if err := src.Next(ctx, f); err != nil {
+			f.Release()
+			return err
+		}
+		if err := l.deliver(f); err != nil {
+			return err
+		}
+	}
+}
+
+// open takes note of what the source turned out to deliver.
+func (l *life) open(info Info) {
+	g, now := l.g, time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l.abandoned {
+		return
+	}
+	l.opened, l.lastFrame, l.lastChange = now, now, now
+	l.stallAfter = max(l.stallAfter, twoFrames(info.FPS))
+	g.latency.Store(int64(info.Latency))
+	g.health.Info = info
+	g.rate.reset()
+}

@@ -1,0 +1,152 @@
+//go:build !noopencv
+
+package opencv
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gocv.io/x/gocv"
+
+	"framekeeper/pkg/camera"
+)
+
+// setDefault sets an environment variable of OpenCV's unless the operator has.
+// gocv 0.32 cannot pass parameters to a capture's opening, and OpenCV takes its
+// timeouts from nowhere else.
+func setDefault(key, value string) error {
+	if _, set := os.LookupEnv(key); set {
+		return nil
+	}
+	if err := os.Setenv(key, value); err != nil {
+		return fmt.Errorf("set %s: %w", key, err)
+	}
+	return nil
+}
+
+// openDevice opens opencv:N or opencv:/dev/….
+func (s *Source) openDevice(rest string, cfg camera.Config) error {
+	path := rest
+	if n, err := strconv.Atoi(rest); err == nil && n >= 0 {
+		path = "/dev/video" + strconv.Itoa(n)
+	} else if !strings.HasPrefix(rest, "/dev/") {
+		return fmt.Errorf("%w: %s: expected opencv:N, the N of /dev/videoN", camera.ErrNoDevice, s.shown)
+	}
+	// OpenCV says "can't open" for everything; the kernel knows more.
+	device, err := os.OpenFile(path, os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: there is no %s", camera.ErrNoDevice, path)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: no permission for %s; add this user to the group video", camera.ErrNoDevice, path)
+	case err != nil:
+		return fmt.Errorf("%w: %w", camera.ErrNoDevice, err)
+	}
+	if err := device.Close(); err != nil {
+		return fmt.Errorf("close %s: %w", path, err)
+	}
+	// Whole seconds only, and 10 by default: a read in a dead camera would
+	// outlast the watchdog's patience.
+	seconds := max(1, int(cfg.StallTimeout/time.Second))
+	if err := setDefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", strconv.Itoa(seconds)); err != nil {
+		return err
+	}
+	s.kind = kind{target: path, api: gocv.VideoCaptureV4L2}
+	if err := s.capturing(fmt.Errorf("%w, or %s is not a camera", camera.ErrBusy, path)); err != nil {
+		return err
+	}
+	if err := s.configure(cfg); err != nil {
+		_ = s.capture.Close()
+		return err
+	}
+	return nil
+}
+
+// controls are the configured names OpenCV has a property for.
+func controls() map[string]gocv.VideoCaptureProperties {
+	return map[string]gocv.VideoCaptureProperties{
+		"brightness": gocv.VideoCaptureBrightness, "contrast": gocv.VideoCaptureContrast,
+		"saturation": gocv.VideoCaptureSaturation, "hue": gocv.VideoCaptureHue,
+		"gain": gocv.VideoCaptureGain, "exposure": gocv.VideoCaptureExposure,
+		"auto_exposure": gocv.VideoCaptureAutoExposure, "sharpness": gocv.VideoCaptureSharpness,
+		"gamma": gocv.VideoCaptureGamma, "focus": gocv.VideoCaptureFocus, "zoom": gocv.VideoCaptureZoom,
+	}
+}
+
+// configure asks a device for format, size, rate and controls. A driver grants
+// what it can; Info tells what that was.
+func (s *Source) configure(cfg camera.Config) error {
+	fourcc := "MJPG" // over USB 2 the only way to 30 fps from 1280x720 on
+	if cfg.Format == camera.FormatYUYV {
+		fourcc = "YUYV"
+	}
+	s.capture.Set(gocv.VideoCaptureFOURCC, s.capture.ToCodec(fourcc))
+	s.capture.Set(gocv.VideoCaptureFrameWidth, float64(cfg.Width))
+	s.capture.Set(gocv.VideoCaptureFrameHeight, float64(cfg.Height))
+	s.capture.Set(gocv.VideoCaptureFPS, cfg.FPS)
+	known := controls()
+	for _, name := range slices.Sorted(maps.Keys(cfg.Controls)) {
+		property, ok := known[name]
+		if !ok {
+			return fmt.Errorf("%w: control %q; through OpenCV there are %s", camera.ErrUnsupported,
+				name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+		s.capture.Set(property, float64(cfg.Controls[name]))
+	}
+	return nil
+}
+
+// openFile opens file:PATH, file:PATH?loop=0 or file:PATH?loop=1 (the default).
+func (s *Source) openFile(rest string, _ camera.Config) error {
+	path, loops := fileOptions(rest)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: there is no file %s", camera.ErrNoDevice, path)
+	case err != nil:
+		return fmt.Errorf("%w: %w", camera.ErrNoDevice, err)
+	case info.IsDir():
+		return fmt.Errorf("%w: %s is a directory", camera.ErrNoDevice, path)
+	}
+	// Without "file:" FFmpeg would take a name such as "a:b.mp4" for a protocol.
+	s.kind = kind{target: "file:" + path, api: gocv.VideoCaptureFFmpeg, loops: loops, finite: true}
+	return s.capturing(fmt.Errorf("%w: %s is not a video OpenCV can read", camera.ErrNoData, path))
+}
+
+// fileOptions takes ?loop=0 or ?loop=1 off the end, unless there is a file of
+// just that name. Any other '?' belongs to the path.
+func fileOptions(rest string) (path string, loops bool) {
+	if _, err := os.Stat(rest); err == nil {
+		return rest, true
+	}
+	if path, ok := strings.CutSuffix(rest, "?loop=0"); ok {
+		return path, false
+	}
+	return strings.TrimSuffix(rest, "?loop=1"), true
+}
+
+func (s *Source) openRTSP(url string, cfg camera.Config) error {
+	// By TCP, as OpenCV does by default: UDP tears pictures. A dead connection
+	// ends after stall_timeout instead of OpenCV's 30 s.
+	options := fmt.Sprintf("rtsp_transport;tcp|timeout;%d", cfg.StallTimeout.Microseconds())
+	if err := setDefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", options); err != nil {
+		return err
+	}
+	s.kind = kind{target: url, api: gocv.VideoCaptureFFmpeg}
+	return s.capturing(fmt.Errorf("%w: %s does not answer, or refuses user or path", camera.ErrNoDevice, s.shown))
+}
+
+func (s *Source) openPipeline(pipeline string) error {
+	if !strings.Contains(pipeline, "appsink") {
+		return fmt.Errorf("%w: %s: the pipeline must end in \"! appsink\"", camera.ErrNoDevice, s.shown)
+	}
+	s.kind = kind{target: pipeline, api: gocv.VideoCaptureGstreamer}
+	return s.capturing(fmt.Errorf("%w: the pipeline does not start; try it with gst-launch-1.0", camera.ErrNoDevice))
+}

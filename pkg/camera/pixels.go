@@ -1,0 +1,140 @@
+package camera
+
+import (
+	"fmt"
+	"image"
+	"image/color"
+)
+
+// maxSide bounds what is decoded or encoded, as width and height are bounded
+// in the configuration.
+const maxSide = 16384
+
+// checkPixels refuses a frame whose bytes are not what its fields say, so that
+// the loops below need not look.
+func checkPixels(f *Frame) error {
+	if f.Width < 1 || f.Height < 1 || f.Width > maxSide || f.Height > maxSide {
+		return fmt.Errorf("frame of %dx%d pixels: expected 1 to %d each way", f.Width, f.Height, maxSide)
+	}
+	want := 0
+	switch f.Format {
+	case BGR24:
+		want = f.Width * f.Height * 3
+	case YUYV:
+		if f.Width%2 != 0 {
+			return fmt.Errorf("yuyv frame of odd width %d", f.Width)
+		}
+		want = f.Width * f.Height * 2
+	case MJPEG:
+		if len(f.Data) < 4 || f.Data[0] != 0xff || f.Data[1] != 0xd8 {
+			return fmt.Errorf("mjpeg frame of %d bytes is not a JPEG", len(f.Data))
+		}
+		return nil
+	default:
+		return fmt.Errorf("frame of unknown pixel format %d", f.Format)
+	}
+	if len(f.Data) != want {
+		return fmt.Errorf("%v frame of %dx%d has %d bytes, expected %d", f.Format, f.Width, f.Height, len(f.Data), want)
+	}
+	return nil
+}
+
+// grow returns a slice of n bytes, b's own array if that is large enough.
+func grow(b []byte, n int) []byte {
+	if cap(b) < n {
+		return make([]byte, n)
+	}
+	return b[:n]
+}
+
+func clamp8(v int32) byte {
+	return byte(min(max(v, 0), 255))
+}
+
+// yuyvToBGR converts BT.601 video range, which is what webcams send, into dst,
+// which has room for it.
+func yuyvToBGR(dst, src []byte) {
+	for i, o := 0, 0; i+4 <= len(src) && o+6 <= len(dst); i, o = i+4, o+6 {
+		u, v := int32(src[i+1])-128, int32(src[i+3])-128
+		b, g, r := 516*u+128, -100*u-208*v+128, 409*v+128
+		y := 298 * (int32(src[i]) - 16)
+		dst[o], dst[o+1], dst[o+2] = clamp8((y+b)>>8), clamp8((y+g)>>8), clamp8((y+r)>>8)
+		y = 298 * (int32(src[i+2]) - 16)
+		dst[o+3], dst[o+4], dst[o+5] = clamp8((y+b)>>8), clamp8((y+g)>>8), clamp8((y+r)>>8)
+	}
+}
+
+// bgrToRGBA fills an opaque RGBA image of the same size.
+func bgrToRGBA(dst, src []byte) {
+	for i, o := 0, 0; i+3 <= len(src) && o+4 <= len(dst); i, o = i+3, o+4 {
+		d, s := dst[o:o+4:o+4], src[i:i+3:i+3]
+		d[0], d[1], d[2], d[3] = s[2], s[1], s[0], 255
+	}
+}
+
+// bgrToYCbCr fills an image of 4:2:0 with JPEG's full-range colours, the form
+// image/jpeg encodes without converting pixel by pixel.
+func bgrToYCbCr(dst *image.YCbCr, src []byte, w, h int) {
+	for y := 0; y < h; y += 2 {
+		upper := src[y*w*3 : (y+1)*w*3]
+		lower := upper
+		yUpper := dst.Y[y*dst.YStride:]
+		yLower := yUpper // written twice with the same values in an odd last row
+		if y+1 < h {
+			lower = src[(y+1)*w*3 : (y+2)*w*3]
+			yLower = dst.Y[(y+1)*dst.YStride:]
+		}
+		chroma := y / 2 * dst.CStride
+		for x := 0; x < w; x += 2 {
+			right := min(x+1, w-1) // the last column stands for itself when w is odd
+			b, g, r := int32(0), int32(0), int32(0)
+			for _, at := range [2]int{x, right} {
+				p, q := upper[at*3:at*3+3:at*3+3], lower[at*3:at*3+3:at*3+3]
+				yUpper[at], yLower[at] = luma(p[0], p[1], p[2]), luma(q[0], q[1], q[2])
+				b += int32(p[0]) + int32(q[0])
+				g += int32(p[1]) + int32(q[1])
+				r += int32(p[2]) + int32(q[2])
+			}
+			// 4 pixels are summed, so the coefficients are shifted by 18, not 16.
+			dst.Cb[chroma+x/2] = clamp8((-11059*r-21709*g+32768*b)>>18 + 128)
+			dst.Cr[chroma+x/2] = clamp8((32768*r-27439*g-5329*b)>>18 + 128)
+		}
+	}
+}
+
+// luma is BT.601's Y in full range, in 16-bit fixed point.
+func luma(b, g, r byte) byte {
+	return byte((19595*uint32(r) + 38470*uint32(g) + 7471*uint32(b) + 1<<15) >> 16)
+}
+
+// imageToBGR converts a decoded image into dst, which has room for it.
+func imageToBGR(dst []byte, m image.Image) {
+	bounds := m.Bounds()
+	o := 0
+	switch m := m.(type) {
+	case *image.YCbCr:
+		for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+			for x := bounds.Min.X; x < bounds.Max.X; x++ {
+				yi, ci := m.YOffset(x, y), m.COffset(x, y)
+				dst[o+2], dst[o+1], dst[o] = color.YCbCrToRGB(m.Y[yi], m.Cb[ci], m.Cr[ci])
+				o += 3
+			}
+		}
+	case *image.Gray:
+		for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+			row := m.Pix[m.PixOffset(bounds.Min.X, y):][:bounds.Dx()]
+			for _, v := range row {
+				dst[o], dst[o+1], dst[o+2] = v, v, v
+				o += 3
+			}
+		}
+	default: // CMYK, and whatever a decoder may learn
+		for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+			for x := bounds.Min.X; x < bounds.Max.X; x++ {
+				r, g, b, _ := m.At(x, y).RGBA()
+				dst[o], dst[o+1], dst[o+2] = byte(b>>8), byte(g>>8), byte(r>>8)
+				o += 3
+			}
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package redisconn
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sys/unix"
+
+	"framekeeper/internal/redistest"
+)
+
+const big = 3 << 20 // a raw frame of 1280×720
+
+// setup is a server that holds a big value, and a proxy in front of it.
+func setup(t *testing.T) (*redistest.Server, *redistest.Proxy) {
+	t.Helper()
+	needRedis(t)
+	server := redistest.Start(t)
+	if err := server.Client().Set(context.Background(), "big", bytes.Repeat([]byte{'x'}, big), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	return server, redistest.NewProxy(t, server.Addr())
+}
+
+const shortIO = 400 * time.Millisecond
+
+func TestATricklingReplyIsNotCut(t *testing.T) {
+	t.Parallel()
+	_, proxy := setup(t)
+	cfg := at(proxy.URL())
+	cfg.IOTimeout = shortIO
+	theirs := stock(t, proxy.Addr(), func(o *redis.Options) {
+		o.ReadTimeout, o.WriteTimeout, o.MaxRetries = shortIO, shortIO, -1
+	})
+	ours := client(t, cfg, Data)
+	mustPing(t, theirs)
+	mustPing(t, ours)
+	proxy.Limit(redistest.ToClient, 3<<20/2) // 2 s for the value: five timeouts
+	ctx := context.Background()
+	if err := theirs.Get(ctx, "big").Err(); err == nil {
+		t.Error("a stock client waits for a slow reply too: this test shows nothing any more")
+	}
+	if got, err := ours.Get(ctx, "big").Bytes(); err != nil || len(got) != big {
+		t.Errorf("got %d bytes and %v, want %d and no error", len(got), err, big)
+	}
+}
+
+func TestAStalledReplyIsCut(t *testing.T) {
+	t.Parallel()
+	_, proxy := setup(t)
+	cfg := at(proxy.URL())
+	cfg.IOTimeout = shortIO
+	c := client(t, cfg, Data)
+	mustPing(t, c)
+	proxy.Limit(redistest.ToClient, 3<<20/2)
+	before := proxy.Bytes(redistest.ToClient)
+	stalled := make(chan time.Time, 1)
+	go func() { // in the middle of the reply
+		for proxy.Bytes(redistest.ToClient) < before+big/4 {
+			time.Sleep(time.Millisecond)
+		}
+		proxy.Stall(redistest.ToClient)
+		stalled <- time.Now()
+	}()
+	err := c.Get(context.Background(), "big").Err()
+	took := time.Since(<-stalled)
+	if err == nil || took > shortIO+600*time.Millisecond || took < shortIO/2 {
+		t.Errorf("Get returned %v %s after the stall, want an error after %s", err, took, shortIO)
+	}
+	if got := CauseOf(err); got != CauseFrozen {
+		t.Errorf("cause of %v is %q, want %q", err, got, CauseFrozen)
+	}
+}
+
+func TestALargeWriteOnASlowLinkIsNotCut(t *testing.T) {
+	t.Parallel()
+	server, proxy := setup(t)
+	other := redistest.NewProxy(t, server.Addr()) // a line is shared by all its connections
+	cfg := at(proxy.URL())
+	cfg.IOTimeout = shortIO
+	value := bytes.Repeat([]byte{'y'}, big/4)
+	theirs := stock(t, other.Addr(), func(o *redis.Options) {
+		o.ReadTimeout, o.WriteTimeout, o.MaxRetries = shortIO, shortIO, -1
+	})
+	ours := client(t, cfg, Data)
+	mustPing(t, theirs)
+	mustPing(t, ours)
+	other.Limit(redistest.ToServer, 400<<10)
+	proxy.Limit(redistest.ToServer, 400<<10) // 2 s for the value, half of it still on its way when Write returns
+	ctx := context.Background()
+	if err := theirs.Set(ctx, "slow", value, 0).Err(); err == nil {
+		t.Error("a stock client waits for a slow write too: this test shows nothing any more")
+	}
+	if err := ours.Set(ctx, "slow", value, 0).Err(); err != nil {
+		t.Errorf("a write that made progress all the time was cut: %v", err)
+	}
+}
+
+// A server that stopped reading takes what its kernel can hold, then nothing.
+func TestAWriteNobodyTakesIsCut(t *testing.T) {
+	t.Parallel()
+	server, proxy := setup(t)
+	cfg := at(proxy.URL())
+	cfg.IOTimeout = shortIO
+	c := client(t, cfg, Data)
+	mustPing(t, c)
+	proxy.Limit(redistest.ToServer, 64<<20) // small buffers
+	server.Freeze()
+	began := time.Now()
+	err := c.Set(context.Background(), "slow", bytes.Repeat([]byte{'y'}, 80<<20), 0).Err()
+	if took := time.Since(began); err == nil || took > 5*time.Second {
+		t.Errorf("Set returned %v after %s, want an error soon after %s", err, took, shortIO)
+	}
+}
+
+// deafPeer accepts and never reads; its window is a few kilobytes.
+func deafPeer(t *testing.T) net.Conn {
+	t.Helper()
+	conf := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096) })
+	}}
+	l, err := conf.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Bytes that were acknowledged before the waiting began prove nothing about it:
+// the timeout is one timeout, not two.
+func TestUnacknowledgedBytesExcuseNothingByThemselves(t *testing.T) {
+	t.Parallel()
+	c := &conn{Conn: deafPeer(t), meter: newMeter()}
+	limit := 600 * time.Millisecond
+	if err := c.SetWriteDeadline(time.Now().Add(limit)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write(make([]byte, 60<<10)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "some bytes are acknowledged and some are not", func() bool {
+		q, ok := queueOf(c.Conn)
+		return ok && q.unacked > 0 && q.acked > 1
+	})
+	time.Sleep(50 * time.Millisecond) // until the peer's window is full; it never opens again
+	began := time.Now()
+	if err := c.SetReadDeadline(began.Add(limit)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Read(make([]byte, 1))
+	if took := time.Since(began); !errors.Is(err, os.ErrDeadlineExceeded) || took > limit+limit/2 {
+		t.Errorf("Read returned %v after %s, want a timeout after %s", err, took, limit)
+	}
+}

@@ -1,0 +1,115 @@
+# shellcheck shell=bash
+# What the scripts share. Sourced, never run. Sets root, the repository.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf '== %s\n' "$*"; }
+warn() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
+die() {
+	warn "$*"
+	exit 1
+}
+
+# as_root COMMAND...: run it with the rights of root.
+as_root() {
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	else
+		sudo "$@"
+	fi
+}
+
+# missing_packages NAME...: print those that are not installed.
+missing_packages() {
+	local name
+	for name in "$@"; do
+		dpkg-query -W -f='${Status}\n' "$name" 2>/dev/null | grep -q '^install ok installed$' || printf '%s\n' "$name"
+	done
+}
+
+# install_packages NAME...: apt-get, with fresh lists only when the ones there
+# are not enough.
+install_packages() {
+	local get=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120)
+	local install=("${get[@]}" install -y --no-install-recommends "$@")
+	if as_root "${install[@]}" >/dev/null 2>&1; then
+		return
+	fi
+	as_root "${get[@]}" update || warn "apt-get update failed, going on with the package lists there are"
+	as_root "${install[@]}" >/dev/null
+}
+
+# need_packages NAME...: install the Debian packages that are missing.
+need_packages() {
+	if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+		warn "no apt-get here; these Debian packages, or your system's like them, must be there: $*"
+		return
+	fi
+	local missing
+	mapfile -t missing < <(missing_packages "$@")
+	if [ "${#missing[@]}" -eq 0 ]; then
+		return
+	fi
+	if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+		die "these packages are missing: ${missing[*]}. Neither root nor sudo: ask somebody who is to run: apt-get install --no-install-recommends ${missing[*]}"
+	fi
+	say "installing ${missing[*]}"
+	install_packages "${missing[@]}" || die "cannot install ${missing[*]}: see the messages of apt-get above"
+}
+
+# need_go: put Go into PATH.
+need_go() {
+	if ! command -v go >/dev/null && [ -x /usr/local/go/bin/go ]; then
+		PATH=$PATH:/usr/local/go/bin
+	fi
+	command -v go >/dev/null || die "Go is not in PATH: install Go 1.26 or newer from https://go.dev/dl/"
+}
+
+# answers HOST PORT: does anything accept connections there?
+# shellcheck disable=SC2016  # the inner shell expands
+answers() { timeout 2 bash -c 'exec 3<>"/dev/tcp/$1/$2"' _ "$1" "$2" 2>/dev/null; }
+
+# use_config FILE: the configuration setting is about. Relative paths in it
+# begin where the file is.
+use_config() {
+	config=$(realpath -- "$1")
+	[ -r "$config" ] || die "cannot read $config"
+	cd "$(dirname "$config")" || die "cannot enter the directory of $config"
+}
+
+# setting KEY: one value of the configuration, as the programs see it.
+setting() { "$root/bin/controller" --config "$config" --get "$1"; }
+
+# need_binaries NAME...: refuse to go on without them.
+need_binaries() {
+	local name
+	for name in "$@"; do
+		[ -x "$root/bin/$name" ] || die "bin/$name is missing: build it with scripts/build.sh"
+	done
+}
+
+# holder DIR: the pid of the controller that holds DIR's lock; fails if none
+# does. A pid alone is no proof, it may be anybody's by now: the lock must be
+# held, and the process must be a controller.
+holder() {
+	local lock=$1/controller.lock pid exe
+	[ -r "$lock" ] || return 1
+	if flock --nonblock --shared "$lock" true 2>/dev/null; then
+		return 1
+	fi
+	pid=$(head -n 1 "$lock")
+	case $pid in '' | *[!0-9]*) return 1 ;; esac
+	exe=$(readlink "/proc/$pid/exe" 2>/dev/null) || exe=$(head -n 1 "/proc/$pid/comm" 2>/dev/null) || return 1
+	exe=${exe% (deleted)} # rebuilt since it was started
+	[ "${exe##*/}" = controller ] || return 1
+	printf '%s\n' "$pid"
+}
+
+# ended PID SECONDS: wait until the process has ended; fails if it does not.
+ended() {
+	local tries=$(($2 * 10))
+	while kill -0 "$1" 2>/dev/null; do
+		[ "$((tries--))" -gt 0 ] || return 1
+		sleep 0.1
+	done
+}

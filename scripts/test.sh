@@ -1,0 +1,158 @@
+#!/usr/bin/env bash
+# Every check there is, as CI runs it. Needs bash, Go and apt; installs the rest.
+#
+#   test.sh            all of it
+#   test.sh --quick    without race detector, linter and fuzzing; short tests only
+#
+# FUZZ_TIME (default 5s) is how long each fuzz target runs. With CI=true a
+# skipped test is a failure.
+# shellcheck disable=SC2317  # step calls the functions
+set -euo pipefail
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+quick=no
+case ${1:-} in
+'') ;;
+--quick) quick=yes ;;
+*) die "unknown argument $1; usage: test.sh [--quick]" ;;
+esac
+fuzz_time=${FUZZ_TIME:-5s}
+
+cd "$root"
+work=$(mktemp -d)
+counts=$work/counts
+failed_steps=()
+linter_pid=''
+finish() {
+	[ -z "$linter_pid" ] || kill "$linter_pid" 2>/dev/null || true
+	rm -rf "$work"
+}
+trap finish EXIT
+
+# step NAME COMMAND...: run it, tell how long it took, remember if it failed.
+step() {
+	local name=$1 began=$SECONDS result=ok
+	shift
+	say "$name"
+	"$@" || {
+		result=FAILED
+		failed_steps+=("$name")
+	}
+	printf -- '-- %s: %s (%d s)\n' "$name" "$result" "$((SECONDS - began))"
+}
+
+check_gofmt() {
+	local bad
+	bad=$(gofmt -l bench cmd internal pkg scripts test)
+	[ -z "$bad" ] || {
+		printf 'not formatted, run gofmt -w on:\n%s\n' "$bad"
+		return 1
+	}
+}
+
+check_shell() { shellcheck scripts/*.sh .ci/run; }
+
+build_static() { CGO_ENABLED=0 go build -tags noopencv -o "$work/static/" ./cmd/...; }
+
+# Compiled on its own, so that the compiler does not disturb tests that measure
+# times.
+build_race() { go build -race ./...; }
+
+# The linter's version is pinned in a module of its own, so that its many
+# dependencies do not become ours. It takes minutes to build the first time.
+build_linter() {
+	if [ ! -x "$linter" ] || [ tools/go.sum -nt "$linter" ]; then
+		mkdir -p "${linter%/*}"
+		nice -n 19 go -C tools build -o "$linter.new" github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+		mv "$linter.new" "$linter"
+	fi
+}
+
+await_linter() {
+	local result=0
+	wait "$linter_pid" || result=$?
+	linter_pid=''
+	[ "$result" -eq 0 ] || cat "$work/linter.log"
+	return "$result"
+}
+
+run_linter() { "$linter" run ./...; }
+
+# go_test ARGUMENT...: go test, counted.
+go_test() { go test -json "$@" | "$work/testsum" -counts "$counts"; }
+
+# The fault tests measure times, so nothing else runs beside them.
+unit_tests() {
+	local packages flags=(-race -timeout 8m)
+	[ "$quick" = no ] || flags=(-short -timeout 5m)
+	mapfile -t packages < <(go list ./... | grep -v '^framekeeper/test/')
+	go_test "${flags[@]}" "${packages[@]}"
+}
+
+fault_tests() {
+	local flags=(-timeout 8m)
+	[ "$quick" = no ] || flags+=(-short)
+	go_test "${flags[@]}" ./test/...
+}
+
+fuzz_targets() {
+	local dir
+	find bench cmd internal pkg scripts test -name '*_test.go' -exec grep -lZ '^func Fuzz' {} + |
+		xargs -0 -r -n 1 dirname | sort -u |
+		while read -r dir; do
+			go test -list '^Fuzz' "./$dir" | sed -n "s|^Fuzz.*|./$dir &|p"
+		done
+}
+
+fuzz() {
+	local package target result=0
+	fuzz_targets >"$work/targets" || return 1
+	while read -r package target; do
+		printf '%s %s for %s\n' "$package" "$target" "$fuzz_time"
+		go_test -run "^$target\$" -fuzz "^$target\$" -fuzztime "$fuzz_time" "$package" </dev/null || result=1
+	done <"$work/targets"
+	return "$result"
+}
+
+need_go
+linter=$root/.cache/bin/golangci-lint-$(go env GOVERSION)
+need_packages redis-server libopencv-dev pkg-config gcc g++ libc6-dev ffmpeg gstreamer1.0-plugins-base shellcheck \
+	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps
+
+go build -o "$work/testsum" ./scripts/testsum
+if [ "$quick" = no ]; then
+	build_linter >"$work/linter.log" 2>&1 &
+	linter_pid=$!
+fi
+step gofmt check_gofmt
+step shellcheck check_shell
+step "static build" build_static
+step build scripts/build.sh
+step vet go vet ./...
+if [ "$quick" = no ]; then
+	step "race build" build_race
+	step "linter build" await_linter
+fi
+step tests unit_tests
+[ -z "$(find test -name '*_test.go')" ] || step "fault tests" fault_tests
+if [ "$quick" = no ]; then
+	step fuzz fuzz
+	step lint run_linter
+fi
+
+touch "$counts"
+read -r passed failed skipped < <(awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }' "$counts")
+status=0
+if [ "${CI:-}" = true ] && [ "$skipped" -gt 0 ]; then
+	warn "in CI every test must run, and $skipped were skipped, see SKIP above"
+	status=1
+fi
+if [ "${#failed_steps[@]}" -gt 0 ]; then
+	printf 'failed: %s\n' "${failed_steps[@]}"
+	[ "$failed" -gt 0 ] || failed=${#failed_steps[@]} # so that "0 failed" always means success
+	status=1
+fi
+printf 'all of it took %d s\n' "$SECONDS"
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+exit "$status"

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"framekeeper/pkg/frame"
+)
+
+// ledger accounts for every ID the agent gave.
+type ledger struct {
+	Captured   uint64 `json:"captured"`
+	Delivered  uint64 `json:"delivered"` // read from the stream, each once
+	Declared   uint64 `json:"declared"`  // a "dropped" entry stands for them
+	Duplicates uint64 `json:"duplicates"`
+	Undeclared uint64 `json:"undeclared"`
+}
+
+func (l *ledger) add(m ledger) {
+	l.Captured += m.Captured
+	l.Delivered += m.Delivered
+	l.Declared += m.Declared
+	l.Duplicates += m.Duplicates
+	l.Undeclared += m.Undeclared
+}
+
+func (l ledger) String() string {
+	return fmt.Sprintf("%d/%d/%d/%d/%d", l.Captured, l.Delivered, l.Declared, l.Duplicates, l.Undeclared)
+}
+
+// account compares what was read with the IDs 1 to last of an epoch. Two entries
+// are duplicates if they share an ID, or answer one request, or show one
+// exposure without having been asked for.
+func account(shots []shot, last frame.ID) ledger {
+	l := ledger{Captured: last.Seq}
+	const delivered, declared = 1, 2
+	ids := make([]byte, last.Seq+1)
+	exposures, requests := map[uint64]bool{}, map[string]bool{}
+	for _, s := range shots {
+		if s.id.Epoch != last.Epoch || s.id.Seq > last.Seq {
+			continue
+		}
+		switch s.status {
+		case frame.StatusDropped:
+			for seq := s.first.Seq; seq <= s.id.Seq; seq++ {
+				if ids[seq] == 0 {
+					ids[seq] = declared
+				}
+			}
+		case frame.StatusOK:
+			again := ids[s.id.Seq] == delivered
+			ids[s.id.Seq] = delivered
+			if s.request != "" {
+				again = again || requests[s.request]
+				requests[s.request] = true
+			} else {
+				again = again || exposures[s.sensor]
+				exposures[s.sensor] = true
+			}
+			if again {
+				l.Duplicates++
+			}
+		default:
+		}
+	}
+	for _, what := range ids[1:] {
+		switch what {
+		case delivered:
+			l.Delivered++
+		case declared:
+			l.Declared++
+		default:
+			l.Undeclared++
+		}
+	}
+	return l
+}
+
+// left is what an agent that ended in order wrote about itself.
+type left struct {
+	Last  frame.ID `json:"last"`
+	Clean bool     `json:"clean"`
+}
+
+func readLeft(stateDir, camera string) (left, error) {
+	var s left
+	b, err := os.ReadFile(filepath.Join(stateDir, camera, "state.json"))
+	if err != nil {
+		return s, fmt.Errorf("read agent's state: %w", err)
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, fmt.Errorf("read agent's state: %w", err)
+	}
+	return s, nil
+}
+
+// span is a time during which capture is looked at.
+type span struct{ from, to time.Time }
+
+// capture tells how many exposures a second lie in the span, and the longest
+// time between two of them.
+func capture(shots []shot, in span) (fps float64, gap time.Duration) {
+	n, seen := 0, map[uint64]bool{}
+	last := in.from
+	for _, s := range shots {
+		if s.status != frame.StatusOK || s.captured.Before(in.from) || s.captured.After(in.to) || seen[s.sensor] {
+			continue
+		}
+		seen[s.sensor] = true
+		n++
+		gap = max(gap, s.captured.Sub(last))
+		last = s.captured
+	}
+	gap = max(gap, in.to.Sub(last))
+	return float64(n) / in.to.Sub(in.from).Seconds(), gap
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// healLimit is how long an agent may take to recover before it counts as deaf.
+const healLimit = 15 * time.Second
+
+// standard is one repetition of most faults: hurt, hold, heal, wait until the
+// backlog is out.
+func standard(r *rig, f *fault, hold time.Duration) sample {
+	r.settle()
+	began := time.Now()
+	hurt := f.hurt(r)
+	r.wait(hold)
+	healed := hurt
+	if f.heal != nil {
+		healed = f.heal(r)
+	}
+	s := measure(r, f, began, hurt, healed)
+	if f.tidy != nil {
+		f.tidy(r)
+	}
+	return s
+}
+
+// measure waits for the recovery and takes the times. began is just before the
+// fault, because the agent may be faster than our knowledge of it.
+func measure(r *rig, f *fault, began, hurt, healed time.Time) sample {
+	s := blank()
+	msgLost, msgBack := f.lines()
+	problem := func(format string, args ...any) { s.Problems = append(s.Problems, fmt.Sprintf(format, args...)) }
+
+	lost, noticed := r.agent.await(r.ctx, began, healLimit, func(e event) bool { return e.Msg == msgLost })
+	if !noticed {
+		problem("the fault was never noticed")
+		lost.at = hurt
+	} else {
+		s.Detect, s.Cause = max(lost.at.Sub(hurt), 0), lost.Cause
+	}
+	since := lost.at
+	if early := healed.Add(-20 * time.Millisecond); early.After(since) {
+		since = early
+	}
+	back, ok := r.agent.await(r.ctx, since, healLimit, func(e event) bool { return e.Msg == msgBack })
+	if noticed && !ok {
+		problem("no recovery within %s of the heal", healLimit)
+	}
+	if !ok {
+		back.at = healed
+	}
+	out, ok := r.watcher.drained(r.ctx, later(back.at, healed), healLimit)
+	if !ok {
+		problem("no frame exposed after the heal came through within %s", healLimit)
+		out = time.Now()
+	} else {
+		s.Drained = max(out.Sub(healed), 0)
+	}
+	events := r.agent.since(began)
+	for _, e := range events {
+		switch e.Msg {
+		case msgLost:
+			s.Losses++
+		case msgBack: // a link that goes up and down has recovered with the last time
+			if !e.at.Before(since) && e.at.Before(out) {
+				s.Live = max(e.at.Sub(healed), 0)
+			}
+		}
+	}
+	if at, ok := r.watcher.answered(r.ctx, later(lost.at, healed), healLimit); ok {
+		s.Answer = max(at.Sub(healed), 0)
+	} else if !r.tune.silent {
+		problem("no request was answered within %s of the heal", healLimit)
+	}
+	if !told(events, f.causes) {
+		problem("cause told: %v, want one of %q", causesOf(events), f.causes)
+	}
+	s.window = span{hurt, later(back.at, hurt.Add(time.Second))}
+	if len(s.Problems) > 0 {
+		problem("the agent's log:\n%s", r.agent.tail(12))
+	}
+	return s
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func causesOf(events []event) (causes []string) {
+	seen := map[string]bool{"": true}
+	for _, e := range events {
+		if !seen[e.Cause] {
+			seen[e.Cause] = true
+			causes = append(causes, e.Cause)
+		}
+	}
+	return causes
+}
+
+// repeat does all repetitions of one row and accounts for its frames.
+func (o *options) repeat(f *fault) result {
+	res := result{Name: f.name, Budget: f.budget, fault: f, Gap: never}
+	reps, hold := o.repsFast, f.hold
+	if f.slow {
+		reps = o.repsSlow
+	}
+	if o.short {
+		reps, hold = 1, f.short
+	}
+	if f.unable != nil {
+		if err := f.unable(); err != nil {
+			res.Skipped = err.Error()
+			return res
+		}
+	}
+	rigs := 1
+	if f.fresh {
+		rigs, reps = reps, 1
+	}
+	for range rigs {
+		b := &bench{name: f.name, out: o.notes}
+		if err := b.run(func() { o.onRig(b, f, &res, reps, hold) }); err != nil {
+			res.Problems = append(res.Problems, err.Error())
+			return res
+		}
+	}
+	return res
+}
+
+// onRig does repetitions on one agent.
+func (o *options) onRig(b *bench, f *fault, res *result, reps int, hold time.Duration) {
+	r := &rig{bench: b, ctx: o.ctx, bin: o.bin, log: o.agentLog, tune: f.tune, random: o.random}
+	f.world(r)
+	rep := f.rep
+	if rep == nil {
+		rep = standard
+	}
+	if !f.fresh {
+		began := time.Now()
+		r.startAgent()
+		r.startWatcher()
+		r.ready(began)
+	}
+	first := len(res.Samples)
+	for n := range reps {
+		s := rep(r, f, hold)
+		for _, p := range s.Problems {
+			res.Problems = append(res.Problems, fmt.Sprintf("repetition %d: %s", n+1, p))
+		}
+		res.Samples = append(res.Samples, s)
+	}
+	r.wait(time.Second + 100*time.Millisecond) // until the last window is over
+	l, problems := r.closing()
+	res.Ledger.add(l)
+	res.Problems = append(res.Problems, problems...)
+	shots := r.watcher.seen()
+	for _, s := range res.Samples[first:] {
+		fps, gap := capture(shots, s.window)
+		if f.tune.publish == 0 { // otherwise not every exposure leaves the agent
+			res.sawCapture(fps, gap)
+		}
+	}
+}

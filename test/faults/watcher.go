@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
+	"framekeeper/pkg/redisconn"
+)
+
+const (
+	askEvery = 100 * time.Millisecond
+	askLimit = 3 * time.Second // a request waits that long for its answer
+)
+
+// shot is one entry that came out of the stream.
+type shot struct {
+	id       frame.ID
+	status   frame.Status
+	sensor   uint64
+	captured time.Time
+	arrived  time.Time
+	request  string // the request's id; "" for a continuous frame
+	first    frame.ID
+}
+
+// answer is one request that was served.
+type answer struct{ at, sent time.Time }
+
+// watcher stands where a client would: it reads the stream and asks for frames
+// through a Link of its own, which has a way to Redis that the fault spares.
+type watcher struct {
+	link      *datatransfer.Link
+	requester *datatransfer.Requester
+	consumer  *datatransfer.Consumer
+	wg        sync.WaitGroup
+
+	mu      sync.Mutex // guards all below
+	shots   []shot
+	answers []answer
+	failed  int // requests without an answer, or with an error
+	changed chan struct{}
+}
+
+// watch begins to read and, if asks is set, to ask ten times a second.
+func watch(ctx context.Context, cfg redisconn.Config, camera string, asks bool, log zerolog.Logger) *watcher {
+	w := &watcher{changed: make(chan struct{})}
+	w.requester = datatransfer.NewRequester(datatransfer.RequesterConfig{
+		Camera: camera, RequestTopic: "request/" + camera, Timeout: askLimit, Log: log,
+	})
+	w.consumer = datatransfer.NewConsumer(datatransfer.ConsumerConfig{
+		Key: "frames:" + camera, FromStart: true, Handle: w.take, Log: log,
+	})
+	w.link = datatransfer.NewLink(datatransfer.LinkConfig{
+		Redis: cfg, Name: "watcher", Log: log,
+		Workers: []datatransfer.Worker{w.consumer.Worker(), w.requester.Worker()},
+		Subscriptions: []datatransfer.Subscription{{Channel: "stream/" + camera, Handle: func(p []byte, _ time.Time) {
+			if m, err := frame.ParseMessage(p); err == nil {
+				w.requester.Deliver(m)
+			}
+		}}},
+	})
+	w.wg.Go(func() { _ = w.link.Run(ctx) })
+	if asks {
+		w.wg.Go(func() { w.asking(ctx) })
+	}
+	return w
+}
+
+func (w *watcher) take(_ context.Context, m *frame.Message) error {
+	h := m.Header
+	s := shot{id: h.ID, status: h.Status, sensor: h.SensorSeq, captured: time.UnixMicro(h.CapturedUS), arrived: time.Now(), first: h.First}
+	if len(h.Request) > 0 {
+		var key struct {
+			ID string `json:"id"`
+		}
+		if err := json.Unmarshal(h.Request, &key); err != nil {
+			return fmt.Errorf("read echoed request: %w", err)
+		}
+		s.request = key.ID
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.shots = append(w.shots, s)
+	w.wake()
+	return nil
+}
+
+// wake tells those who wait; the caller holds mu.
+func (w *watcher) wake() {
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+func (w *watcher) asking(ctx context.Context) {
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for angle := 0; ; angle++ {
+		select {
+		case <-tick.C:
+			w.wg.Go(func() { w.ask(ctx, angle%360) })
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (w *watcher) ask(ctx context.Context, angle int) {
+	sent := time.Now()
+	_, err := w.requester.Request(ctx, map[string]any{"angle": angle})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.failed++
+		return
+	}
+	w.answers = append(w.answers, answer{time.Now(), sent})
+	w.wake()
+}
+
+// await waits until look is content with what is there.
+func (w *watcher) await(ctx context.Context, limit time.Duration, look func() bool) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for {
+		w.mu.Lock()
+		ok, changed := look(), w.changed
+		w.mu.Unlock()
+		if ok {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// drained waits for a frame exposed after t. Entries come in the order of their
+// exposure, so everything held back before t has come through by then.
+func (w *watcher) drained(ctx context.Context, t time.Time, limit time.Duration) (arrived time.Time, ok bool) {
+	from := 0
+	ok = w.await(ctx, limit, func() bool {
+		for ; from < len(w.shots); from++ {
+			if s := w.shots[from]; s.status == frame.StatusOK && s.captured.After(t) {
+				arrived = s.arrived
+				return true
+			}
+		}
+		return false
+	})
+	return arrived, ok
+}
+
+// answered waits for the first answer that came after t.
+func (w *watcher) answered(ctx context.Context, t time.Time, limit time.Duration) (at time.Time, ok bool) {
+	ok = w.await(ctx, limit, func() bool {
+		for i := len(w.answers) - 1; i >= 0 && w.answers[i].at.After(t); i-- {
+			at = w.answers[i].at
+		}
+		return !at.IsZero()
+	})
+	return at, ok
+}
+
+// reached waits until the entry id has been read.
+func (w *watcher) reached(ctx context.Context, id frame.ID, limit time.Duration) bool {
+	return w.await(ctx, limit, func() bool {
+		n := len(w.shots)
+		return n > 0 && !w.shots[n-1].id.Less(id)
+	})
+}
+
+// seen is a copy of everything read so far.
+func (w *watcher) seen() []shot {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]shot(nil), w.shots...)
+}
