@@ -224,6 +224,9 @@ func TestTenThousandRequests(t *testing.T) {
 
 func TestRealVideoFile(t *testing.T) {
 	needRedis(t)
+	if jpegEncoder() == nil {
+		t.Skip("built without OpenCV (tag noopencv): it has no file: source")
+	}
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		t.Skip("ffmpeg is not installed")
 	}

@@ -30,6 +30,7 @@ type fault struct {
 	world func(r *rig)           // sets up Redis, the wire to it and the agent's way there
 	hurt  func(r *rig) time.Time // breaks it, and says when that was
 	heal  func(r *rig) time.Time // mends it, and says since when it works; nil: nothing to mend
+	check func(r *rig) error     // what else must hold after the recovery
 	tidy  func(r *rig)           // makes ready for the next repetition
 	// rep replaces the usual repetition: hurt, hold, heal, wait, tidy.
 	rep func(r *rig, f *fault, hold time.Duration) sample

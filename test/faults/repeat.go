@@ -20,6 +20,11 @@ func standard(r *rig, f *fault, hold time.Duration) sample {
 		healed = f.heal(r)
 	}
 	s := measure(r, f, began, hurt, healed)
+	if f.check != nil {
+		if err := f.check(r); err != nil {
+			s.Problems = append(s.Problems, err.Error())
+		}
+	}
 	if f.tidy != nil {
 		f.tidy(r)
 	}
@@ -134,7 +139,7 @@ func (o *options) repeat(f *fault) result {
 
 // onRig does repetitions on one agent.
 func (o *options) onRig(b *bench, f *fault, res *result, reps int, hold time.Duration) {
-	r := &rig{bench: b, ctx: o.ctx, bin: o.bin, log: o.agentLog, tune: f.tune, random: o.random}
+	r := &rig{bench: b, ctx: o.ctx, bin: o.bin, log: o.agentLog, tune: f.tune, random: o.random, short: o.short}
 	f.world(r)
 	rep := f.rep
 	if rep == nil {

@@ -27,6 +27,7 @@ type rig struct {
 	log    io.Writer // receives the agent's log; nil: nobody
 	tune   tuning
 	random *rand.Rand
+	short  bool // the short form: faults last a shorter time
 
 	// What world has set up.
 	server   *redistest.Server
