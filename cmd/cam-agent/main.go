@@ -28,6 +28,9 @@ func main() {
 		<-ctx.Done()
 		stop() // a second signal ends the process at once
 	}()
+	// Standard error is a pipe to the controller. When that is killed, the next
+	// log line must not take the agent with it before it has ended in order.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cam-agent: "+err.Error())

@@ -62,6 +62,8 @@ var advice = map[Cause]string{ //nolint:gochecknoglobals // a constant table
 	CauseSentinel:    "check redis.sentinel_addrs and redis.sentinel_master",
 	CauseConfig:      "make the named file readable",
 	CauseMisconf:     "Redis cannot write to its disk: see its log",
+	CauseServer:      "Redis answered with an error: see what it says, and its log",
+	CauseOther:       "see what the error says",
 }
 
 // Errors that carry their cause.
@@ -117,14 +119,20 @@ func CauseOf(err error) Cause {
 	return causeOfNetwork(err)
 }
 
+// isTLS reports whether certificates or protocol versions are the trouble. A
+// handshake that silence or a closed connection ended is not: a frozen Redis
+// must not send the operator to the certificates.
 func isTLS(err error) bool {
 	var handshake *TLSError
+	if errors.As(err, &handshake) && causeOfNetwork(handshake.Err) == CauseOther {
+		return true
+	}
+	var remote *net.OpError // how crypto/tls passes the far side's alert on
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
 	var cert *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
-	return errors.As(err, &handshake) || errors.As(err, &record) || errors.As(err, &alert) ||
-		errors.As(err, &cert) || errors.As(err, &authority)
+	return errors.As(err, &remote) && remote.Op == "remote error" ||
+		errors.As(err, &record) || errors.As(err, &cert) || errors.As(err, &authority)
 }
 
 func causeOfNetwork(err error) Cause {

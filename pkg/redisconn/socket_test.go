@@ -1,7 +1,6 @@
 package redisconn
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"sync"
@@ -89,7 +88,11 @@ func TestAFinishedWriteWasTaken(t *testing.T) {
 	mustPing(t, clientOf(t, target, Data))
 	proxy.Limit(redistest.ToServer, 2<<20)
 	c := sockets(t, target)[0]
-	if _, err := c.Write(bytes.Repeat([]byte{' '}, 3<<20)); err != nil { // not read: the raw socket has no deadline
+	get := append([]byte("*2\r\n$3\r\nGET\r\n$3145728\r\n"), make([]byte, 3<<20)...)
+	if err := c.SetWriteDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write(get); err != nil {
 		t.Fatal(err)
 	}
 	if q, ok := queueOf(c); !ok || q.unacked > 1<<20 {

@@ -63,6 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Target, error) {
 		}
 	}
 	if cfg.SentinelName != "" {
+		defer context.AfterFunc(ctx, t.Close)() // a read in progress does not look at ctx
 		if t.addr, err = t.askSentinels(ctx); err != nil {
 			return nil, err
 		}
@@ -213,12 +214,12 @@ func (t *Target) dial(ctx context.Context, role Role, network, addr string) (net
 	if t.tls == nil {
 		return c, nil
 	}
-	secure := tls.Client(c, t.tls)
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.DialTimeout+t.cfg.CheckTimeout)
 	defer cancel()
-	if err := secure.HandshakeContext(ctx); err != nil {
+	secure, err := handshake(ctx, c, t.tls)
+	if err != nil {
 		_ = c.Close()
-		return nil, &TLSError{err}
+		return nil, err
 	}
 	return secure, nil
 }

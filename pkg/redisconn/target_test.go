@@ -3,6 +3,7 @@ package redisconn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -197,7 +198,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// A frozen server behind TLS has no certificate trouble, and a plain one has.
+// A frozen server has no certificate trouble. One without TLS looks the same:
+// it waits for the end of what it takes for a command. The text names both.
 func TestTLSHandshakeThatDoesNotCome(t *testing.T) {
 	needRedis(t)
 	t.Parallel()
@@ -215,7 +217,5 @@ func TestTLSHandshakeThatDoesNotCome(t *testing.T) {
 	}
 	plain := redistest.Start(t)
 	cfg.URL = "rediss://" + plain.Addr()
-	if err := refusal(t, cfg); CauseOf(err) != CauseTLS {
-		t.Errorf("a server without TLS: cause of %v is %q, want %q", err, CauseOf(err), CauseTLS)
-	}
+	contains(t, fmt.Sprint(refusal(t, cfg)), "frozen", "does not speak TLS")
 }

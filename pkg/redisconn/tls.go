@@ -1,11 +1,16 @@
 package redisconn
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
+	"sync/atomic"
+	"syscall"
 )
 
 // tlsConfig is read anew for every session, so that renewed certificates are
@@ -30,4 +35,48 @@ func tlsConfig(cfg Config, host string) (*tls.Config, error) {
 		c.Certificates = []tls.Certificate{pair}
 	}
 	return c, nil
+}
+
+// secureConn is a TLS connection that says so when its peer ends it before the
+// first reply. In TLS 1.3 that is how a refused client certificate looks: the
+// handshake was complete for us, and the reset may overtake the alert.
+type secureConn struct {
+	*tls.Conn
+	heard atomic.Bool // something was read
+}
+
+// handshake makes c secure. The caller closes c when it fails.
+func handshake(ctx context.Context, c net.Conn, conf *tls.Config) (net.Conn, error) {
+	s := &secureConn{Conn: tls.Client(c, conf)}
+	err := s.HandshakeContext(ctx)
+	switch {
+	case err == nil:
+		return s, nil
+	case errors.Is(err, context.DeadlineExceeded):
+		// A plain redis-server waits for the end of what it takes for a command.
+		return nil, &TLSError{fmt.Errorf("no answer, from a frozen server or one that does not speak TLS: %w", err)}
+	default:
+		return nil, &TLSError{err}
+	}
+}
+
+func (s *secureConn) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if n > 0 {
+		s.heard.Store(true)
+	}
+	return n, s.explain(err)
+}
+
+func (s *secureConn) Write(p []byte) (int, error) {
+	n, err := s.Conn.Write(p)
+	return n, s.explain(err)
+}
+
+func (s *secureConn) explain(err error) error {
+	if err == nil || s.heard.Load() ||
+		!errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		return err
+	}
+	return &CauseError{CauseTLS, fmt.Errorf("connection ended right after the TLS handshake, was our certificate refused?: %w", err)}
 }
