@@ -29,9 +29,10 @@ func (a *Appender) send(ctx context.Context, conn *redis.Conn, lost *LostRange, 
 		return err
 	}
 	if err := a.add(ctx, conn, adds); err != nil {
+		a.state.held = true
 		return err
 	}
-	a.state.begin, a.state.create = false, false
+	a.state.held, a.state.begin, a.state.create = false, false, false
 	a.outbox.delivered(adds[len(adds)-1].id)
 	return nil
 }
@@ -41,7 +42,7 @@ func (a *Appender) send(ctx context.Context, conn *redis.Conn, lost *LostRange, 
 func (a *Appender) additions(lost *LostRange, items []*Item) ([]addition, error) {
 	adds := make([]addition, 0, len(items)+2)
 	if started := a.outbox.started; a.state.begin && started != nil {
-		adds = append(adds, addition{id: started.id, msg: started.Message(), create: a.state.create})
+		adds = append(adds, addition{id: started.id, msg: started.Message()})
 	}
 	if lost != nil {
 		m, err := frame.NewMessage(frame.Header{
@@ -61,9 +62,7 @@ func (a *Appender) additions(lost *LostRange, items []*Item) ([]addition, error)
 		}
 		a.state.mean += (float64(item.size()) - a.state.mean) / 64
 	}
-	if !a.state.begin && a.state.create {
-		adds[0].create = true
-	}
+	adds[0].create = a.state.create
 	return adds, nil
 }
 

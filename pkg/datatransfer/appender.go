@@ -37,8 +37,9 @@ type AppenderConfig struct {
 // Appender keeps a camera's stream equal to the outbox: every entry once, in ID
 // order, with its explicit ID, through one connection.
 type Appender struct {
-	cfg    AppenderConfig
-	outbox *Outbox
+	cfg      AppenderConfig
+	outbox   *Outbox
+	patience time.Duration // before our own stream is trimmed to make room
 
 	// Only the link's goroutines use these, one at a time.
 	state    appendState
@@ -63,6 +64,7 @@ type appendState struct {
 	begin      bool // "started" is still to be added
 	create     bool // the stream does not exist: the next entry makes it
 	mean       float64
+	held       bool // a frame was not taken, and none was since
 	oomSince   time.Time
 	vanishedAt time.Time
 	vanishWait time.Duration
@@ -79,7 +81,7 @@ var errConflict = errors.New("the stream holds entries this agent did not write"
 
 // NewAppender prepares the appender of one stream.
 func NewAppender(cfg AppenderConfig, o *Outbox) *Appender {
-	return &Appender{cfg: cfg, outbox: o, status: AppendStatus{Writable: true}}
+	return &Appender{cfg: cfg, outbox: o, patience: oomPatience, status: AppendStatus{Writable: true}}
 }
 
 // Status says whether Redis takes frames.
@@ -98,7 +100,7 @@ func (a *Appender) run(ctx context.Context, s *Session) error {
 	if err := a.retry(ctx, conn, a.align); err != nil {
 		return err
 	}
-	for {
+	for ctx.Err() == nil { // retry returns nil when ctx has ended, with items still waiting
 		lost, items := a.outbox.batch(batchItems, batchBytes)
 		if lost == nil && len(items) == 0 {
 			select {
@@ -115,6 +117,7 @@ func (a *Appender) run(ctx context.Context, s *Session) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // retry does one step, and meets what is not the session's end: a refusal is
@@ -227,8 +230,12 @@ func (a *Appender) Admit(ctx context.Context, s *Session, save func(epoch uint64
 	return save(last.Epoch + 1)
 }
 
-// accepted notes that Redis takes frames (again).
+// accepted notes that Redis takes frames (again). That the stream can be looked
+// at proves nothing while a frame is held: reading works under OOM too.
 func (a *Appender) accepted() {
+	if a.state.held {
+		return
+	}
 	a.state.oomSince = time.Time{}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -277,7 +284,7 @@ func (a *Appender) makeRoom(ctx context.Context, conn *redis.Conn, cause redisco
 	if a.state.oomSince.IsZero() {
 		a.state.oomSince = time.Now()
 	}
-	if time.Since(a.state.oomSince) < oomPatience {
+	if time.Since(a.state.oomSince) < a.patience {
 		return
 	}
 	a.state.oomSince = time.Now()

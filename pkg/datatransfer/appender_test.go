@@ -20,19 +20,23 @@ const testKey = "frames:testcam"
 // writer is a link with an outbox and its appender.
 type writer struct {
 	*hearer
+	agent    *lines // the log of outbox and appender
 	outbox   *Outbox
 	appender *Appender
 	image    []byte
 }
 
-func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64) *writer {
+func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, more ...func(*Appender)) *writer {
 	t.Helper()
 	log := &lines{}
-	w := &writer{image: bytes.Repeat([]byte("image"), 200)}
+	w := &writer{image: bytes.Repeat([]byte("image"), 200), agent: log}
 	w.outbox = NewOutbox(epoch, retain, zerolog.New(log))
 	w.appender = NewAppender(AppenderConfig{
 		Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.New(log),
 	}, w.outbox)
+	for _, f := range more {
+		f(w.appender)
+	}
 	if err := w.outbox.Start(func(id frame.ID) (*frame.Message, error) {
 		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusStarted}, nil)
 	}); err != nil {
@@ -110,6 +114,32 @@ func expect(t *testing.T, got []string, want ...string) {
 	}
 }
 
+// expectNothingUndeclared checks that the stream has "started" and then every ID
+// up to last, once and in order, as a frame or within a declared loss.
+func expectNothingUndeclared(t *testing.T, c *redis.Client, last uint64) {
+	t.Helper()
+	next := uint64(1)
+	for _, s := range statuses(t, c) {
+		var first, end uint64
+		if s == string(frame.StatusStarted) {
+			continue
+		}
+		if n, _ := fmt.Sscanf(s, "dropped %d-%d", &first, &end); n != 2 {
+			if _, err := fmt.Sscan(s, &first); err != nil {
+				t.Fatal(err)
+			}
+			end = first
+		}
+		if first != next {
+			t.Fatalf("after %d comes %q: undeclared loss, or there twice", next-1, s)
+		}
+		next = end + 1
+	}
+	if next != last+1 {
+		t.Errorf("the stream ends at %d, want %d", next-1, last)
+	}
+}
+
 // series is "from".."to" as strings.
 func series(from, to int) (out []string) {
 	for i := from; i <= to; i++ {
@@ -120,6 +150,7 @@ func series(from, to int) (out []string) {
 
 func TestFramesEnterInOrderAfterStarted(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	w := newWriter(t, fast(server.URL()), 100, 1<<20)
 	w.add(t, 40)
@@ -129,6 +160,7 @@ func TestFramesEnterInOrderAfterStarted(t *testing.T) {
 
 func TestFramesOfAnOutageFollow(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t, redistest.WithAOF("always"))
 	w := newWriter(t, fast(server.URL()), 100, 1<<20)
 	w.add(t, 5)
@@ -143,6 +175,7 @@ func TestFramesOfAnOutageFollow(t *testing.T) {
 
 func TestLostDataIsAddedAgain(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	for name, hurt := range map[string]func(*redistest.Server){
 		"restart without persistence": func(s *redistest.Server) { s.Kill(); s.Restart() },
 		"flushall":                    func(s *redistest.Server) { s.Do("FLUSHALL") },
@@ -164,6 +197,7 @@ func TestLostDataIsAddedAgain(t *testing.T) {
 
 func TestWhatIsNoLongerHeldIsDeclared(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	w := newWriter(t, fast(server.URL()), 100, 12_000) // about ten messages
 	w.add(t, 5)
@@ -184,6 +218,7 @@ func TestWhatIsNoLongerHeldIsDeclared(t *testing.T) {
 
 func TestLostReplyMakesNoDuplicate(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr())
 	w := newWriter(t, fast(proxy.URL()), 100, 1<<20)
@@ -207,6 +242,7 @@ func TestLostReplyMakesNoDuplicate(t *testing.T) {
 
 func TestForeignWriterIsAConflict(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	w := newWriter(t, fast(server.URL()), 100, 1<<20)
 	w.add(t, 3)
@@ -227,6 +263,7 @@ func TestForeignWriterIsAConflict(t *testing.T) {
 
 func TestAStreamAheadOfOurClockRaisesTheEpoch(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	server.Do("XADD", testKey, "5000-7", "header", `{"status":"ok","id":"5000-7","bytes":0}`, "image", "")
 	w := newWriter(t, fast(server.URL()), 100, 1<<20)
@@ -240,6 +277,7 @@ func TestAStreamAheadOfOurClockRaisesTheEpoch(t *testing.T) {
 
 func TestRefusalsHoldFramesAndHeal(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	w := newWriter(t, fast(server.URL()), 100, 1<<20)
 	w.add(t, 3)
@@ -266,6 +304,7 @@ func TestRefusalsHoldFramesAndHeal(t *testing.T) {
 
 func TestStreamStaysInItsBound(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	w := newWriter(t, fast(server.URL()), 100, 1<<20)
 	w.image = make([]byte, 10_000)
@@ -279,6 +318,7 @@ func TestStreamStaysInItsBound(t *testing.T) {
 
 func TestAnswersGoOutBeforeTheirEntry(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	w := newWriter(t, fast(server.URL()), 100, 1<<20)
 	w.waitLive(t)

@@ -52,9 +52,12 @@ type Consumer struct {
 	cfg ConsumerConfig
 
 	// Only the worker uses these.
-	begun bool
-	mean  float64
-	above time.Time // since when the watermark is above the stream's end
+	begun   bool
+	mean    float64           // bytes of a frame, 0 before the first
+	seen    map[uint64]uint64 // epoch → its highest sequence number passed
+	refused bool              // reading is refused, and that was told
+	lookAt  time.Time         // when to compare the watermark with the stream's end again
+	above   time.Time         // since when the watermark is above it
 
 	mu    sync.Mutex // guards stats
 	stats ConsumerStats
@@ -62,7 +65,12 @@ type Consumer struct {
 
 // NewConsumer prepares a consumer.
 func NewConsumer(cfg ConsumerConfig) *Consumer {
-	return &Consumer{cfg: cfg, begun: !cfg.From.IsZero() || cfg.FromStart, stats: ConsumerStats{Watermark: cfg.From}}
+	c := &Consumer{cfg: cfg, begun: !cfg.From.IsZero() || cfg.FromStart, seen: map[uint64]uint64{}}
+	c.stats.Watermark = cfg.From
+	if !cfg.From.IsZero() {
+		c.seen[cfg.From.Epoch] = cfg.From.Seq
+	}
+	return c
 }
 
 // Stats accounts for what was read.
@@ -78,6 +86,24 @@ func (c *Consumer) Worker() Worker { return Worker{Name: "read frames", Run: c.r
 func (c *Consumer) run(ctx context.Context, s *Session) error {
 	conn := s.Data().Conn()
 	defer func() { _ = conn.Close() }()
+	c.lookAt, c.above = time.Time{}, time.Time{}
+	for ctx.Err() == nil {
+		err := c.step(ctx, conn)
+		switch {
+		case ctx.Err() != nil:
+		case err == nil:
+			c.allowed()
+		case redisconn.EndsSession(err) || !redisconn.IsReply(err):
+			return err
+		case !c.waitAllowed(ctx, err):
+			return nil
+		}
+	}
+	return nil
+}
+
+// step reads once and hands over what came.
+func (c *Consumer) step(ctx context.Context, conn *redis.Conn) error {
 	if !c.begun {
 		last, err := lastID(ctx, conn, c.cfg.Key)
 		if err != nil {
@@ -88,22 +114,39 @@ func (c *Consumer) run(ctx context.Context, s *Session) error {
 		c.stats.Watermark = last
 		c.mu.Unlock()
 	}
-	for ctx.Err() == nil {
-		entries, err := c.read(ctx, conn)
-		if err != nil {
-			return err
-		}
-		if len(entries) == 0 {
-			err = c.restarted(ctx, conn)
-		} else {
-			c.above = time.Time{}
-			err = c.take(ctx, conn, entries)
-		}
-		if err != nil && ctx.Err() == nil {
-			return err
-		}
+	entries, err := c.read(ctx, conn)
+	switch {
+	case err != nil:
+		return err
+	case len(entries) == 0:
+		return c.restarted(ctx, conn)
+	default:
+		c.lookAt, c.above = time.Time{}, time.Time{}
+		return c.take(ctx, conn, entries)
 	}
-	return nil
+}
+
+// waitAllowed waits before a refused read is tried again; false when ctx ends.
+// The link is not to blame for it: others use it.
+func (c *Consumer) waitAllowed(ctx context.Context, err error) bool {
+	if !c.refused {
+		c.cfg.Log.Error().Err(err).Str("stream", c.cfg.Key).Str("advice", redisconn.CauseOf(err).Advice()).
+			Msg("Redis refuses to read the stream, trying again every second")
+	}
+	c.refused = true
+	select {
+	case <-time.After(refusedWait):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (c *Consumer) allowed() {
+	if c.refused {
+		c.cfg.Log.Info().Str("stream", c.cfg.Key).Msg("Redis lets the stream be read again")
+	}
+	c.refused = false
 }
 
 func lastID(ctx context.Context, conn *redis.Conn, key string) (frame.ID, error) {
@@ -121,7 +164,7 @@ func lastID(ctx context.Context, conn *redis.Conn, key string) (frame.ID, error)
 // wrong. The deadline moves on while bytes arrive (see package redisconn), so
 // that it bounds silence and not the transfer.
 func (c *Consumer) read(ctx context.Context, conn *redis.Conn) ([]redis.XMessage, error) {
-	count := int64(readMost)
+	count := int64(1) // fifty unknown frames may be 135 MB
 	if c.mean > 0 {
 		count = min(max(int64(readBytes/c.mean), 1), readMost)
 	}
@@ -141,146 +184,24 @@ func (c *Consumer) read(ctx context.Context, conn *redis.Conn) ([]redis.XMessage
 		return nil, nil
 	case ctx.Err() != nil:
 		return nil, nil
-	case redisconn.CauseOf(err) == redisconn.CauseReadOnly: // UNBLOCKED: the node became a replica
-		return nil, fmt.Errorf("read %s: %w", c.cfg.Key, err)
 	default:
 		return nil, fmt.Errorf("read %s: %w", c.cfg.Key, err)
 	}
-}
-
-// take hands a reply's entries over, one after the other.
-func (c *Consumer) take(ctx context.Context, conn *redis.Conn, entries []redis.XMessage) error {
-	for i, e := range entries {
-		id, err := frame.ParseID(e.ID)
-		if err != nil {
-			return err
-		}
-		head, _ := e.Values["header"].(string)
-		image, _ := e.Values["image"].(string)
-		c.mean += (float64(len(image)) - c.mean) / 8
-		m, err := frame.JoinMessage([]byte(head), []byte(image))
-		if err != nil || m.Header.ID != id {
-			c.corrupt(id, err)
-			continue
-		}
-		if i == 0 { // only before a reply's first entry can something have been trimmed
-			if err := c.account(ctx, conn, m); err != nil {
-				return err
-			}
-		} else {
-			c.gap(m, id)
-		}
-		if err := c.handle(ctx, m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// handle hands one entry over until it is taken.
-func (c *Consumer) handle(ctx context.Context, m *frame.Message) error {
-	for failed := false; ; failed = true {
-		err := c.cfg.Handle(ctx, m)
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if !failed {
-			c.cfg.Log.Error().Stringer("id", m.Header.ID).Err(err).Msg("frame could not be handled, trying again every second")
-		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stats.Watermark = m.Header.ID
-	switch m.Header.Status {
-	case frame.StatusOK:
-		c.stats.Delivered++
-	case frame.StatusStarted:
-		if m.Header.Clean != nil && !*m.Header.Clean {
-			c.stats.UncleanStart++
-		}
-	default:
-	}
-	return nil
-}
-
-// account classes the gap before a reply's first entry: below the stream's
-// first entry it was trimmed.
-func (c *Consumer) account(ctx context.Context, conn *redis.Conn, m *frame.Message) error {
-	first, err := conn.XRangeN(ctx, c.cfg.Key, "-", "+", 1).Result()
-	if err != nil {
-		return fmt.Errorf("read first entry of %s: %w", c.cfg.Key, err)
-	}
-	oldest := m.Header.ID
-	if len(first) > 0 {
-		if oldest, err = frame.ParseID(first[0].ID); err != nil {
-			return err
-		}
-	}
-	c.gap(m, oldest)
-	return nil
-}
-
-// gap compares an entry with the watermark. oldest is the stream's first ID.
-func (c *Consumer) gap(m *frame.Message, oldest frame.ID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	mark, id := c.stats.Watermark, m.Header.ID
-	if mark.IsZero() {
-		return
-	}
-	next := mark.Next()
-	if id.Epoch != mark.Epoch {
-		next = frame.ID{Epoch: id.Epoch, Seq: 1}
-		if m.Header.Status == frame.StatusStarted {
-			next.Seq = 0
-		}
-	}
-	missing := uint64(0)
-	if next.Seq < id.Seq {
-		missing = id.Seq - next.Seq
-	}
-	if m.Header.Status == frame.StatusDropped {
-		// It stands at the last lost ID, which is lost too.
-		c.stats.Declared += missing + 1
-		return
-	}
-	switch {
-	case missing == 0:
-	case !oldest.Less(id):
-		c.stats.Trimmed += missing
-	default:
-		c.stats.Undeclared += missing
-		c.cfg.Log.Error().Stringer("after", mark).Stringer("before", id).Uint64("frames", missing).
-			Msg("frames are missing from the stream and nobody declared them lost")
-	}
-}
-
-func (c *Consumer) corrupt(id frame.ID, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stats.Corrupt++
-	c.stats.Watermark = id
-	c.cfg.Log.Error().Stringer("id", id).Err(err).Msg("stream entry is unreadable, passing over it")
 }
 
 // restarted notices a stream that began anew below our watermark: state and
 // Redis were lost together. It is believed after restartWait.
 func (c *Consumer) restarted(ctx context.Context, conn *redis.Conn) error {
+	if time.Now().Before(c.lookAt) {
+		return nil
+	}
 	last, err := lastID(ctx, conn, c.cfg.Key)
 	if err != nil {
 		return err
 	}
 	mark := c.Stats().Watermark
 	if last.IsZero() || !last.Less(mark) {
-		c.above = time.Time{}
+		c.lookAt, c.above = time.Now().Add(restartWait), time.Time{} // seldom: Redis sends the image along
 		return nil
 	}
 	if c.above.IsZero() {

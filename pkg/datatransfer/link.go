@@ -172,6 +172,7 @@ func (l *Link) enter(s State, err error) {
 // probed is called with each probe that has come back.
 func (l *Link) probed(rtt time.Duration) {
 	l.update(func(st *LinkStatus) { st.RTT = rtt })
+	l.outage.settled(l.Status(), time.Now())
 }
 
 // live is called by a session whose first probe has come back.

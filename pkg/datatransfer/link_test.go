@@ -15,6 +15,7 @@ import (
 
 func TestLinkIsLiveAndHears(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	h := listen(t, fast(server.URL()))
 	h.waitLive(t)
@@ -26,6 +27,7 @@ func TestLinkIsLiveAndHears(t *testing.T) {
 
 func TestLinkComesBackAfterKillAndSaysSo(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	h := listen(t, fast(server.URL()))
 	h.waitLive(t)
@@ -59,6 +61,7 @@ func TestLinkComesBackAfterKillAndSaysSo(t *testing.T) {
 
 func TestLinkStartsBeforeRedis(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	port := redistest.FreePort(t)
 	h := listen(t, fast(redisURL(port)))
 	s := h.waitCause(t, redisconn.CauseRefused)
@@ -77,6 +80,7 @@ func TestLinkStartsBeforeRedis(t *testing.T) {
 
 func TestLinkNoticesFreeze(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	h := listen(t, fast(server.URL()))
 	h.waitLive(t)
@@ -89,6 +93,7 @@ func TestLinkNoticesFreeze(t *testing.T) {
 
 func TestLinkNoticesASleepingServer(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	h := listen(t, fast(server.URL()))
 	h.waitLive(t)
@@ -102,6 +107,7 @@ func TestLinkNoticesASleepingServer(t *testing.T) {
 
 func TestLinkNoticesKilledConnections(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	h := listen(t, fast(server.URL()))
 	for _, kind := range []string{"pubsub", "normal"} {
@@ -118,6 +124,7 @@ func TestLinkNoticesKilledConnections(t *testing.T) {
 // alive, writing, and deaf.
 func TestLinkNoticesADeafSubscription(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	relay := newRelay(t, server.Addr())
 	h := listen(t, fast("redis://"+relay.addr()+"/0"), func(c *LinkConfig) {
@@ -144,6 +151,7 @@ func TestLinkNoticesADeafSubscription(t *testing.T) {
 
 func TestLinkRefusesTwoNodesBehindOneAddress(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	first, second := redistest.Start(t), redistest.Start(t)
 	relay := newRelay(t, first.Addr(), second.Addr()) // connections take turns
 	h := listen(t, fast("redis://"+relay.addr()+"/0"))
@@ -155,6 +163,7 @@ func TestLinkRefusesTwoNodesBehindOneAddress(t *testing.T) {
 
 func TestLinkNamesWhatIsNotPermitted(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t, redistest.WithACL("user agent on >secret ~* &* +@all"))
 	cfg := fast(server.URL())
 	cfg.Username, cfg.PasswordFile = "agent", secretFile(t, "secret")
@@ -176,6 +185,7 @@ func TestLinkNamesWhatIsNotPermitted(t *testing.T) {
 
 func TestLinkFollowsARotatedPassword(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t, redistest.WithACL("user agent on >first ~* &* +@all"))
 	cfg := fast(server.URL())
 	cfg.Username, cfg.PasswordFile = "agent", secretFile(t, "first")
@@ -196,6 +206,7 @@ func TestLinkFollowsARotatedPassword(t *testing.T) {
 
 func TestLinkWaitsForAPasswordFile(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t, redistest.WithPassword("secret"))
 	cfg := fast(server.URL())
 	cfg.PasswordFile = t.TempDir() + "/absent"
@@ -209,6 +220,7 @@ func TestLinkWaitsForAPasswordFile(t *testing.T) {
 
 func TestLinkSpeaksTLS(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t, redistest.WithMutualTLS())
 	cfg := fast(server.URL())
 	h := listen(t, cfg)
@@ -222,6 +234,7 @@ func TestLinkSpeaksTLS(t *testing.T) {
 
 func TestLinkFollowsSentinels(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	set := redistest.StartSentinel(t, time.Second)
 	cfg := fast("redis://127.0.0.1:1/0") // the Sentinels know better
 	cfg.SentinelName, cfg.Sentinels = set.Name(), set.SentinelAddrs()
@@ -238,6 +251,7 @@ func TestLinkFollowsSentinels(t *testing.T) {
 
 func TestFatalErrorEndsTheLink(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	refusal := errors.New("not here")
 	l := NewLink(LinkConfig{Redis: fast(server.URL()), Name: "testcam",
@@ -249,6 +263,7 @@ func TestFatalErrorEndsTheLink(t *testing.T) {
 
 func TestFlappingLeavesNothingBehind(t *testing.T) {
 	needRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr())
 	h := listen(t, fast(proxy.URL()))

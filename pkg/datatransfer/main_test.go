@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +24,11 @@ import (
 
 func TestMain(m *testing.M) {
 	redisconn.Quiet()
+	flag.Parse()
+	// Most tests wait most of the time. What was asked for on the command line stays.
+	if f := flag.Lookup("test.parallel"); f != nil && f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = f.Value.Set("6")
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -19,6 +19,10 @@ const (
 	msgStillDown    = "Redis is still away, now for another reason."
 )
 
+// settleTime is how long a session must be LIVE before Redis refusing it again
+// for the same reason is a new outage.
+const settleTime = time.Second
+
 // outage logs each thing that happens during an outage once, and counts how
 // often it happened. Only the link's own goroutine uses it.
 type outage struct {
@@ -28,6 +32,11 @@ type outage struct {
 	since     time.Time
 	attempted bool
 	told      map[redisconn.Cause]int
+
+	// A replica, or a server that loads its data, lets each session become
+	// LIVE and refuses its first write: one outage, not seven a second.
+	liveAt   time.Time // of the latest session that was LIVE
+	flapping bool      // the outage's end is told when a session lasts
 }
 
 func newOutage(log zerolog.Logger) outage {
@@ -37,7 +46,11 @@ func newOutage(log zerolog.Logger) outage {
 // noticed is told of each session that ended.
 func (o *outage) noticed(end ending, st LinkStatus, shown string, now time.Time) {
 	first := !o.on
-	if first {
+	switch {
+	case !first:
+	case o.told[st.Cause] > 0 && redisconn.IsReply(end.err) && now.Sub(o.liveAt) < settleTime:
+		o.on, o.flapping = true, true
+	default:
 		o.on, o.since, o.attempted = true, now, false
 		clear(o.told)
 	}
@@ -72,7 +85,10 @@ func (o *outage) attempting(st LinkStatus) {
 
 // over is told when a session is LIVE; st is still the status before it.
 func (o *outage) over(st LinkStatus, now time.Time) {
+	o.liveAt = now
 	switch {
+	case o.flapping:
+		return
 	case !o.on:
 		o.log.Info().Msg(msgConnected)
 	case !o.everLive:
@@ -82,4 +98,18 @@ func (o *outage) over(st LinkStatus, now time.Time) {
 			Int("attempts", st.Attempts).Msg(msgReconnected)
 	}
 	o.everLive, o.on = true, false
+}
+
+// settled is told of each probe that came back to a LIVE session.
+func (o *outage) settled(st LinkStatus, now time.Time) {
+	if !o.flapping || now.Sub(o.liveAt) < settleTime {
+		return
+	}
+	attempts := 0
+	for _, n := range o.told {
+		attempts += n
+	}
+	o.log.Info().Str("cause", string(st.LastLoss.Cause)).Dur("lasted_ms", o.liveAt.Sub(o.since)).
+		Int("attempts", attempts).Msg(msgReconnected)
+	o.on, o.flapping = false, false
 }

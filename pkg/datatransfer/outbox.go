@@ -26,7 +26,7 @@ type Outbox struct {
 	started  *Item      // "<epoch>-0", kept for re-seeding
 	sent     queue      // in Redis, oldest first
 	unsent   queue      // not in Redis, oldest first
-	inflight frame.ID   // last ID of the batch being sent: not to be dropped
+	declared frame.ID   // the last one of the loss that the batch being sent declares
 	lost     *LostRange // not in Redis, no longer held, to be declared next
 	stats    OutboxStats
 	wake     chan struct{} // capacity 1: there may be something to send
@@ -51,6 +51,8 @@ type OutboxStats struct {
 type LostRange struct {
 	First, Last frame.ID
 	Reason      string
+
+	givenUp frame.ID // the first of them that was never sent; zero if all were
 }
 
 // NewOutbox makes an outbox that holds at most limit bytes.
@@ -115,102 +117,11 @@ func (o *Outbox) Published(item *Item) {
 	o.signal()
 }
 
-// bound keeps the items below the limit: retained ones go first, then the
-// oldest unsent ones, which is a loss and will be declared.
-func (o *Outbox) bound() {
-	for o.sent.bytes+o.unsent.bytes > o.limit && o.sent.len() > 0 {
-		o.sent.pop()
-	}
-	for o.unsent.bytes > o.limit && o.unsent.len() > 1 && o.inflight.Less(o.unsent.at(0).id) {
-		id := o.unsent.pop().id
-		o.stats.Dropped++
-		if o.lost == nil {
-			o.log.Warn().Stringer("first", id).Int64("retain_bytes", o.limit).
-				Msg("frames are being lost: more wait for Redis than retain_bytes holds")
-			o.lost = &LostRange{First: id, Reason: "the agent's memory was full while Redis took no frames"}
-		}
-		o.lost.Last = id
-	}
-}
-
 func (o *Outbox) signal() {
 	select {
 	case o.wake <- struct{}{}:
 	default:
 	}
-}
-
-// batch takes up to n items or size bytes from what is unsent, without removing
-// them, and the loss that is to be declared before them, if any.
-func (o *Outbox) batch(n int, size int64) (lost *LostRange, items []*Item) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.lost != nil {
-		l := *o.lost
-		lost, o.inflight = &l, l.Last
-	}
-	for i := 0; i < o.unsent.len() && len(items) < n; i++ {
-		e := o.unsent.at(i)
-		if !e.ready() || (len(items) > 0 && size < e.size()) {
-			break
-		}
-		size -= e.size()
-		items = append(items, e)
-		o.inflight = e.id
-	}
-	return lost, items
-}
-
-// delivered notes that Redis has everything up to id.
-func (o *Outbox) delivered(id frame.ID) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.inflight = frame.ID{}
-	if o.lost != nil && !id.Less(o.lost.Last) {
-		o.log.Warn().Stringer("first", o.lost.First).Stringer("last", o.lost.Last).Msg("lost frames were declared in the stream")
-		o.lost = nil
-	} else if o.lost != nil && !id.Less(o.lost.First) {
-		o.lost.First = id.Next() // more was lost while the declaration was under way
-	}
-	for o.unsent.len() > 0 && !id.Less(o.unsent.at(0).id) {
-		o.sent.push(o.unsent.pop())
-		o.stats.Sent++
-	}
-	if o.stats.Durable.Less(id) {
-		o.stats.Durable = id
-	}
-	o.bound()
-	close(o.drained)
-	o.drained = make(chan struct{})
-}
-
-// resume prepares for a stream whose last entry of our epoch is last: what
-// Redis lost is unsent again, what it lost and we no longer hold is declared.
-func (o *Outbox) resume(last frame.ID) (again int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.inflight = frame.ID{}
-	for o.sent.len() > 0 && last.Less(o.sent.at(o.sent.len()-1).id) {
-		o.unsent.unpop(o.sent.popLast())
-		again++
-	}
-	o.stats.Sent -= uint64(again)
-	o.stats.Resent += uint64(again)
-	o.stats.Durable = last
-
-	head := frame.ID{Epoch: o.epoch, Seq: o.next}
-	if o.unsent.len() > 0 {
-		head = o.unsent.at(0).id
-	}
-	switch first := last.Next(); {
-	case !first.Less(head):
-		o.lost = nil
-	case o.lost == nil:
-		o.lost = &LostRange{First: first, Last: frame.ID{Epoch: head.Epoch, Seq: head.Seq - 1}, Reason: "Redis lost them and the agent no longer held them"}
-	default:
-		o.lost.First = first
-	}
-	return again
 }
 
 var errRenumber = errors.New("frames of this epoch were already sent")

@@ -93,16 +93,19 @@ func (o *Owner) acquire(dir string) error {
 	return nil
 }
 
-// load reads what the last start left. A file that cannot be read is set aside.
+// load reads what the last start left. A file that cannot be read is set aside;
+// that the start before it ended in order is then nobody's to say.
 func (o *Owner) load() (s ownerState, found bool) {
 	b, err := os.ReadFile(o.path)
 	if err != nil {
-		if !errors.Is(err, os.ErrNotExist) {
+		if !errors.Is(err, os.ErrNotExist) && o.lock != nil {
+			o.Clean = false
 			o.log.Warn().Err(err).Msg("the saved state is unreadable, beginning without it")
 		}
 		return s, false
 	}
 	if err := json.Unmarshal(b, &s); err != nil {
+		o.Clean = false
 		aside := o.path + ".corrupt"
 		_ = os.Rename(o.path, aside)
 		o.log.Warn().Err(err).Str("set_aside", aside).Msg("the saved state is corrupt, beginning without it")

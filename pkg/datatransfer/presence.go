@@ -134,12 +134,20 @@ func (p *Presence) Show(ctx context.Context, s *Session) error {
 		return fmt.Errorf("encode status: %w", err)
 	}
 	old, err := s.Data().SetArgs(ctx, p.cfg.Key, text, redis.SetArgs{TTL: 3 * p.cfg.Interval, Get: true}).Result()
+	var kept error
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return p.refuse(fmt.Errorf("set %s: %w", p.cfg.Key, err))
+		kept = fmt.Errorf("set %s: %w", p.cfg.Key, err)
+	}
+	if redisconn.EndsSession(kept) {
+		return kept
 	}
 	p.watchRival(old)
+	// Under OOM nothing can be kept, but whoever listens can be told so.
 	if err := s.Data().Publish(ctx, p.cfg.Topic, text).Err(); err != nil {
 		return p.refuse(fmt.Errorf("publish %s: %w", p.cfg.Topic, err))
+	}
+	if kept != nil {
+		return p.refuse(kept)
 	}
 	p.refused = false
 	return nil

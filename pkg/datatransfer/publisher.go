@@ -64,7 +64,9 @@ func NewPublisher(topic string, o *Outbox, limit int64, log zerolog.Logger) *Pub
 	}
 }
 
-// Answer queues the answer to a request.
+// Answer queues the answer to a request. One that is queued already, because its
+// request was repeated, stays where it is: on a slow link copies would crowd
+// out everything else.
 func (p *Publisher) Answer(item *Item) { p.put(&p.answers, item) }
 
 // Frame queues a continuous frame.
@@ -94,11 +96,16 @@ func (p *Publisher) put(l *lane, item *Item) {
 }
 
 func (l *lane) put(item *Item, limit int64) (dropped []*Item) {
+	if !item.queued.CompareAndSwap(false, true) {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.queue.push(item)
 	for l.queue.len() > 1 && (l.queue.bytes > limit || l.queue.len() > maxAnswers) {
-		dropped = append(dropped, l.queue.pop())
+		item := l.queue.pop()
+		item.queued.Store(false)
+		dropped = append(dropped, item)
 		l.stats.Dropped++
 	}
 	select {
@@ -244,6 +251,7 @@ func (p *Publisher) publish(ctx context.Context, conn *redis.Conn, l *lane, item
 		err := r.Err()
 		switch {
 		case err == nil, redisconn.CauseOf(err) == redisconn.CauseServer:
+			items[i].queued.Store(false)
 			l.confirmed(r.Val(), err)
 			p.outbox.Published(items[i])
 		case redisconn.EndsSession(err):

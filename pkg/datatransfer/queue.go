@@ -17,6 +17,8 @@ type Item struct {
 	// gated items are answers: they enter the stream after they were published.
 	gated     bool
 	published atomic.Bool
+	// queued items wait in a Publisher's lane or are on their way.
+	queued atomic.Bool
 }
 
 // Message is the item's message. It changes only if the epoch has to be raised

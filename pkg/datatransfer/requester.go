@@ -1,7 +1,6 @@
 package datatransfer
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -10,18 +9,22 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/redisconn"
 )
 
-// repeatAfter is how long a Requester waits for an answer before it sends the
-// request again, with the same id.
-const repeatAfter = 400 * time.Millisecond
+const (
+	// repeatAfter is how long a Requester waits for an answer before it sends
+	// the request again, with the same id. Each further wait is twice as long:
+	// on a slow link every repeat brings a large frame once more.
+	repeatAfter = 400 * time.Millisecond
+	repeatMost  = 8 * time.Second
+)
 
 // RequesterConfig says whom a Requester asks.
 type RequesterConfig struct {
@@ -54,9 +57,11 @@ type Requester struct {
 
 type ask struct {
 	payload []byte
-	order   uint64    // in which it was asked
-	due     time.Time // when to send it (again)
-	heard   int64     // receivers of the last PUBLISH; -1: not yet sent
+	order   uint64        // in which it was asked
+	due     time.Time     // when to send it (again)
+	wait    time.Duration // until then, when it is sent
+	heard   int64         // receivers of the last PUBLISH; -1: not yet sent
+	refused error         // Redis's answer to the last PUBLISH, if it was none
 	reply   chan *frame.Message
 }
 
@@ -103,13 +108,22 @@ func (r *Requester) Request(ctx context.Context, fields map[string]any) (*frame.
 	defer r.close(id)
 	select {
 	case m := <-a.reply:
-		if m.Header.Status == frame.StatusError {
-			return m, &ReplyError{m.Header.Error}
-		}
-		return m, nil
+		return answered(m)
 	case <-ctx.Done():
+	}
+	select {
+	case m := <-a.reply: // at the last moment
+		return answered(m)
+	default:
 		return nil, r.expired(ctx, a)
 	}
+}
+
+func answered(m *frame.Message) (*frame.Message, error) {
+	if m.Header.Status == frame.StatusError {
+		return m, &ReplyError{m.Header.Error}
+	}
+	return m, nil
 }
 
 func (r *Requester) expired(ctx context.Context, a *ask) error {
@@ -118,10 +132,12 @@ func (r *Requester) expired(ctx context.Context, a *ask) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch a.heard {
-	case -1:
+	switch {
+	case a.refused != nil:
+		return fmt.Errorf("%w: the request was refused: %w; %s", ErrNoAnswer, a.refused, redisconn.CauseOf(a.refused).Advice())
+	case a.heard < 0:
 		return fmt.Errorf("%w: the request could not be sent, there was no link to Redis", ErrNoAnswer)
-	case 0:
+	case a.heard == 0:
 		return fmt.Errorf("%w: no cam-agent listens for %s on %s", ErrNoAnswer, r.cfg.Camera, r.cfg.RequestTopic)
 	default:
 		return fmt.Errorf("%w: %s did not answer in time", ErrNoAnswer, r.cfg.Camera)
@@ -171,63 +187,4 @@ func (r *Requester) Deliver(m *frame.Message) bool {
 	delete(r.asks, key.ID) // a second copy finds nobody
 	a.reply <- m
 	return true
-}
-
-// Worker publishes what is asked, and asks again what is not answered.
-func (r *Requester) Worker() Worker { return Worker{Name: "publish requests", Run: r.run} }
-
-func (r *Requester) run(ctx context.Context, s *Session) error {
-	r.overdue() // what an earlier session sent may never have arrived
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		due, next := r.due(time.Now())
-		for _, a := range due {
-			n, err := s.Data().Publish(ctx, r.cfg.RequestTopic, a.payload).Result()
-			if err != nil {
-				return fmt.Errorf("publish request: %w", err)
-			}
-			r.sent(a, n)
-		}
-		if len(due) > 0 {
-			continue
-		}
-		timer.Reset(next)
-		select {
-		case <-r.wake:
-		case <-timer.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// due lists what is to be sent now, and says how long until the next one is.
-func (r *Requester) due(now time.Time) (due []*ask, next time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	next = time.Hour
-	for _, a := range r.asks {
-		if wait := a.due.Sub(now); wait > 0 {
-			next = min(next, wait)
-		} else {
-			due = append(due, a)
-		}
-	}
-	slices.SortFunc(due, func(a, b *ask) int { return cmp.Compare(a.order, b.order) })
-	return due, next
-}
-
-func (r *Requester) sent(a *ask, receivers int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	a.heard, a.due = receivers, time.Now().Add(repeatAfter)
-}
-
-func (r *Requester) overdue() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, a := range r.asks {
-		a.due = time.Time{}
-	}
 }

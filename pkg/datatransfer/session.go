@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +23,7 @@ type Session struct {
 	wg     sync.WaitGroup // everything the session started
 	target *redisconn.Target
 	data   *redis.Client
+	opened []io.Closer // by stages, to be closed when the session's end has its reason
 }
 
 // Data is the session's client for publishing, adding and reading. It is closed
@@ -57,13 +60,16 @@ func (l *Link) session(parent context.Context) ending {
 
 	end := ending{connected: true}
 	end.wasLive, err = l.stages(s)
-	cancel(err)
+	cancel(err)                  // before anything closes: whoever works meets that as an error too, and the first counts
 	end.err = context.Cause(ctx) // the first of all errors
 	end.connected = target.Connected()
 	if last := target.Activity().LastRead; !last.IsZero() {
 		end.silent = time.Since(last)
 	}
 	target.Close()
+	for _, c := range slices.Backward(s.opened) {
+		_ = c.Close()
+	}
 	s.wg.Wait()
 	return end
 }
@@ -72,18 +78,18 @@ func (l *Link) session(parent context.Context) ending {
 // returns why it is over.
 func (l *Link) stages(s *Session) (wasLive bool, err error) {
 	control := s.target.Client(redisconn.Control)
-	defer func() { _ = control.Close() }()
+	s.opened = append(s.opened, control)
 	p := newProber(l.cfg.Name, l.cfg.Redis, s)
 
 	ps := control.Subscribe(s.ctx) // no channel yet: nothing is sent
-	defer func() { _ = ps.Close() }()
+	s.opened = append(s.opened, ps)
 	if err := l.subscribe(s, ps, p); err != nil {
 		return false, err
 	}
 	l.enter(Subscribed, nil)
 
 	s.data = s.target.Client(redisconn.Data)
-	defer func() { _ = s.data.Close() }()
+	s.opened = append(s.opened, s.data)
 	if l.cfg.Admit != nil {
 		if err := l.cfg.Admit(s.ctx, s); err != nil {
 			return false, fmt.Errorf("look around: %w", err)

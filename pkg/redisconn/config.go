@@ -2,6 +2,7 @@ package redisconn
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -58,7 +59,7 @@ func (c *Config) Validate(report Report) {
 		report("sentinel_master", c.SentinelName, "sentinel_master and sentinel_addrs together, or neither")
 	}
 	for _, addr := range c.Sentinels {
-		if i := strings.LastIndexByte(addr, ':'); i < 0 || !isPort(addr[i+1:]) {
+		if i := strings.LastIndexByte(addr, ':'); i < 1 || !isPort(addr[i+1:]) {
 			report("sentinel_addrs", addr, `"host:port"`)
 		}
 	}
@@ -75,6 +76,9 @@ func (c *Config) Validate(report Report) {
 	within("backoff_max", c.BackoffMax, time.Millisecond, time.Minute)
 	if c.BackoffMax < c.BackoffMin {
 		report("backoff_max", c.BackoffMax.String(), "at least backoff_min, "+c.BackoffMin.String())
+	}
+	if len(c.Sentinels) > 0 && strings.HasPrefix(c.URL, "unix:") {
+		report("sentinel_addrs", strings.Join(c.Sentinels, ", "), "none together with a unix socket")
 	}
 	if c.Embedded && len(c.Sentinels) > 0 {
 		report("embedded", "true", "false together with sentinel_addrs")
@@ -129,6 +133,9 @@ func (c *Config) Shown() string {
 		return u.Scheme + ":…" // not "scheme://": nobody knows what stands where
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	if strings.Contains(u.Path, "@") {
+		return "(unreadable url)" // a slip such as "redis:/" moved the password into the path
+	}
 	return u.String()
 }
 
@@ -138,5 +145,5 @@ func isPort(s string) bool {
 }
 
 func isLocal(host string) bool {
-	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }

@@ -2,8 +2,10 @@ package redisconn
 
 import (
 	"context"
+	"flag"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +20,11 @@ import (
 
 func TestMain(m *testing.M) {
 	Quiet()
+	flag.Parse()
+	// Most tests wait most of the time. What was asked for on the command line stays.
+	if f := flag.Lookup("test.parallel"); f != nil && f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = f.Value.Set("6")
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -20,11 +20,11 @@ func TestSentinelsNameTheMaster(t *testing.T) {
 		cfg.SentinelName, cfg.Sentinels, cfg.DialTimeout = name, addrs, 200*time.Millisecond
 		return cfg
 	}
-	real := set.SentinelAddrs()
+	there := set.SentinelAddrs()
 	for name, cfg := range map[string]Config{
-		"all there":     with(set.Name(), real...),
-		"first refuses": with(set.Name(), nobody, real[1]),
-		"first is away": with(set.Name(), hole, real[1]),
+		"all there":     with(set.Name(), there...),
+		"first refuses": with(set.Name(), nobody, there[1]),
+		"first is away": with(set.Name(), hole, there[1]),
 	} {
 		target := mustOpen(t, cfg)
 		if target.Addr() != set.Master().Addr() {
@@ -36,7 +36,7 @@ func TestSentinelsNameTheMaster(t *testing.T) {
 		mustPing(t, clientOf(t, target, Data))
 	}
 	for name, cfg := range map[string]Config{
-		"unknown name": with("other", real...),
+		"unknown name": with("other", there...),
 		"none there":   with(set.Name(), nobody, hole),
 	} {
 		_, err := Open(context.Background(), cfg)

@@ -174,6 +174,7 @@ func TestTLS(t *testing.T) {
 	server := redistest.Start(t, redistest.WithMutualTLS())
 	files, other := server.TLS(), redistest.NewTLSFiles(t)
 	full := at(server.URL())
+	full.DialTimeout = 5 * time.Second // a loaded machine is slow at cryptography
 	full.TLSCAFile, full.TLSCertFile, full.TLSKeyFile = files.CA, files.ClientCert, files.ClientKey
 	if err := refusal(t, full); err != nil {
 		t.Errorf("with everything right: %v", err)

@@ -78,5 +78,8 @@ func (s *secureConn) explain(err error) error {
 		!errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
 		return err
 	}
-	return &CauseError{CauseTLS, fmt.Errorf("connection ended right after the TLS handshake, was our certificate refused?: %w", err)}
+	// go-redis takes one layer off an error that its greeting meets.
+	return fmt.Errorf("%w", &CauseError{
+		CauseTLS, fmt.Errorf("connection ended right after the TLS handshake, was our certificate refused?: %w", err),
+	})
 }

@@ -26,6 +26,7 @@ type fault struct {
 	unable func() error  // why it cannot be shown here; nil: it always can
 	tune   tuning
 	fresh  bool // every repetition gets an agent and a Redis of its own
+	calm   bool // the agent takes it for part of the last outage if that has just ended
 
 	world func(r *rig)           // sets up Redis, the wire to it and the agent's way there
 	hurt  func(r *rig) time.Time // breaks it, and says when that was

@@ -26,6 +26,8 @@ type event struct {
 	Msg   string `json:"message"`
 	Level string `json:"level"`
 	Cause string `json:"cause"`
+
+	LastedMS float64 `json:"lasted_ms"` // of the end of an outage
 }
 
 // process is a program under test. It dies when this one does.
@@ -33,11 +35,11 @@ type process struct {
 	pid    int
 	exited chan struct{} // closed when it was reaped and its log is read to the end
 
-	mu         sync.Mutex // guards all below
-	events     []event
-	changed    chan struct{} // closed and replaced at each event
-	goroutines int           // in the dump that SIGQUIT asks for
-	err        error         // of its end
+	mu      sync.Mutex // guards all below
+	events  []event
+	changed chan struct{} // closed and replaced at each event
+	dump    []string      // lines that are no events: a crash, or the goroutines SIGQUIT asks for
+	err     error         // of its end
 }
 
 // spawn starts a program in a directory. copyTo, if not nil, gets its log too.
@@ -89,8 +91,8 @@ func (p *process) read(pipe io.Reader, copyTo io.Writer) {
 			p.events = append(p.events, e)
 			close(p.changed)
 			p.changed = make(chan struct{})
-		} else if strings.HasPrefix(e.text, "goroutine ") {
-			p.goroutines++
+		} else {
+			p.dump = append(p.dump, e.text)
 		}
 		p.mu.Unlock()
 	}
@@ -136,19 +138,42 @@ func (p *process) await(ctx context.Context, from time.Time, limit time.Duration
 	}
 }
 
-// end sends a signal and returns how the process ended; after 10 s it is killed.
+// end sends a signal and returns how the process ended. One that does not is
+// made to show its goroutines and killed.
 func (p *process) end(sig syscall.Signal) error {
-	_ = syscall.Kill(-p.pid, sig) // it may be gone already
-	select {
-	case <-p.exited:
-	case <-time.After(10 * time.Second):
-		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
-		<-p.exited
-		return fmt.Errorf("still there 10s after %s", sig)
+	if p.ends(sig, 10*time.Second) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.err
+	}
+	if !p.ends(syscall.SIGQUIT, 2*time.Second) {
+		p.ends(syscall.SIGKILL, time.Hour)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.err
+	return fmt.Errorf("still there 10s after %s:\n%s", sig, strings.Join(p.dump, "\n"))
+}
+
+func (p *process) ends(sig syscall.Signal, within time.Duration) bool {
+	_ = syscall.Kill(-p.pid, sig) // it may be gone already
+	select {
+	case <-p.exited:
+		return true
+	case <-time.After(within):
+		return false
+	}
+}
+
+// goroutines counts those in the dump that SIGQUIT made.
+func (p *process) goroutines() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, line := range p.dump {
+		if strings.HasPrefix(line, "goroutine ") {
+			n++
+		}
+	}
+	return n
 }
 
 // running tells whether the process has not ended.

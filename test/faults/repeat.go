@@ -8,10 +8,19 @@ import (
 // healLimit is how long an agent may take to recover before it counts as deaf.
 const healLimit = 15 * time.Second
 
+// calmTime is longer than the agent's settleTime: a refusal so soon after the
+// last one is not told anew.
+const calmTime = 1200 * time.Millisecond
+
 // standard is one repetition of most faults: hurt, hold, heal, wait until the
 // backlog is out.
 func standard(r *rig, f *fault, hold time.Duration) sample {
 	r.settle()
+	if f.calm {
+		r.wait(calmTime)
+	}
+	// Some of the agent's timers run in whole seconds, as the holds do.
+	hold += time.Duration(r.random.Int64N(int64(hold/4 + 1)))
 	began := time.Now()
 	hurt := f.hurt(r)
 	r.wait(hold)
@@ -24,9 +33,6 @@ func standard(r *rig, f *fault, hold time.Duration) sample {
 		if err := f.check(r); err != nil {
 			s.Problems = append(s.Problems, err.Error())
 		}
-	}
-	if f.tidy != nil {
-		f.tidy(r)
 	}
 	return s
 }
@@ -53,7 +59,9 @@ func measure(r *rig, f *fault, began, hurt, healed time.Time) sample {
 	if noticed && !ok {
 		problem("no recovery within %s of the heal", healLimit)
 	}
-	if !ok {
+	if ok {
+		back.at = liveAt(lost, back)
+	} else {
 		back.at = healed
 	}
 	out, ok := r.watcher.drained(r.ctx, later(back.at, healed), healLimit)
@@ -69,8 +77,8 @@ func measure(r *rig, f *fault, began, hurt, healed time.Time) sample {
 		case msgLost:
 			s.Losses++
 		case msgBack: // a link that goes up and down has recovered with the last time
-			if !e.at.Before(since) && e.at.Before(out) {
-				s.Live = max(e.at.Sub(healed), 0)
+			if at := liveAt(lost, e); !e.at.Before(since) && at.Before(out) {
+				s.Live = max(at.Sub(healed), 0)
 			}
 		}
 	}
@@ -87,6 +95,16 @@ func measure(r *rig, f *fault, began, hurt, healed time.Time) sample {
 		problem("the agent's log:\n%s", r.agent.tail(12))
 	}
 	return s
+}
+
+// liveAt is when an outage was over. Where sessions come and go the agent says
+// so only once one has lasted, but counts up to that session's beginning.
+func liveAt(lost, back event) time.Time {
+	at := lost.at.Add(time.Duration(back.LastedMS * float64(time.Millisecond)))
+	if back.LastedMS > 0 && at.Before(back.at) {
+		return at
+	}
+	return back.at
 }
 
 func later(a, b time.Time) time.Time {
@@ -158,6 +176,9 @@ func (o *options) onRig(b *bench, f *fault, res *result, reps int, hold time.Dur
 			res.Problems = append(res.Problems, fmt.Sprintf("repetition %d: %s", n+1, p))
 		}
 		res.Samples = append(res.Samples, s)
+		if f.tidy != nil && n < reps-1 {
+			f.tidy(r)
+		}
 	}
 	r.wait(time.Second + 100*time.Millisecond) // until the last window is over
 	l, problems := r.closing()

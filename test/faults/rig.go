@@ -41,10 +41,10 @@ type rig struct {
 	wrap     []string         // a command that the agent is run by
 
 	// What the rows remember between hurt, heal and tidy.
-	victim  *redistest.Server
-	pending <-chan error
-	file    string
-	count   int
+	victim *redistest.Server
+	awake  <-chan time.Time
+	file   string
+	count  int
 
 	stateDir string
 	agent    *process
@@ -124,6 +124,17 @@ func (r *rig) settle() {
 		r.Fatalf("no frame for %s although nothing is broken; the agent's log:\n%s", startLimit, r.agent.tail(20))
 	}
 	r.wait(100*time.Millisecond + time.Duration(r.random.Int64N(int64(600*time.Millisecond))))
+}
+
+// pause lets time pass without looking at any agent.
+func (r *rig) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.ctx.Done():
+		r.Fatalf("interrupted")
+	}
 }
 
 // wait lets time pass while the agent runs.

@@ -19,11 +19,11 @@ func accessRows() []*fault {
 		clientRow("normal"),
 		{
 			name: "ACL: channels revoked", hold: 2 * time.Second, short: time.Second,
-			budget: soonBudget, world: ownUser, causes: forbidden,
+			budget: soonBudget, world: ownUser, causes: forbidden, calm: true,
 			hurt: acl("resetchannels"), heal: acl("allchannels"),
 		}, {
 			name: "ACL: PUBLISH revoked", hold: 2 * time.Second, short: time.Second,
-			budget: soonBudget, world: ownUser, causes: forbidden,
+			budget: soonBudget, world: ownUser, causes: forbidden, calm: true,
 			hurt: acl("-publish"), heal: acl("+publish"),
 		}, {
 			name: "ACL: XADD revoked", hold: 2 * time.Second, short: time.Second,
@@ -53,7 +53,16 @@ func clientRow(kind string) *fault {
 const agentUser = "agent"
 
 func ownUser(r *rig) {
-	r.serve(redistest.Start(r, redistest.WithACL("user "+agentUser+" on >first ~* &* +@all")))
+	r.serve(redistest.Start(r, withAgentUser()))
+	r.logIn()
+}
+
+func withAgentUser() redistest.Option {
+	return redistest.WithACL("user " + agentUser + " on >first ~* &* +@all")
+}
+
+// logIn gives the agent its user's password.
+func (r *rig) logIn() {
 	r.file = filepath.Join(r.TempDir(), "password")
 	if err := os.WriteFile(r.file, []byte("first\n"), 0o600); err != nil {
 		r.Fatalf("write password file: %v", err)
@@ -65,6 +74,7 @@ func acl(rule string) func(*rig) time.Time {
 	return func(r *rig) time.Time {
 		at := time.Now()
 		r.server.Do("ACL", "SETUSER", agentUser, rule)
+		r.server.Do("ACL", "SAVE") // it outlives a restart
 		return at
 	}
 }
@@ -74,6 +84,7 @@ func acl(rule string) func(*rig) time.Time {
 func changePassword(r *rig) time.Time {
 	r.count++
 	r.server.Do("ACL", "SETUSER", agentUser, "resetpass", ">"+r.password())
+	r.server.Do("ACL", "SAVE")
 	at := time.Now()
 	r.server.Do("CLIENT", "KILL", "USER", agentUser)
 	return at

@@ -18,7 +18,7 @@ const (
 func lineRows() []*fault {
 	return []*fault{{
 		name: "slow line, 2.7 MB frames, then dark", slow: true,
-		hold: 60 * time.Second, short: 12 * time.Second,
+		hold: 60 * time.Second, short: 8 * time.Second,
 		// 10 Mbit/s carry a frame in 2.3 s.
 		tune:  tuning{width: 1280, height: 720, publish: 0.25, encoding: "raw", silent: true},
 		world: slowLine, rep: slowThenDark,

@@ -27,34 +27,27 @@ func freezeRows() []*fault {
 	}, {
 		name: "frozen (DEBUG SLEEP)", hold: 5 * time.Second, short: 2500 * time.Millisecond,
 		budget: holeBudget, world: plain, causes: frozen, check: noStorm,
-		hurt: debugSleep(5*time.Second, 2500*time.Millisecond),
-		heal: func(r *rig) time.Time {
-			if err := <-r.pending; err != nil {
-				r.Fatalf("%v", err)
-			}
-			return time.Now()
-		},
+		hurt: debugSleep, heal: awake,
 	}}
 }
 
-// debugSleep makes Redis sleep a little longer than the row holds it, so that
-// heal is still waiting when it wakes up.
-func debugSleep(hold, short time.Duration) func(*rig) time.Time {
-	return func(r *rig) time.Time {
-		d := hold
-		if r.short {
-			d = short
-		}
-		done := make(chan error, 1)
-		r.pending = done
-		at := time.Now()
-		go func() { // joined by heal
-			_, err := r.server.TryDo("DEBUG", "SLEEP", fmt.Sprint((d + 50*time.Millisecond).Seconds()))
-			done <- err
-		}()
-		return at
+// debugSleep makes Redis do nothing for a while by its own command.
+func debugSleep(r *rig) time.Time {
+	d := 5 * time.Second
+	if r.short {
+		d /= 2
 	}
+	awake := make(chan time.Time, 1)
+	r.awake = awake
+	at := time.Now()
+	go func() { // awake joins it
+		_, _ = r.server.TryDo("DEBUG", "SLEEP", fmt.Sprint(d.Seconds()))
+		awake <- time.Now()
+	}()
+	return at
 }
+
+func awake(r *rig) time.Time { return <-r.awake }
 
 // noStorm compares how often XADD was called with how many entries there are:
 // a frame sent again and again would show.

@@ -11,7 +11,7 @@ import (
 // stateRows are states of Redis in which it answers and yet cannot be used.
 func stateRows() []*fault {
 	return []*fault{{
-		name: "LOADING at restart", budget: killBudget,
+		name: "LOADING at restart", budget: killBudget, calm: true,
 		world: func(r *rig) {
 			r.serve(redistest.Start(r, redistest.WithRDB(), redistest.WithSlowLoading(400*time.Microsecond)))
 			r.server.Do("DEBUG", "POPULATE", "3000", "filler", "2000")
@@ -35,7 +35,7 @@ func stateRows() []*fault {
 		hurt:   maxMemory("1mb"), heal: maxMemory("0"),
 	}, {
 		name: "READONLY (REPLICAOF and back)", hold: 2 * time.Second, short: time.Second,
-		budget: soonBudget, causes: []redisconn.Cause{redisconn.CauseReadOnly},
+		budget: soonBudget, causes: []redisconn.Cause{redisconn.CauseReadOnly}, calm: true,
 		world: func(r *rig) {
 			r.serve(redistest.Start(r))
 			r.other = redistest.Start(r)

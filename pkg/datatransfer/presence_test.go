@@ -1,0 +1,198 @@
+package datatransfer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/redistest"
+	"framekeeper/pkg/redisconn"
+)
+
+const statusKey, statusTopic = "status:testcam", "status/testcam"
+
+// agentAt is a link with a Presence, as one agent has it.
+type agentAt struct {
+	link *Link
+	log  *lines
+	kick chan struct{}
+	end  func() error // stops it, for good
+}
+
+func present(t *testing.T, cfg redisconn.Config, instance, owner string, interval time.Duration) *agentAt {
+	t.Helper()
+	a := &agentAt{log: &lines{}, kick: make(chan struct{})}
+	var n atomic.Int64
+	p := NewPresence(PresenceConfig{
+		Key: statusKey, Topic: statusTopic, Interval: interval, Instance: instance, Owner: owner, Kick: a.kick, Log: zerolog.New(a.log),
+		Status: func() any { return whoIs{Instance: instance, Owner: owner, Host: "box", PID: 7, TimeUS: n.Add(1)} },
+	})
+	a.link = NewLink(LinkConfig{Redis: cfg, Name: "testcam", Admit: p.Admit, Workers: []Worker{p.Worker()}, Log: zerolog.Nop()})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.link.Run(ctx) }()
+	var result error
+	var ended atomic.Bool
+	a.end = func() error {
+		if ended.CompareAndSwap(false, true) {
+			cancel()
+			result = <-done
+		}
+		return result
+	}
+	t.Cleanup(func() { _ = a.end() })
+	return a
+}
+
+func (a *agentAt) waitLive(t *testing.T) {
+	t.Helper()
+	eventually(t, "the agent is LIVE", func() bool { return a.link.Status().State == Live })
+}
+
+func shown(t *testing.T, c *redis.Client) (w whoIs) {
+	t.Helper()
+	text, err := c.Get(context.Background(), statusKey).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		t.Fatal(err)
+	}
+	_ = json.Unmarshal([]byte(text), &w)
+	return w
+}
+
+func TestPresenceIsShownAndExpires(t *testing.T) {
+	needRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	c := server.Client()
+	ps := c.Subscribe(context.Background(), statusTopic)
+	defer func() { _ = ps.Close() }()
+	if _, err := ps.Receive(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	a := present(t, fast(server.URL()), "i1", "o1", 200*time.Millisecond)
+	first, second := <-ps.Channel(), <-ps.Channel() //nolint:staticcheck // a test's own subscription
+	if first.Payload == second.Payload || shown(t, c).Instance != "i1" {
+		t.Errorf("published %s, then %s; the key says %+v", first.Payload, second.Payload, shown(t, c))
+	}
+	if err := a.end(); err != nil {
+		t.Errorf("Run returned %v", err)
+	}
+	eventually(t, "a dead agent's status expires", func() bool { return shown(t, c).Instance == "" })
+}
+
+func TestASecondAgentIsRefused(t *testing.T) {
+	needRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	first := present(t, fast(server.URL()), "i1", "o1", 200*time.Millisecond)
+	first.waitLive(t)
+	eventually(t, "the first one shows itself", func() bool { return shown(t, server.Client()).Instance == "i1" })
+	second := present(t, fast(server.URL()), "i2", "o2", 200*time.Millisecond)
+	eventually(t, "the second one gives up", func() bool { return second.link.Status().State == Down && second.link.Status().Detail != "" })
+	if err := second.end(); !errors.Is(err, ErrOwned) {
+		t.Errorf("the second agent's Run returned %v, want %v", err, ErrOwned)
+	}
+	if s := first.link.Status(); s.Losses != 0 || s.State != Live {
+		t.Errorf("the first agent is %+v, want unharmed", s)
+	}
+	if got := shown(t, server.Client()).Instance; got != "i1" {
+		t.Errorf("the status is %q's, want the first agent's", got)
+	}
+}
+
+func TestADeadPredecessorIsTakenOver(t *testing.T) {
+	needRedis(t)
+	t.Parallel()
+	for name, d := range map[string]struct {
+		owner string
+		ttl   time.Duration
+		low   time.Duration
+		high  time.Duration
+	}{
+		"same state directory":   {"o2", time.Minute, 0, 3 * time.Second},
+		"another one":            {"o1", 1500 * time.Millisecond, time.Second, 6 * time.Second},
+		"one that never expires": {"o1", 0, 0, 3 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			old, _ := json.Marshal(whoIs{Instance: "i1", Owner: d.owner, Host: "box", TimeUS: 1})
+			if err := server.Client().Set(context.Background(), statusKey, old, d.ttl).Err(); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			a := present(t, fast(server.URL()), "i2", "o2", time.Minute)
+			a.waitLive(t)
+			if took := time.Since(began); took < d.low || took > d.high {
+				t.Errorf("LIVE after %s, want %s to %s", took, d.low, d.high)
+			}
+			eventually(t, "the new agent shows itself", func() bool { return shown(t, server.Client()).Instance == "i2" })
+		})
+	}
+}
+
+func TestARivalIsNoticedOnce(t *testing.T) {
+	needRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	a := present(t, fast(server.URL()), "i1", "o1", 50*time.Millisecond)
+	a.waitLive(t)
+	const told = "another agent shows itself under this camera's name: stop one of them"
+	rival, _ := json.Marshal(whoIs{Instance: "i2", Owner: "o2", Host: "elsewhere", PID: 9})
+	for range 20 { // it shows itself again and again
+		if err := server.Client().Set(context.Background(), statusKey, rival, time.Minute).Err(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if n := count(a.log.messages(), told); n != 1 {
+		t.Errorf("the rival was told %d times, want once: %s", n, a.log)
+	}
+}
+
+// Under OOM the key cannot be set, but everybody who watches can be told why.
+func TestTheStatusIsPublishedThoughItCannotBeKept(t *testing.T) {
+	needRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	a := present(t, fast(server.URL()), "i1", "o1", 100*time.Millisecond)
+	a.waitLive(t)
+	server.ConfigSet("maxmemory", "1")
+	eventually(t, "the refusal is told", func() bool { return count(a.log.messages(), "Redis refuses the status") == 1 })
+	ps := server.Client().Subscribe(context.Background(), statusTopic)
+	defer func() { _ = ps.Close() }()
+	if _, err := ps.Receive(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if m, err := ps.ReceiveTimeout(context.Background(), 3*time.Second); err != nil {
+			t.Fatalf("no status is published under OOM: %v", err)
+		} else if _, ok := m.(*redis.Message); !ok {
+			t.Fatalf("received %v", m)
+		}
+	}
+	if n := count(a.log.messages(), "Redis refuses the status"); n != 1 {
+		t.Errorf("the refusal was told %d times, want once", n)
+	}
+	server.ConfigSet("maxmemory", "0")
+	eventually(t, "the status is kept again", func() bool { return shown(t, server.Client()).Instance == "i1" })
+	if s := a.link.Status(); s.Losses != 0 {
+		t.Errorf("the link was lost %d times, want never", s.Losses)
+	}
+}
+
+func TestAKickShowsTheStatusNow(t *testing.T) {
+	needRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	a := present(t, fast(server.URL()), "i1", "o1", time.Minute)
+	a.waitLive(t)
+	eventually(t, "the first status", func() bool { return shown(t, server.Client()).TimeUS == 1 })
+	a.kick <- struct{}{}
+	eventually(t, "the second status", func() bool { return shown(t, server.Client()).TimeUS == 2 })
+}

@@ -1,0 +1,81 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"framekeeper/pkg/frame"
+)
+
+// Get reads a frame. ErrGone: it is not held, and if it was lost that was told.
+// ErrCorrupt: its file is damaged or has vanished; it is set aside, the frame
+// is not held any longer, and the caller has a loss to declare. After any other
+// error the frame is still held.
+func (s *Spool) Get(id frame.ID) (*frame.Message, error) {
+	s.mu.Lock()
+	e, ok := s.index.get(id)
+	s.mu.Unlock()
+	if !ok {
+		return nil, fmt.Errorf("read frame %s: %w", id, ErrGone)
+	}
+	m, err := readFrame(s.path(id), id, int64(e.size))
+	if err == nil {
+		return m, nil
+	}
+	if !errors.Is(err, ErrCorrupt) {
+		return nil, s.failed(fmt.Errorf("read frame %s: %w", id, err))
+	}
+	s.ops.Lock()
+	defer s.ops.Unlock()
+	switch {
+	case s.closed:
+		err = ErrClosed
+	case !s.holds(id):
+		err = ErrGone // removed while it was read
+	default:
+		s.setAside(s.path(id), fileName(id), err.Error())
+		s.forget(id)
+		s.count(&s.stats.Corrupt)
+	}
+	return nil, fmt.Errorf("read frame %s: %w", id, err)
+}
+
+// readFrame reads a file that should have size bytes. A sector that cannot be
+// read and a file that is not there are damage; other errors may pass.
+func readFrame(path string, id frame.ID, size int64) (*frame.Message, error) {
+	data, err := readExactly(path, size)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w: its file has vanished", ErrCorrupt)
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EIO), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case err != nil:
+		return nil, err
+	}
+	return decode(id, data)
+}
+
+func readExactly(path string, size int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // read only
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() != size {
+		return nil, fmt.Errorf("%w: %d bytes, expected %d", ErrCorrupt, info.Size(), size)
+	}
+	data := make([]byte, size)
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, err
+	}
+	return data, nil
+}

@@ -1,0 +1,149 @@
+package spool
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"framekeeper/pkg/frame"
+)
+
+const (
+	// maxPending bounds the files held open between two Syncs.
+	maxPending = 64
+	// maxSingly is up to how many files are synced one by one. Each costs the
+	// disk a flush; more get one sync of the whole file system, which costs one
+	// flush but writes what others have changed as well.
+	maxSingly = 8
+)
+
+// Sync makes durable what was Put before it was called: data and names. The
+// losses are frames whose data the disk refused; they are not held any longer,
+// and a caller that still has them may Put them again. After an error without
+// losses the next Sync tries again.
+func (s *Spool) Sync() (losses []Loss, err error) {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	s.ops.Lock()
+	if s.closed {
+		s.ops.Unlock()
+		return nil, ErrClosed
+	}
+	files, dirs, inherited := s.pending, s.dirty, s.inherited
+	s.pending, s.dirty, s.inherited = map[frame.ID]*os.File{}, map[string]struct{}{}, false
+	s.ops.Unlock()
+
+	if inherited || len(files) > maxSingly {
+		e := retried(func() error { return unix.Syncfs(int(s.root.Fd())) })
+		if e == nil {
+			closeAll(files)
+			return nil, nil
+		}
+		if inherited { // otherwise it may be the fault of others' files
+			err = fmt.Errorf("sync file system: %w", e)
+		}
+	}
+	again := err != nil
+	refused, e := s.settle(files)
+	err = cmp.Or(err, e)
+	left, e := syncDirs(dirs)
+	err = cmp.Or(err, e)
+	if err == nil {
+		return nil, nil
+	}
+	s.ops.Lock()
+	defer s.ops.Unlock()
+	s.inherited = s.inherited || again
+	for _, dir := range left {
+		s.dirty[dir] = struct{}{}
+	}
+	return s.giveUp(refused), s.failed(fmt.Errorf("sync spool: %w", explain(err)))
+}
+
+// giveUp is for frames whose data did not reach the disk: what reads well now
+// may not after a power cut, and a second sync would not say so.
+func (s *Spool) giveUp(refused []frame.ID) (losses []Loss) {
+	for _, id := range refused {
+		if !s.holds(id) {
+			continue
+		}
+		if s.discard(id) != nil {
+			s.forget(id) // the next Open finds the file and Get judges it
+		}
+		losses = addLoss(losses, id, ReasonRefused)
+		s.count(&s.stats.Dropped)
+	}
+	return losses
+}
+
+// settle syncs the files' data and closes them; err is the first failure.
+func (s *Spool) settle(files map[frame.ID]*os.File) (refused []frame.ID, err error) {
+	for _, id := range slices.SortedFunc(maps.Keys(files), frame.ID.Compare) {
+		if e := syncData(files[id], s.path(id)); e != nil {
+			refused = append(refused, id)
+			err = cmp.Or(err, fmt.Errorf("frame %s: %w", id, e))
+		}
+	}
+	return refused, err
+}
+
+// syncData syncs and closes f. nil stands for a file that was closed before
+// because too many were open.
+func syncData(f *os.File, path string) (err error) {
+	if f == nil {
+		if f, err = os.Open(path); errors.Is(err, fs.ErrNotExist) {
+			return nil // removed since
+		}
+		if err != nil {
+			return err
+		}
+	}
+	err = retried(func() error { return unix.Fdatasync(int(f.Fd())) })
+	return cmp.Or(err, f.Close())
+}
+
+func closeAll(files map[frame.ID]*os.File) {
+	for _, f := range files {
+		_ = f.Close() // synced, or on its way to disk as any file is
+	}
+}
+
+// syncDirs makes the names in directories durable; left are those it could not.
+func syncDirs(dirs map[string]struct{}) (left []string, err error) {
+	for dir := range dirs {
+		if e := syncDir(dir); e != nil {
+			left = append(left, dir)
+			err = cmp.Or(err, e)
+		}
+	}
+	return left, err
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // removed since, with all its names
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()                                 // read only
+	if err := d.Sync(); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: this file system cannot
+		return err
+	}
+	return nil
+}
+
+func retried(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}

@@ -1,3 +1,0 @@
-package main
-
-func (o *options) cyclesMode() error { return nil }

@@ -1,3 +1,0 @@
-package main
-
-func (o *options) linksMode() error { return nil }

@@ -1,3 +1,0 @@
-package main
-
-func (o *options) soakMode() error { return nil }
