@@ -61,6 +61,10 @@ func (b *syncBuffer) String() string {
 func writeConfig(t *testing.T, url, more, camera string) string {
 	t.Helper()
 	dir := t.TempDir()
+	if !strings.Contains(more, "[delivery]") {
+		more += "\n[delivery]\n"
+	}
+	more = strings.Replace(more, "[delivery]\n", fmt.Sprintf("[delivery]\nspool_dir = %q\n", filepath.Join(dir, "spool")), 1)
 	text := fmt.Sprintf("state_dir = %q\n[redis]\nurl = %q\n%s\n[[camera]]\nname = \"greencam1\"\n%s\n",
 		filepath.Join(dir, "state"), url, more, camera)
 	path := filepath.Join(dir, "config.toml")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/spool"
 )
 
 // finishTime is how long an orderly end may take to answer what was asked and
@@ -28,7 +30,7 @@ const finishTime = 4 * time.Second
 //	   ▲                          │ the next ID
 //	   │                          ▼
 //	   │                       Outbox ──────────────► Appender ──► XADD frames:<camera>
-//	   │                          │ item                ▲ after its answer
+//	   │                          │ item  ◄─► Spooler   ▲ after its answer      (pubsub: Broadcaster)
 //	   │                          ▼                     │
 //	   │                       Publisher ───────────────┴────────► PUBLISH stream/<camera>
 //	   │
@@ -52,18 +54,24 @@ func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, log ze
 	a.appender = datatransfer.NewAppender(datatransfer.AppenderConfig{
 		Key: cam.FramesKey, Camera: cam.Name, MaxBytes: int64(cfg.Delivery.StreamMaxBytes), Clock: a.clock, Log: log,
 	}, a.outbox)
+	a.groups = &groups{key: cam.FramesKey, interval: cam.StatusInterval}
 	a.responder = newResponder(a, camera.NewEncoder(cam, jpegEncoder()))
 	a.presence = datatransfer.NewPresence(datatransfer.PresenceConfig{
 		Key: cam.StatusKey(), Topic: cam.StatusTopic(), Interval: cam.StatusInterval,
 		Instance: owner.Instance, Owner: owner.Owner,
 		Status: func() any { return a.status() }, Kick: a.kick, Log: log,
 	})
+	if err := a.openSpool(); err != nil {
+		return err
+	}
 	if err := a.outbox.Start(a.startedMessage); err != nil {
 		return err
 	}
 	workers := append(a.publisher.Workers(), a.presence.Worker())
 	if cfg.Delivery.Mode.Streams() {
-		workers = append(workers, a.appender.Worker())
+		workers = append(workers, a.appender.Worker(), datatransfer.Worker{Name: "watch groups", Run: a.groups.run})
+	} else {
+		workers = append(workers, datatransfer.NewBroadcaster(cam.StreamTopic, cam.Name, a.clock, a.outbox, log).Worker())
 	}
 	a.link = datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis: cfg.Redis, Name: cam.Name, Admit: a.admit, Workers: workers, Log: log,
@@ -89,6 +97,9 @@ type agent struct {
 	appender  *datatransfer.Appender
 	presence  *datatransfer.Presence
 	link      *datatransfer.Link
+	spool     *spool.Spool          // nil: the disk cannot be used
+	spooler   *datatransfer.Spooler // nil with spool
+	groups    *groups
 }
 
 // run starts everything, waits for the first end or for ctx, finishes the work
@@ -110,6 +121,9 @@ func (a *agent) run(ctx context.Context) error {
 	part("redis", a.link.Run)
 	part("serve requests", a.responder.run)
 	part("watch", a.watch)
+	if a.spooler != nil {
+		part("spool", a.spooler.Run)
+	}
 
 	select {
 	case <-ctx.Done():
@@ -118,14 +132,44 @@ func (a *agent) run(ctx context.Context) error {
 	case <-work.Done():
 	}
 	wg.Wait()
-	held := a.outbox.Stats()
-	a.owner.Release(held.Durable, ctx.Err() != nil && held.Unsent == 0)
+	last, all := a.outbox.Safe()
+	if a.spool != nil {
+		if err := a.spool.Close(); err != nil {
+			a.log.Error().Err(err).Msg("the spool could not be closed in order")
+			all = false
+		}
+	}
 	err := context.Cause(work)
-	if errors.Is(err, context.Canceled) {
-		a.log.Info().Int("unsent", held.Unsent).Msg("Agent stopped")
+	orderly := errors.Is(err, context.Canceled)
+	a.owner.Release(last, orderly && all)
+	if orderly {
+		a.log.Info().Int("kept_for_next_start", a.outbox.Stats().Unsent).Bool("all_kept", all).Msg("Agent stopped")
 		return nil
 	}
 	return err
+}
+
+// openSpool opens the camera's spool and takes over what an earlier start left
+// there. A disk that cannot be used is warned of, not fatal.
+func (a *agent) openSpool() error {
+	d := a.cfg.Delivery
+	s, losses, err := spool.Open(spool.Config{
+		Dir: filepath.Join(d.SpoolDir, a.cam.Name), MaxBytes: int64(d.SpoolMaxBytes), MaxAge: d.SpoolMaxAge, Log: a.log,
+	})
+	if errors.Is(err, spool.ErrInUse) {
+		return fmt.Errorf("open spool: %w: %w", datatransfer.ErrOwned, err)
+	}
+	if err != nil {
+		a.log.Error().Err(err).Str("spool_dir", d.SpoolDir).
+			Msg("the spool cannot be used: frames that Redis does not take are kept in memory only")
+		return nil
+	}
+	a.spool = s
+	a.spooler = datatransfer.NewSpooler(a.outbox, s, losses, d.Sync == datatransfer.SyncAlways, a.log)
+	if last, _ := a.outbox.Safe(); a.owner.Previous.Less(last) {
+		a.owner.Previous = last
+	}
+	return nil
 }
 
 // capture runs the camera. A file that has ended leaves an agent that can still
@@ -151,20 +195,27 @@ func (a *agent) finish(ctx context.Context) {
 	if err := a.publisher.Flush(ctx); err != nil {
 		return
 	}
-	if a.cfg.Delivery.Mode.Streams() {
-		_ = a.outbox.Flush(ctx)
-	}
+	_ = a.outbox.Flush(ctx) // what is left is on disk
 }
 
-// admit looks around in a session before it may be LIVE.
+// admit looks around in a session before it may be LIVE: is another agent
+// there, how far is the stream, what was answered before we started?
 func (a *agent) admit(ctx context.Context, s *datatransfer.Session) error {
 	if err := a.presence.Admit(ctx, s); err != nil {
 		return err
 	}
-	if !a.cfg.Delivery.Mode.Streams() {
-		return nil
+	if a.cfg.Delivery.Mode.Streams() {
+		if err := a.appender.Admit(ctx, s, a.owner.Raise); err != nil {
+			return err
+		}
+		if !a.responder.isOpen() && a.cam.Wire == camera.WireJSON {
+			if err := a.responder.requests.Recall(ctx, s, a.cam.FramesKey, a.clock.Now()); err != nil {
+				return err
+			}
+		}
 	}
-	return a.appender.Admit(ctx, s, a.owner.Raise)
+	a.responder.open()
+	return nil
 }
 
 // startedMessage is the epoch's first entry.

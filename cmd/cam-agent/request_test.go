@@ -31,7 +31,7 @@ func TestOneRequestGivesOneFrame(t *testing.T) {
 			t.Run(mode+" "+encoding, func(t *testing.T) {
 				t.Parallel()
 				server := redistest.Start(t)
-				startAgent(t, writeConfig(t, server.URL(), fmt.Sprintf("[delivery]\nmode = %q", mode), small+fmt.Sprintf("encoding = %q", encoding)))
+				startAgent(t, writeConfig(t, server.URL(), fmt.Sprintf("[delivery]\nmode = %q\n", mode), small+fmt.Sprintf("encoding = %q", encoding)))
 				a := newAsker(t, server.URL())
 				m := a.ask(t, map[string]any{"angle": 25})
 				var asked struct{ Angle int }

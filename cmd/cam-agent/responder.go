@@ -18,8 +18,9 @@ type responder struct {
 	a        *agent
 	encoder  *camera.Encoder
 	requests *datatransfer.Requests
-	closing  atomic.Bool
-	wake     chan struct{} // closing was set; capacity 1
+	opened   atomic.Bool   // requests are served: the first session has looked around
+	closing  atomic.Bool   // no new requests are taken
+	wake     chan struct{} // one of the two was set; capacity 1
 	done     chan struct{} // closed when run has served its last frame
 
 	// Only run uses these.
@@ -102,7 +103,7 @@ func (r *responder) serve() {
 	}
 	defer f.Release()
 	asked := r.requests.Take(func(p datatransfer.Pending) bool {
-		return r.a.grabber.MayAnswer(f, p.Arrived, p.Request.MaxAge)
+		return r.opened.Load() && r.a.grabber.MayAnswer(f, p.Arrived, p.Request.MaxAge)
 	})
 	due := fresh && !r.closing.Load() && r.pace.due(f.Captured)
 	if len(asked) == 0 && !due {
@@ -170,13 +171,13 @@ func (r *responder) publish(h frame.Header, f *camera.Frame, img camera.Image) {
 		r.a.log.Error().Err(err).Msg("a frame could not be published")
 		return
 	}
-	if r.a.cfg.Delivery.Mode.Publishes() {
+	if r.a.cfg.Delivery.Mode == datatransfer.ModeBoth { // in pubsub the Broadcaster drains the outbox
 		r.a.publisher.Frame(item)
 	}
 }
 
 func (r *responder) add(h frame.Header, f *camera.Frame, img camera.Image, answer bool) (*datatransfer.Item, error) {
-	opt := datatransfer.Options{Stream: r.a.cfg.Delivery.Mode.Streams(), Answer: answer}
+	opt := datatransfer.Options{Stream: r.a.cfg.Delivery.Mode.Streams() || !answer, Answer: answer}
 	if r.a.cam.Wire == camera.WirePickle && (answer || r.a.cfg.Delivery.Mode.Publishes()) {
 		var err error
 		if opt.Payload, err = r.pickle(h, f); err != nil {
@@ -248,14 +249,28 @@ func (r *responder) refuse(req frame.Request, arrived time.Time, reason string) 
 	r.requests.Answered(req, item, false)
 }
 
-// close takes no more requests and waits until the pending ones are answered:
-// afterwards nothing new enters the outbox.
-func (r *responder) close(ctx context.Context) {
-	r.closing.Store(true)
+// open begins to serve requests. Before, one may be the repeat of a request
+// that an earlier start has answered.
+func (r *responder) open() {
+	if !r.opened.Swap(true) {
+		r.poke()
+	}
+}
+
+func (r *responder) isOpen() bool { return r.opened.Load() }
+
+func (r *responder) poke() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+// close takes no more requests and waits until the pending ones are answered:
+// afterwards nothing new enters the outbox.
+func (r *responder) close(ctx context.Context) {
+	r.closing.Store(true)
+	r.poke()
 	select {
 	case <-r.done:
 	case <-ctx.Done():

@@ -31,6 +31,8 @@ type agentStatus struct {
 	Reason   string                    `json:"reason,omitempty"`
 	Stream   datatransfer.AppendStatus `json:"stream"`
 	Outbox   datatransfer.OutboxStats  `json:"outbox"`
+	Spool    *spoolStatus              `json:"spool,omitempty"` // absent: the disk cannot be used
+	Groups   []groupStatus             `json:"groups"`          // pools that read the stream
 	Requests datatransfer.RequestStats `json:"requests"`
 	Answers  datatransfer.LaneStats    `json:"answers"`
 	Frames   datatransfer.LaneStats    `json:"frames"`
@@ -84,7 +86,7 @@ func (a *agent) status() agentStatus {
 		Encoding: string(a.cam.Encoding), Publish: a.cam.PublishFPS,
 		Link: a.linkStatus(), Capture: a.captureStatus(),
 		Writable: stream.Writable, Reason: stream.Reason, Stream: stream,
-		Outbox: a.outbox.Stats(), Requests: a.responder.requests.Stats(), Answers: answers, Frames: frames,
+		Outbox: a.outbox.Stats(), Spool: a.spoolStatus(), Groups: a.groups.list(), Requests: a.responder.requests.Stats(), Answers: answers, Frames: frames,
 		Encoded: a.responder.counts.status(),
 	}
 }

@@ -23,47 +23,77 @@ type addition struct {
 }
 
 // send adds one batch and tells the outbox how far Redis has it.
-func (a *Appender) send(ctx context.Context, conn *redis.Conn, lost *LostRange, items []*Item) error {
-	adds, err := a.additions(lost, items)
+func (a *Appender) send(ctx context.Context, conn *redis.Conn, items []*Item) error {
+	adds, err := a.additions(items)
 	if err != nil {
 		return err
+	}
+	if len(adds) == 0 { // nothing to begin with
+		a.state.begin = false
+		return nil
 	}
 	if err := a.add(ctx, conn, adds); err != nil {
 		a.state.held = true
 		return err
 	}
-	a.state.held, a.state.begin, a.state.create = false, false, false
-	a.outbox.delivered(adds[len(adds)-1].id)
+	a.taken(adds[len(adds)-1])
 	return nil
 }
 
-// additions puts a batch in the order in which it enters the stream: the
-// epoch's first entry, the declaration of what is missing, the frames.
-func (a *Appender) additions(lost *LostRange, items []*Item) ([]addition, error) {
-	adds := make([]addition, 0, len(items)+2)
-	if started := a.outbox.started; a.state.begin && started != nil {
-		adds = append(adds, addition{id: started.id, msg: started.Message()})
+// taken notes that Redis has the entry and all before it.
+func (a *Appender) taken(add addition) {
+	a.state.held, a.state.create = false, false
+	if add.id.Epoch == a.outbox.Epoch() {
+		a.state.begin = false
 	}
-	if lost != nil {
-		m, err := frame.NewMessage(frame.Header{
-			Camera: a.cfg.Camera, ID: lost.Last, Status: frame.StatusDropped,
-			First: lost.First, Last: lost.Last, Count: lost.Last.Seq - lost.First.Seq + 1,
-			Reason: lost.Reason, PublishedUS: a.cfg.Clock.Now(),
-		}, nil)
-		if err != nil {
-			return nil, err
+	a.outbox.delivered(add.id)
+}
+
+// additions puts a batch in the order in which it enters the stream: frames of
+// earlier starts, this epoch's first entry, its frames.
+func (a *Appender) additions(items []*Item) ([]addition, error) {
+	adds := make([]addition, 0, len(items)+1)
+	begun := !a.state.begin
+	begin := func() {
+		if started := a.outbox.started; !begun && started != nil {
+			adds = append(adds, addition{id: started.id, msg: started.Message()})
 		}
-		adds = append(adds, addition{id: lost.Last, msg: m})
+		begun = true
 	}
 	for _, item := range items {
-		adds = append(adds, addition{id: item.id, msg: item.Message()})
-		if a.state.mean == 0 {
-			a.state.mean = float64(item.size())
+		if item.id.Epoch == a.outbox.Epoch() {
+			begin()
 		}
-		a.state.mean += (float64(item.size()) - a.state.mean) / 64
+		m, loss := a.outbox.message(item)
+		if m == nil {
+			var err error
+			if m, err = declaration(a.cfg.Camera, a.cfg.Clock, loss); err != nil {
+				return nil, err
+			}
+		}
+		adds = append(adds, addition{id: item.id, msg: m})
+		if size := float64(m.Size()); a.state.mean == 0 {
+			a.state.mean = size
+		} else if loss == nil {
+			a.state.mean += (size - a.state.mean) / 64
+		}
 	}
-	adds[0].create = a.state.create
+	if len(items) == 0 {
+		begin()
+	}
+	if len(adds) > 0 {
+		adds[0].create = a.state.create
+	}
 	return adds, nil
+}
+
+// declaration is the entry that stands for lost frames.
+func declaration(camera string, clock *frame.Clock, l *LostRange) (*frame.Message, error) {
+	return frame.NewMessage(frame.Header{
+		Camera: camera, ID: l.Last, Status: frame.StatusDropped,
+		First: l.First, Last: l.Last, Count: l.Last.Seq - l.First.Seq + 1,
+		Reason: l.Reason, PublishedUS: clock.Now(),
+	}, nil)
 }
 
 // maxLen is the stream's bound as a number of entries of the mean size.
@@ -96,8 +126,7 @@ func (a *Appender) add(ctx context.Context, conn *redis.Conn, adds []addition) e
 		if err := a.addOne(ctx, conn, add); err != nil {
 			return err
 		}
-		a.outbox.delivered(add.id)
-		a.state.begin, a.state.create = false, false
+		a.taken(add)
 	}
 	return nil
 }
@@ -139,7 +168,7 @@ func (a *Appender) known(ctx context.Context, conn *redis.Conn, add addition) er
 	if err != nil {
 		return err
 	}
-	if last.Epoch == add.id.Epoch && !last.Less(add.id) && !a.outbox.Stats().Newest.Less(last) {
+	if last.Epoch == add.id.Epoch && !last.Less(add.id) && !a.newest().Less(last) {
 		return nil
 	}
 	return fmt.Errorf("%w (its last ID is %s, ours %s)", errConflict, last, add.id)

@@ -97,12 +97,13 @@ func (a *Appender) Worker() Worker { return Worker{Name: "add frames", Run: a.ru
 func (a *Appender) run(ctx context.Context, s *Session) error {
 	conn := s.Data().Conn() // one connection: two could overtake each other
 	defer func() { _ = conn.Close() }()
+	defer a.outbox.block(true)
 	if err := a.retry(ctx, conn, a.align); err != nil {
 		return err
 	}
 	for ctx.Err() == nil { // retry returns nil when ctx has ended, with items still waiting
-		lost, items := a.outbox.batch(batchItems, batchBytes)
-		if lost == nil && len(items) == 0 {
+		items := a.outbox.batch(batchItems, batchBytes)
+		if len(items) == 0 && !a.state.begin {
 			select {
 			case <-a.outbox.wake:
 				continue
@@ -111,7 +112,7 @@ func (a *Appender) run(ctx context.Context, s *Session) error {
 			}
 		}
 		err := a.retry(ctx, conn, func(ctx context.Context, conn *redis.Conn) error {
-			return a.send(ctx, conn, lost, items)
+			return a.send(ctx, conn, items)
 		})
 		if err != nil {
 			return err
@@ -162,7 +163,7 @@ func (a *Appender) align(ctx context.Context, conn *redis.Conn) error {
 	if err != nil {
 		return err
 	}
-	epoch, newest := a.outbox.Epoch(), a.outbox.Stats().Newest
+	epoch, newest := a.outbox.Epoch(), a.newest()
 	switch {
 	case last.Epoch > epoch, last.Epoch == epoch && newest.Less(last):
 		return fmt.Errorf("%w (its last ID is %s, ours %s)", errConflict, last, newest)
@@ -170,12 +171,19 @@ func (a *Appender) align(ctx context.Context, conn *redis.Conn) error {
 		a.state.begin, a.state.create = false, false
 	default:
 		a.state.begin, a.state.create = true, !exists
-		last = frame.ID{Epoch: epoch}
 	}
 	if again := a.outbox.resume(last); again > 0 {
 		a.cfg.Log.Warn().Int("frames", again).Stringer("after", last).Msg("Redis had lost frames, adding them again")
 	}
 	return nil
+}
+
+// newest is the last ID that may stand in the stream.
+func (a *Appender) newest() frame.ID {
+	if id := a.outbox.Stats().Newest; !id.IsZero() {
+		return id
+	}
+	return frame.ID{Epoch: a.outbox.Epoch()} // "started"
 }
 
 // last is the ID of the stream's last entry; when it has none, the ID it would
@@ -222,12 +230,13 @@ func (a *Appender) Admit(ctx context.Context, s *Session, save func(epoch uint64
 	if last.Epoch < a.outbox.Epoch() {
 		return nil
 	}
-	if err := a.outbox.raise(last.Epoch + 1); err != nil {
+	epoch, err := a.outbox.raise(last)
+	if err != nil {
 		return &FatalError{err}
 	}
-	a.cfg.Log.Warn().Uint64("epoch", last.Epoch+1).Stringer("last", last).
+	a.cfg.Log.Warn().Uint64("epoch", epoch).Stringer("last", last).
 		Msg("the stream is ahead of this agent's clock, continuing above it")
-	return save(last.Epoch + 1)
+	return save(epoch)
 }
 
 // accepted notes that Redis takes frames (again). That the stream can be looked
@@ -237,6 +246,7 @@ func (a *Appender) accepted() {
 		return
 	}
 	a.state.oomSince = time.Time{}
+	a.outbox.block(false)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.status.Writable {
@@ -247,6 +257,7 @@ func (a *Appender) accepted() {
 
 // refused notes that Redis does not take frames, and says so once per cause.
 func (a *Appender) refused(cause redisconn.Cause, reason string) {
+	a.outbox.block(true)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.status.Writable || a.status.Cause != cause {

@@ -1,59 +1,175 @@
 package datatransfer
 
-import "framekeeper/pkg/frame"
+import (
+	"context"
+	"errors"
+	"fmt"
 
-// bound keeps the items below the limit: retained ones go first, then the
-// oldest unsent ones, which is a loss and will be declared.
-func (o *Outbox) bound() {
-	for o.sent.bytes+o.unsent.bytes > o.limit && o.sent.len() > 0 {
-		o.sent.pop()
-	}
-	for o.unsent.bytes > o.limit && o.unsent.len() > 1 {
-		id := o.unsent.pop().id
-		o.stats.Dropped++
-		if o.lost == nil {
-			o.log.Warn().Stringer("first", id).Int64("retain_bytes", o.limit).
-				Msg("frames are being lost: more wait for Redis than retain_bytes holds")
-			o.lost = &LostRange{First: id, Reason: "the agent's memory was full while Redis took no frames"}
+	"framekeeper/pkg/frame"
+)
+
+// This file is the outbox as the session's worker sees it: what is to be sent
+// next, and what Redis is known to have.
+
+// batch takes up to n items or size bytes from the head of what is unsent,
+// without removing them.
+func (o *Outbox) batch(n int, size int64) (items []*Item) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := 0; i < o.unsent.len() && len(items) < n; i++ {
+		e := o.unsent.at(i)
+		if !e.ready() || (len(items) > 0 && size < e.size) || (o.always && !e.onDisk() && e.loss == nil) {
+			break
 		}
-		o.lost.Last = id
-		if o.lost.givenUp.IsZero() {
-			o.lost.givenUp = id
-		}
+		size -= e.size
+		items = append(items, e)
+		o.inflight = e.id
 	}
+	return items
 }
 
-// reached notes that the stream has everything up to id. What was given up
-// while its batch was under way arrived after all.
-func (o *Outbox) reached(id frame.ID) {
-	if l := o.lost; l != nil {
-		declared := o.declared
-		if id.Less(declared) {
-			declared = frame.ID{} // it is not there
-		} else if !declared.Less(l.First) {
-			o.log.Warn().Stringer("first", l.First).Stringer("last", declared).Msg("lost frames were declared in the stream")
+// message is what an item of a batch sends: its message, read back from disk
+// if need be, or the loss it declares. A file that cannot be read becomes one.
+func (o *Outbox) message(e *Item) (*frame.Message, *LostRange) {
+	if m := e.Message(); m != nil {
+		return m, nil
+	}
+	o.mu.Lock()
+	loss, disk := e.loss, o.disk
+	if loss != nil {
+		loss.declared = loss.Last
+	}
+	o.mu.Unlock()
+	if loss != nil || disk == nil {
+		return nil, loss
+	}
+	m, err := disk.Get(e.file)
+	if err == nil && m.Header.ID != e.id { // written before the epoch was raised
+		h := m.Header
+		h.ID = e.id
+		m, err = frame.NewMessage(h, m.Image())
+	}
+	if err == nil {
+		o.mu.Lock()
+		o.unsent.hold(e, m) // until Redis has it, and then for as long as it fits
+		o.mu.Unlock()
+		return m, nil
+	}
+	o.log.Error().Stringer("id", e.id).Err(err).Msg("a frame on disk is unreadable")
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stats.Dropped++
+	e.file, e.loss = frame.ID{}, &LostRange{First: e.id, Last: e.id, Reason: "its file was unreadable", givenUp: e.id, declared: e.id}
+	return nil, e.loss
+}
+
+// delivered notes that Redis has everything up to id.
+func (o *Outbox) delivered(id frame.ID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.inflight = frame.ID{}
+	o.forget(id)
+	if o.stats.Durable.Less(id) {
+		o.stats.Durable = id
+	}
+	o.bound()
+}
+
+// forget moves what Redis has out of the unsent.
+func (o *Outbox) forget(id frame.ID) {
+	for o.unsent.len() > 0 && !id.Less(o.unsent.at(0).id) {
+		e := o.unsent.pop()
+		if e.loss == nil {
+			o.stats.Sent++
+		} else {
+			o.arrived(e.loss, id)
 		}
-		if first := later(later(l.First, l.givenUp), declared.Next()); !l.givenUp.IsZero() {
-			end := l.Last
-			if id.Less(end) {
-				end = id
-			}
-			if !end.Less(first) {
-				n := end.Seq - first.Seq + 1
-				o.stats.Dropped -= n
-				o.stats.Sent += n
-			}
+		if e.onDisk() {
+			o.remove = e.file
+			poke(o.store)
 		}
-		if l.First = later(l.First, id.Next()); l.Last.Less(l.First) {
-			o.lost = nil
+		if e.ram > 0 || e.loss != nil {
+			o.sent.push(e) // without holes, so that it can all be added again
+		} else {
+			o.sent = queue{}
 		}
 	}
-	for o.unsent.len() > 0 && !id.Less(o.unsent.at(0).id) {
-		o.sent.push(o.unsent.pop())
-		o.stats.Sent++
+	if o.unsent.len() > 0 {
+		e := o.unsent.at(0)
+		if l := e.loss; l != nil && l.First.Epoch == id.Epoch && !id.Less(l.First) {
+			o.arrived(l, id)
+			rest := *l
+			rest.First = id.Next()
+			e.loss = &rest
+		}
 	}
 	close(o.drained)
 	o.drained = make(chan struct{})
+}
+
+// arrived looks at a loss that Redis has up to id: as a declaration, or as the
+// frames themselves, given up while their batch was under way.
+func (o *Outbox) arrived(l *LostRange, id frame.ID) {
+	if !l.declared.IsZero() && !id.Less(l.declared) {
+		o.log.Warn().Stringer("first", l.First).Stringer("last", l.declared).Msg("lost frames were declared in the stream")
+	}
+	if l.givenUp.IsZero() {
+		return
+	}
+	first, last := later(later(l.First, l.givenUp), l.declared.Next()), l.Last
+	if id.Less(last) {
+		last = id
+	}
+	if !last.Less(first) && last.Epoch == first.Epoch {
+		n := last.Seq - first.Seq + 1
+		o.stats.Sent += n
+		o.stats.Dropped -= n
+	}
+}
+
+// resume prepares for a stream whose last entry of ours is last (zero: none):
+// what Redis lost is unsent again, what it lost and we no longer hold is
+// declared. It returns how many frames are sent again.
+func (o *Outbox) resume(last frame.ID) (again int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.inflight = frame.ID{}
+	for o.sent.len() > 0 && last.Less(o.sent.at(o.sent.len()-1).id) {
+		e := o.sent.popLast()
+		if o.unsent.unpop(e); e.loss == nil {
+			again++
+		}
+	}
+	o.stats.Sent -= uint64(again)   //nolint:gosec // not negative
+	o.stats.Resent += uint64(again) //nolint:gosec // not negative
+	o.written = frame.ID{}
+	o.forget(last)
+	o.stats.Durable = last
+	o.fillHole(last)
+	return again
+}
+
+// fillHole declares what is missing between the stream's end and the first
+// item held.
+func (o *Outbox) fillHole(last frame.ID) {
+	head := frame.ID{Epoch: o.epoch, Seq: o.next}
+	if o.unsent.len() > 0 {
+		head = o.unsent.at(0).first()
+	}
+	first := last.Next()
+	if last.Epoch != head.Epoch {
+		if head.Epoch != o.epoch {
+			return // frames of an earlier start: what it lost it could not tell
+		}
+		first = frame.ID{Epoch: o.epoch, Seq: 1}
+	}
+	if !first.Less(head) {
+		return
+	}
+	o.unsent.unpop(&Item{
+		id:   frame.ID{Epoch: head.Epoch, Seq: head.Seq - 1},
+		loss: &LostRange{First: first, Last: frame.ID{Epoch: head.Epoch, Seq: head.Seq - 1}, Reason: "Redis lost them and the agent no longer held them"},
+	})
 }
 
 func later(a, b frame.ID) frame.ID {
@@ -63,65 +179,119 @@ func later(a, b frame.ID) frame.ID {
 	return a
 }
 
-// batch takes up to n items or size bytes from what is unsent, without removing
-// them, and the loss that is to be declared before them, if any.
-func (o *Outbox) batch(n int, size int64) (lost *LostRange, items []*Item) {
+// block notes that nobody drains or Redis refuses: frames go to disk.
+func (o *Outbox) block(is bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.declared = frame.ID{}
-	if o.lost != nil {
-		l := *o.lost
-		lost, o.declared = &l, l.Last
+	if o.blocked.Store(is); is {
+		o.inflight = frame.ID{}
+		poke(o.store)
 	}
-	for i := 0; i < o.unsent.len() && len(items) < n; i++ {
+}
+
+var errRenumber = errors.New("frames of this epoch were already sent")
+
+// raise gives everything held new IDs above last, the end of a stream that is
+// ahead of us: our saved epoch was lost and the clock is behind. Frames of
+// earlier starts that are not in that stream for certain keep their order, in
+// epochs of their own. Allowed only before anything was sent.
+func (o *Outbox) raise(last frame.ID) (epoch uint64, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stats.Sent > 0 || o.sent.len() > 0 {
+		return 0, errRenumber
+	}
+	for o.unsent.len() > 0 && o.unsent.at(0).id.Epoch == last.Epoch && o.unsent.at(0).id.Epoch != o.epoch && !last.Less(o.unsent.at(0).id) {
+		o.forget(o.unsent.at(0).id)
+	}
+	own, now, seq := uint64(0), last.Epoch, uint64(0)
+	for i := range o.unsent.len() {
 		e := o.unsent.at(i)
-		if !e.ready() || (len(items) > 0 && size < e.size()) {
+		if e.id.Epoch == o.epoch {
 			break
 		}
-		size -= e.size()
-		items = append(items, e)
+		if e.id.Epoch != own {
+			own, now, seq = e.id.Epoch, now+1, 0
+		}
+		seq += e.id.Seq - e.first().Seq + 1
+		if err := o.renumber(&o.unsent, e, frame.ID{Epoch: now, Seq: seq}); err != nil {
+			return 0, err
+		}
 	}
-	return lost, items
+	epoch = now + 1
+	for i := range o.unsent.len() {
+		if e := o.unsent.at(i); e.id.Epoch == o.epoch {
+			if err := o.renumber(&o.unsent, e, frame.ID{Epoch: epoch, Seq: e.id.Seq}); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if o.started != nil {
+		if err := o.renumber(&queue{}, o.started, frame.ID{Epoch: epoch}); err != nil {
+			return 0, err
+		}
+	}
+	if o.epoch = epoch; !o.stats.Newest.IsZero() {
+		o.stats.Newest.Epoch = epoch
+	}
+	return epoch, nil
 }
 
-// delivered notes that Redis has everything up to id.
-func (o *Outbox) delivered(id frame.ID) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.reached(id)
-	if o.stats.Durable.Less(id) {
-		o.stats.Durable = id
+// renumber gives an item of q another ID. What is on disk keeps its file.
+func (o *Outbox) renumber(q *queue, e *Item, id frame.ID) error {
+	if e.loss != nil {
+		n := e.loss.Last.Seq - e.loss.First.Seq
+		e.loss = &LostRange{First: frame.ID{Epoch: id.Epoch, Seq: id.Seq - n}, Last: id, Reason: e.loss.Reason}
 	}
-	o.bound()
+	if m := e.Message(); m != nil {
+		h := m.Header
+		h.ID = id
+		m, err := frame.NewMessage(h, m.Image())
+		if err != nil {
+			return fmt.Errorf("renumber message: %w", err)
+		}
+		q.hold(e, m)
+	}
+	e.id = id
+	return nil
 }
 
-// resume prepares for a stream whose last entry of our epoch is last: what
-// Redis has after all, because only its reply was lost, is sent; what it lost
-// is unsent again; what it lost and we no longer hold is declared.
-func (o *Outbox) resume(last frame.ID) (again int) {
+// Stats is what the outbox holds and has done.
+func (o *Outbox) Stats() OutboxStats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.reached(last)
-	for o.sent.len() > 0 && last.Less(o.sent.at(o.sent.len()-1).id) {
-		o.unsent.unpop(o.sent.popLast())
-		again++
+	s := o.stats
+	s.Unsent, s.UnsentSize = o.unsent.len(), o.unsent.bytes
+	s.HeldSize = o.unsent.bytes + o.sent.bytes
+	switch {
+	case o.sent.len() > 0:
+		s.Oldest = o.sent.at(0).id
+	case o.unsent.len() > 0:
+		s.Oldest = o.unsent.at(0).first()
 	}
-	o.stats.Sent -= uint64(again)
-	o.stats.Resent += uint64(again)
-	o.stats.Durable = last
-	o.declared = frame.ID{}
+	return s
+}
 
-	head := frame.ID{Epoch: o.epoch, Seq: o.next}
-	if o.unsent.len() > 0 {
-		head = o.unsent.at(0).id
+// Epoch is the epoch IDs are given from.
+func (o *Outbox) Epoch() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.epoch
+}
+
+// Flush waits until Redis has everything, or ctx ends.
+func (o *Outbox) Flush(ctx context.Context) error {
+	for {
+		o.mu.Lock()
+		done, drained := o.unsent.len() == 0, o.drained
+		o.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-drained:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	switch first := last.Next(); {
-	case !first.Less(head):
-		o.lost = nil
-	case o.lost == nil:
-		o.lost = &LostRange{First: first, Last: frame.ID{Epoch: head.Epoch, Seq: head.Seq - 1}, Reason: "Redis lost them and the agent no longer held them"}
-	default:
-		o.lost.First = first
-	}
-	return again
 }

@@ -1,35 +1,43 @@
 package datatransfer
 
 import (
-	"context"
-	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
 	"framekeeper/pkg/frame"
 )
 
-// Outbox gives frames their IDs and holds them: unsent ones until Redis has
-// them, sent ones for as long as they fit, so that a Redis that lost its data
-// gets them again. What does not fit is declared in the stream.
+// Outbox is the agent's log: it gives frames their IDs and holds them, unsent
+// ones until Redis has them, in memory and (see Spooler) on disk; sent ones in
+// memory for as long as they fit, so that a Redis that lost its data gets them
+// again. What it cannot hold becomes an entry that declares the loss.
 //
-// Any goroutine may add; one at a time, the session's Appender, drains.
+// Any goroutine may add; one at a time, the session's worker, drains; one, the
+// Spooler's, moves items to disk.
 type Outbox struct {
 	log   zerolog.Logger
-	limit int64 // bytes of sent and unsent items together
+	limit int64 // bytes in memory of sent and unsent items together
 
 	mu       sync.Mutex // guards all below
 	epoch    uint64
-	next     uint64     // the next sequence number
-	started  *Item      // "<epoch>-0", kept for re-seeding
-	sent     queue      // in Redis, oldest first
-	unsent   queue      // not in Redis, oldest first
-	declared frame.ID   // the last one of the loss that the batch being sent declares
-	lost     *LostRange // not in Redis, no longer held, to be declared next
+	next     uint64      // the next sequence number
+	started  *Item       // "<epoch>-0", kept for re-seeding
+	sent     queue       // in Redis, oldest first
+	unsent   queue       // not in Redis, oldest first, without holes: what is missing is a loss
+	inflight frame.ID    // last ID of the batch being sent: it stays as it is
+	blocked  atomic.Bool // nobody drains, or Redis refuses
 	stats    OutboxStats
-	wake     chan struct{} // capacity 1: there may be something to send
+	written  frame.ID      // everything unsent up to here was offered to the spool
+	remove   frame.ID      // the spool may forget everything up to here
+	noDisk   bool          // nobody listens: frames stay in memory
+	always   bool          // nothing is sent before it is on disk
+	disk     Disk          // nil: memory only
+	wake     chan struct{} // capacity 1, for the drain: there may be something to send
+	store    chan struct{} // capacity 1, for the spooler: there may be something to keep
 	drained  chan struct{} // closed and replaced whenever unsent shrinks
 }
 
@@ -43,24 +51,23 @@ type OutboxStats struct {
 	Resent     uint64   `json:"resent"`  // put back because Redis had lost them
 	Dropped    uint64   `json:"dropped"` // given up before Redis had them, and declared
 	Unsent     int      `json:"unsent"`
-	UnsentSize int64    `json:"unsent_bytes"`
-	HeldSize   int64    `json:"held_bytes"` // unsent and retained together
+	UnsentSize int64    `json:"unsent_bytes"` // in memory
+	HeldSize   int64    `json:"held_bytes"`   // in memory, unsent and retained together
 }
 
-// LostRange is a run of lost IDs of one epoch.
-type LostRange struct {
-	First, Last frame.ID
-	Reason      string
-
-	givenUp frame.ID // the first of them that was never sent; zero if all were
+// Disk is where unsent frames can be read back from.
+type Disk interface {
+	Get(id frame.ID) (*frame.Message, error)
 }
 
-// NewOutbox makes an outbox that holds at most limit bytes.
+// NewOutbox makes an outbox that holds at most limit bytes in memory.
 func NewOutbox(epoch uint64, limit int64, log zerolog.Logger) *Outbox {
-	return &Outbox{
+	o := &Outbox{
 		log: log, limit: limit, epoch: epoch, next: 1,
-		wake: make(chan struct{}, 1), drained: make(chan struct{}),
+		wake: make(chan struct{}, 1), store: make(chan struct{}, 1), drained: make(chan struct{}),
 	}
+	o.blocked.Store(true)
+	return o
 }
 
 // Build makes the message that bears id.
@@ -83,8 +90,8 @@ func (o *Outbox) Add(opt Options, build Build) (*Item, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build message %s: %w", id, err)
 	}
-	item := &Item{id: id, gated: opt.Answer, payload: opt.Payload}
-	item.msg.Store(msg)
+	item := NewItem(msg, opt.Payload)
+	item.gated = opt.Answer
 	o.next++
 	o.stats.Added++
 	o.stats.Newest = id
@@ -105,8 +112,7 @@ func (o *Outbox) Start(build Build) error {
 	if err != nil {
 		return fmt.Errorf("build message %s: %w", id, err)
 	}
-	o.started = &Item{id: id}
-	o.started.msg.Store(msg)
+	o.started = NewItem(msg, nil)
 	return nil
 }
 
@@ -117,93 +123,76 @@ func (o *Outbox) Published(item *Item) {
 	o.signal()
 }
 
+// bound keeps the items in memory below the limit: retained ones go first, then
+// the oldest unsent ones, which is a loss and will be declared. What the spool
+// has is the Spooler's to take out of memory.
+func (o *Outbox) bound() {
+	for o.sent.len() > 0 && (o.sent.bytes+o.unsent.bytes > o.limit || o.sent.at(0).loss != nil) {
+		o.sent.pop()
+	}
+	for i := 0; o.unsent.bytes > o.limit && i < o.unsent.len()-1; i++ {
+		switch e := o.unsent.at(i); {
+		case e.ram == 0 || !o.inflight.Less(e.id) || e.pins.Load() > 0:
+		case e.onDisk():
+			o.unsent.hold(e, nil)
+		default:
+			o.lose(i, "the agent's memory was full while Redis took no frames")
+			i-- // the loss may have been joined to the one before
+		}
+	}
+}
+
+// lose replaces the unsent item at index i by the declaration of its loss,
+// joined to those before and after it.
+func (o *Outbox) lose(i int, reason string) {
+	e := o.unsent.at(i)
+	o.stats.Dropped++
+	o.unsent.hold(e, nil)
+	e.payload, e.file, e.size = nil, frame.ID{}, 0
+	e.loss = &LostRange{First: e.id, Last: e.id, Reason: reason, givenUp: e.id}
+	after := i+1 < o.unsent.len() && o.joinLoss(i)
+	if before := i > 0 && o.joinLoss(i-1); !before && !after {
+		o.log.Warn().Stringer("first", e.id).Str("reason", reason).Msg("frames are being lost; the stream will say which")
+	}
+}
+
+// joinLoss makes one loss of the items at i and i+1, if both are.
+func (o *Outbox) joinLoss(i int) bool {
+	a, b := o.unsent.at(i), o.unsent.at(i+1)
+	if a.loss == nil || b.loss == nil || a.id.Epoch != b.id.Epoch || !o.inflight.Less(a.id) {
+		return false
+	}
+	joined := &LostRange{
+		First: a.loss.First, Last: b.loss.Last, Reason: join(a.loss.Reason, b.loss.Reason),
+		givenUp: a.loss.givenUp, declared: later(a.loss.declared, b.loss.declared),
+	}
+	if joined.givenUp.IsZero() {
+		joined.givenUp = b.loss.givenUp
+	}
+	b.loss = joined
+	o.unsent.remove(i)
+	return true
+}
+
+// join names two reasons for one loss.
+func join(a, b string) string {
+	const enough = 200
+	if strings.Contains(a, b) || len(a) > enough {
+		return a
+	}
+	return a + "; " + b
+}
+
 func (o *Outbox) signal() {
+	poke(o.wake)
+	if o.blocked.Load() {
+		poke(o.store)
+	}
+}
+
+func poke(c chan struct{}) {
 	select {
-	case o.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
-	}
-}
-
-var errRenumber = errors.New("frames of this epoch were already sent")
-
-// raise moves everything held into a higher epoch. Allowed only before anything
-// was sent.
-func (o *Outbox) raise(epoch uint64) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.stats.Sent > 0 || o.sent.len() > 0 {
-		return errRenumber
-	}
-	items := []*Item{}
-	if o.started != nil {
-		items = append(items, o.started)
-	}
-	for i := range o.unsent.len() {
-		items = append(items, o.unsent.at(i))
-	}
-	for _, item := range items {
-		h := item.Message().Header
-		h.ID.Epoch = epoch
-		m, err := frame.NewMessage(h, item.Message().Image())
-		if err != nil {
-			return fmt.Errorf("renumber message: %w", err)
-		}
-		item.id = h.ID
-		item.msg.Store(m)
-	}
-	o.unsent.recount()
-	if o.lost != nil {
-		o.lost.First.Epoch, o.lost.Last.Epoch = epoch, epoch
-	}
-	o.epoch = epoch
-	if !o.stats.Newest.IsZero() {
-		o.stats.Newest.Epoch = epoch
-	}
-	return nil
-}
-
-// Stats is what the outbox holds and has done.
-func (o *Outbox) Stats() OutboxStats {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	s := o.stats
-	s.Unsent, s.UnsentSize = o.unsent.len(), o.unsent.bytes
-	s.HeldSize = o.unsent.bytes + o.sent.bytes
-	switch {
-	case o.sent.len() > 0:
-		s.Oldest = o.sent.at(0).id
-	case o.unsent.len() > 0:
-		s.Oldest = o.unsent.at(0).id
-	}
-	return s
-}
-
-// Epoch is the epoch IDs are given from.
-func (o *Outbox) Epoch() uint64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.epoch
-}
-
-// pending reports whether anything waits for Redis, and a channel that is
-// closed when that changes.
-func (o *Outbox) pending() (bool, <-chan struct{}) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.unsent.len() > 0 || o.lost != nil, o.drained
-}
-
-// Flush waits until Redis has everything, or ctx ends.
-func (o *Outbox) Flush(ctx context.Context) error {
-	for {
-		waiting, changed := o.pending()
-		if !waiting {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 	}
 }

@@ -64,7 +64,7 @@ func (m *model) add() {
 	if item.id != (frame.ID{Epoch: modelEpoch, Seq: m.given}) {
 		m.failf("frame %d got ID %s", m.given, item.id)
 	}
-	m.largest = max(m.largest, item.size())
+	m.largest = max(m.largest, item.cost)
 	if answer {
 		m.answers = append(m.answers, item)
 	}
@@ -107,14 +107,7 @@ func (m *model) xadd(e entry) bool {
 // batch sends one batch the way the Appender does, and lets it fail: before,
 // in the middle of, or after what Redis did, between other goroutines' Adds.
 func (m *model) batch() {
-	lost, items := m.outbox.batch(1+m.rnd.IntN(5), int64(200+m.rnd.IntN(3000)))
-	var adds []entry
-	if lost != nil {
-		adds = append(adds, entry{lost.First.Seq, lost.Last.Seq, false})
-	}
-	for _, item := range items {
-		adds = append(adds, entry{item.id.Seq, item.id.Seq, true})
-	}
+	adds := m.taken(m.outbox.batch(1+m.rnd.IntN(5), int64(200+m.rnd.IntN(3000))))
 	if len(adds) == 0 {
 		return
 	}
@@ -150,6 +143,18 @@ func (m *model) batch() {
 	m.bounded()
 }
 
+// taken is what a batch's items add to the stream.
+func (m *model) taken(items []*Item) (adds []entry) {
+	for _, item := range items {
+		if _, loss := m.outbox.message(item); loss != nil {
+			adds = append(adds, entry{loss.First.Seq, loss.Last.Seq, false})
+		} else {
+			adds = append(adds, entry{item.id.Seq, item.id.Seq, true})
+		}
+	}
+	return adds
+}
+
 func (m *model) oneByOne(e entry) {
 	m.xadd(e) // refused: known already
 	m.outbox.delivered(frame.ID{Epoch: modelEpoch, Seq: e.seq})
@@ -183,19 +188,14 @@ func (m *model) settle() {
 	m.publish(true)
 	m.reconnect()
 	for {
-		lost, items := m.outbox.batch(16, 1<<20)
-		if lost == nil && len(items) == 0 {
+		adds := m.taken(m.outbox.batch(16, 1<<20))
+		if len(adds) == 0 {
 			break
 		}
-		last := uint64(0)
-		if lost != nil {
-			last = lost.Last.Seq
-			m.must(entry{lost.First.Seq, last, false})
+		for _, e := range adds {
+			m.must(e)
 		}
-		for _, item := range items {
-			last = item.id.Seq
-			m.must(entry{last, last, true})
-		}
+		last := adds[len(adds)-1].seq
 		m.outbox.delivered(frame.ID{Epoch: modelEpoch, Seq: last})
 	}
 	next := uint64(1)
@@ -266,7 +266,7 @@ func TestABatchUnderWayDoesNotLiftTheBound(t *testing.T) {
 		m.add()
 	}
 	m.publish(true)
-	if _, items := m.outbox.batch(4, 1<<20); len(items) != 4 {
+	if items := m.outbox.batch(4, 1<<20); len(items) != 4 {
 		t.Fatalf("%d items in the batch, want 4", len(items))
 	}
 	for range 1000 {

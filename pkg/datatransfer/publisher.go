@@ -36,9 +36,10 @@ type lane struct {
 	wake chan struct{} // capacity 1
 
 	mu      sync.Mutex // guards all below
-	queue   queue
-	sending int  // taken from the queue, not yet confirmed
-	refused bool // Redis forbids publishing; told once
+	queue   ring[*Item]
+	bytes   int64 // of the queue
+	sending int   // taken from the queue, not yet confirmed
+	refused bool  // Redis forbids publishing; told once
 	stats   LaneStats
 	drained chan struct{} // closed and replaced when everything was published
 }
@@ -101,11 +102,15 @@ func (l *lane) put(item *Item, limit int64) (dropped []*Item) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	item.pins.Add(1)
 	l.queue.push(item)
-	for l.queue.len() > 1 && (l.queue.bytes > limit || l.queue.len() > maxAnswers) {
-		item := l.queue.pop()
-		item.queued.Store(false)
-		dropped = append(dropped, item)
+	l.bytes += item.cost
+	for l.queue.len() > 1 && (l.bytes > limit || l.queue.len() > maxAnswers) {
+		old := l.queue.pop()
+		l.bytes -= old.cost
+		old.pins.Add(-1)
+		old.queued.Store(false)
+		dropped = append(dropped, old)
 		l.stats.Dropped++
 	}
 	select {
@@ -127,9 +132,10 @@ func (l *lane) snapshot() LaneStats {
 func (l *lane) take(n int, size int64) (items []*Item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.queue.len() > 0 && len(items) < n && (len(items) == 0 || l.queue.at(0).size() <= size) {
+	for l.queue.len() > 0 && len(items) < n && (len(items) == 0 || l.queue.at(0).cost <= size) {
 		item := l.queue.pop()
-		size -= item.size()
+		size -= item.cost
+		l.bytes -= item.cost
 		items = append(items, item)
 	}
 	l.sending = len(items)
@@ -142,6 +148,7 @@ func (l *lane) untake(items []*Item) {
 	defer l.mu.Unlock()
 	for i := len(items) - 1; i >= 0; i-- {
 		l.queue.unpop(items[i])
+		l.bytes += items[i].cost
 	}
 	l.sending = 0
 }
@@ -253,6 +260,7 @@ func (p *Publisher) publish(ctx context.Context, conn *redis.Conn, l *lane, item
 		case err == nil, redisconn.CauseOf(err) == redisconn.CauseServer:
 			items[i].queued.Store(false)
 			l.confirmed(r.Val(), err)
+			items[i].pins.Add(-1)
 			p.outbox.Published(items[i])
 		case redisconn.EndsSession(err):
 			l.untake(items[i:])

@@ -6,27 +6,69 @@ import (
 	"framekeeper/pkg/frame"
 )
 
-// Item is one message on its way to Redis: to the channel, to the stream, or
-// to both. Any goroutine may hold it.
+// Item is one entry of the agent's log: a frame on its way to the channel, to
+// the stream or to both, or the declaration of lost frames. Any goroutine may
+// hold it; the fields below pins belong to the Outbox.
 type Item struct {
-	id  frame.ID // guarded by the Outbox that gave it
-	msg atomic.Pointer[frame.Message]
-
+	msg atomic.Pointer[frame.Message] // nil: on disk only, or a loss
 	// payload replaces the message's own wire form on the channel (legacy wire).
 	payload []byte
 	// gated items are answers: they enter the stream after they were published.
 	gated     bool
 	published atomic.Bool
-	// queued items wait in a Publisher's lane or are on their way.
-	queued atomic.Bool
+	queued    atomic.Bool  // a publisher has it waiting already
+	pins      atomic.Int32 // who still needs the message in memory
+	cost      int64        // what publishers count it as
+
+	id   frame.ID   // of a loss: its last ID
+	loss *LostRange // the frames that this entry declares lost
+	file frame.ID   // the spool has it under this ID; zero: it has not
+	size int64      // of the message, in memory or not
+	ram  int64      // bytes it holds in memory
+}
+
+func (i *Item) onDisk() bool { return !i.file.IsZero() }
+
+// first is the lowest ID the item accounts for.
+func (i *Item) first() frame.ID {
+	if i.loss != nil {
+		return i.loss.First
+	}
+	return i.id
+}
+
+// LostRange is a run of lost IDs of one epoch.
+type LostRange struct {
+	First, Last frame.ID
+	Reason      string
+
+	givenUp  frame.ID // the first of them that Redis never had; zero if it had all
+	declared frame.ID // the last one that an entry on its way declares
+}
+
+// NewItem makes an item that no stream will hold, such as an error reply.
+// payload, if not nil, is published instead of the message's wire form.
+func NewItem(m *frame.Message, payload []byte) *Item {
+	item := &Item{id: m.Header.ID, payload: payload, cost: int64(m.Size() + len(payload))}
+	item.hold(m)
+	return item
 }
 
 // Message is the item's message. It changes only if the epoch has to be raised
 // before the first session.
 func (i *Item) Message() *frame.Message { return i.msg.Load() }
 
-func (i *Item) size() int64 { return int64(i.Message().Size() + len(i.payload)) }
+// hold puts a message into memory, or takes it out.
+func (i *Item) hold(m *frame.Message) {
+	i.msg.Store(m)
+	i.ram = 0
+	if m != nil {
+		i.size = int64(m.Size())
+		i.ram = i.size + int64(len(i.payload))
+	}
+}
 
+// wire is what is published; the item must be pinned.
 func (i *Item) wire() []byte {
 	if i.payload != nil {
 		return i.payload
@@ -37,82 +79,37 @@ func (i *Item) wire() []byte {
 // ready reports whether the item may enter the stream.
 func (i *Item) ready() bool { return !i.gated || i.published.Load() }
 
-// queue is a double-ended queue of items that knows its bytes. It is a ring, so
-// that neither end costs a move or keeps dead items reachable.
+// queue is a ring of items in the order of their IDs that knows how many bytes
+// it holds in memory.
 type queue struct {
-	ring  []*Item
-	head  int
-	count int
+	ring[*Item]
 	bytes int64
 }
 
-func (q *queue) len() int { return q.count }
+func (q *queue) push(e *Item)   { q.ring.push(e); q.bytes += e.ram }
+func (q *queue) unpop(e *Item)  { q.ring.unpop(e); q.bytes += e.ram }
+func (q *queue) pop() *Item     { e := q.ring.pop(); q.bytes -= e.ram; return e }
+func (q *queue) popLast() *Item { e := q.ring.popLast(); q.bytes -= e.ram; return e }
 
-func (q *queue) index(i int) int { return (q.head + i) % len(q.ring) }
+func (q *queue) remove(i int) *Item    { e := q.ring.remove(i); q.bytes -= e.ram; return e }
+func (q *queue) insert(i int, e *Item) { q.ring.insert(i, e); q.bytes += e.ram }
 
-// at is the i-th item from the head; i must be below len.
-func (q *queue) at(i int) *Item { return q.ring[q.index(i)] }
+// hold changes what an item of this queue keeps in memory.
+func (q *queue) hold(e *Item, m *frame.Message) {
+	q.bytes -= e.ram
+	e.hold(m)
+	q.bytes += e.ram
+}
 
-func (q *queue) grow() {
-	if q.count < len(q.ring) {
-		return
+// search is the index of the first item whose ID is not below id.
+func (q *queue) search(id frame.ID) int {
+	low, high := 0, q.len()
+	for low < high {
+		if mid := (low + high) / 2; q.at(mid).id.Less(id) {
+			low = mid + 1
+		} else {
+			high = mid
+		}
 	}
-	ring := make([]*Item, max(16, 2*len(q.ring)))
-	for i := range q.count {
-		ring[i] = q.at(i)
-	}
-	q.ring, q.head = ring, 0
-}
-
-// push adds at the tail.
-func (q *queue) push(e *Item) {
-	q.grow()
-	q.ring[q.index(q.count)] = e
-	q.count++
-	q.bytes += e.size()
-}
-
-// unpop adds at the head.
-func (q *queue) unpop(e *Item) {
-	q.grow()
-	q.head = (q.head + len(q.ring) - 1) % len(q.ring)
-	q.ring[q.head] = e
-	q.count++
-	q.bytes += e.size()
-}
-
-// pop takes from the head; the queue must not be empty.
-func (q *queue) pop() *Item {
-	e := q.ring[q.head]
-	q.ring[q.head] = nil
-	q.head = q.index(1)
-	q.count--
-	q.bytes -= e.size()
-	return e
-}
-
-// popLast takes from the tail; the queue must not be empty.
-func (q *queue) popLast() *Item {
-	i := q.index(q.count - 1)
-	e := q.ring[i]
-	q.ring[i] = nil
-	q.count--
-	q.bytes -= e.size()
-	return e
-}
-
-// recount is for after the items' messages were replaced.
-func (q *queue) recount() {
-	q.bytes = 0
-	for i := range q.count {
-		q.bytes += q.at(i).size()
-	}
-}
-
-// NewItem makes an item that no stream will hold, such as an error reply.
-// payload, if not nil, is published instead of the message's wire form.
-func NewItem(m *frame.Message, payload []byte) *Item {
-	item := &Item{id: m.Header.ID, payload: payload}
-	item.msg.Store(m)
-	return item
+	return low
 }

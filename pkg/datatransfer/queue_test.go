@@ -33,9 +33,8 @@ func drive(t testing.TB, script []byte) {
 			q.unpop(item)
 			want = slices.Insert(want, 0, item)
 		case op == 4 && len(want) > 0:
-			item.msg.Store(sized(t, 0, 1).Message()) // not in the queue: changes nothing
-			want[0].msg.Store(sized(t, 0, int(b)*3).Message())
-			q.recount()
+			item.hold(sized(t, 0, 1).Message()) // not in the queue: changes nothing
+			q.hold(want[0], sized(t, 0, int(b)*3).Message())
 		case len(want) == 0:
 		case op < 7:
 			if got := q.pop(); got != want[0] {
@@ -50,7 +49,7 @@ func drive(t testing.TB, script []byte) {
 		}
 		size := int64(0)
 		for j, w := range want {
-			size += w.size()
+			size += w.ram
 			if q.at(j) != w {
 				t.Fatalf("step %d of %v: item %d is not the one put there", i, script, j)
 			}
@@ -60,7 +59,7 @@ func drive(t testing.TB, script []byte) {
 		}
 	}
 	live := 0 // what was taken must not be kept alive by the ring
-	for _, e := range q.ring {
+	for _, e := range q.slots {
 		if e != nil {
 			live++
 		}

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -213,15 +214,38 @@ func (r *Requests) Answered(req frame.Request, item *Item, ok bool) {
 	if ok {
 		r.stats.Answered++
 	}
-	if req.ID == "" {
-		return
+	if req.ID != "" {
+		delete(r.waiting, req.ID)
+		r.rememberLocked(req.ID, item)
 	}
-	delete(r.waiting, req.ID)
-	if e, known := r.answered[req.ID]; known {
+}
+
+// remember keeps an answer that was given by an earlier start. A repeat of its
+// request that came before we knew gets it now.
+func (r *Requests) remember(id string, item *Item) {
+	r.mu.Lock()
+	waiting := r.waiting[id]
+	if waiting {
+		delete(r.waiting, id)
+		r.pending = slices.DeleteFunc(r.pending, func(p Pending) bool { return p.Request.ID == id })
+		r.stats.Repeated++
+	}
+	if r.answered[id] == nil {
+		r.rememberLocked(id, item)
+	}
+	r.mu.Unlock()
+	if waiting {
+		r.cfg.Repeat(item)
+	}
+}
+
+func (r *Requests) rememberLocked(id string, item *Item) {
+	if e, known := r.answered[id]; known {
 		r.forget(e)
 	}
-	r.answered[req.ID] = r.order.PushBack(&answer{req.ID, item})
-	r.size += item.size()
+	item.pins.Add(1)
+	r.answered[id] = r.order.PushBack(&answer{id, item})
+	r.size += item.cost
 	for r.order.Len() > maxAnswered || (r.size > maxAnsweredSize && r.order.Len() > 1) {
 		r.forget(r.order.Front())
 	}
@@ -230,7 +254,8 @@ func (r *Requests) Answered(req frame.Request, item *Item, ok bool) {
 func (r *Requests) forget(e *list.Element) {
 	a := r.order.Remove(e).(*answer)
 	delete(r.answered, a.id)
-	r.size -= a.item.size()
+	a.item.pins.Add(-1)
+	r.size -= a.item.cost
 }
 
 // Stats counts what came in.

@@ -1,0 +1,286 @@
+package datatransfer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/pkg/frame"
+	"framekeeper/pkg/spool"
+)
+
+const (
+	spoolGroup  = 32                     // frames written before a sync
+	spoolPause  = 50 * time.Millisecond  // between two groups: with the writing itself, a frame is on disk within 100 ms
+	spoolExpire = time.Second            // how often age and free disk are looked at
+	spoolRetry  = 500 * time.Millisecond // after the disk refused
+)
+
+// Spooler keeps what Redis did not take on disk, and forgets it when Redis has
+// it. Frames that the disk refuses too stay in memory, within its bound.
+type Spooler struct {
+	outbox *Outbox
+	log    zerolog.Logger
+	failed string // what the disk last said; only Run
+
+	mu    sync.Mutex // one at a time may use the spool: Run writes, the drain reads
+	spool *spool.Spool
+}
+
+// NewSpooler joins an outbox to a spool and takes over what an earlier start
+// left there. always keeps frames from being sent before they are on disk.
+func NewSpooler(o *Outbox, s *spool.Spool, losses []spool.Loss, always bool, log zerolog.Logger) *Spooler {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	sp := &Spooler{outbox: o, spool: s, log: log}
+	o.disk, o.always = sp, always
+	var before frame.ID
+	for after := (frame.ID{}); ; {
+		ids := s.IDs(after, 1000)
+		if len(ids) == 0 {
+			break
+		}
+		for _, id := range ids {
+			if before.Epoch == id.Epoch && before.Next() != id {
+				o.unsent.push(&Item{id: frame.ID{Epoch: id.Epoch, Seq: id.Seq - 1}, loss: &LostRange{
+					First: before.Next(), Last: frame.ID{Epoch: id.Epoch, Seq: id.Seq - 1}, Reason: "not on disk after a restart",
+				}})
+			}
+			o.unsent.push(&Item{id: id, file: id})
+			before = id
+		}
+		after = ids[len(ids)-1]
+	}
+	if n := o.unsent.len(); n > 0 {
+		log.Info().Int("frames", n).Stringer("first", o.unsent.at(0).id).Stringer("last", before).Msg("frames of an earlier start are on disk, they go first")
+	}
+	sp.lostLocked(losses)
+	return sp
+}
+
+// Run writes until ctx ends, then once more what is still unsent.
+func (s *Spooler) Run(ctx context.Context) error {
+	tick := time.NewTicker(spoolExpire)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.outbox.store:
+		case <-tick.C:
+			s.mu.Lock()
+			losses, err := s.spool.Expire()
+			s.mu.Unlock()
+			s.lost(losses)
+			if err != nil {
+				s.complain(err)
+			}
+		case <-ctx.Done():
+			s.clean()
+			s.keep(true)
+			return nil
+		}
+		s.clean()
+		wait := spoolPause
+		if !s.keep(false) {
+			wait = spoolRetry
+		}
+		if s.outbox.always && s.failed == "" {
+			continue
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// clean removes what Redis has.
+func (s *Spooler) clean() {
+	s.outbox.mu.Lock()
+	upTo := s.outbox.remove
+	s.outbox.remove = frame.ID{}
+	s.outbox.mu.Unlock()
+	if upTo.IsZero() {
+		return
+	}
+	s.mu.Lock()
+	err := s.spool.Remove(upTo)
+	s.mu.Unlock()
+	if err != nil {
+		s.complain(err)
+	}
+}
+
+// Get reads a frame back.
+func (s *Spooler) Get(id frame.ID) (*frame.Message, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.spool.Get(id)
+}
+
+// Stats is what the spool holds and has done.
+func (s *Spooler) Stats() spool.Stats { return s.spool.Stats() }
+
+// keep writes what is unsent and not yet on disk; false when the disk refuses.
+func (s *Spooler) keep(all bool) bool {
+	for {
+		items := s.outbox.unkept(spoolGroup, all)
+		if len(items) == 0 {
+			return true
+		}
+		if err := s.write(items); err != nil {
+			s.complain(err)
+			s.outbox.rewrite()
+			return false
+		}
+		s.outbox.kept(items)
+		if s.failed != "" {
+			s.failed = ""
+			s.log.Info().Msg("the spool takes frames again")
+		}
+	}
+}
+
+// write puts a group on disk and makes it durable.
+func (s *Spooler) write(items []keeping) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range items {
+		losses, err := s.spool.Put(k.msg)
+		s.lost(losses)
+		if err != nil {
+			return err
+		}
+	}
+	_, err := s.spool.Sync() // what it could not make durable is still in memory
+	return err
+}
+
+// complain logs what the disk says, once for each thing it says.
+func (s *Spooler) complain(err error) {
+	if s.failed == err.Error() {
+		return
+	}
+	s.failed = err.Error()
+	s.log.Error().Err(err).Msg("frames cannot be kept on disk, they stay in memory as far as it reaches")
+}
+
+func (s *Spooler) lost(losses []spool.Loss) {
+	if len(losses) == 0 {
+		return
+	}
+	s.outbox.mu.Lock()
+	defer s.outbox.mu.Unlock()
+	s.lostLocked(losses)
+}
+
+// lostLocked declares what the spool had to give up, except what Redis has by
+// now or is just being given.
+func (s *Spooler) lostLocked(losses []spool.Loss) {
+	o := s.outbox
+	for _, l := range losses {
+		for i := 0; i < o.unsent.len(); i++ {
+			e := o.unsent.at(i)
+			if !e.onDisk() || e.file.Less(l.First) {
+				continue
+			}
+			if l.Last.Less(e.file) {
+				break
+			}
+			if e.ram > 0 && (!o.inflight.Less(e.id) || e.pins.Load() > 0) {
+				e.file = frame.ID{}
+				continue
+			}
+			before := o.unsent.len()
+			o.lose(i, l.Reason)
+			i -= before - o.unsent.len()
+		}
+	}
+}
+
+// keeping is an item as it is given to the spool.
+type keeping struct {
+	item *Item
+	id   frame.ID
+	msg  *frame.Message
+}
+
+// unkept lists unsent items that are not on disk and should be: all of them
+// while Redis takes nothing, the ones that crowd the memory otherwise.
+func (o *Outbox) unkept(n int, all bool) (items []keeping) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.noDisk && !all {
+		return nil
+	}
+	if !all && !o.blocked.Load() && !o.always && o.unsent.bytes < o.limit/2 {
+		return nil
+	}
+	start := 0
+	if !o.written.IsZero() {
+		start = o.unsent.search(o.written.Next())
+	}
+	for i := start; i < o.unsent.len() && len(items) < n; i++ {
+		e := o.unsent.at(i)
+		if m := e.Message(); m != nil && !e.onDisk() && e.loss == nil {
+			items = append(items, keeping{e, e.id, m})
+		}
+		o.written = e.id
+	}
+	return items
+}
+
+// rewrite makes unkept begin at the head again.
+func (o *Outbox) rewrite() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.written = frame.ID{}
+}
+
+// kept notes that items are on disk. What crowds the memory leaves it.
+func (o *Outbox) kept(items []keeping) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, k := range items {
+		if k.item.loss != nil {
+			continue
+		}
+		k.item.file = k.id
+		i := o.unsent.search(k.item.id)
+		if i == o.unsent.len() || o.unsent.at(i) != k.item { // Redis has it by now
+			if o.remove.Less(k.id) {
+				o.remove = k.id
+				poke(o.store)
+			}
+			continue
+		}
+		crowded := o.sent.bytes+o.unsent.bytes > o.limit*3/4
+		if crowded && o.inflight.Less(k.item.id) && k.item.pins.Load() == 0 && k.item.ready() {
+			o.unsent.hold(k.item, nil)
+		}
+	}
+	poke(o.wake)
+}
+
+// keepInMemory says that frames are not to go to disk for now.
+func (o *Outbox) keepInMemory(is bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.noDisk = is
+}
+
+// Safe is the last ID that Redis or the disk has, and whether they have all.
+func (o *Outbox) Safe() (last frame.ID, all bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	last, all = o.stats.Durable, true
+	for i := range o.unsent.len() {
+		e := o.unsent.at(i)
+		if !e.onDisk() && e.loss == nil {
+			return last, false
+		}
+		last = e.id
+	}
+	return last, all
+}

@@ -1,0 +1,319 @@
+package datatransfer
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/redistest"
+	"framekeeper/pkg/frame"
+	"framekeeper/pkg/redisconn"
+	"framekeeper/pkg/spool"
+)
+
+// spooled is an outbox with a spool, without a link: what happens while Redis
+// is away.
+type spooled struct {
+	*Outbox
+	spooler *Spooler
+	image   []byte
+	stop    func()
+}
+
+func newSpooled(t *testing.T, dir string, epoch uint64, retain, size int64, always bool) *spooled {
+	t.Helper()
+	log := zerolog.Nop()
+	o := NewOutbox(epoch, retain, log)
+	s, losses, err := spool.Open(spool.Config{Dir: dir, MaxBytes: size, MaxAge: time.Hour, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp := &spooled{Outbox: o, spooler: NewSpooler(o, s, losses, always, log), image: bytes.Repeat([]byte("x"), 4000)}
+	if err := o.Start(func(id frame.ID) (*frame.Message, error) {
+		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusStarted}, nil)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- sp.spooler.Run(ctx) }()
+	stopped := false
+	sp.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		<-done
+		if err := s.Close(); err != nil {
+			t.Errorf("close spool: %v", err)
+		}
+	}
+	t.Cleanup(sp.stop)
+	return sp
+}
+
+func (s *spooled) add(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		_, err := s.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
+			return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusOK}, s.image)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// onDisk waits until everything is.
+func (s *spooled) onDisk(t *testing.T) {
+	t.Helper()
+	eventually(t, "everything unsent is on disk", func() bool { _, all := s.Safe(); return all })
+}
+
+// drainTo links the outbox to a server and waits until all is there.
+func (s *spooled) drainTo(t *testing.T, server *redistest.Server) *Appender {
+	t.Helper()
+	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Outbox)
+	h := listen(t, fast(server.URL()), func(c *LinkConfig) {
+		c.Admit = func(ctx context.Context, ses *Session) error {
+			return a.Admit(ctx, ses, func(uint64) error { return nil })
+		}
+		c.Workers = []Worker{a.Worker()}
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	defer cancel()
+	if err := s.Flush(ctx); err != nil {
+		t.Fatalf("not drained: %v; %+v; stream %+v; link %+v", err, s.Stats(), a.Status(), h.Status())
+	}
+	return a
+}
+
+func files(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && !strings.Contains(path, "lock") {
+			names = append(names, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func TestAnOutageLargerThanMemoryGoesToDisk(t *testing.T) {
+	needRedis(t)
+	dir := t.TempDir()
+	s := newSpooled(t, dir, 100, 40_000, 64<<20, false) // memory for about ten
+	for range 50 {
+		s.add(t, 4)
+		s.onDisk(t) // frames come slower than a disk writes
+	}
+	if st := s.Stats(); st.HeldSize > 40_000 || st.Dropped != 0 {
+		t.Errorf("stats %+v, want at most 40000 bytes held and nothing dropped", st)
+	}
+	server := redistest.Start(t)
+	s.drainTo(t, server)
+	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, 200)...)...)
+	eventually(t, "the spool is empty", func() bool { return s.spooler.Stats().Frames == 0 })
+}
+
+func TestFramesOfAnEarlierStartGoFirst(t *testing.T) {
+	needRedis(t)
+	dir := t.TempDir()
+	first := newSpooled(t, dir, 100, 1<<20, 64<<20, false)
+	first.add(t, 20)
+	first.stop()
+	second := newSpooled(t, dir, 200, 1<<20, 64<<20, false)
+	second.add(t, 5)
+	server := redistest.Start(t)
+	second.drainTo(t, server)
+	expect(t, statuses(t, server.Client()), append(series(1, 20), append([]string{"started"}, series(1, 5)...)...)...)
+}
+
+func TestASpoolTooSmallDeclaresExactlyWhatIsMissing(t *testing.T) {
+	needRedis(t)
+	s := newSpooled(t, t.TempDir(), 100, 200_000, 1<<20, false)
+	for range 100 {
+		s.add(t, 5)
+		eventually(t, "the spool has caught up", func() bool { return s.spooler.Stats().Newest == s.Stats().Newest })
+	}
+	dropped := s.Stats().Dropped
+	if dropped == 0 || dropped > 480 {
+		t.Fatalf("%d of 500 frames of 4 kB dropped, want some: 1 MiB does not hold them", dropped)
+	}
+	server := redistest.Start(t)
+	s.drainTo(t, server)
+	expect(t, statuses(t, server.Client()), append([]string{"started", fmt.Sprintf("dropped 1-%d", dropped)}, series(int(dropped)+1, 500)...)...)
+}
+
+func TestATornFileIsDeclared(t *testing.T) {
+	needRedis(t)
+	dir := t.TempDir()
+	first := newSpooled(t, dir, 100, 1<<20, 64<<20, false)
+	first.add(t, 9)
+	first.stop()
+	torn := 0
+	for _, name := range files(t, dir) {
+		if !strings.Contains(filepath.Base(name), "5") || torn > 0 {
+			continue
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)/2] ^= 1
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		torn++
+	}
+	if torn != 1 {
+		t.Fatalf("no file of frame 5 among %v", files(t, dir))
+	}
+	second := newSpooled(t, dir, 200, 1<<20, 64<<20, false)
+	server := redistest.Start(t)
+	second.drainTo(t, server)
+	expect(t, statuses(t, server.Client()), "1", "2", "3", "4", "dropped 5-5", "6", "7", "8", "9", "started")
+}
+
+func TestSpooledFramesAreRaisedAboveAStreamThatIsAhead(t *testing.T) {
+	needRedis(t)
+	dir := t.TempDir()
+	first := newSpooled(t, dir, 100, 1<<20, 64<<20, false)
+	first.add(t, 3)
+	first.stop()
+	second := newSpooled(t, dir, 200, 1<<20, 64<<20, false)
+	second.add(t, 3)
+	second.onDisk(t)
+	server := redistest.Start(t)
+	server.Do("XADD", testKey, "5000-7", "header", `{"status":"ok","id":"5000-7","bytes":0}`, "image", "")
+	second.drainTo(t, server)
+	if e := second.Epoch(); e != 5002 {
+		t.Errorf("epoch %d, want 5002: one for the earlier start's frames, one for ours", e)
+	}
+	expect(t, statuses(t, server.Client()), "7", "1", "2", "3", "started", "1", "2", "3")
+}
+
+func TestAlwaysWritesBeforeItSends(t *testing.T) {
+	needRedis(t)
+	dir := t.TempDir()
+	server := redistest.Start(t)
+	s := newSpooled(t, dir, 100, 1<<20, 64<<20, true)
+	s.drainTo(t, server)
+	for i := range 20 {
+		s.add(t, 1)
+		eventually(t, "the frame is in Redis", func() bool { return s.Stats().Sent == uint64(i+1) })
+	}
+	if n := s.spooler.Stats().Written; n != 20 {
+		t.Errorf("%d frames were written, want all 20", n)
+	}
+	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, 20)...)...)
+}
+
+func TestALiveLinkWritesNothing(t *testing.T) {
+	needRedis(t)
+	server := redistest.Start(t)
+	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
+	s.drainTo(t, server)
+	eventually(t, "the stream has begun", func() bool { return server.Client().XLen(context.Background(), testKey).Val() == 1 })
+	for i := range 100 {
+		s.add(t, 1)
+		eventually(t, "the frame is in Redis", func() bool { return s.Stats().Sent == uint64(i+1) })
+	}
+	if n := s.spooler.Stats().Written; n != 0 {
+		t.Errorf("%d frames were written to disk though Redis took them all", n)
+	}
+}
+
+func TestRedisRestartsWithADiskfulOfFrames(t *testing.T) {
+	needRedis(t)
+	server := redistest.Start(t)
+	s := newSpooled(t, t.TempDir(), 100, 100_000, 64<<20, false)
+	a := s.drainTo(t, server)
+	for range 3 {
+		server.Kill()
+		for range 20 {
+			s.add(t, 5)
+			s.onDisk(t)
+		}
+		server.Restart()
+		ctx, cancel := context.WithTimeout(context.Background(), patient)
+		if err := s.Flush(ctx); err != nil {
+			t.Fatalf("not drained: %v, %+v, %+v", err, s.Stats(), a.Status())
+		}
+		cancel()
+	}
+	got := statuses(t, server.Client())
+	if st := s.Stats(); st.Dropped != 0 || st.Newest.Seq != 300 {
+		t.Errorf("stats %+v, want 300 added and none dropped", st)
+	}
+	last := got[len(got)-100:]
+	expect(t, last, series(201, 300)...) // the last outage's frames; earlier ones as far as memory holds them
+	expectNothingUndeclared(t, server.Client(), 300)
+}
+
+func TestPubsubKeepsFramesOfALostSession(t *testing.T) {
+	needRedis(t)
+	server := redistest.Start(t)
+	s := newSpooled(t, t.TempDir(), 100, 60_000, 64<<20, false)
+	b := NewBroadcaster("stream/testcam", "testcam", frame.NewClock(), s.Outbox, zerolog.Nop())
+	h := listen(t, fast(server.URL()), func(c *LinkConfig) { c.Workers = []Worker{b.Worker()} })
+	h.waitLive(t)
+
+	s.add(t, 30) // nobody listens: memory only, the oldest go
+	eventually(t, "the broadcaster has noticed", func() bool {
+		return server.Client().PubSubNumSub(context.Background(), "stream/testcam").Err() == nil && s.Stats().Dropped > 0
+	})
+	if n := s.spooler.Stats().Written; n != 0 {
+		t.Errorf("%d frames went to disk though nobody listened", n)
+	}
+	got := make(chan *frame.Message, 1000)
+	reader := listen(t, fast(server.URL()), func(c *LinkConfig) {
+		c.Name = "reader"
+		c.Subscriptions = []Subscription{{Channel: "stream/testcam", Handle: func(p []byte, _ time.Time) {
+			if m, err := frame.ParseMessage(p); err == nil {
+				got <- m
+			}
+		}}}
+	})
+	reader.waitLive(t)
+	eventually(t, "what memory held is heard", func() bool { return s.Stats().Unsent == 0 })
+	server.Kill()
+	h.waitCause(t, redisconn.CauseRefused)
+	for range 25 {
+		s.add(t, 4)
+		s.onDisk(t)
+	}
+	server.Restart()
+	seen := map[uint64]bool{}
+	eventually(t, "every frame of the outage is heard", func() bool {
+		for {
+			select {
+			case m := <-got:
+				if m.Header.Status == frame.StatusOK {
+					seen[m.Header.ID.Seq] = true
+				}
+				continue
+			default:
+			}
+			break
+		}
+		for i := uint64(31); i <= 130; i++ {
+			if !seen[i] {
+				return false
+			}
+		}
+		return true
+	})
+}
