@@ -210,21 +210,24 @@ func (a *Appender) last(ctx context.Context, conn *redis.Conn) (id frame.ID, exi
 	return id, true, err
 }
 
-// Admit looks at the stream before the first session is LIVE, and raises the
-// epoch if the stream already bears ours or a higher one: the clock was behind
-// and the saved epoch lost. Later sessions leave it alone.
+// Admit looks, before a session may be LIVE, whether this node takes writes at
+// all. Before the first one it also raises the epoch if the stream already
+// bears ours or a higher one: the clock was behind and the saved epoch lost.
 func (a *Appender) Admit(ctx context.Context, s *Session, save func(epoch uint64) error) error {
-	if a.admitted {
-		return nil
-	}
 	conn := s.Data().Conn()
 	defer func() { _ = conn.Close() }()
+	if err := master(ctx, conn); err != nil {
+		return err
+	}
 	last, _, err := a.last(ctx, conn)
 	if err != nil {
 		if redisconn.EndsSession(err) {
 			return err
 		}
 		return nil // the worker meets it again and says so
+	}
+	if a.admitted {
+		return nil
 	}
 	a.admitted = true
 	if last.Epoch < a.outbox.Epoch() {
@@ -237,6 +240,24 @@ func (a *Appender) Admit(ctx context.Context, s *Session, save func(epoch uint64
 	a.cfg.Log.Warn().Uint64("epoch", epoch).Stringer("last", last).
 		Msg("the stream is ahead of this agent's clock, continuing above it")
 	return save(epoch)
+}
+
+var errReplica = errors.New("this Redis is a replica")
+
+// master refuses a replica: it takes subscriptions and PUBLISH, and refuses
+// every frame.
+func master(ctx context.Context, conn *redis.Conn) error {
+	role, err := conn.Do(ctx, "ROLE").Slice()
+	switch {
+	case err != nil && redisconn.EndsSession(err):
+		return fmt.Errorf("ask for the role: %w", err)
+	case err != nil || len(role) == 0: // not permitted to ask: the first frame will tell
+		return nil
+	case role[0] == "slave":
+		return &redisconn.CauseError{Cause: redisconn.CauseReadOnly, Err: errReplica}
+	default:
+		return nil
+	}
 }
 
 // accepted notes that Redis takes frames (again). That the stream can be looked

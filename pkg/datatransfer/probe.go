@@ -46,14 +46,16 @@ func (p *prober) echo(payload []byte, _ time.Time) {
 }
 
 // watch probes every connection_check_interval until the session ends, and
-// returns why.
-func (p *prober) watch(returned func(rtt time.Duration)) error {
+// returns why, or until done has something to return.
+func (p *prober) watch(returned func(rtt time.Duration), done <-chan error) error {
 	tick := time.NewTicker(p.cfg.CheckInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-p.s.ctx.Done():
 			return context.Cause(p.s.ctx)
+		case err := <-done:
+			return err
 		case <-tick.C:
 			rtt, err := p.once()
 			if err != nil {

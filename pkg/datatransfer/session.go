@@ -66,6 +66,9 @@ func (l *Link) session(parent context.Context) ending {
 	if last := target.Activity().LastRead; !last.IsZero() {
 		end.silent = time.Since(last)
 	}
+	if end.wasLive {
+		l.enter(Down, end.err) // at once: a worker may take a moment to return
+	}
 	target.Close()
 	for _, c := range slices.Backward(s.opened) {
 		_ = c.Close()
@@ -90,13 +93,11 @@ func (l *Link) stages(s *Session) (wasLive bool, err error) {
 
 	s.data = s.target.Client(redisconn.Data)
 	s.opened = append(s.opened, s.data)
-	if l.cfg.Admit != nil {
-		if err := l.cfg.Admit(s.ctx, s); err != nil {
-			return false, fmt.Errorf("look around: %w", err)
-		}
-	}
 	rtt, err := p.once()
 	if err != nil {
+		return false, err
+	}
+	if err := l.admit(s, p); err != nil {
 		return false, err
 	}
 	l.live(rtt)
@@ -107,7 +108,21 @@ func (l *Link) stages(s *Session) (wasLive bool, err error) {
 			}
 		})
 	}
-	return true, p.watch(l.probed)
+	return true, p.watch(l.probed, nil)
+}
+
+// admit looks around while probes go on: looking may take a while, and a
+// server may freeze meanwhile.
+func (l *Link) admit(s *Session, p *prober) error {
+	if l.cfg.Admit == nil {
+		return nil
+	}
+	done := make(chan error, 1)
+	s.wg.Go(func() { done <- l.cfg.Admit(s.ctx, s) })
+	if err := p.watch(func(time.Duration) {}, done); err != nil {
+		return fmt.Errorf("look around: %w", err)
+	}
+	return nil
 }
 
 // subscribe sends one SUBSCRIBE for everything, starts the receiver, and waits

@@ -93,13 +93,24 @@ func TestASessionThatNeverLastsIsToldOnce(t *testing.T) {
 	needRedis(t)
 	t.Parallel()
 	server, master := redistest.Start(t), redistest.Start(t)
-	w := newWriter(t, fast(server.URL()), 100, 1<<20)
-	w.add(t, 1)
-	w.drain(t)
+	h := listen(t, fast(server.URL()), func(c *LinkConfig) {
+		c.Workers = []Worker{{Name: "write", Run: func(ctx context.Context, s *Session) error {
+			for ctx.Err() == nil {
+				if err := s.Data().Set(ctx, "key", "value", 0).Err(); err != nil {
+					return err
+				}
+				select {
+				case <-time.After(10 * time.Millisecond):
+				case <-ctx.Done():
+				}
+			}
+			return nil
+		}}}
+	})
+	h.waitLive(t)
 	server.ReplicaOf(master)
-	w.add(t, 1)
-	eventually(t, "several sessions have ended", func() bool { return w.Status().Losses >= 8 })
-	got := w.log.messages()
+	eventually(t, "several sessions have ended", func() bool { return h.Status().Losses >= 8 })
+	got := h.log.messages()
 	for _, m := range []string{msgLost, msgAttempting} {
 		if n := count(got, m); n != 1 {
 			t.Errorf("%q was logged %d times during one outage, want once", m, n)
@@ -110,10 +121,9 @@ func TestASessionThatNeverLastsIsToldOnce(t *testing.T) {
 		t.Errorf("%q was logged %d times though no session lasted", msgReconnected, early)
 	}
 	server.Promote()
-	w.drain(t)
-	eventually(t, "the end of the outage is told", func() bool { return count(w.log.messages(), msgReconnected) == early+1 })
-	if !strings.Contains(w.log.String(), `"cause":"read-only"`) {
-		t.Errorf("the log does not name the cause:\n%s", w.log)
+	eventually(t, "the end of the outage is told", func() bool { return count(h.log.messages(), msgReconnected) == early+1 })
+	if !strings.Contains(h.log.String(), `"cause":"read-only"`) {
+		t.Errorf("the log does not name the cause:\n%s", h.log)
 	}
 }
 

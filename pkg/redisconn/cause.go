@@ -192,6 +192,9 @@ func IsReply(err error) bool { return causeOfReply(err) != CauseNone || errors.I
 // EndsSession reports whether a write refused with err means that this node is
 // the wrong one to be connected to. Everything that is not an answer does.
 func EndsSession(err error) bool {
+	if err != nil && strings.Contains(err.Error(), "NOREPLICAS ") {
+		return false // the right node, short of replicas: it will take writes again
+	}
 	switch causeOfReply(err) {
 	case CauseReadOnly, CauseLoading, CausePassword:
 		return true

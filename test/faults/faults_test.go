@@ -146,7 +146,7 @@ func TestCapture(t *testing.T) {
 
 func TestJudge(t *testing.T) {
 	good := result{
-		Samples: []sample{{Detect: 40, Live: 90}, {Detect: 60, Live: 10}}, Gap: 1, FPS: 30,
+		Samples: []sample{{Detect: 40, Live: 90}, {Detect: 60, Live: 10}, {Live: 10}, {Live: 5}, {Live: 60}}, Gap: 1, FPS: 30,
 		Budget: budget{Detect: 60, LiveP50: 10, Live: 90},
 	}
 	for _, c := range []struct {

@@ -60,7 +60,7 @@ func measure(r *rig, f *fault, began, hurt, healed time.Time) sample {
 		problem("no recovery within %s of the heal", healLimit)
 	}
 	if ok {
-		back.at = liveAt(lost, back)
+		back.at = liveAt(r.agent.since(began), back, msgLost)
 	} else {
 		back.at = healed
 	}
@@ -77,7 +77,7 @@ func measure(r *rig, f *fault, began, hurt, healed time.Time) sample {
 		case msgLost:
 			s.Losses++
 		case msgBack: // a link that goes up and down has recovered with the last time
-			if at := liveAt(lost, e); !e.at.Before(since) && at.Before(out) {
+			if at := liveAt(events, e, msgLost); !e.at.Before(since) && at.Before(out) {
 				s.Live = max(at.Sub(healed), 0)
 			}
 		}
@@ -99,8 +99,13 @@ func measure(r *rig, f *fault, began, hurt, healed time.Time) sample {
 
 // liveAt is when an outage was over. Where sessions come and go the agent says
 // so only once one has lasted, but counts up to that session's beginning.
-func liveAt(lost, back event) time.Time {
-	at := lost.at.Add(time.Duration(back.LastedMS * float64(time.Millisecond)))
+func liveAt(events []event, back event, msgLost string) time.Time {
+	at := back.at
+	for _, e := range events {
+		if e.Msg == msgLost && e.at.Before(back.at) {
+			at = e.at.Add(time.Duration(back.LastedMS * float64(time.Millisecond)))
+		}
+	}
 	if back.LastedMS > 0 && at.Before(back.at) {
 		return at
 	}

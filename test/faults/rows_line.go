@@ -39,9 +39,11 @@ func slowLine(r *rig) {
 		farHost("")(r)
 		if r.host.NetemAvailable() == nil {
 			r.host.Shape(slowDelay, slowRate)
+			r.Logf("the line is slowed by the kernel (netem)")
 			return
 		}
 	}
+	r.Logf("the line is slowed by a proxy: the kernel offers no netem here")
 	behindProxy(r)
 	r.proxy.Delay(redistest.Both, slowDelay)
 	r.proxy.Limit(redistest.Both, slowRate)
