@@ -62,6 +62,10 @@ func (l *Link) session(parent context.Context) ending {
 	end.wasLive, err = l.stages(s)
 	cancel(err)                  // before anything closes: whoever works meets that as an error too, and the first counts
 	end.err = context.Cause(ctx) // the first of all errors
+	if end.wasLive && redisconn.CauseOf(end.err) == redisconn.CauseTimeout {
+		// A worker's further connection was the first to meet the silence.
+		end.err = &redisconn.CauseError{Cause: redisconn.CauseBlackHole, Err: end.err}
+	}
 	end.connected = target.Connected()
 	if last := target.Activity().LastRead; !last.IsZero() {
 		end.silent = time.Since(last)

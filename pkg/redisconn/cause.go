@@ -30,7 +30,8 @@ const (
 	CausePermission  Cause = "not permitted"  // the ACL forbids a command or channel
 	CausePassword    Cause = "wrong password" // or user name, or none given
 	CauseLoading     Cause = "loading"        // Redis reads its data back
-	CauseReadOnly    Cause = "read-only"      // a replica, or a master without enough replicas
+	CauseReadOnly    Cause = "read-only"      // a replica
+	CauseReplicas    Cause = "too few replicas"
 	CauseWrongNode   Cause = "wrong node"     // publishing does not reach our own subscription
 	CauseOOM         Cause = "out of memory"  // maxmemory is reached
 	CauseTLS         Cause = "tls"
@@ -56,6 +57,7 @@ var advice = map[Cause]string{ //nolint:gochecknoglobals // a constant table
 	CausePassword:    "check redis.username and the content of redis.password_file",
 	CauseLoading:     "Redis is reading its data; it will answer when it is done",
 	CauseReadOnly:    "this node takes no writes: point redis.url at the master, or use Sentinel",
+	CauseReplicas:    "start the missing replicas, or lower Redis's min-replicas-to-write",
 	CauseWrongNode:   "what is published does not come back: is there a proxy, or are there two nodes behind one address?",
 	CauseOOM:         "raise Redis's maxmemory, or lower delivery.stream_max_bytes",
 	CauseTLS:         "check the certificates, redis.tls_ca_file and the host name in redis.url",
@@ -173,8 +175,10 @@ func causeOfReply(err error) Cause {
 		return CausePassword
 	case "LOADING":
 		return CauseLoading
-	case "READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED":
+	case "READONLY", "MASTERDOWN", "UNBLOCKED":
 		return CauseReadOnly
+	case "NOREPLICAS":
+		return CauseReplicas
 	case "OOM":
 		return CauseOOM
 	case "MISCONF":
@@ -192,9 +196,6 @@ func IsReply(err error) bool { return causeOfReply(err) != CauseNone || errors.I
 // EndsSession reports whether a write refused with err means that this node is
 // the wrong one to be connected to. Everything that is not an answer does.
 func EndsSession(err error) bool {
-	if err != nil && strings.Contains(err.Error(), "NOREPLICAS ") {
-		return false // the right node, short of replicas: it will take writes again
-	}
 	switch causeOfReply(err) {
 	case CauseReadOnly, CauseLoading, CausePassword:
 		return true

@@ -107,7 +107,7 @@ func TestCausesOfRefusedWrites(t *testing.T) {
 	server.ConfigSet("maxmemory", "0")
 
 	server.ConfigSet("min-replicas-to-write", "1")
-	judge(t, "too few replicas", add(), verdict{CauseReadOnly, true, true})
+	judge(t, "too few replicas", add(), verdict{CauseReplicas, true, false})
 	server.ConfigSet("min-replicas-to-write", "0")
 
 	dir := server.Do("CONFIG", "GET", "dir").([]any)[1].(string)
