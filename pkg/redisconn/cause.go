@@ -32,8 +32,8 @@ const (
 	CauseLoading     Cause = "loading"        // Redis reads its data back
 	CauseReadOnly    Cause = "read-only"      // a replica
 	CauseReplicas    Cause = "too few replicas"
-	CauseWrongNode   Cause = "wrong node"     // publishing does not reach our own subscription
-	CauseOOM         Cause = "out of memory"  // maxmemory is reached
+	CauseWrongNode   Cause = "wrong node"    // publishing does not reach our own subscription
+	CauseOOM         Cause = "out of memory" // maxmemory is reached
 	CauseTLS         Cause = "tls"
 	CauseSentinel    Cause = "sentinel" // no Sentinel names a master
 	CauseConfig      Cause = "config"   // a file named in the configuration is unreadable

@@ -191,7 +191,7 @@ func TestEveryCauseHasAdvice(t *testing.T) {
 	t.Parallel()
 	for _, c := range []Cause{
 		CauseRefused, CauseTimeout, CauseUnreachable, CauseName, CauseFrozen, CauseBlackHole, CauseClosed, CausePermission,
-		CausePassword, CauseLoading, CauseReadOnly, CauseWrongNode, CauseOOM, CauseTLS, CauseSentinel, CauseConfig,
+		CausePassword, CauseLoading, CauseReadOnly, CauseReplicas, CauseWrongNode, CauseOOM, CauseTLS, CauseSentinel, CauseConfig,
 		CauseMisconf, CauseServer, CauseOther,
 	} {
 		if a := c.Advice(); a == "" || strings.HasSuffix(a, ".") || len(a) > 120 {

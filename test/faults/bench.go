@@ -18,7 +18,7 @@ type bench struct {
 	broken   bool
 }
 
-// broken is what Fatalf panics with; only bench.run recovers it.
+// fatal is what Fatalf panics with; only bench.run recovers it.
 type fatal struct{ text string }
 
 func (b *bench) Helper()      {}

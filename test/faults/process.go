@@ -176,16 +176,6 @@ func (p *process) goroutines() (n int) {
 	return n
 }
 
-// running tells whether the process has not ended.
-func (p *process) running() bool {
-	select {
-	case <-p.exited:
-		return false
-	default:
-		return true
-	}
-}
-
 // tail is the end of the log, for reports.
 func (p *process) tail(n int) string {
 	all := p.since(time.Time{})

@@ -71,30 +71,37 @@ func measure(r *rig, f *fault, began, hurt, healed time.Time) sample {
 	} else {
 		s.Drained = max(out.Sub(healed), 0)
 	}
-	events := r.agent.since(began)
-	for _, e := range events {
-		switch e.Msg {
-		case msgLost:
-			s.Losses++
-		case msgBack: // a link that goes up and down has recovered with the last time
-			if at := liveAt(events, e, msgLost); !e.at.Before(since) && at.Before(out) {
-				s.Live = max(at.Sub(healed), 0)
-			}
+	recovery(&s, r.agent.since(began), span{since, out}, healed, f)
+	if !r.tune.silent {
+		if at, ok := r.watcher.answered(r.ctx, later(lost.at, healed), healLimit); ok {
+			s.Answer = max(at.Sub(healed), 0)
+		} else {
+			problem("no request was answered within %s of the heal", healLimit)
 		}
-	}
-	if at, ok := r.watcher.answered(r.ctx, later(lost.at, healed), healLimit); ok {
-		s.Answer = max(at.Sub(healed), 0)
-	} else if !r.tune.silent {
-		problem("no request was answered within %s of the heal", healLimit)
-	}
-	if !told(events, f.causes) {
-		problem("cause told: %v, want one of %q", causesOf(events), f.causes)
 	}
 	s.window = span{hurt, later(back.at, hurt.Add(time.Second))}
 	if len(s.Problems) > 0 {
 		problem("the agent's log:\n%s", r.agent.tail(12))
 	}
 	return s
+}
+
+// recovery reads from the log when the agent was LIVE for good, how often it
+// lost its link, and whether it told the right cause.
+func recovery(s *sample, events []event, in span, healed time.Time, f *fault) {
+	msgLost, msgBack := f.lines()
+	for _, e := range events {
+		at := liveAt(events, e, msgLost)
+		switch {
+		case e.Msg == msgLost:
+			s.Losses++
+		case e.Msg == msgBack && !e.at.Before(in.from) && at.Before(in.to):
+			s.Live = max(at.Sub(healed), 0) // the last one: a link may come and go first
+		}
+	}
+	if !told(events, f.causes) {
+		s.Problems = append(s.Problems, fmt.Sprintf("cause told: %v, want one of %q", causesOf(events), f.causes))
+	}
 }
 
 // liveAt is when an outage was over. Where sessions come and go the agent says
