@@ -24,10 +24,11 @@ type feed struct {
 	cam       *camera.Config
 	interval  time.Duration
 	log       zerolog.Logger
-	store     *images.Store           // nil: nothing is stored
-	queue     *queue                  // for delivery by pub/sub alone
-	requester *datatransfer.Requester // nil: no requests are made
-	follower  *follower               // nil: delivery is by pub/sub alone
+	store     *images.Store               // nil: nothing is stored
+	queue     *queue                      // for delivery by pub/sub alone
+	requester *datatransfer.Requester     // nil: no requests are made
+	follower  *follower                   // reads the stream alone
+	pool      *datatransfer.GroupConsumer // reads the stream with others; without both delivery is by pub/sub alone
 
 	latency  histogram
 	answered atomic.Pointer[frame.ID] // the newest answer's ID
@@ -45,7 +46,7 @@ type counts struct {
 }
 
 func newFeed(
-	cfg *config.Config, cam *camera.Config, flags runFlags, store *images.Store, q *queue, log zerolog.Logger,
+	cfg *config.Config, cam *camera.Config, flags runFlags, worker string, store *images.Store, q *queue, log zerolog.Logger,
 ) *feed {
 	f := &feed{
 		cam: cam, interval: cfg.Client.RequestInterval, store: store, queue: q,
@@ -56,11 +57,17 @@ func newFeed(
 			Camera: cam.Name, RequestTopic: cam.RequestTopic, Timeout: cam.RequestTimeout + answerSlack, Log: f.log,
 		})
 	}
-	if cfg.Delivery.Mode.Streams() {
+	switch {
+	case flags.grouped:
+		f.pool = newPool(f, flags.group, worker)
+	case cfg.Delivery.Mode.Streams():
 		f.follower = newFollower(f)
 	}
 	return f
 }
+
+// reads says whether frames come through the stream.
+func (f *feed) reads() bool { return f.follower != nil || f.pool != nil }
 
 func (f *feed) workers() []datatransfer.Worker {
 	var w []datatransfer.Worker
@@ -69,6 +76,9 @@ func (f *feed) workers() []datatransfer.Worker {
 	}
 	if f.follower != nil {
 		w = append(w, datatransfer.Worker{Name: "read frames", Run: f.follower.run})
+	}
+	if f.pool != nil {
+		w = append(w, f.pool.Worker())
 	}
 	return w
 }
@@ -84,7 +94,7 @@ func (f *feed) receive(payload []byte, _ time.Time) {
 	if f.requester != nil && err == nil {
 		f.requester.Deliver(m)
 	}
-	if f.follower != nil || m.Header.Status != frame.StatusOK {
+	if f.reads() || m.Header.Status != frame.StatusOK {
 		return
 	}
 	f.counts.frames.Add(1)
@@ -93,7 +103,8 @@ func (f *feed) receive(payload []byte, _ time.Time) {
 	}
 }
 
-// consume takes the entries of the camera's stream, in order, each once.
+// consume takes the entries of the camera's stream: in order, each once, or
+// this worker's share of them.
 func (f *feed) consume(ctx context.Context, m *frame.Message) error {
 	switch m.Header.Status {
 	case frame.StatusOK:

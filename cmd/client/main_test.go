@@ -133,9 +133,9 @@ func (b *bench) summary() map[string]string {
 	}
 	row := map[string]string{}
 	for _, line := range strings.Split(text, "\n") {
-		if len(line) > 14 {
-			fields := strings.Fields(strings.ReplaceAll(line[14:], " ms", "ms"))
-			row[strings.TrimSpace(line[:14])] = fields[len(fields)-1]
+		if len(line) > labelWidth {
+			fields := strings.Fields(strings.ReplaceAll(line[labelWidth:], " ms", "ms"))
+			row[strings.TrimSpace(line[:labelWidth])] = fields[len(fields)-1]
 		}
 	}
 	return row

@@ -21,6 +21,8 @@ type runFlags struct {
 	duration   time.Duration
 	noRequests bool
 	noStore    bool
+	group      string // the pool to share frames with
+	grouped    bool   // --group was given
 }
 
 func newRunCmd(a *app) *cobra.Command {
@@ -32,14 +34,24 @@ func newRunCmd(a *app) *cobra.Command {
 by 25 up to 1000 and then begins again at 0, receives the frames and stores
 them as images_dir/<camera>/<captured time>_<id>.jpg.
 
+With --group NAME several such clients, on one host or on many, share each
+camera's frames: every frame goes to one of them, and to another if that one
+dies with it, so that each is stored at least once. All of them name the same
+group; each needs an images_dir of its own. The pool remembers in Redis how far
+it has come: its first client begins at the stream's oldest frame.
+
 Ends in order at --duration, SIGINT or SIGTERM, and prints what came of it.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.grouped = cmd.Flags().Changed("group")
+			return a.run(cmd.Context(), f)
+		},
 	}
 	cmd.Flags().StringArrayVar(&f.cameras, "camera", nil, "camera to use; may be repeated (default: all)")
 	cmd.Flags().DurationVar(&f.duration, "duration", 0, "end after this time, such as 10s (default: never)")
 	cmd.Flags().BoolVar(&f.noRequests, "no-requests", false, "only receive what is sent anyway")
 	cmd.Flags().BoolVar(&f.noStore, "no-store", false, "receive and measure, but keep no image")
+	cmd.Flags().StringVar(&f.group, "group", "", "share the frames with all clients that name this group (delivery stream or both)")
 	return cmd
 }
 
@@ -82,6 +94,9 @@ func (a *app) runConfig(f runFlags) (*config.Config, []*camera.Config, error) {
 	}
 	cams, err := cameras(cfg, f.cameras)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkPool(cfg, f); err != nil {
 		return nil, nil, err
 	}
 	if !f.noRequests || !cfg.Delivery.Mode.Streams() {

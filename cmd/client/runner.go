@@ -15,8 +15,8 @@ import (
 
 const (
 	// graceAnswers and graceFrames bound the end: how long the last requests
-	// may still be answered, and how long the frames they brought may take to
-	// be stored. Together they stay below endWithin.
+	// may still be answered, and how long the frames they brought, or those in
+	// hand for a pool, may take to be stored. Together they stay below endWithin.
 	graceAnswers = 2 * time.Second
 	graceFrames  = time.Second
 
@@ -34,9 +34,10 @@ const (
 //	                        ▲ answers
 //	stream/<camera> ──► receive ──(delivery pubsub)──► queue ──► keep ──► images_dir
 //	frames:<camera> ──► Consumer ──(delivery stream, both)─────► keep ──► images_dir, watermark
+//	       or GroupConsumer, with --group ─────────────────────► keep ──► images_dir, XACK
 //
 // The queue is bounded: what does not fit is dropped and counted, because
-// nothing can slow pub/sub down. The Consumer waits for keep instead.
+// nothing can slow pub/sub down. The consumers wait for keep instead.
 type runner struct {
 	log     zerolog.Logger
 	store   *images.Store // nil: nothing is stored
@@ -54,11 +55,12 @@ func newRunner(cfg *config.Config, cams []*camera.Config, f runFlags, store *ima
 		queue:   newQueue(cfg.Client.QueueSize),
 		storers: min(len(cams), 4), // a disk gains nothing by more
 	}
+	worker := workerName()
 	lc := datatransfer.LinkConfig{Redis: cfg.Redis, Name: "client", Log: log}
 	for _, cam := range cams {
-		feed := newFeed(cfg, cam, f, store, r.queue, log)
+		feed := newFeed(cfg, cam, f, worker, store, r.queue, log)
 		r.feeds = append(r.feeds, feed)
-		if feed.requester != nil || feed.follower == nil {
+		if feed.requester != nil || !feed.reads() {
 			lc.Subscriptions = append(lc.Subscriptions, datatransfer.Subscription{Channel: cam.StreamTopic, Handle: feed.receive})
 		}
 		lc.Workers = append(lc.Workers, feed.workers()...)
@@ -95,6 +97,7 @@ func (r *runner) run(ctx context.Context, screen *screen) {
 	abandon()
 	asking.Wait()
 	r.catchUp(graceFrames)
+	r.leave(graceFrames)
 	cancel()
 	background.Wait()
 	r.queue.abandon()
@@ -137,6 +140,17 @@ func (r *runner) catchUp(limit time.Duration) {
 		case <-look.C:
 		}
 	}
+}
+
+// leave takes every feed out of its pool, if there is one.
+func (r *runner) leave(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	var leaving sync.WaitGroup
+	for _, f := range r.feeds {
+		leaving.Go(func() { f.leave(ctx, r.link) })
+	}
+	leaving.Wait()
 }
 
 // housekeeping saves the watermarks and deletes images that come of age.

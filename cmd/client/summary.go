@@ -12,7 +12,8 @@ type totals struct {
 	requests, answered, errors, timeouts, skipped, wrong, malformed uint64
 	frames, stored, storedBytes, duplicates                         uint64
 	corrupt, failed, dropped                                        uint64
-	declared, trimmed, undeclared, unclean                          uint64
+	delivered, declared, trimmed, undeclared, unclean               uint64
+	handled, claimed, refused, poisoned                             uint64 // with --group
 	latency                                                         distribution
 }
 
@@ -26,11 +27,19 @@ func (f *feed) totals() totals {
 		latency: f.latency.snapshot(),
 	}
 	t.requests = c.requests.Load() // last: it is never below the sum of what came of them
-	if f.follower != nil {
+	switch {
+	case f.pool != nil:
+		s := f.pool.Stats()
+		t.handled, t.claimed, t.poisoned, t.declared = s.Handled, s.Claimed, s.Poisoned, s.Declared
+		t.refused = s.Failed + t.failed
+	case f.follower != nil:
 		s := f.follower.stats()
+		t.delivered = s.Delivered
 		t.declared, t.trimmed, t.undeclared, t.unclean = s.Declared, s.Trimmed, s.Undeclared, s.UncleanStart
 		t.duplicates += s.Duplicates
 		t.corrupt += s.Corrupt // these never reach the store
+	default:
+		t.delivered = t.frames
 	}
 	return t
 }
@@ -50,10 +59,15 @@ func (t *totals) add(o *totals) {
 	t.corrupt += o.corrupt
 	t.failed += o.failed
 	t.dropped += o.dropped
+	t.delivered += o.delivered
 	t.declared += o.declared
 	t.trimmed += o.trimmed
 	t.unclean += o.unclean
 	t.undeclared += o.undeclared
+	t.handled += o.handled
+	t.claimed += o.claimed
+	t.refused += o.refused
+	t.poisoned += o.poisoned
 	t.latency.merge(&o.latency)
 }
 
@@ -90,7 +104,7 @@ func (r *runner) summary(out io.Writer) error {
 	}
 	var b strings.Builder
 	row := func(cells []string) {
-		fmt.Fprintf(&b, "%-14s", cells[0])
+		fmt.Fprintf(&b, "%-*s", labelWidth, cells[0])
 		for i, cell := range cells[1:] {
 			fmt.Fprintf(&b, "  %*s", max(12, len(head[i+1])), cell)
 		}
@@ -98,7 +112,7 @@ func (r *runner) summary(out io.Writer) error {
 	}
 	fmt.Fprintf(&b, "Summary of %s\n", took.Round(100*time.Millisecond))
 	row(head)
-	for _, line := range summaryRows() {
+	for _, line := range r.rows() {
 		cells := []string{line.label}
 		for i := range columns {
 			cells = append(cells, line.cell(&columns[i], took))

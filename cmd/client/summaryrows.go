@@ -25,10 +25,10 @@ func quantile(label string, of func(*distribution) time.Duration) summaryRow {
 	}}
 }
 
-// summaryRows are the lines in their order. requests = answered + errors +
+// commonRows are there however frames come. requests = answered + errors +
 // timeouts; lost is what should have come and did not: requests without any
 // answer, and holes in the stream that nothing accounts for.
-func summaryRows() []summaryRow {
+func commonRows() []summaryRow {
 	return []summaryRow{
 		count("requests", func(t *totals) uint64 { return t.requests }),
 		count("answered", func(t *totals) uint64 { return t.answered }),
@@ -49,10 +49,47 @@ func summaryRows() []summaryRow {
 		count("corrupt", func(t *totals) uint64 { return t.corrupt }),
 		count("malformed", func(t *totals) uint64 { return t.malformed }),
 		count("not stored", func(t *totals) uint64 { return t.dropped }),
+	}
+}
+
+// streamRows account for the frames of a stream that is read alone. What was
+// captured is known as far as the stream tells; kills of the agent may have
+// taken more with them.
+func streamRows() []summaryRow {
+	return []summaryRow{
+		count("captured", func(t *totals) uint64 { return t.delivered + t.declared + t.trimmed + t.undeclared }),
+		count("delivered", func(t *totals) uint64 { return t.delivered }),
 		count("declared", func(t *totals) uint64 { return t.declared }),
 		count("trimmed", func(t *totals) uint64 { return t.trimmed }),
-		count("agent kills", func(t *totals) uint64 { return t.unclean }),
+		count(unknownLabel, func(t *totals) uint64 { return t.unclean }),
 		count("undeclared", func(t *totals) uint64 { return t.undeclared }),
-		count("lost", func(t *totals) uint64 { return t.unanswered() + t.undeclared }),
 	}
+}
+
+// poolRows are entries as this worker of a pool saw them. Holes show only to
+// those who read everything, so nothing is said of them.
+func poolRows() []summaryRow {
+	return []summaryRow{
+		count("handled", func(t *totals) uint64 { return t.handled }),
+		count("claimed", func(t *totals) uint64 { return t.claimed }),
+		count("failed", func(t *totals) uint64 { return t.refused }),
+		count("poisoned", func(t *totals) uint64 { return t.poisoned }),
+		count("declared", func(t *totals) uint64 { return t.declared }),
+	}
+}
+
+const (
+	unknownLabel = "unknown (agent kills)"
+	labelWidth   = len(unknownLabel)
+)
+
+// rows are the summary's lines in their order.
+func (r *runner) rows() []summaryRow {
+	rows := commonRows()
+	if len(r.feeds) > 0 && r.feeds[0].pool != nil {
+		rows = append(rows, poolRows()...)
+	} else {
+		rows = append(rows, streamRows()...)
+	}
+	return append(rows, count("lost", func(t *totals) uint64 { return t.unanswered() + t.undeclared }))
 }

@@ -11,9 +11,10 @@ import (
 type waiting struct{ b *backoff.ExponentialBackOff }
 
 func newBackoff(low, high time.Duration) waiting {
+	const jitter = 0.4 // either way; the longest wait is high, not above it
 	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval = low, high
-	b.Multiplier, b.RandomizationFactor = 2, 0.3
+	b.InitialInterval, b.MaxInterval = low, time.Duration(float64(high)/(1+jitter))
+	b.Multiplier, b.RandomizationFactor = 2, jitter
 	b.Reset()
 	return waiting{b}
 }

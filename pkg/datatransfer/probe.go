@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"framekeeper/pkg/redisconn"
 )
 
@@ -21,6 +23,7 @@ type prober struct {
 	channel string
 	echoes  chan uint64 // capacity 1: only the newest matters
 	seq     uint64
+	conn    *redis.Conn // the probe's own: one of the pool might have to be dialled first
 }
 
 func newProber(name string, cfg redisconn.Config, s *Session) *prober {
@@ -106,7 +109,7 @@ func (p *prober) publish() <-chan error {
 	reply := make(chan error, 1)
 	payload := strconv.FormatUint(p.seq, 10)
 	p.s.wg.Go(func() {
-		n, err := p.s.data.Publish(p.s.ctx, p.channel, payload).Result()
+		n, err := p.conn.Publish(p.s.ctx, p.channel, payload).Result()
 		if err == nil && n == 0 {
 			err = &redisconn.CauseError{Cause: redisconn.CauseWrongNode, Err: errNoReceiver}
 		}

@@ -96,7 +96,8 @@ func (l *Link) stages(s *Session) (wasLive bool, err error) {
 	l.enter(Subscribed, nil)
 
 	s.data = s.target.Client(redisconn.Data)
-	s.opened = append(s.opened, s.data)
+	p.conn = s.data.Conn()
+	s.opened = append(s.opened, s.data, p.conn)
 	rtt, err := p.once()
 	if err != nil {
 		return false, err

@@ -198,8 +198,8 @@ func TestEveryCauseHasAdvice(t *testing.T) {
 			t.Errorf("advice for %q is %q, want one short sentence without a full stop", c, a)
 		}
 	}
-	if len(advice) != 19 {
-		t.Errorf("%d causes have advice, want the 19 of this test: add the new one above", len(advice))
+	if len(advice) != 20 {
+		t.Errorf("%d causes have advice, want the 20 of this test: add the new one above", len(advice))
 	}
 	if a := CauseNone.Advice(); a != "" {
 		t.Errorf("advice for nothing is %q", a)

@@ -131,13 +131,13 @@ func (t *Target) Client(role Role) *redis.Client {
 		Username: t.username,
 		Password: t.password,
 		DB:       t.db,
-		Dialer:   t.dialer(role),
+		Dialer:   t.dialer(role, t.dialTimeout(role)),
 
 		// A PUBLISH whose reply is lost would be sent again: two copies, no error.
 		MaxRetries: -1,
 		// Five dials inside one call hide a dead server for their sum.
 		DialerRetries: 1,
-		DialTimeout:   t.cfg.DialTimeout,
+		DialTimeout:   t.dialTimeout(role),
 		// Measured per silence, not per operation: see conn.
 		ReadTimeout:  t.cfg.IOTimeout,
 		WriteTimeout: t.cfg.IOTimeout,
@@ -186,17 +186,27 @@ func once(dial dialFunc) dialFunc {
 	}
 }
 
-func (t *Target) dialer(role Role) dialFunc {
+// dialTimeout is short for the connection that begins a session. Once there is
+// one, the probe judges silence: a further connection that is slow to come, on a
+// line that large frames fill, must not end a healthy session.
+func (t *Target) dialTimeout(role Role) time.Duration {
+	if role == Data {
+		return max(t.cfg.DialTimeout, t.cfg.IOTimeout)
+	}
+	return t.cfg.DialTimeout
+}
+
+func (t *Target) dialer(role Role, timeout time.Duration) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return t.dial(ctx, role, network, addr)
+		return t.dial(ctx, role, timeout, network, addr)
 	}
 }
 
 // dial connects, tunes, counts, and wraps in TLS where asked. Counting happens
 // below TLS, so that a handshake that stalls is seen too.
-func (t *Target) dial(ctx context.Context, role Role, network, addr string) (net.Conn, error) {
+func (t *Target) dial(ctx context.Context, role Role, timeout time.Duration, network, addr string) (net.Conn, error) {
 	d := net.Dialer{
-		Timeout: t.cfg.DialTimeout, // name resolution included
+		Timeout: timeout, // name resolution included
 		KeepAliveConfig: net.KeepAliveConfig{
 			Enable: true, Idle: time.Second, Interval: time.Second, Count: 2,
 		},
@@ -214,7 +224,7 @@ func (t *Target) dial(ctx context.Context, role Role, network, addr string) (net
 	if t.tls == nil {
 		return c, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.cfg.DialTimeout+t.cfg.CheckTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout+t.cfg.CheckTimeout)
 	defer cancel()
 	secure, err := handshake(ctx, c, t.tls)
 	if err != nil {
