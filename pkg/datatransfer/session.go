@@ -24,6 +24,7 @@ type Session struct {
 	target *redisconn.Target
 	data   *redis.Client
 	opened []io.Closer // by stages, to be closed when the session's end has its reason
+	last   io.Closer   // the probe's connection, to be closed when nobody uses it any more
 }
 
 // Data is the session's client for publishing, adding and reading. It is closed
@@ -78,6 +79,9 @@ func (l *Link) session(parent context.Context) ending {
 		_ = c.Close()
 	}
 	s.wg.Wait()
+	if s.last != nil {
+		_ = s.last.Close()
+	}
 	return end
 }
 
@@ -97,7 +101,7 @@ func (l *Link) stages(s *Session) (wasLive bool, err error) {
 
 	s.data = s.target.Client(redisconn.Data)
 	p.conn = s.data.Conn()
-	s.opened = append(s.opened, s.data, p.conn)
+	s.opened, s.last = append(s.opened, s.data), p.conn
 	rtt, err := p.once()
 	if err != nil {
 		return false, err

@@ -97,7 +97,7 @@ func TestADeadServerIsNoticedAfterOneDial(t *testing.T) {
 	t.Parallel()
 	addr := blackHole(t)
 	cfg := at("redis://" + addr + "/0")
-	cfg.DialTimeout = 200 * time.Millisecond
+	cfg.DialTimeout, cfg.IOTimeout = 200*time.Millisecond, 200*time.Millisecond
 	ctx := context.Background()
 	took := func(dial func() error) time.Duration {
 		began := time.Now()

@@ -30,6 +30,7 @@ type scene struct {
 	laggard  *laggard // nil: nobody lags
 	expected datatransfer.ConsumerStats // what the reader in step has to report besides frames
 
+	atEnd    func() // what else has to hold once all was read; may be nil
 	kills    []kill
 	ends     map[uint64]frame.ID // epochs that ended in order
 	tails    map[string][]time.Duration
@@ -91,7 +92,9 @@ func (s *scene) begin() {
 }
 
 func (s *scene) prepare() {
-	s.dir = s.TempDir()
+	if s.dir == "" {
+		s.dir = s.TempDir()
+	}
 	s.stateDir = filepath.Join(s.dir, "state")
 	if s.spoolDir == "" {
 		s.spoolDir = filepath.Join(s.dir, "spool")
@@ -135,9 +138,9 @@ func (s *scene) relaunch() {
 func (s *scene) until(what string, cond func() bool) {
 	for deadline := time.Now().Add(startLimit); !cond(); {
 		if time.Now().After(deadline) {
-			s.Fatalf("no %s within %s; the agent's log:\n%s", what, startLimit, s.agent.tail(20))
+			s.Fatalf("no %s within %s", what, startLimit)
 		}
-		s.wait(5 * time.Millisecond)
+		s.pause(5 * time.Millisecond)
 	}
 }
 
@@ -236,9 +239,15 @@ func (s *scene) close(res *lossResult) {
 	}
 	s.problems = append(s.problems, s.unread(s.watcher.seen())...)
 	s.problems = append(s.problems, s.reused()...)
-	if s.laggard == nil {
-		return
+	if s.laggard != nil {
+		res.Laggard = s.closeLaggard(last)
 	}
+	if s.atEnd != nil {
+		s.atEnd()
+	}
+}
+
+func (s *scene) closeLaggard(last frame.ID) *books {
 	s.finishReader("the laggard", s.laggard.watcher, last)
 	tails := s.tails
 	s.tails = map[string][]time.Duration{} // counted once
@@ -248,7 +257,7 @@ func (s *scene) close(res *lossResult) {
 	if u := s.laggard.consumer.Stats().Undeclared; u > 0 {
 		s.problem("the laggard reports %d undeclared frames", u)
 	}
-	res.Laggard = &b
+	return &b
 }
 
 func (s *scene) finishReader(name string, w *watcher, last frame.ID) {

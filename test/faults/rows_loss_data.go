@@ -45,7 +45,7 @@ func dataRow(name, retain string, declares bool, lose func(*scene)) *lossRow {
 		s.wait(time.Second)
 		l.release()
 		s.fill()
-		s.Cleanup(func() {
+		s.atEnd = func() {
 			got := l.consumer.Stats()
 			if (got.Declared > 0) != declares {
 				s.problem("the laggard was told of %d lost frames, want some: %v", got.Declared, declares)
@@ -53,7 +53,7 @@ func dataRow(name, retain string, declares bool, lose func(*scene)) *lossRow {
 			if got.Trimmed > 0 {
 				s.problem("the laggard takes %d frames for trimmed", got.Trimmed)
 			}
-		})
+		}
 	}}
 }
 
