@@ -91,8 +91,7 @@ func (q *queue) unpop(e *Item)  { q.ring.unpop(e); q.bytes += e.ram }
 func (q *queue) pop() *Item     { e := q.ring.pop(); q.bytes -= e.ram; return e }
 func (q *queue) popLast() *Item { e := q.ring.popLast(); q.bytes -= e.ram; return e }
 
-func (q *queue) remove(i int) *Item    { e := q.ring.remove(i); q.bytes -= e.ram; return e }
-func (q *queue) insert(i int, e *Item) { q.ring.insert(i, e); q.bytes += e.ram }
+func (q *queue) remove(i int) *Item { e := q.ring.remove(i); q.bytes -= e.ram; return e }
 
 // hold changes what an item of this queue keeps in memory.
 func (q *queue) hold(e *Item, m *frame.Message) {

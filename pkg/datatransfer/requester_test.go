@@ -50,7 +50,7 @@ func newAsker(t *testing.T, cfg redisconn.Config) *asker {
 				a.strangers++
 			}
 		}}}
-		c.Workers = []Worker{a.Requester.Worker()}
+		c.Workers = []Worker{a.Worker()}
 	})
 	return a
 }

@@ -71,12 +71,3 @@ func (r *ring[T]) remove(i int) T {
 	r.pop()
 	return v
 }
-
-// insert puts v before the i-th element; the cost is the distance from the head.
-func (r *ring[T]) insert(i int, v T) {
-	r.unpop(v)
-	for j := range i {
-		r.set(j, r.at(j+1))
-	}
-	r.set(i, v)
-}
