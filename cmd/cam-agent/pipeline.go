@@ -196,6 +196,11 @@ func (a *agent) finish(ctx context.Context) {
 		return
 	}
 	_ = a.outbox.Flush(ctx) // what is left is on disk
+	if s := a.link.Session(); s != nil {
+		if err := a.presence.Withdraw(ctx, s); err != nil {
+			a.log.Debug().Err(err).Msg("the status stays until it expires")
+		}
+	}
 }
 
 // admit looks around in a session before it may be LIVE: is another agent

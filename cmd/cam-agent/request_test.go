@@ -222,6 +222,36 @@ func TestTenThousandRequests(t *testing.T) {
 	}
 }
 
+// More at once than memory holds: they wait for room, and none is dropped.
+func TestABurstOfLargeAnswersIsAnsweredWhole(t *testing.T) {
+	needRedis(t)
+	const total = 60
+	server := redistest.Start(t)
+	startAgent(t, writeConfig(t, server.URL(), "[delivery]\nretain_bytes = \"1MiB\"\n",
+		small+"encoding = \"raw\"\nrequest_rate = 1000\nrequest_timeout = \"10s\""))
+	a := newAsker(t, server.URL())
+	a.ask(t, nil)
+	pipe := server.Client().Pipeline()
+	for i := range total {
+		pipe.Publish(context.Background(), "request/greencam1", fmt.Sprintf(`{"id":"burst-%d"}`, i))
+	}
+	if _, err := pipe.Exec(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "every request of the burst is answered", func() bool { return len(a.messages()) == 1+total })
+	answered := map[string]bool{}
+	for _, m := range a.messages() {
+		if m.Header.Status != frame.StatusOK {
+			t.Errorf("a request got %q", m.Header.Error)
+		}
+		answered[string(m.Header.Request)] = true
+	}
+	if len(answered) != 1+total {
+		t.Errorf("%d different requests were answered, want %d", len(answered), 1+total)
+	}
+	eventually(t, "every answer is in the stream", func() bool { return len(entries(t, server.Client())) == 1+total })
+}
+
 func TestRealVideoFile(t *testing.T) {
 	needRedis(t)
 	if jpegEncoder() == nil {
@@ -336,6 +366,9 @@ func TestOrderlyEndHandsOverWhatIsHeld(t *testing.T) {
 	eventually(t, "frames flow", func() bool { return server.Client().XLen(context.Background(), "frames:greencam1").Val() > 5 })
 	if err := stop(); err != nil {
 		t.Fatalf("agent ended with %v", err)
+	}
+	if n := server.Client().Exists(context.Background(), "status:greencam1").Val(); n != 0 {
+		t.Error("status:greencam1 is still there after an orderly end")
 	}
 	last := entries(t, server.Client())
 	_, log := startAgent(t, config)

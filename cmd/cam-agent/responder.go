@@ -27,7 +27,10 @@ type responder struct {
 	pace   pace
 	ticket uint64
 	buffer []byte // the encoder's, between frames
-	counts encodeCounts
+	size   int64  // of the last image
+
+	crowded bool // requests wait because there is no room for their answers
+	counts  encodeCounts
 }
 
 type encodeCounts struct {
@@ -78,6 +81,9 @@ func (r *responder) run(ctx context.Context) error {
 		if closing && r.requests.Stats().Pending == 0 {
 			return nil
 		}
+		if r.crowded {
+			next = min(next, crowdedWait)
+		}
 		timer.Reset(next)
 		select {
 		case <-r.wake:
@@ -102,9 +108,7 @@ func (r *responder) serve() {
 		}
 	}
 	defer f.Release()
-	asked := r.requests.Take(func(p datatransfer.Pending) bool {
-		return r.opened.Load() && r.a.grabber.MayAnswer(f, p.Arrived, p.Request.MaxAge)
-	})
+	asked := r.take(f)
 	due := fresh && !r.closing.Load() && r.pace.due(f.Captured)
 	if len(asked) == 0 && !due {
 		return
@@ -125,6 +129,41 @@ func (r *responder) serve() {
 	}
 }
 
+// take chooses the requests this frame answers: the oldest that it may answer,
+// as many as there is room for. A burst of large frames waits for the next one,
+// at worst until its deadline, instead of pushing out answers already made.
+func (r *responder) take(f *camera.Frame) []datatransfer.Pending {
+	if !r.opened.Load() {
+		return nil
+	}
+	room, none := min(r.a.publisher.Room(), r.a.outbox.Room()), true
+	r.crowded = false
+	size := r.size
+	if pixels := int64(f.Width * f.Height * 3); size == 0 {
+		size = pixels // nothing was encoded yet: it will hardly be more
+	} else if r.a.cam.Wire == camera.WirePickle {
+		size += pixels
+	}
+	return r.requests.Take(func(p datatransfer.Pending) bool {
+		if !r.a.grabber.MayAnswer(f, p.Arrived, p.Request.MaxAge) {
+			return false
+		}
+		cost := size + int64(len(p.Request.Object)) + headerSize
+		if room -= cost; room < 0 && !(none && room+cost > 0) {
+			r.crowded = true
+			return false
+		}
+		none = false
+		return true
+	})
+}
+
+// crowdedWait is how soon to look whether answers have left.
+const crowdedWait = 5 * time.Millisecond
+
+// headerSize is about what a header takes beside the request it echoes.
+const headerSize = 512
+
 // encode makes the image once for everybody who wants this frame.
 func (r *responder) encode(f *camera.Frame) (camera.Image, error) {
 	began := time.Now()
@@ -135,6 +174,7 @@ func (r *responder) encode(f *camera.Frame) (camera.Image, error) {
 		}
 		return img, err
 	}
+	r.size = int64(len(img.Data))
 	if len(img.Data) > 0 && (len(f.Data) == 0 || &img.Data[0] != &f.Data[0]) {
 		r.buffer = img.Data // ours, not the frame's own bytes passed through
 	}
@@ -209,6 +249,8 @@ func (r *responder) expire(now time.Time) time.Duration {
 		switch {
 		case hopeless:
 			r.fail(p, fmt.Errorf("camera %s: %s", h.State, h.Reason))
+		case r.crowded:
+			r.fail(p, fmt.Errorf("timed out: answers to other requests fill the agent's memory (retain_bytes)"))
 		case h.Reason != "":
 			r.fail(p, fmt.Errorf("timed out after %s: %s", p.Deadline.Sub(p.Arrived), h.Reason))
 		default:

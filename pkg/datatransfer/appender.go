@@ -292,6 +292,7 @@ func (a *Appender) refused(cause redisconn.Cause, reason string) {
 // vanished says how long to wait before a stream that disappeared is seeded
 // again. Again and again within a minute means that Redis evicts it.
 func (a *Appender) vanished() time.Duration {
+	a.outbox.block(true) // until it is there again frames go to disk
 	again := !a.state.vanishedAt.IsZero() && time.Since(a.state.vanishedAt) < time.Minute+a.state.vanishWait
 	a.state.vanishedAt = time.Now()
 	if !again {

@@ -24,8 +24,10 @@ type Broadcaster struct {
 	outbox *Outbox
 	log    zerolog.Logger
 
-	unheard bool // only the worker: the last frame reached nobody
-	refused bool // only the worker
+	// Only the worker uses these.
+	known   bool // whether somebody listens
+	unheard bool // the last frame reached nobody
+	refused bool
 }
 
 // unheardWait is how often a frame nobody hears is offered again.
@@ -43,6 +45,9 @@ func (b *Broadcaster) run(ctx context.Context, s *Session) error {
 	conn := s.Data().Conn()
 	defer func() { _ = conn.Close() }()
 	defer b.outbox.block(true)
+	if !b.known {
+		b.outbox.keepInMemory(true)
+	}
 	b.outbox.block(false)
 	for {
 		items := b.outbox.batch(batchItems, batchBytes)
@@ -103,10 +108,10 @@ func (b *Broadcaster) publish(ctx context.Context, conn *redis.Conn, items []*It
 
 // heard notes whether somebody listens.
 func (b *Broadcaster) heard(is bool) {
-	if b.unheard != is {
+	if b.known && b.unheard != is {
 		return
 	}
-	b.unheard = !is
+	b.known, b.unheard = true, !is
 	b.outbox.keepInMemory(b.unheard)
 	if b.unheard {
 		b.log.Info().Str("channel", b.topic).Msg("nobody listens, the newest frames wait in memory")

@@ -18,7 +18,7 @@ func (o *Outbox) batch(n int, size int64) (items []*Item) {
 	defer o.mu.Unlock()
 	for i := 0; i < o.unsent.len() && len(items) < n; i++ {
 		e := o.unsent.at(i)
-		if !e.ready() || (len(items) > 0 && size < e.size) || (o.always && !e.onDisk() && e.loss == nil) {
+		if !e.ready() || (len(items) > 0 && size < e.size) || (o.always && !o.diskFails && !e.onDisk() && e.loss == nil) {
 			break
 		}
 		size -= e.size
@@ -270,6 +270,14 @@ func (o *Outbox) Stats() OutboxStats {
 		s.Oldest = o.unsent.at(0).first()
 	}
 	return s
+}
+
+// Room is how many bytes may be added before something has to leave the memory
+// that is neither in Redis nor on disk.
+func (o *Outbox) Room() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.limit - o.unsent.bytes
 }
 
 // Epoch is the epoch IDs are given from.

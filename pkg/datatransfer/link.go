@@ -57,8 +57,9 @@ func (e *FatalError) Unwrap() error { return e.Err }
 type Link struct {
 	cfg LinkConfig
 
-	mu      sync.Mutex // guards status and changed
+	mu      sync.Mutex // guards all below but outage
 	status  LinkStatus
+	session *Session      // the one that is LIVE, or nil
 	changed chan struct{} // closed and replaced at each change of state
 
 	outage outage // only Run's goroutine
@@ -80,7 +81,7 @@ func (l *Link) Run(ctx context.Context) error {
 	wait := newBackoff(l.cfg.Redis.BackoffMin, l.cfg.Redis.BackoffMax)
 	for {
 		began := time.Now()
-		end := l.session(ctx)
+		end := l.runSession(ctx)
 		if ctx.Err() != nil {
 			l.enter(Down, nil)
 			return nil
@@ -120,6 +121,13 @@ func (l *Link) Status() LinkStatus {
 	return l.status
 }
 
+// Session is the one that is LIVE, or nil.
+func (l *Link) Session() *Session {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.session
+}
+
 // Changed is closed at the next change of state.
 func (l *Link) Changed() <-chan struct{} {
 	l.mu.Lock()
@@ -153,6 +161,9 @@ func (l *Link) update(change func(*LinkStatus)) {
 	defer l.mu.Unlock()
 	before := l.status.State
 	change(&l.status)
+	if l.status.State != Live {
+		l.session = nil
+	}
 	if l.status.State != before {
 		l.status.Since = time.Now()
 		close(l.changed)
@@ -176,8 +187,13 @@ func (l *Link) probed(rtt time.Duration) {
 }
 
 // live is called by a session whose first probe has come back.
-func (l *Link) live(rtt time.Duration) {
+func (l *Link) live(s *Session, rtt time.Duration) {
 	now := time.Now()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.session = s
+	}()
 	l.update(func(st *LinkStatus) {
 		if st.Losses > 0 && st.LastLoss.Lasted == 0 {
 			st.LastLoss.Lasted = now.Sub(st.LastLoss.At)

@@ -22,23 +22,24 @@ type Outbox struct {
 	log   zerolog.Logger
 	limit int64 // bytes in memory of sent and unsent items together
 
-	mu       sync.Mutex // guards all below
-	epoch    uint64
-	next     uint64      // the next sequence number
-	started  *Item       // "<epoch>-0", kept for re-seeding
-	sent     queue       // in Redis, oldest first
-	unsent   queue       // not in Redis, oldest first, without holes: what is missing is a loss
-	inflight frame.ID    // last ID of the batch being sent: it stays as it is
-	blocked  atomic.Bool // nobody drains, or Redis refuses
-	stats    OutboxStats
-	written  frame.ID      // everything unsent up to here was offered to the spool
-	remove   frame.ID      // the spool may forget everything up to here
-	noDisk   bool          // nobody listens: frames stay in memory
-	always   bool          // nothing is sent before it is on disk
-	disk     Disk          // nil: memory only
-	wake     chan struct{} // capacity 1, for the drain: there may be something to send
-	store    chan struct{} // capacity 1, for the spooler: there may be something to keep
-	drained  chan struct{} // closed and replaced whenever unsent shrinks
+	mu        sync.Mutex // guards all below
+	epoch     uint64
+	next      uint64      // the next sequence number
+	started   *Item       // "<epoch>-0", kept for re-seeding
+	sent      queue       // in Redis, oldest first
+	unsent    queue       // not in Redis, oldest first, without holes: what is missing is a loss
+	inflight  frame.ID    // last ID of the batch being sent: it stays as it is
+	blocked   atomic.Bool // nobody drains, or Redis refuses
+	stats     OutboxStats
+	written   frame.ID      // everything unsent up to here was offered to the spool
+	remove    frame.ID      // the spool may forget everything up to here
+	noDisk    bool          // nobody listens: frames stay in memory
+	always    bool          // nothing is sent before it is on disk
+	diskFails bool          // the disk refused the last frame: always has to do without it
+	disk      Disk          // nil: memory only
+	wake      chan struct{} // capacity 1, for the drain: there may be something to send
+	store     chan struct{} // capacity 1, for the spooler: there may be something to keep
+	drained   chan struct{} // closed and replaced whenever unsent shrinks
 }
 
 // OutboxStats is what the outbox holds and has done; counts are frames.
@@ -99,6 +100,9 @@ func (o *Outbox) Add(opt Options, build Build) (*Item, error) {
 		o.unsent.push(item)
 		o.bound()
 		o.signal()
+		if o.crowded() {
+			poke(o.store)
+		}
 	}
 	return item, nil
 }
@@ -185,10 +189,14 @@ func join(a, b string) string {
 
 func (o *Outbox) signal() {
 	poke(o.wake)
-	if o.blocked.Load() {
+	if o.blocked.Load() || o.always {
 		poke(o.store)
 	}
 }
+
+// crowded says that frames come faster than Redis takes them: the disk has to
+// help before memory is full.
+func (o *Outbox) crowded() bool { return o.unsent.bytes >= o.limit/2 }
 
 func poke(c chan struct{}) {
 	select {

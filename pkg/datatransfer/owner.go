@@ -155,6 +155,8 @@ func (o *Owner) Release(last frame.ID, clean bool) {
 	if err := o.save(ownerState{Epoch: o.Epoch, Last: last, Clean: clean, Owner: o.Owner}); err != nil {
 		o.log.Warn().Err(err).Msg("the state could not be saved at the end")
 	}
+	// Closing alone leaves it held by a child that is being forked just now.
+	_ = syscall.Flock(int(o.lock.Fd()), syscall.LOCK_UN)
 	_ = o.lock.Close()
 	o.lock = nil
 }

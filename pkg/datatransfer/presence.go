@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -33,7 +36,8 @@ type PresenceConfig struct {
 type Presence struct {
 	cfg     PresenceConfig
 	checked bool
-	refused bool // only the worker: Redis refuses the status
+	gone    atomic.Bool // withdrawn: not to be shown again
+	refused bool        // only the worker: Redis refuses the status
 	rival   string
 }
 
@@ -44,6 +48,13 @@ type whoIs struct {
 	Host     string `json:"host"`
 	PID      int    `json:"pid"`
 	TimeUS   int64  `json:"time_us"`
+}
+
+// dead reports whether the status is from a process of this box that is gone,
+// as after a kill where the state directory, and with it the owner, is not kept.
+func (w *whoIs) dead() bool {
+	host, err := os.Hostname()
+	return err == nil && w.Host == host && w.PID > 0 && errors.Is(syscall.Kill(w.PID, 0), syscall.ESRCH)
 }
 
 // NewPresence prepares it.
@@ -60,11 +71,11 @@ func (p *Presence) Admit(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	if first == nil || first.Instance == p.cfg.Instance || first.Owner == p.cfg.Owner {
+	if first == nil || first.Instance == p.cfg.Instance || first.Owner == p.cfg.Owner || first.dead() {
 		p.checked = true
 		return nil
 	}
-	p.cfg.Log.Warn().Str("host", first.Host).Int("pid", first.PID).Dur("for", left).
+	p.cfg.Log.Warn().Str("host", first.Host).Int("pid", first.PID).Dur("for_ms", left).
 		Msg("another agent's status stands in Redis, watching whether it is alive")
 	for {
 		select {
@@ -129,6 +140,9 @@ func (p *Presence) run(ctx context.Context, s *Session) error {
 
 // Show writes and publishes the status once.
 func (p *Presence) Show(ctx context.Context, s *Session) error {
+	if p.gone.Load() {
+		return nil
+	}
 	text, err := json.Marshal(p.cfg.Status())
 	if err != nil {
 		return fmt.Errorf("encode status: %w", err)
@@ -150,6 +164,20 @@ func (p *Presence) Show(ctx context.Context, s *Session) error {
 		return p.refuse(kept)
 	}
 	p.refused = false
+	return nil
+}
+
+// Withdraw removes the status at an orderly end, if it is still ours: the agent
+// is gone at once, and not only when the key expires.
+func (p *Presence) Withdraw(ctx context.Context, s *Session) error {
+	p.gone.Store(true)
+	w, _, err := p.look(ctx, s)
+	if err != nil || w == nil || w.Instance != p.cfg.Instance {
+		return err
+	}
+	if err := s.Data().Del(ctx, p.cfg.Key).Err(); err != nil {
+		return fmt.Errorf("remove %s: %w", p.cfg.Key, err)
+	}
 	return nil
 }
 

@@ -73,6 +73,18 @@ func (p *Publisher) Answer(item *Item) { p.put(&p.answers, item) }
 // Frame queues a continuous frame.
 func (p *Publisher) Frame(item *Item) { p.put(&p.frames, item) }
 
+// Room is how many bytes of answers may be queued before any is given up. An
+// empty lane has room for one, however large.
+func (p *Publisher) Room() int64 {
+	l := &p.answers
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.queue.len() == 0 {
+		return max(p.limit, 1)
+	}
+	return p.limit - l.bytes
+}
+
 // Stats are the counts of the answers and of the continuous frames.
 func (p *Publisher) Stats() (answers, frames LaneStats) {
 	return p.answers.snapshot(), p.frames.snapshot()

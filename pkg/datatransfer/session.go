@@ -42,8 +42,8 @@ type ending struct {
 	silent    time.Duration // since the last byte arrived
 }
 
-// session lives one session, from dial to the end of its last goroutine.
-func (l *Link) session(parent context.Context) ending {
+// runSession lives one session, from dial to the end of its last goroutine.
+func (l *Link) runSession(parent context.Context) ending {
 	l.enter(Connecting, nil)
 	ctx, cancel := context.WithCancelCause(parent)
 	target, err := redisconn.Open(ctx, l.cfg.Redis)
@@ -109,7 +109,7 @@ func (l *Link) stages(s *Session) (wasLive bool, err error) {
 	if err := l.admit(s, p); err != nil {
 		return false, err
 	}
-	l.live(rtt)
+	l.live(s, rtt)
 	for _, w := range l.cfg.Workers {
 		s.wg.Go(func() {
 			if err := w.Run(s.ctx, s); err != nil {

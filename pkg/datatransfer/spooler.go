@@ -214,7 +214,7 @@ func (o *Outbox) unkept(n int, all bool) (items []keeping) {
 	if o.noDisk && !all {
 		return nil
 	}
-	if !all && !o.blocked.Load() && !o.always && o.unsent.bytes < o.limit/2 {
+	if !all && !o.blocked.Load() && !o.always && !o.crowded() {
 		return nil
 	}
 	start := 0
@@ -231,17 +231,21 @@ func (o *Outbox) unkept(n int, all bool) (items []keeping) {
 	return items
 }
 
-// rewrite makes unkept begin at the head again.
+// rewrite makes unkept begin at the head again, after the disk has refused.
+// Redis may take frames all the same, so nothing waits for the disk now.
 func (o *Outbox) rewrite() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.written = frame.ID{}
+	o.diskFails = true
+	poke(o.wake)
 }
 
 // kept notes that items are on disk. What crowds the memory leaves it.
 func (o *Outbox) kept(items []keeping) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.diskFails = false
 	for _, k := range items {
 		if k.item.loss != nil {
 			continue

@@ -36,6 +36,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"framekeeper/internal/bytesize"
 	"framekeeper/pkg/frame"
@@ -146,6 +147,8 @@ func (s *Spool) Close() error {
 	s.closed = true
 	closeAll(s.pending) // those of a Put since the Sync above
 	s.leave(s.current)
+	// Closing alone leaves it locked by a child that is being forked just now.
+	_ = unix.Flock(int(s.root.Fd()), unix.LOCK_UN)
 	if e := s.root.Close(); err == nil && e != nil {
 		err = fmt.Errorf("close spool: %w", e)
 	}

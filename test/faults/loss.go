@@ -31,7 +31,7 @@ type lossResult struct {
 	Name     string   `json:"row"`
 	Skipped  string   `json:"skipped,omitempty"`
 	Took     string   `json:"took"`
-	Books    books    `json:"books"`            // of the reader that keeps up
+	Books    books    `json:"books"`             // of the reader that keeps up
 	Laggard  *books   `json:"laggard,omitempty"` // of one that was held back
 	Figures  []string `json:"figures,omitempty"`
 	Problems []string `json:"problems,omitempty"`

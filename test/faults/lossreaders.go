@@ -44,10 +44,12 @@ func (s *scene) lag() *laggard {
 	if !l.await(s.ctx, startLimit, func() bool { return len(l.shots) >= 5 }) {
 		s.Fatalf("the laggard reads nothing")
 	}
-	<-l.gate
+	l.hold()
 	s.laggard = l
 	return l
 }
+
+func (l *laggard) hold() { <-l.gate }
 
 func (l *laggard) release() { l.gate <- struct{}{} }
 

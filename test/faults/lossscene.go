@@ -1,12 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"framekeeper/internal/redistest"
@@ -27,10 +25,11 @@ type scene struct {
 	target   int
 
 	listener *listener
-	laggard  *laggard // nil: nobody lags
+	laggard  *laggard                   // nil: nobody lags
 	expected datatransfer.ConsumerStats // what the reader in step has to report besides frames
 
 	atEnd    func() // what else has to hold once all was read; may be nil
+	torn     uint64 // frames damaged in the spool
 	kills    []kill
 	ends     map[uint64]frame.ID // epochs that ended in order
 	tails    map[string][]time.Duration
@@ -117,23 +116,6 @@ func (s *scene) writeConfig(file, stateDir, spoolDir string) {
 	}
 }
 
-// launch starts the agent (again) on its state.
-func (s *scene) launch() {
-	agent, err := spawn(s.dir, s.log, s.bin.agent, "--config", filepath.Join(s.dir, "config.toml"))
-	if err != nil {
-		s.Fatalf("%v", err)
-	}
-	s.Cleanup(func() { _ = agent.end(syscall.SIGKILL) })
-	s.agent = agent
-}
-
-// relaunch starts the agent again, and waits until it has begun its epoch.
-func (s *scene) relaunch() {
-	before := s.epoch()
-	s.launch()
-	s.until("a new epoch", func() bool { return s.epoch() > before })
-}
-
 // until waits for a condition outside this process.
 func (s *scene) until(what string, cond func() bool) {
 	for deadline := time.Now().Add(startLimit); !cond(); {
@@ -142,45 +124,6 @@ func (s *scene) until(what string, cond func() bool) {
 		}
 		s.pause(5 * time.Millisecond)
 	}
-}
-
-// epoch is the one the agent has saved last.
-func (s *scene) epoch() uint64 {
-	var state struct {
-		Epoch uint64 `json:"epoch"`
-	}
-	if b, err := os.ReadFile(filepath.Join(s.stateDir, cameraName, "state.json")); err == nil {
-		_ = json.Unmarshal(b, &state) // 0 then: not saved yet
-	}
-	return state.Epoch
-}
-
-// killNine ends the agent without a word. window is how much of what was
-// exposed before it may be gone.
-func (s *scene) killNine(state string, window time.Duration) {
-	k := kill{epoch: s.epoch(), at: time.Now(), window: window, state: state}
-	if err := s.agent.end(syscall.SIGKILL); err == nil {
-		s.problem("the agent had ended before it was killed; its log:\n%s", s.agent.tail(20))
-	}
-	s.kills = append(s.kills, k)
-	s.expected.UncleanStart++
-}
-
-// stop ends the agent in order.
-func (s *scene) stop() {
-	if err := s.agent.end(syscall.SIGTERM); err != nil {
-		s.problem("the agent ended with %v; its log:\n%s", err, s.agent.tail(20))
-		return
-	}
-	state, err := readLeft(s.stateDir, cameraName)
-	if err != nil {
-		s.problem("%v", err)
-		return
-	}
-	if !state.Clean {
-		s.problem("the agent ended without having kept all frames; its log:\n%s", s.agent.tail(20))
-	}
-	s.ends[s.epoch()] = state.Last
 }
 
 // away and back take the agent's way to Redis and give it back; the data stays.
@@ -207,7 +150,8 @@ func (s *scene) drain(limit time.Duration) (took time.Duration) {
 // fill lets the agent run until the reader in step has enough frames.
 func (s *scene) fill() {
 	limit := 2 * time.Duration(s.target) * s.interval()
-	if !s.watcher.await(s.ctx, limit+startLimit, func() bool { return len(s.watcher.shots) >= s.target }) {
+	most := s.target + 20 // not every entry is a frame
+	if !s.watcher.await(s.ctx, limit+startLimit, func() bool { return len(s.watcher.shots) >= most }) {
 		s.Fatalf("not %d frames within %s; the agent's log:\n%s", s.target, limit+startLimit, s.agent.tail(20))
 	}
 }

@@ -11,6 +11,9 @@
 //	go run ./test/faults -mode stock        beside an agent on go-redis's own Channel()
 //	go run ./test/faults -mode links        200 links that reconnect at once
 //	go run ./test/faults -mode soak         random faults for -minutes
+//	go run ./test/faults -mode loss         what is delivered and what is declared, fault by fault
+//	go run ./test/faults -mode outage       a long outage of large frames, lasting -observe
+//	go run ./test/faults -mode storm        random faults for -minutes, kill -9 and lost data among them
 //
 // Network rows need root; without it they are skipped, with the reason.
 package main
@@ -68,17 +71,17 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{}
 	set := flag.NewFlagSet("faults", flag.ContinueOnError)
 	set.SetOutput(stderr)
-	set.StringVar(&o.mode, "mode", "matrix", "matrix, cycles, stock, links or soak")
+	set.StringVar(&o.mode, "mode", "matrix", "matrix, cycles, stock, links, soak, loss, outage or storm")
 	pattern := set.String("run", "", "only rows whose name matches this `regexp`")
 	set.IntVar(&o.repsFast, "reps-fast", 20, "repetitions of a fast fault")
 	set.IntVar(&o.repsSlow, "reps-slow", 5, "repetitions of a slow fault")
 	set.BoolVar(&o.short, "short", false, "each fault once, and for a shorter time")
 	set.StringVar(&o.json, "json", "", "write all figures to this `file` too")
-	set.Float64Var(&o.minutes, "minutes", 30, "how long -mode soak lasts")
+	set.Float64Var(&o.minutes, "minutes", 30, "how long -mode soak and -mode storm last")
 	set.Uint64Var(&o.seed, "seed", 1, "the random numbers' seed")
 	set.IntVar(&o.cycles, "cycles", 100, "restarts in -mode cycles")
 	set.IntVar(&o.links, "links", 200, "links in -mode links")
-	set.DurationVar(&o.observe, "observe", time.Minute, "how long -mode stock watches each fault")
+	set.DurationVar(&o.observe, "observe", time.Minute, "how long -mode stock watches each fault, and the outage of -mode outage")
 	verbose := set.Bool("v", false, "show the agents' logs")
 	if err := set.Parse(args); err != nil {
 		return nil, err
@@ -117,9 +120,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	mode, ok := map[string]func() error{
 		"matrix": o.matrix, "cycles": o.cyclesMode, "stock": o.stockMode, "links": o.linksMode, "soak": o.soakMode,
+		"loss": o.lossMode, "outage": o.outageMode, "storm": o.stormMode,
 	}[o.mode]
 	if !ok {
-		return fmt.Errorf("-mode %s: expected matrix, cycles, stock, links or soak", o.mode)
+		return fmt.Errorf("-mode %s: expected matrix, cycles, stock, links, soak, loss, outage or storm", o.mode)
 	}
 	return mode()
 }

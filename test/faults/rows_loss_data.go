@@ -46,6 +46,9 @@ func dataRow(name, retain string, declares bool, lose func(*scene)) *lossRow {
 		l.release()
 		s.fill()
 		s.atEnd = func() {
+			if n := s.watcher.consumer.Stats().Declared; n > 0 {
+				s.problem("the reader in step was told of %d lost frames although the disk had room", n)
+			}
 			got := l.consumer.Stats()
 			if (got.Declared > 0) != declares {
 				s.problem("the laggard was told of %d lost frames, want some: %v", got.Declared, declares)

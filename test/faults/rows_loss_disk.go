@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"framekeeper/internal/redistest"
 )
 
 // diskRows take the spool's disk away while Redis is away too.
@@ -16,6 +18,7 @@ func diskRows() []*lossRow {
 	return []*lossRow{
 		{name: "disk full", unable: mountsAvailable, run: diskFull},
 		{name: "disk read-only", unable: mountsAvailable, run: diskReadOnly},
+		{name: "disk read-only, sync always, Redis there", unable: mountsAvailable, run: diskReadOnlyAlways},
 		{name: "clock an hour back at a start, state lost", run: clockBack},
 	}
 }
@@ -51,9 +54,9 @@ func (s *scene) capturing(from uint64, since time.Time, took time.Duration) {
 	given := float64(s.status().Outbox.Newest.Seq - from)
 	rate := given / (took + time.Since(since)).Seconds()
 	if least := 0.85 * float64(s.fps); rate < least {
-		s.problem("capture fell to %.1f fps, want %.1f", rate, least)
+		s.problem("only %.1f IDs a second were given, want %.1f", rate, least)
 	}
-	s.figure("capture %.1f fps", rate)
+	s.figure("%.1f IDs a second were given meanwhile", rate)
 }
 
 // diskFull has room for some 50 frames beside those in memory.
@@ -112,6 +115,31 @@ func diskReadOnly(s *scene) {
 	s.capturing(from, healed, took)
 	s.fill()
 	s.declares(1)
+}
+
+// diskReadOnlyAlways takes the disk from an agent that writes before it sends.
+// Redis is there all the time, so nothing is lost and nothing waits.
+func diskReadOnlyAlways(s *scene) {
+	const size = "256m"
+	s.set("retain_bytes", "1MiB")
+	s.set("sync", "always")
+	s.smallDisk(size)
+	s.serve(redistest.Start(s))
+	s.begin()
+	at := time.Now()
+	s.remount(unix.MS_RDONLY, size)
+	s.told(at, 5*time.Second, "that frames cannot be kept on disk", func(e event) bool { return e.Level == "error" })
+	s.wait(pick(s, 8*time.Second, time.Second))
+	took := s.drain(startLimit)
+	s.figure("frames came through in %s ms without the disk", ms(took))
+	s.remount(0, size)
+	s.told(at, 5*time.Second, "that the spool takes frames again", func(e event) bool { return contains(e.Msg, "the spool takes frames again") })
+	s.fill()
+	s.atEnd = func() {
+		if n := s.watcher.consumer.Stats().Declared; n > 0 {
+			s.problem("%d frames were lost although Redis was there", n)
+		}
+	}
 }
 
 // remount waits for a moment in which no file is open for writing.

@@ -1,0 +1,101 @@
+package bench
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/redistest"
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
+)
+
+const asksAtOnce = 50 // in a row, before the other side has its turn
+
+// BenchmarkAnswer is request → answer of 161 KB through the whole agent side,
+// with its entry in the stream, against an echo by bare go-redis.
+func BenchmarkAnswer(b *testing.B) {
+	s := server(b)
+	image := picture()
+	a := newAsker(b, s)
+	var took, floor time.Duration
+	for b.Loop() {
+		stop := bareEcho(b, s, image)
+		a.ask(b, 5)
+		floor += a.ask(b, asksAtOnce)
+		stop()
+		stop = agentSide(b, s, image)
+		a.ask(b, 5)
+		took += a.ask(b, asksAtOnce)
+		stop()
+	}
+	report(b, took, floor, b.N*asksAtOnce)
+}
+
+// bareEcho answers each request with the image, and that is all.
+func bareEcho(b *testing.B, s *redistest.Server, image []byte) (stop func()) {
+	b.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	client := s.Client()
+	sub := client.Subscribe(ctx, requests)
+	if _, err := sub.Receive(ctx); err != nil {
+		b.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { // stop joins it
+		defer close(done)
+		for {
+			if _, err := sub.ReceiveMessage(ctx); err != nil {
+				return
+			}
+			if err := client.Publish(ctx, streamName, image).Err(); err != nil {
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		_ = sub.Close() // ends what ReceiveMessage waits for
+		<-done
+	}
+}
+
+// agentSide is cam-agent without its camera: every request gets the image.
+func agentSide(b *testing.B, s *redistest.Server, image []byte) (stop func()) {
+	b.Helper()
+	s.Do("DEL", framesKey)
+	o := outbox(b, image)
+	p := datatransfer.NewPublisher(streamName, o, 32<<20, zerolog.Nop())
+	r := datatransfer.NewRequests(datatransfer.RequestsConfig{
+		Rate: 1e6, Timeout: time.Second, Parse: frame.ParseRequest, Log: zerolog.Nop(),
+		Refuse: func(frame.Request, time.Time, string) {}, Repeat: p.Answer,
+	})
+	workers := append(p.Workers(), newAppender(o).Worker())
+	unlink := live(b, s.URL(), datatransfer.LinkConfig{
+		Workers: workers, Subscriptions: []datatransfer.Subscription{{Channel: requests, Handle: r.Handle}},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { // stop joins it
+		defer close(done)
+		for {
+			select {
+			case <-r.Arrived():
+			case <-ctx.Done():
+				return
+			}
+			for _, asked := range r.Take(func(datatransfer.Pending) bool { return true }) {
+				item, err := o.Add(datatransfer.Options{Stream: true, Answer: true}, build(image))
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				p.Answer(item)
+				r.Answered(asked.Request, item, true)
+			}
+		}
+	}()
+	return func() { cancel(); <-done; unlink() }
+}
