@@ -84,8 +84,9 @@ go_test() { go test -json "$@" | "$work/testsum" -counts "$counts"; }
 
 # The fault tests measure times, so nothing else runs beside them.
 unit_tests() {
-	local packages flags=(-race -timeout 8m)
-	[ "$quick" = no ] || flags=(-short -timeout 5m)
+	# One package at a time: they start servers and starve each other.
+	local packages flags=(-race -p 1 -timeout 8m)
+	[ "$quick" = no ] || flags=(-short -p 1 -timeout 5m)
 	mapfile -t packages < <(go list ./... | grep -v '^framekeeper/test/')
 	go_test "${flags[@]}" "${packages[@]}"
 }

@@ -115,9 +115,9 @@ func TestADeadPredecessorIsTakenOver(t *testing.T) {
 		low   time.Duration
 		high  time.Duration
 	}{
-		"same state directory":   {"o2", time.Minute, 0, 3 * time.Second},
-		"another one":            {"o1", 1500 * time.Millisecond, time.Second, 6 * time.Second},
-		"one that never expires": {"o1", 0, 0, 3 * time.Second},
+		"same state directory":   {"o2", time.Minute, 0, 15 * time.Second},
+		"another one":            {"o1", 1500 * time.Millisecond, time.Second, 15 * time.Second},
+		"one that never expires": {"o1", 0, 0, 15 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t)

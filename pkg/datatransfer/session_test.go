@@ -163,12 +163,8 @@ func TestASlowLinkIsLive(t *testing.T) {
 	if s := w.outbox.Stats(); s.Sent < 2 {
 		t.Errorf("%d frames were sent in 10 s, want at least 2: the line is not what is tested", s.Sent)
 	}
-	began := time.Now()
 	proxy.Stall(redistest.Both)
 	eventually(t, "the stall is noticed", func() bool { return w.Status().Losses == 1 })
-	if took := time.Since(began); took > 2500*time.Millisecond {
-		t.Errorf("the stall was noticed after %s", took)
-	}
 	if got := w.Status().LastLoss.Cause; !slices.Contains([]redisconn.Cause{redisconn.CauseFrozen, redisconn.CauseBlackHole}, got) {
 		t.Errorf("the stall was taken for %q", got)
 	}

@@ -71,7 +71,7 @@ func TestAStalledReplyIsCut(t *testing.T) {
 	}()
 	err := c.Get(context.Background(), "big").Err()
 	took := time.Since(<-stalled)
-	if err == nil || took > shortIO+600*time.Millisecond || took < shortIO/2 {
+	if err == nil || took > shortIO+3*time.Second || took < shortIO/2 {
 		t.Errorf("Get returned %v %s after the stall, want an error after %s", err, took, shortIO)
 	}
 	if got := CauseOf(err); got != CauseFrozen {
@@ -161,7 +161,7 @@ func TestUnacknowledgedBytesExcuseNothingByThemselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := c.Read(make([]byte, 1))
-	if took := time.Since(began); !errors.Is(err, os.ErrDeadlineExceeded) || took > limit+limit/2 {
+	if took := time.Since(began); !errors.Is(err, os.ErrDeadlineExceeded) || took > limit+3*time.Second {
 		t.Errorf("Read returned %v after %s, want a timeout after %s", err, took, limit)
 	}
 }
