@@ -217,6 +217,9 @@ func (a *agent) admit(ctx context.Context, s *datatransfer.Session) error {
 			if err := a.responder.requests.Recall(ctx, s, a.cam.FramesKey, a.clock.Now()); err != nil {
 				return err
 			}
+			if a.spooler != nil {
+				a.responder.requests.RecallKept(a.spooler, a.clock.Now())
+			}
 		}
 	}
 	a.responder.open()

@@ -52,7 +52,60 @@ func (r *Requests) Recall(ctx context.Context, s *Session, key string, now int64
 		}
 		end = "(" + entries[len(entries)-1].ID
 	}
-	for _, m := range slices.Backward(found) { // oldest first, as they were answered
+	r.rememberAll(found)
+	return nil
+}
+
+// RecallKept does the same for answers that an earlier start left on disk: Redis
+// does not have them yet. It is to be called after the epoch is settled.
+func (r *Requests) RecallKept(s *Spooler, now int64) {
+	oldest := now - recallWindow.Microseconds()
+	var found []*frame.Message
+	size := 0
+	for _, e := range s.outbox.inherited() {
+		h, err := s.spool.Header(e.file)
+		switch {
+		case err != nil:
+			continue // the drain meets it again and declares it
+		case h.PublishedUS < oldest, size >= maxAnsweredSize, len(found) >= maxAnswered:
+			r.rememberAll(found)
+			return
+		case h.Status != frame.StatusOK || h.Request == nil:
+			continue
+		}
+		m, err := s.Get(e.file)
+		if err == nil && m.Header.ID != e.id { // written before the epoch was raised
+			h.ID = e.id
+			m, err = frame.NewMessage(h, m.Image())
+		}
+		if err == nil {
+			found = append(found, m)
+			size += m.Size()
+		}
+	}
+	r.rememberAll(found)
+}
+
+// leftover is a frame on disk: its ID, and the one it was written under.
+type leftover struct{ id, file frame.ID }
+
+// inherited lists the frames of earlier starts that are still on disk, newest
+// first.
+func (o *Outbox) inherited() (all []leftover) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := o.unsent.len() - 1; i >= 0; i-- {
+		if e := o.unsent.at(i); e.onDisk() && e.id.Epoch != o.epoch {
+			all = append(all, leftover{e.id, e.file})
+		}
+	}
+	return all
+}
+
+// rememberAll takes answers newest first, and remembers them in the order in
+// which they were given.
+func (r *Requests) rememberAll(found []*frame.Message) {
+	for _, m := range slices.Backward(found) {
 		var key struct {
 			ID string `json:"id"`
 		}
@@ -60,5 +113,4 @@ func (r *Requests) Recall(ctx context.Context, s *Session, key string, now int64
 			r.remember(key.ID, NewItem(m, nil))
 		}
 	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -43,6 +44,39 @@ func (s *Spool) Get(id frame.ID) (*frame.Message, error) {
 		s.count(&s.stats.Corrupt)
 	}
 	return nil, fmt.Errorf("read frame %s: %w", id, err)
+}
+
+// maxHeader is more than any header has.
+const maxHeader = 256 << 10
+
+// Header reads what a held frame's file says of itself, without its image and
+// without looking for damage: good for choosing what to Get.
+func (s *Spool) Header(id frame.ID) (frame.Header, error) {
+	if !s.holds(id) {
+		return frame.Header{}, fmt.Errorf("read header of frame %s: %w", id, ErrGone)
+	}
+	h, err := readHeader(s.path(id))
+	if err != nil {
+		return h, fmt.Errorf("read header of frame %s: %w", id, err)
+	}
+	return h, nil
+}
+
+func readHeader(path string) (frame.Header, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return frame.Header{}, err
+	}
+	defer func() { _ = f.Close() }() // read only
+	r := bufio.NewReader(io.LimitReader(f, maxHeader))
+	if _, err := r.Discard(prefixSize); err != nil {
+		return frame.Header{}, err
+	}
+	text, err := r.ReadBytes('\n')
+	if err != nil {
+		return frame.Header{}, err
+	}
+	return frame.ParseHeader(text)
 }
 
 // readFrame reads a file that should have size bytes. A sector that cannot be

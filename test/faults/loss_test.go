@@ -61,7 +61,7 @@ func TestLedgerOf(t *testing.T) {
 		more       []shot
 		delivered  int
 		declared   int
-		duplicates uint64
+		duplicates int
 	}{
 		{"as it is", nil, 3, 2, 0},
 		{"an ID twice", []shot{ok(7, 1, 9, "")}, 3, 2, 1},
@@ -80,9 +80,9 @@ func TestLedgerOf(t *testing.T) {
 				}
 			}
 		}
-		if delivered != c.delivered || declared != c.declared || duplicates != c.duplicates {
+		if delivered != c.delivered || declared != c.declared || len(duplicates) != c.duplicates {
 			t.Errorf("%s: got %d delivered, %d declared, %d duplicates, want %d, %d, %d",
-				c.name, delivered, declared, duplicates, c.delivered, c.declared, c.duplicates)
+				c.name, delivered, declared, len(duplicates), c.delivered, c.declared, c.duplicates)
 		}
 	}
 }

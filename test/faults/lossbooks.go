@@ -40,10 +40,13 @@ const (
 )
 
 // ledgerOf sorts what a reader took by epochs and finds what came twice.
-func ledgerOf(shots []shot) (epochs map[uint64]*epochBook, duplicates uint64) {
+func ledgerOf(shots []shot) (epochs map[uint64]*epochBook, duplicates []string) {
 	type exposure struct{ epoch, sensor uint64 }
 	epochs = map[uint64]*epochBook{}
-	exposures, requests := map[exposure]bool{}, map[string]bool{}
+	exposures, requests := map[exposure]frame.ID{}, map[string]frame.ID{}
+	twice := func(s shot, what string, first frame.ID) {
+		duplicates = append(duplicates, fmt.Sprintf("%s is %s as %s", s.id, what, first))
+	}
 	for _, s := range shots {
 		e := epochs[s.id.Epoch]
 		if e == nil {
@@ -58,18 +61,22 @@ func ledgerOf(shots []shot) (epochs map[uint64]*epochBook, duplicates uint64) {
 				}
 			}
 		case frame.StatusOK:
-			again := e.ids[s.id.Seq] == isDelivered
+			key := exposure{s.id.Epoch, s.sensor}
+			shown, seen := exposures[key]
+			answered, known := requests[s.request]
+			switch {
+			case e.ids[s.id.Seq] == isDelivered:
+				twice(s, "the same ID", s.id)
+			case s.request != "" && known:
+				twice(s, "the answer to the same request", answered)
+			case s.request == "" && seen:
+				twice(s, "the same exposure", shown)
+			}
 			e.ids[s.id.Seq] = isDelivered
 			if s.request != "" {
-				again = again || requests[s.request]
-				requests[s.request] = true
+				requests[s.request] = s.id
 			} else {
-				key := exposure{s.id.Epoch, s.sensor}
-				again = again || exposures[key]
-				exposures[key] = true
-			}
-			if again {
-				duplicates++
+				exposures[key] = s.id
 			}
 			if s.captured.After(e.last) {
 				e.last = s.captured
@@ -88,7 +95,10 @@ func ledgerOf(shots []shot) (epochs map[uint64]*epochBook, duplicates uint64) {
 // and by the answers that were heard and whose entries are not in the stream.
 func (s *scene) balance(w *watcher) (b books) {
 	epochs, duplicates := ledgerOf(w.seen())
-	b.Duplicates = duplicates
+	b.Duplicates = uint64(len(duplicates))
+	for _, d := range duplicates[:min(len(duplicates), 5)] {
+		s.problem("duplicate: %s", d)
+	}
 	killed := map[uint64]kill{}
 	for _, k := range s.kills {
 		killed[k.epoch] = k
