@@ -2,30 +2,84 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"time"
 
 	"framekeeper/pkg/camera"
 )
 
+// checkGrace is how long a source may take to end after it was told to, before
+// it counts as one that does not return.
+const checkGrace = time.Second
+
 // check opens the camera once, measures it over a few frames, and prints what
 // it gives. The configuration has been validated by then.
 func check(ctx context.Context, cam camera.Config, out io.Writer) error {
-	const frames = 10
-	ctx, cancel := context.WithTimeout(ctx, 2*cam.StallTimeout+10*time.Second)
+	return checkWith(ctx, cam, openSource, 2*cam.StallTimeout+10*time.Second, out)
+}
+
+// checkWith is check with a limit. A call into a driver cannot be cancelled: one
+// that does not return within the limit, or after a signal, is left behind, and
+// the process must end soon.
+func checkWith(ctx context.Context, cam camera.Config, open camera.Opener, limit time.Duration, out io.Writer) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	src, err := openSource(ctx, cam)
+	type result struct {
+		text string
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		text, err := measure(limited, cam, open)
+		done <- result{text, err}
+	}()
+	var r result
+	select {
+	case r = <-done:
+	case <-limited.Done():
+		grace := time.NewTimer(checkGrace)
+		defer grace.Stop()
+		select {
+		case r = <-done:
+		case <-grace.C:
+			return stuck(ctx, cam, limit)
+		}
+	}
+	if errors.Is(r.err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("check camera %s: %w within %v: %s", cam.Name, camera.ErrNoData, limit, camera.ShownSource(cam.Source))
+	}
+	if r.err != nil {
+		return r.err
+	}
+	_, err := io.WriteString(out, r.text)
+	return err
+}
+
+// stuck says that the source's code does not return, and what may help.
+func stuck(ctx context.Context, cam camera.Config, limit time.Duration) error {
+	when := fmt.Sprintf("still busy after %v", limit)
+	if ctx.Err() != nil {
+		when = "still busy when the check was told to stop"
+	}
+	return fmt.Errorf("check camera %s: %w: %s is %s; see that its address answers or its cable is in, "+
+		"try the source with another program, and check again", cam.Name, camera.ErrStuck, camera.ShownSource(cam.Source), when)
+}
+
+// measure reads a few frames and describes them in one line.
+func measure(ctx context.Context, cam camera.Config, open camera.Opener) (string, error) {
+	const frames = 10
+	src, err := open(ctx, cam)
 	if err != nil {
-		return fmt.Errorf("open camera %s: %w", cam.Name, err)
+		return "", fmt.Errorf("open camera %s: %w", cam.Name, err)
 	}
 	defer func() { _ = src.Close() }()
 	var f camera.Frame
 	var first time.Time
 	for n := range frames {
 		if err := src.Next(ctx, &f); err != nil {
-			return fmt.Errorf("read frame %d of camera %s: %w", n+1, cam.Name, err)
+			return "", fmt.Errorf("read frame %d of camera %s: %w", n+1, cam.Name, err)
 		}
 		if n == 0 {
 			first = time.Now()
@@ -34,28 +88,8 @@ func check(ctx context.Context, cam camera.Config, out io.Writer) error {
 	fps := float64(frames-1) / time.Since(first).Seconds()
 	img, err := camera.NewEncoder(cam, jpegEncoder()).Encode(nil, &f)
 	if err != nil {
-		return err
+		return "", err
 	}
-	info := src.Info()
-	_, err = fmt.Fprintf(out, "camera %s: %s (%s) gives %dx%d %s, measured %.1f fps; one frame as %s is %d bytes\n",
-		cam.Name, camera.ShownSource(cam.Source), info.Driver, f.Width, f.Height, f.Format, fps, img.Encoding, len(img.Data))
-	return err
-}
-
-// listDevices names the V4L2 devices the kernel shows.
-func listDevices(out io.Writer) error {
-	nodes, err := filepath.Glob("/dev/video*")
-	if err != nil {
-		return err
-	}
-	if len(nodes) == 0 {
-		_, err := fmt.Fprintln(out, "no V4L2 device: plug a camera in, and check that this user is in group video")
-		return err
-	}
-	for _, node := range nodes {
-		if _, err := fmt.Fprintln(out, node); err != nil {
-			return err
-		}
-	}
-	return nil
+	return fmt.Sprintf("camera %s: %s (%s) gives %dx%d %s, measured %.1f fps; one frame as %s is %d bytes\n",
+		cam.Name, camera.ShownSource(cam.Source), src.Info().Driver, f.Width, f.Height, f.Format, fps, img.Encoding, len(img.Data)), nil
 }

@@ -27,19 +27,32 @@ type flags struct {
 	version bool
 }
 
-func parseFlags(args []string, stderr io.Writer) (flags, error) {
+const help = `Usage: cam-agent [--config FILE] [--camera NAME]
+
+Owns one camera: answers requests with its frames, and publishes them all the
+time if the configuration says so. The controller runs one for every camera.
+
+`
+
+// parseFlags reads the command line. flag.ErrHelp has been answered already.
+func parseFlags(args []string, stdout io.Writer) (flags, error) {
 	var f flags
 	set := flag.NewFlagSet("cam-agent", flag.ContinueOnError)
-	set.SetOutput(stderr)
-	set.StringVar(&f.config, "config", "config.toml", "configuration `file`")
-	set.StringVar(&f.camera, "camera", "", "`name` of the camera to serve (may be left out if the file has one)")
-	set.BoolVar(&f.check, "check", false, "check the configuration, open the camera once, and end")
-	set.BoolVar(&f.devices, "list-devices", false, "print the V4L2 devices with their formats, sizes and rates")
-	set.BoolVar(&f.version, "version", false, "print the version")
-	if err := set.Parse(args); err != nil {
-		return f, err
-	}
-	if set.NArg() > 0 {
+	set.SetOutput(io.Discard) // errors are returned, and main says them
+	set.StringVar(&f.config, "config", "config.toml", "the configuration `FILE`")
+	set.StringVar(&f.camera, "camera", "", "`NAME` of the camera to serve; may be left out if the file has one")
+	set.BoolVar(&f.check, "check", false, "check the configuration, open the camera once, and exit")
+	set.BoolVar(&f.devices, "list-devices", false, "print the V4L2 devices, each with its name and the source line to paste, and exit")
+	set.BoolVar(&f.version, "version", false, "print the version and exit")
+	switch err := set.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		_, _ = io.WriteString(stdout, help)
+		set.SetOutput(stdout)
+		set.PrintDefaults()
+		return f, flag.ErrHelp
+	case err != nil:
+		return f, fmt.Errorf("%w; see cam-agent --help", err)
+	case set.NArg() > 0:
 		return f, fmt.Errorf("unexpected argument %q; see cam-agent --help", set.Arg(0))
 	}
 	return f, nil
@@ -47,7 +60,7 @@ func parseFlags(args []string, stderr io.Writer) (flags, error) {
 
 // run is the program below main: parse, load, and hand over to the pipeline.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	f, err := parseFlags(args, stderr)
+	f, err := parseFlags(args, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return nil

@@ -11,7 +11,7 @@ import (
 
 func openOpenCV(_ context.Context, cfg camera.Config) (camera.Source, error) {
 	return nil, fmt.Errorf("%w: source %s needs OpenCV and this is the build without it (tag noopencv); "+
-		"install libopencv-dev and build cam-agent without that tag", camera.ErrUnsupported, camera.ShownSource(cfg.Source))
+		"build it with scripts/build.sh, which installs OpenCV", camera.ErrUnsupported, camera.ShownSource(cfg.Source))
 }
 
 // jpegEncoder is what makes this build's JPEGs; nil is the standard library.

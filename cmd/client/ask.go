@@ -73,6 +73,7 @@ func (f *feed) ready(ctx context.Context, link *datatransfer.Link) bool {
 
 // askOnce makes one request and counts what came of it.
 func (f *feed) askOnce(ctx context.Context, angle int, replies *replyLog) {
+	early := !f.seen.Load()
 	f.counts.requests.Add(1)
 	sent := time.Now()
 	m, err := f.requester.Request(ctx, map[string]any{"angle": angle})
@@ -92,10 +93,14 @@ func (f *feed) askOnce(ctx context.Context, angle int, replies *replyLog) {
 	case errors.As(err, &refused):
 		f.counts.errors.Add(1)
 		replies.failed(refused)
-	case ctx.Err() != nil: // abandoned at the end; neither answered nor timed out
 	default:
-		f.counts.timeouts.Add(1)
-		replies.failed(err)
+		if early {
+			f.counts.early.Add(1)
+		}
+		if ctx.Err() == nil { // else abandoned at the end; neither answered nor timed out
+			f.counts.timeouts.Add(1)
+			replies.failed(err)
+		}
 	}
 }
 
@@ -141,7 +146,7 @@ func (l *replyLog) answered() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.count > 0 {
-		l.feed.log.Info().Int("failed", l.count).Dur("after", time.Since(l.since)).Msg("Requests are answered again")
+		l.feed.log.Info().Int("failed", l.count).Int64("lasted_ms", time.Since(l.since).Milliseconds()).Msg("Requests are answered again")
 		l.count = 0
 	}
 }

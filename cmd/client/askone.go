@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/redisconn"
 )
 
 // noAgentWait is how long an answer is waited for when no agent has announced
@@ -49,10 +51,12 @@ func askOne(
 		}}},
 		Workers: []datatransfer.Worker{requester.Worker(), presence(cam, giveUp)},
 	})
-	stop := start(ctx, link)
+	// The link outlives the deadline: else it would be down because of it, and
+	// be blamed for it.
+	stop := start(context.WithoutCancel(ctx), link)
 	defer stop()
 	if err := link.WaitLive(ctx); err != nil {
-		return nil, 0, err
+		return nil, 0, unreached(link.Status(), cfg, timeout, err)
 	}
 	if deadline, ok := ctx.Deadline(); ok && fields["timeout_ms"] == nil {
 		// A tenth is left for the agent's own "timed out" to travel back.
@@ -102,8 +106,18 @@ func explain(ctx context.Context, link *datatransfer.Link, cam *camera.Config, t
 	case errors.Is(err, context.Canceled):
 		return err
 	}
+	why := strings.TrimPrefix(err.Error(), datatransfer.ErrNoAnswer.Error()+": ")
 	if s := link.Status(); s.State != datatransfer.Live {
-		return fmt.Errorf("%w within %s; the link to Redis is %s: %s", err, timeout, s.State, s.Detail)
+		return fmt.Errorf("%w within %s: %s; the link to Redis is %s: %s", datatransfer.ErrNoAnswer, timeout, why, s.State, s.Detail)
 	}
-	return fmt.Errorf("%w within %s", err, timeout)
+	return fmt.Errorf("%w within %s: %s", datatransfer.ErrNoAnswer, timeout, why)
+}
+
+// unreached says why a request was never sent.
+func unreached(s datatransfer.LinkStatus, cfg *config.Config, timeout time.Duration, err error) error {
+	if s.Cause == redisconn.CauseNone { // nothing is wrong but the time
+		return fmt.Errorf("%w within %s: not connected to Redis at %s yet (%s); allow more with --timeout",
+			datatransfer.ErrNoAnswer, timeout, cfg.Redis.Shown(), s.State)
+	}
+	return fmt.Errorf("%w within %s: %w", datatransfer.ErrNoAnswer, timeout, err)
 }

@@ -54,15 +54,21 @@ type frameWatch struct {
 
 func (w *frameWatch) look(now time.Time) {
 	if n := w.feed.counts.frames.Load(); n != w.frames {
-		if w.stopped {
-			w.feed.log.Info().Dur("after", now.Sub(w.changed)).Msg("Frames arrive again")
+		if w.stopped && w.frames > 0 {
+			w.feed.log.Info().Int64("lasted_ms", now.Sub(w.changed).Milliseconds()).Msg("Frames arrive again")
+		} else if w.stopped {
+			w.feed.log.Info().Int64("waited_ms", now.Sub(w.changed).Milliseconds()).Msg("The first frame has arrived")
 		}
 		w.frames, w.changed, w.stopped = n, now, false
 		return
 	}
 	if !w.stopped && now.Sub(w.changed) > stoppedFor {
 		w.stopped = true
-		w.feed.log.Warn().Dur("last_frame_ago", now.Sub(w.changed)).Msg("FPS dropped to 0")
+		if w.frames == 0 { // there was no rate to drop from
+			w.feed.log.Warn().Int64("waited_ms", now.Sub(w.changed).Milliseconds()).Msg("No frame has arrived yet")
+			return
+		}
+		w.feed.log.Warn().Int64("last_frame_ago_ms", now.Sub(w.changed).Milliseconds()).Msg("FPS dropped to 0")
 	}
 }
 

@@ -32,12 +32,15 @@ type feed struct {
 
 	latency  histogram
 	answered atomic.Pointer[frame.ID] // the newest answer's ID
+	seen     atomic.Bool              // the camera's agent has published something since we began
+	refusal  atomic.Pointer[error]    // why the disk does not take images at present
 	counts   counts
 }
 
 // counts are a feed's counters; all of them only grow.
 type counts struct {
 	requests, answers, errors, timeouts, skipped atomic.Uint64
+	early                                        atomic.Uint64 // unanswered requests from before seen
 	wrong                                        atomic.Uint64 // answers that do not echo what was asked
 	malformed                                    atomic.Uint64 // messages that are none of this camera's
 	frames, stored, duplicates                   atomic.Uint64
@@ -91,6 +94,7 @@ func (f *feed) receive(payload []byte, _ time.Time) {
 		f.counts.malformed.Add(1)
 		return
 	}
+	f.seen.Store(true)
 	if f.requester != nil && err == nil {
 		f.requester.Deliver(m)
 	}

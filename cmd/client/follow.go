@@ -21,6 +21,8 @@ type follower struct {
 	// What the disk knows; only the runner's housekeeping, then its end.
 	saved   frame.ID
 	failing bool
+
+	end *streamEnd // what the stream held at the end, nil if that is not known; only the runner's end
 }
 
 func newFollower(f *feed) *follower {

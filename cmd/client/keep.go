@@ -26,12 +26,14 @@ func (f *feed) keep(ctx context.Context, m *frame.Message) error {
 	for wait := retryMin; ; wait = min(2*wait, retryMax) {
 		path, stored, err := f.store.Save(m)
 		if f.settled(m, path, stored, err) {
+			f.refusal.Store(nil)
 			if !refused.IsZero() {
-				f.log.Info().Dur("after", time.Since(refused)).Msg("Images are stored again")
+				f.log.Info().Int64("lasted_ms", time.Since(refused).Milliseconds()).Msg("Images are stored again")
 			}
 			return nil
 		}
 		f.counts.failed.Add(1)
+		f.refusal.Store(&err)
 		if refused.IsZero() {
 			refused = time.Now()
 			f.log.Error().Err(err).Msg("Images cannot be stored; trying again until they can")

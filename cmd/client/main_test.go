@@ -97,6 +97,13 @@ func (b *bench) mustClient(args ...string) {
 // background runs the client until the returned function is called.
 func (b *bench) background(args ...string) (stop func()) {
 	b.t.Helper()
+	return b.backgroundUntil("", args...)
+}
+
+// backgroundUntil is background for a client that is to end with an error that
+// has this text; "" is none.
+func (b *bench) backgroundUntil(want string, args ...string) (stop func()) {
+	b.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.client(ctx, args...) }()
@@ -106,8 +113,9 @@ func (b *bench) background(args ...string) (stop func()) {
 		once.Do(func() {
 			b.t.Helper()
 			cancel()
-			if err := <-done; err != nil {
-				b.t.Errorf("client %q: %v\n%s", args, err, &b.stderr)
+			err := <-done
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				b.t.Errorf("client %q: got %v, want %q\n%s", args, err, want, &b.stderr)
 			}
 		})
 	}

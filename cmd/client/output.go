@@ -8,16 +8,15 @@ import (
 	"image/png"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
-
-	"github.com/google/renameio/v2"
 
 	"framekeeper/internal/images"
 	"framekeeper/pkg/frame"
 )
 
 // writeImage puts the image where -o says: nowhere for "", on stdout for "-".
-// A file appears under its name only when it is complete.
+// A regular file appears under its name only when it is complete.
 func writeImage(output string, m *frame.Message, stdout io.Writer) error {
 	switch output {
 	case "":
@@ -32,9 +31,35 @@ func writeImage(output string, m *frame.Message, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	err = renameio.WriteFile(output, body, 0o644, renameio.WithTempDir(filepath.Dir(output)))
-	if err != nil {
+	if err := writeFile(output, body); err != nil {
 		return fmt.Errorf("write image: %w", err)
+	}
+	return nil
+}
+
+// checkName refuses a file whose name promises what a camera that sends e does
+// not bring. Endings that promise nothing known here are the caller's business,
+// except that raw pixels need a name to become what a viewer opens.
+func checkName(output string, e frame.Encoding) error {
+	if output == "" || output == "-" {
+		return nil
+	}
+	ext := strings.ToLower(filepath.Ext(output))
+	var fits, refused string
+	switch e {
+	case frame.Raw:
+		switch ext {
+		case ".raw", ".bmp", ".png":
+			return nil
+		}
+		return fmt.Errorf("write image: the camera sends raw pixels; name a .png, .bmp or .raw file, not %s", output)
+	case frame.JPEG:
+		fits, refused = ".jpg or .jpeg", ".png .bmp .raw"
+	case frame.PNG:
+		fits, refused = ".png", ".jpg .jpeg .bmp .raw"
+	}
+	if slices.Contains(strings.Fields(refused), ext) {
+		return fmt.Errorf("write image: the camera sends %s; name a %s file, not %s", e, fits, output)
 	}
 	return nil
 }
@@ -42,18 +67,17 @@ func writeImage(output string, m *frame.Message, stdout io.Writer) error {
 // fileImage is the image as it goes into a file: unchanged, except that raw
 // pixels become what a viewer opens unless the name ends in .raw.
 func fileImage(output string, m *frame.Message) ([]byte, error) {
-	if m.Header.Encoding != frame.Raw {
-		return m.Image(), nil
+	if err := checkName(output, m.Header.Encoding); err != nil {
+		return nil, err
 	}
-	switch strings.ToLower(filepath.Ext(output)) {
-	case ".raw":
+	ext := strings.ToLower(filepath.Ext(output))
+	switch {
+	case m.Header.Encoding != frame.Raw || ext == ".raw":
 		return m.Image(), nil
-	case ".bmp":
+	case ext == ".bmp":
 		return images.BMP(&m.Header, m.Image())
-	case ".png":
-		return encodePNG(m)
 	default:
-		return nil, fmt.Errorf("write image: the camera sends raw pixels; name a .png, .bmp or .raw file, not %s", output)
+		return encodePNG(m)
 	}
 }
 

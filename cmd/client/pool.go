@@ -68,6 +68,7 @@ func (f *feed) setAside(id frame.ID, m *frame.Message, _ error) {
 	path, stored, err := f.store.Save(m)
 	if !f.settled(m, path, stored, err) {
 		f.counts.failed.Add(1)
+		f.counts.dropped.Add(1)
 		f.log.Error().Err(err).Stringer("id", id).Msg("An image that was set aside could not be stored and is lost")
 	}
 }

@@ -200,7 +200,7 @@ func TestSummaryAccountsForTheStream(t *testing.T) {
 	b := newBench(t, "stream", "greencam1")
 	a := startAgent(t, b.redis, "greencam1", "stream")
 	a.produce()
-	stop := b.background("run", "--no-requests")
+	stop := b.backgroundUntil("2 holes in the stream", "run", "--no-requests")
 	watermark := filepath.Join(b.images, ".state", "greencam1.watermark")
 	b.await("the beginning", func() bool { _, err := os.Stat(watermark); return err == nil })
 	a.produce() // 1000-2

@@ -52,7 +52,7 @@ func TestSignals(t *testing.T) {
 	a.with(func() { a.silent = true })
 	b.stdout = buffer{}
 	cmd := b.process(&b.stdout, &b.stderr, "run")
-	b.await("FPS dropped to 0", func() bool { return strings.Contains(b.stderr.String(), "FPS dropped to 0") })
+	b.await("no frame", func() bool { return strings.Contains(b.stderr.String(), "No frame has arrived yet") })
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -114,8 +114,9 @@ func TestLiveLineOnATerminal(t *testing.T) {
 	a.with(func() { a.silent = true })
 	b.await("a log line", func() bool { return strings.Contains(shown.String(), "FPS dropped to 0") })
 	_ = cmd.Process.Signal(syscall.SIGINT)
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("client: %v", err)
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("client: got %v, want exit code 1, requests were lost", err)
 	}
 	<-read
 	out := shown.String()

@@ -30,6 +30,11 @@ func newRequestCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "request",
 		Short: "Make one request and write its image",
+		Long: `Makes one request, waits for its frame and writes the image.
+
+A file named with -o appears only when it is complete; symbolic links to it
+stay. Devices and pipes are written to. The name's ending has to be right for
+what the camera sends: .jpg or .jpeg, .png; .png, .bmp or .raw for raw pixels.`,
 		Example: `  client request --camera greencam1 --set angle=25 -o out.jpg
   client request --set angle=25 -o - | display`,
 		Args: cobra.NoArgs,
@@ -78,6 +83,9 @@ func (a *app) requestConfig(f requestFlags) (*config.Config, *camera.Config, map
 	}
 	cam, err := oneCamera(cfg, f.camera)
 	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := checkName(f.output, cam.Encoding); err != nil {
 		return nil, nil, nil, err
 	}
 	return cfg, cam, fields, speaksJSON(cam)

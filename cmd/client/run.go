@@ -40,7 +40,13 @@ dies with it, so that each is stored at least once. All of them name the same
 group; each needs an images_dir of its own. The pool remembers in Redis how far
 it has come: its first client begins at the stream's oldest frame.
 
-Ends in order at --duration, SIGINT or SIGTERM, and prints what came of it.`,
+Ends in order at --duration, SIGINT or SIGTERM, and prints what came of it.
+The exit code is 0 if all went well, and 1 if nothing arrived from a camera that
+was asked, Redis was never reached, something was lost (the summary's "lost"),
+or images could not be stored. Requests made before a camera's agent was first
+heard of, by an answer or anything else it publishes, are "too early" and not
+lost, unless it is never heard of. What is "left in stream" comes with the next
+run.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.grouped = cmd.Flags().Changed("group")
@@ -81,7 +87,7 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 	if store != nil {
 		err = store.Close()
 	}
-	return errors.Join(err, r.summary(a.stdout))
+	return errors.Join(err, r.summary(a.stdout), r.verdict())
 }
 
 func (a *app) runConfig(f runFlags) (*config.Config, []*camera.Config, error) {

@@ -138,7 +138,7 @@ func TestRunCountsErrorsAndTimeouts(t *testing.T) {
 	b := newBench(t, "stream", "greencam1")
 	a := startAgent(t, b.redis, "greencam1", "stream")
 	a.with(func() { a.refuse = "camera stalled" })
-	stop := b.background("run")
+	stop := b.backgroundUntil("requests without an answer", "run")
 	b.await("refused requests", func() (many bool) {
 		a.with(func() { many = len(a.angles) >= 20 })
 		return many

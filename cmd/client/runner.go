@@ -20,8 +20,11 @@ const (
 	graceAnswers = 2 * time.Second
 	graceFrames  = time.Second
 
+	// lookAtEnd bounds the last look at the streams.
 	// saveWatermarkEvery is how much is received again, and recognised as
 	// stored, after a kill.
+	lookAtEnd = 500 * time.Millisecond
+
 	saveWatermarkEvery = 500 * time.Millisecond
 
 	sweepEvery = time.Minute
@@ -98,6 +101,7 @@ func (r *runner) run(ctx context.Context, screen *screen) {
 	asking.Wait()
 	r.catchUp(graceFrames)
 	r.leave(graceFrames)
+	r.lookAtEnds(lookAtEnd)
 	cancel()
 	background.Wait()
 	r.queue.abandon()

@@ -13,6 +13,8 @@ type totals struct {
 	frames, stored, storedBytes, duplicates                         uint64
 	corrupt, failed, dropped                                        uint64
 	delivered, declared, trimmed, undeclared, unclean               uint64
+	early, left                                                     uint64
+	endUnknown                                                      bool   // left is not known
 	handled, claimed, refused, poisoned                             uint64 // with --group
 	latency                                                         distribution
 }
@@ -26,6 +28,9 @@ func (f *feed) totals() totals {
 		corrupt: c.corrupt.Load(), failed: c.failed.Load(), dropped: c.dropped.Load(),
 		latency: f.latency.snapshot(),
 	}
+	if f.seen.Load() { // of one that never says anything every request is lost
+		t.early = c.early.Load()
+	}
 	t.requests = c.requests.Load() // last: it is never below the sum of what came of them
 	switch {
 	case f.pool != nil:
@@ -38,6 +43,8 @@ func (f *feed) totals() totals {
 		t.declared, t.trimmed, t.undeclared, t.unclean = s.Declared, s.Trimmed, s.Undeclared, s.UncleanStart
 		t.duplicates += s.Duplicates
 		t.corrupt += s.Corrupt // these never reach the store
+		t.endUnknown = f.follower.end == nil
+		t.left = f.follower.end.above(s.Watermark)
 	default:
 		t.delivered = t.frames
 	}
@@ -64,6 +71,9 @@ func (t *totals) add(o *totals) {
 	t.trimmed += o.trimmed
 	t.unclean += o.unclean
 	t.undeclared += o.undeclared
+	t.early += o.early
+	t.left += o.left
+	t.endUnknown = t.endUnknown || o.endUnknown
 	t.handled += o.handled
 	t.claimed += o.claimed
 	t.refused += o.refused
@@ -87,6 +97,11 @@ func (t *totals) allErrors() uint64 {
 
 // unanswered are requests that came to nothing: timed out, or abandoned at the end.
 func (t *totals) unanswered() uint64 { return t.requests - t.answered - t.errors }
+
+// lost is what should have come and did not: requests without any answer, but
+// for those made before the camera's agent was there, and holes in the stream
+// that nothing accounts for.
+func (t *totals) lost() uint64 { return t.unanswered() - min(t.early, t.unanswered()) + t.undeclared }
 
 // summary prints what came of the run: one column for each camera, and one for
 // all of them when there are several.

@@ -26,14 +26,15 @@ func quantile(label string, of func(*distribution) time.Duration) summaryRow {
 }
 
 // commonRows are there however frames come. requests = answered + errors +
-// timeouts; lost is what should have come and did not: requests without any
-// answer, and holes in the stream that nothing accounts for.
+// timeouts; those of the timeouts that are "too early" were made before the
+// camera's agent was first heard of, and are not lost.
 func commonRows() []summaryRow {
 	return []summaryRow{
 		count("requests", func(t *totals) uint64 { return t.requests }),
 		count("answered", func(t *totals) uint64 { return t.answered }),
 		count("errors", func(t *totals) uint64 { return t.errors }),
 		count("timeouts", func(t *totals) uint64 { return t.unanswered() }),
+		count("too early", func(t *totals) uint64 { return t.early }),
 		count("skipped", func(t *totals) uint64 { return t.skipped }),
 		count("wrong", func(t *totals) uint64 { return t.wrong }),
 		count("frames", func(t *totals) uint64 { return t.frames }),
@@ -78,6 +79,17 @@ func poolRows() []summaryRow {
 	}
 }
 
+// leftRow is what the stream still holds for the next run, as far as Redis could
+// be asked at the end.
+func leftRow() summaryRow {
+	return summaryRow{"left in stream", func(t *totals, _ time.Duration) string {
+		if t.endUnknown {
+			return "-"
+		}
+		return strconv.FormatUint(t.left, 10)
+	}}
+}
+
 const (
 	unknownLabel = "unknown (agent kills)"
 	labelWidth   = len(unknownLabel)
@@ -91,5 +103,8 @@ func (r *runner) rows() []summaryRow {
 	} else {
 		rows = append(rows, streamRows()...)
 	}
-	return append(rows, count("lost", func(t *totals) uint64 { return t.unanswered() + t.undeclared }))
+	if len(r.feeds) > 0 && r.feeds[0].follower != nil {
+		rows = append(rows, leftRow())
+	}
+	return append(rows, count("lost", (*totals).lost))
 }

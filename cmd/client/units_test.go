@@ -118,8 +118,44 @@ func TestFrameWatchLogsEachStopOnce(t *testing.T) {
 	if n := strings.Count(out.String(), "Frames arrive again"); n != 1 || lines() != 2 {
 		t.Errorf("after it: got\n%s\nwant one line more", &out)
 	}
+	if log := out.String(); !strings.Contains(log, `"last_frame_ago_ms":3000,`) || !strings.Contains(log, `"lasted_ms":13000,`) {
+		t.Errorf("times: got\n%s\nwant last_frame_ago_ms 3000 and lasted_ms 13000", log)
+	}
 	look(stoppedFor+1, 0)
 	if n := strings.Count(out.String(), "FPS dropped to 0"); n != 2 {
 		t.Errorf("second stop: got %d lines, want 2", n)
+	}
+}
+
+func TestFrameWatchBeforeTheFirstFrame(t *testing.T) {
+	var out bytes.Buffer
+	f := &feed{cam: &camera.Config{Name: "cam"}, log: zerolog.New(&out)}
+	now := time.Now()
+	w := frameWatch{feed: f, changed: now}
+	for range 10 {
+		now = now.Add(time.Second)
+		w.look(now)
+	}
+	f.counts.frames.Add(1)
+	w.look(now)
+	log := out.String()
+	if strings.Contains(log, "FPS dropped") || strings.Contains(log, "again") ||
+		strings.Count(log, "No frame has arrived yet") != 1 || strings.Count(log, "The first frame has arrived") != 1 {
+		t.Errorf("got\n%s\nwant that no frame has come yet, then that one has", log)
+	}
+}
+
+func TestStreamEndAboveTheWatermark(t *testing.T) {
+	end := &streamEnd{length: 20, last: []frame.ID{{Epoch: 9, Seq: 2}, {Epoch: 7, Seq: 8}}}
+	for mark, want := range map[frame.ID]uint64{
+		{Epoch: 9, Seq: 2}: 0, {Epoch: 9, Seq: 9}: 0, {Epoch: 9}: 2, {Epoch: 7, Seq: 8}: 3, {Epoch: 7, Seq: 5}: 6, {}: 12,
+	} {
+		if got := end.above(mark); got != want {
+			t.Errorf("above %s: got %d, want %d", mark, got, want)
+		}
+	}
+	end.length = 4 // the rest is trimmed or was never there
+	if got := end.above(frame.ID{}); got != 4 {
+		t.Errorf("above nothing: got %d, want 4", got)
 	}
 }

@@ -55,7 +55,7 @@ func (g *Grabber) live(ctx context.Context) (fresh bool, err error) {
 		case err := <-done:
 			return false, err
 		case <-ctx.Done():
-			return false, g.await(ctx, done, "after the agent was told to stop")
+			return false, g.await(ctx, done, "the agent is stopping")
 		case <-watchdog.C:
 			left, trouble := l.check(time.Now())
 			if trouble == nil {
@@ -64,7 +64,7 @@ func (g *Grabber) live(ctx context.Context) (fresh bool, err error) {
 			}
 			g.setState(StateStalled, trouble.Error())
 			stop()
-			if err := g.await(ctx, done, "after "+trouble.Error()); errors.Is(err, ErrStuck) {
+			if err := g.await(ctx, done, trouble.Error()); errors.Is(err, ErrStuck) {
 				return false, err
 			}
 			return false, trouble
@@ -90,8 +90,8 @@ func (g *Grabber) firstLook() time.Duration {
 }
 
 // await gives the reading goroutine stall_timeout to end after it was told to,
-// less when the agent is stopping.
-func (g *Grabber) await(ctx context.Context, done <-chan error, when string) error {
+// less when the agent is stopping. why is the reason it was told.
+func (g *Grabber) await(ctx context.Context, done <-chan error, why string) error {
 	limit := time.NewTimer(g.cfg.StallTimeout)
 	defer limit.Stop()
 	stopping := ctx.Done()
@@ -103,7 +103,7 @@ func (g *Grabber) await(ctx context.Context, done <-chan error, when string) err
 			stopping = nil
 			limit.Reset(min(g.cfg.StallTimeout, stopTimeout))
 		case <-limit.C:
-			return fmt.Errorf("%w: still busy %s", ErrStuck, when)
+			return fmt.Errorf("%w: %s is still busy after it was told to close (%s)", ErrStuck, ShownSource(g.cfg.Source), why)
 		}
 	}
 }

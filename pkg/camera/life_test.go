@@ -181,6 +181,8 @@ func TestStuckSource(t *testing.T) {
 		start := time.Now()
 		if err := g.Run(t.Context()); !errors.Is(err, ErrStuck) || time.Since(start) < openTimeout {
 			t.Errorf("Run = %v after %v, want ErrStuck after more than %v", err, time.Since(start), openTimeout)
+		} else if want := "is still busy after it was told to close (camera gives no frames: opening it takes longer than 10s)"; !strings.Contains(err.Error(), want) {
+			t.Errorf("got %q, want it to say %q", err, want)
 		}
 		close(release)
 	})

@@ -77,7 +77,7 @@ func ShownSource(s string) string {
 		return shownWord(s)
 	case sc == SchemeExec || sc == SchemeGst:
 		return scheme + ":" + shownWord(rest)
-	case strings.Contains(rest, "://"): // a URL inside something else
+	case strings.Contains(rest, "://"), sc == SchemeFile && looksLikeURL(rest): // a URL inside something else
 		return scheme + ":" + hidden
 	case strings.HasPrefix(rest, "//") && sc != SchemeFile:
 		return shownURL(scheme+"://", rest[2:])
@@ -86,6 +86,17 @@ func ShownSource(s string) string {
 		return s // a path or a number
 	}
 	return scheme + ":" + shownWord(rest)
+}
+
+// looksLikeURL finds the start of a URL, slashes forgotten or not, where a file
+// name is expected.
+func looksLikeURL(s string) bool {
+	scheme, _, ok := strings.Cut(strings.TrimLeft(s, "/ "), ":")
+	switch strings.ToLower(scheme) {
+	case "rtsp", "rtsps", "rtmp", "http", "https", "ftp":
+		return ok
+	}
+	return false
 }
 
 // shownURL shows host and path.

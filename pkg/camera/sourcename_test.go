@@ -44,6 +44,9 @@ func TestShownSource(t *testing.T) {
 		{"opencv:0", "opencv:0"},
 		{"file:/data/a b@c.mp4?loop=0", "file:/data/a b@c.mp4?loop=0"},
 		{"file:///data/x.mp4", "file:///data/x.mp4"},
+		{"file:rtsp://u:secret@h/v", "file:…"},
+		{"file:RTSP:/u:secret@h/v", "file:…"},
+		{"file://rtsp:u:secret@h/v", "file:…"},
 		{"rtsp://10.0.0.5:554/live/1", "rtsp://10.0.0.5:554/live/1"},
 		{"rtsp://secret:secret@10.0.0.5:554/live/1", "rtsp://10.0.0.5:554/live/1"},
 		{"rtsp://u:secret@secret@10.0.0.5/live", "rtsp://10.0.0.5/live"},
@@ -91,6 +94,7 @@ func FuzzShownSource(f *testing.F) {
 			"http://" + host + "/" + path + "?key=" + salt + "hunter2",
 			"exec:curl -u " + user + ":" + salt + "hunter2 " + host,
 			"gst:rtspsrc location=rtsp://" + user + ":hunter2" + salt + "@" + host + "/" + path + " ! appsink",
+			"file:rtsp://" + user + ":hunter2" + salt + "@" + host + "/" + path,
 			"opencv:rtsp://" + user + ":hunter2@" + host,
 		} {
 			if shown := ShownSource(s); strings.Contains(shown, "hunter") {

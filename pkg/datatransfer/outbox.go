@@ -100,7 +100,7 @@ func (o *Outbox) Add(opt Options, build Build) (*Item, error) {
 		o.unsent.push(item)
 		o.bound()
 		o.signal()
-		if o.crowded() {
+		if o.crowded() || o.draining() {
 			poke(o.store)
 		}
 	}
@@ -197,6 +197,10 @@ func (o *Outbox) signal() {
 // crowded says that frames come faster than Redis takes them: the disk has to
 // help before memory is full.
 func (o *Outbox) crowded() bool { return o.unsent.bytes >= o.limit/2 }
+
+// draining says that frames from the disk are on their way: those that come
+// meanwhile have to wait behind them, and are no safer than during the outage.
+func (o *Outbox) draining() bool { return o.unsent.len() > 0 && o.unsent.at(0).onDisk() }
 
 func poke(c chan struct{}) {
 	select {

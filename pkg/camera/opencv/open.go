@@ -105,13 +105,19 @@ func (s *Source) configure(cfg camera.Config) error {
 
 // openFile opens file:PATH, file:PATH?loop=0 or file:PATH?loop=1 (the default).
 func (s *Source) openFile(rest string, _ camera.Config) error {
-	path, loops := fileOptions(rest)
+	path, loops, err := fileOptions(rest)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", camera.ErrUnsupported, s.shown, err)
+	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if !strings.Contains(s.shown, path) { // it may hold a password
+			return fmt.Errorf("%w: there is no file %s; a URL is a source of its own, without \"file:\" before it", camera.ErrNoDevice, s.shown)
+		}
 		return fmt.Errorf("%w: there is no file %s", camera.ErrNoDevice, path)
 	case err != nil:
-		return fmt.Errorf("%w: %w", camera.ErrNoDevice, err)
+		return fmt.Errorf("%w: look at %s: %w", camera.ErrNoDevice, s.shown, rootCause(err))
 	case info.IsDir():
 		return fmt.Errorf("%w: %s is a directory", camera.ErrNoDevice, path)
 	}
@@ -122,14 +128,31 @@ func (s *Source) openFile(rest string, _ camera.Config) error {
 
 // fileOptions takes ?loop=0 or ?loop=1 off the end, unless there is a file of
 // just that name. Any other '?' belongs to the path.
-func fileOptions(rest string) (path string, loops bool) {
+func fileOptions(rest string) (path string, loops bool, err error) {
 	if _, err := os.Stat(rest); err == nil {
-		return rest, true
+		return rest, true, nil
 	}
-	if path, ok := strings.CutSuffix(rest, "?loop=0"); ok {
-		return path, false
+	const option = "?loop="
+	i := strings.LastIndex(rest, option)
+	if i < 0 {
+		return rest, true, nil
 	}
-	return strings.TrimSuffix(rest, "?loop=1"), true
+	switch rest[i+len(option):] {
+	case "0":
+		return rest[:i], false, nil
+	case "1":
+		return rest[:i], true, nil
+	}
+	return "", false, errors.New("loop is 0 (play it once) or 1 (start over at the end)")
+}
+
+// rootCause drops the path an error repeats.
+func rootCause(err error) error {
+	var inPath *fs.PathError
+	if errors.As(err, &inPath) {
+		return inPath.Err
+	}
+	return err
 }
 
 func (s *Source) openRTSP(url string, cfg camera.Config) error {
