@@ -16,7 +16,16 @@ type ledger struct {
 	Delivered  uint64 `json:"delivered"` // read from the stream, each once
 	Declared   uint64 `json:"declared"`  // a "dropped" entry stands for them
 	Duplicates uint64 `json:"duplicates"`
+	Again      again  `json:"again"` // what the duplicates share
 	Undeclared uint64 `json:"undeclared"`
+}
+
+// again counts duplicates by what gave them away. Exposures alone mean that the
+// camera began to count anew, that is, that it was opened again.
+type again struct {
+	IDs       uint64 `json:"ids"`
+	Requests  uint64 `json:"requests"`
+	Exposures uint64 `json:"exposures"`
 }
 
 func (l *ledger) add(m ledger) {
@@ -24,6 +33,9 @@ func (l *ledger) add(m ledger) {
 	l.Delivered += m.Delivered
 	l.Declared += m.Declared
 	l.Duplicates += m.Duplicates
+	l.Again.IDs += m.Again.IDs
+	l.Again.Requests += m.Again.Requests
+	l.Again.Exposures += m.Again.Exposures
 	l.Undeclared += m.Undeclared
 }
 
@@ -51,21 +63,25 @@ func account(shots []shot, last frame.ID) ledger {
 				}
 			}
 		case frame.StatusOK:
-			again := ids[s.id.Seq] == delivered
+			sameID := ids[s.id.Seq] == delivered
 			ids[s.id.Seq] = delivered
+			switch {
+			case sameID:
+				l.Again.IDs++
+			case s.request != "" && requests[s.request]:
+				l.Again.Requests++
+			case s.request == "" && exposures[s.sensor]:
+				l.Again.Exposures++
+			}
 			if s.request != "" {
-				again = again || requests[s.request]
 				requests[s.request] = true
 			} else {
-				again = again || exposures[s.sensor]
 				exposures[s.sensor] = true
-			}
-			if again {
-				l.Duplicates++
 			}
 		default:
 		}
 	}
+	l.Duplicates = l.Again.IDs + l.Again.Requests + l.Again.Exposures
 	for _, what := range ids[1:] {
 		switch what {
 		case delivered:

@@ -113,7 +113,7 @@ func (o *options) endOfSoak(r *rig, fig *soakFigures, complain func(string, ...a
 	}
 	fig.Ledger = account(r.watcher.seen(), last)
 	if fig.Ledger.Undeclared+fig.Ledger.Duplicates > 0 {
-		complain("%d frames undeclared, %d duplicates", fig.Ledger.Undeclared, fig.Ledger.Duplicates)
+		complain("%d frames undeclared, %d duplicates (by %+v)", fig.Ledger.Undeclared, fig.Ledger.Duplicates, fig.Ledger.Again)
 	}
 	_ = r.agent.end(syscall.SIGQUIT) // ends with the dump that is counted
 	if fig.Goroutines = r.agent.goroutines(); fig.Goroutines > fig.Fresh+5 {
