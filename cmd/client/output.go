@@ -32,7 +32,7 @@ func writeImage(output string, m *frame.Message, stdout io.Writer) error {
 		return err
 	}
 	if err := writeFile(output, body); err != nil {
-		return fmt.Errorf("write image: %w", err)
+		return fmt.Errorf("write image %s: %w", output, err)
 	}
 	return nil
 }

@@ -262,7 +262,7 @@ func TestRunRefusesWhatCannotWork(t *testing.T) {
 			}
 		}
 	}
-	stop := b.background("run")
+	stop := b.background("run", "--no-requests")
 	lock := filepath.Join(b.images, ".state", "lock")
 	b.await("the first client", func() bool { _, err := os.Stat(lock); return err == nil })
 	second := bench{t: t, config: b.config}
