@@ -80,6 +80,27 @@ use_config() {
 # setting KEY: one value of the configuration, as the programs see it.
 setting() { "$root/bin/controller" --config "$config" --get "$1"; }
 
+# state_path: the absolute path of state_dir, whether it is there or not.
+state_path() { realpath -m -- "$(setting state_dir)"; }
+
+# runtime_file STATE SUFFIX: a file for a controller whose state_dir cannot be
+# written, in the first directory that can. The name follows from STATE.
+runtime_file() {
+	local dir name
+	name=framekeeper-$(id -u)
+	for dir in "${XDG_RUNTIME_DIR:-}" /run "${TMPDIR:-/tmp}"; do
+		[ -w "$dir" ] || continue
+		dir=$(realpath -- "$dir")/$name
+		mkdir -m 700 "$dir" 2>/dev/null || true
+		# In a directory that all may write, somebody else may have made it.
+		if [ -d "$dir" ] && [ ! -L "$dir" ] && [ -O "$dir" ] && [ -w "$dir" ]; then
+			printf '%s/controller-%s.%s\n' "$dir" "$(printf %s "$1" | cksum | cut -d ' ' -f 1)" "$2"
+			return 0
+		fi
+	done
+	return 1
+}
+
 # need_binaries NAME...: refuse to go on without them.
 need_binaries() {
 	local name
@@ -90,19 +111,28 @@ need_binaries() {
 
 # holder DIR: the pid of the controller that holds DIR's lock; fails if none
 # does. A pid alone is no proof, it may be anybody's by now: the lock must be
-# held, and the process must be a controller.
+# held, and the process must be a controller. One that start.sh had to start
+# without a lock must at least run with this configuration.
 holder() {
-	local lock=$1/controller.lock pid exe
-	[ -r "$lock" ] || return 1
-	if flock --nonblock --shared "$lock" true 2>/dev/null; then
-		return 1
+	local lock=$1/controller.lock pid
+	if [ -r "$lock" ] && ! flock --nonblock --shared "$lock" true 2>/dev/null; then
+		pid=$(head -n 1 "$lock")
+	else
+		lock=$(runtime_file "$1" pid) && [ -r "$lock" ] || return 1
+		pid=$(head -n 1 "$lock")
+		tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF -- "$config" || return 1
 	fi
-	pid=$(head -n 1 "$lock")
+	is_controller "$pid" || return 1
+	printf '%s\n' "$pid"
+}
+
+# is_controller PID: is that a process of our program?
+is_controller() {
+	local pid=$1 exe
 	case $pid in '' | *[!0-9]*) return 1 ;; esac
 	exe=$(readlink "/proc/$pid/exe" 2>/dev/null) || exe=$(head -n 1 "/proc/$pid/comm" 2>/dev/null) || return 1
 	exe=${exe% (deleted)} # rebuilt since it was started
-	[ "${exe##*/}" = controller ] || return 1
-	printf '%s\n' "$pid"
+	[ "${exe##*/}" = controller ]
 }
 
 # ended PID SECONDS: wait until the process has ended; fails if it does not.

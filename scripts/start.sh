@@ -3,26 +3,40 @@
 #
 #   start.sh [CONFIG]    (default: config.toml of the repository)
 #
-# Log: <state_dir>/controller.log; stop with stop.sh, look with status.sh.
+# Log: <state_dir>/controller.log, or a place in memory if that cannot be
+# written; stop with stop.sh, look with status.sh.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 use_config "${1:-$root/config.toml}"
 need_binaries controller cam-agent
-state=$(setting state_dir)
-mkdir -p "$state"
+state=$(state_path)
+mkdir -p "$state" 2>/dev/null || true # read-only: the programs can live with that
 if pid=$(holder "$state"); then
 	say "the controller is running already, pid $pid"
 	exit 0
 fi
 
-log=$state/controller.log
+log=$state/controller.log pid_file=''
+if [ ! -d "$state" ] || [ ! -w "$state" ]; then
+	log=$(runtime_file "$state" log) || die "neither state_dir $state nor any of \$XDG_RUNTIME_DIR, /run and \$TMPDIR can be written: no place for the log"
+	pid_file=${log%.log}.pid
+	warn "state_dir $state cannot be written: the log is $log, and nothing is remembered"
+fi
 if [ -f "$log" ] && [ "$(stat -c %s "$log")" -gt $((16 << 20)) ]; then
 	mv -f "$log" "$log.1"
 fi
 setsid nohup "$root/bin/controller" --config "$config" >>"$log" 2>&1 </dev/null &
 child=$!
+if [ -n "$pid_file" ]; then
+	# There is no lock to see in this case: what can be wrong shows at once.
+	printf '%s\n' "$child" >"$pid_file"
+	if ! ended "$child" 2; then
+		say "controller started, pid $child, log $log"
+		exit 0
+	fi
+fi
 
 for ((i = 0; i < 100; i++)); do
 	if pid=$(holder "$state") && [ "$pid" = "$child" ]; then

@@ -9,7 +9,7 @@ set -euo pipefail
 
 use_config "${1:-$root/config.toml}"
 need_binaries controller
-state=$(setting state_dir)
+state=$(state_path)
 
 if ! pid=$(holder "$state"); then
 	say "no controller is running with state_dir $state"

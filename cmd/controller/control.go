@@ -21,8 +21,8 @@ import (
 // control runs the box:
 //
 //	[[camera]]… ──► Supervisor ──► cam-agent processes
-//	                    │ states
-//	                    ▼
+//	                    │ states          watch ◄══ Link ══ status:<camera>
+//	                    ▼                    │
 //	   the box ──► Sampler ──► Publisher ══ Link ══► Redis, log_topic
 //	                    │                    │ state
 //	                    ▼                    ▼
@@ -69,6 +69,7 @@ func control(ctx context.Context, cfg *config.Config, stderr io.Writer) (err err
 type box struct {
 	cfg        *config.Config
 	supervisor *supervise.Supervisor
+	watch      *watch
 	sampler    *telemetry.Sampler
 	link       *datatransfer.Link
 	web        *web.Server // nil: [controller] http is ""
@@ -80,7 +81,7 @@ func assemble(ctx context.Context, cfg *config.Config, stderr io.Writer, log zer
 		return nil, err
 	}
 	c := &cfg.Controller
-	b := &box{cfg: cfg}
+	b := &box{cfg: cfg, watch: &watch{cameras: cfg.Cameras, interval: c.LogInterval}}
 	b.supervisor = supervise.New(supervise.Options{Agents: agents, Output: stderr, Log: log, BackoffMax: c.RestartBackoffMax})
 	b.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents})
 	publisher := &telemetry.Publisher{Sampler: b.sampler, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
@@ -92,12 +93,17 @@ func assemble(ctx context.Context, cfg *config.Config, stderr io.Writer, log zer
 			Run: func(ctx context.Context, s *datatransfer.Session) error {
 				return publisher.Run(ctx, s.Data())
 			},
+		}, {
+			Name: "watch",
+			Run: func(ctx context.Context, s *datatransfer.Session) error {
+				return b.watch.run(ctx, s.Data())
+			},
 		}},
 		Log: log,
 	})
 	if c.HTTP != "" {
 		b.web, err = web.Listen(ctx, web.Config{
-			Addr: c.HTTP, User: c.HTTPUser, PasswordFile: c.HTTPPasswordFile, Report: b.report, Log: log,
+			Addr: c.HTTP, File: cfg.Path, User: c.HTTPUser, PasswordFile: c.HTTPPasswordFile, Report: b.report, Log: log,
 		})
 	}
 	return b, err
@@ -167,6 +173,6 @@ func (b *box) report() web.Report {
 	}
 	return web.Report{
 		Box: b.cfg.Controller.Box, Version: version.String(), Link: link,
-		Agents: b.supervisor.Agents(), Telemetry: b.sampler.Latest(),
+		Agents: b.supervisor.Agents(), Cameras: b.watch.report(link.Live), Telemetry: b.sampler.Latest(),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 
 	"framekeeper/internal/redistest"
 	"framekeeper/internal/telemetry"
+	"framekeeper/pkg/camera"
 )
 
 func TestRunsTheBox(t *testing.T) {
@@ -29,9 +31,14 @@ func TestRunsTheBox(t *testing.T) {
 	s := newSetup(t, server.URL(), "")
 	stderr, end := s.begin(t)
 
-	eventually(t, "a healthy controller", func() bool { _, err := s.ask("--status"); return err == nil })
-	text, _ := s.ask("--status")
-	for _, want := range []string{"box box1", "LIVE", "cam1: running", "0 restarts"} {
+	var text string
+	eventually(t, "a healthy controller", func() (ok bool) {
+		say(t, server, "LIVE", "ok", true)
+		var err error
+		text, err = s.ask("--status")
+		return err == nil
+	})
+	for _, want := range []string{"box box1", "LIVE", "cam1: running", "0 restarts", "well: link LIVE, capture ok, writable"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("status: got %q, want %q in it", text, want)
 		}
@@ -92,10 +99,69 @@ func TestGoesOnWithoutRedis(t *testing.T) {
 	_, end := s.begin(t)
 	eventually(t, "a controller that reports the missing Redis", func() bool {
 		text, err := s.ask("--status")
-		return errors.Is(err, errUnwell) && strings.Contains(text, "refused") && strings.Contains(text, "cam1: running")
+		return errors.Is(err, errUnwell) && strings.Contains(text, "refused") && strings.Contains(text, "cam1: running") &&
+			strings.Contains(text, "not well: not known: the controller's own link")
 	})
 	if err := end(); err != nil {
 		t.Errorf("run returned %v, want nil", err)
+	}
+}
+
+// A process that runs is not yet a camera that works.
+func TestRunningButNotWell(t *testing.T) {
+	server := redistest.Start(t)
+	s := newSetup(t, server.URL(), "")
+	s.begin(t)
+	wantTrouble := func(want string, prepare func()) {
+		t.Helper()
+		eventually(t, "a status that says "+want, func() bool {
+			prepare()
+			text, err := s.ask("--status")
+			return errors.Is(err, errUnwell) && strings.Contains(text, "cam1: running") && strings.Contains(text, want)
+		})
+	}
+	wantTrouble("not well: no status in Redis", func() {})
+	wantTrouble("not well: its link to Redis is SUBSCRIBED", func() { say(t, server, "SUBSCRIBED", "ok", true) })
+	wantTrouble("not well: capture is stalled: no frames", func() { say(t, server, "LIVE", "stalled", true) })
+	wantTrouble("not well: Redis does not take its frames: full", func() { say(t, server, "LIVE", "ok", false) })
+	wantTrouble("not well: status:cam1 is not a status", func() { server.Client().Set(t.Context(), "status:cam1", "nonsense", 0) })
+	eventually(t, "all is well", func() bool {
+		say(t, server, "LIVE", "ok", true)
+		_, err := s.ask("--status")
+		return err == nil
+	})
+	wantTrouble("not well: no status in Redis", func() { server.Client().Del(t.Context(), "status:cam1") })
+}
+
+// A stopped agent's status stands until it expires, or for ever where it does
+// not expire.
+func TestStatusThatStandsStill(t *testing.T) {
+	cam := camera.Default()
+	cam.Name, cam.StatusInterval = "cam1", 5*time.Second
+	w := &watch{cameras: []camera.Config{cam}, interval: time.Second}
+	text := []byte(`{"time_us":1,"link":{"state":"LIVE"},"capture":{"state":"ok"},"writable":true}`)
+	now := time.Now()
+	first := w.judge(text, &cam, now)
+	w.seen = map[string]sight{"cam1": first}
+	if s := w.judge(text, &cam, now.Add(11*time.Second)); !first.Well() || !s.Well() {
+		t.Errorf("got %q, then %q, want well both times", first.Trouble, s.Trouble)
+	}
+	if s := w.judge(text, &cam, now.Add(12*time.Second)); !strings.Contains(s.Trouble, "no new status for 12s") {
+		t.Errorf("after 12 s: got %q, want that there is no new status", s.Trouble)
+	}
+	text = []byte(strings.Replace(string(text), ":1,", ":2,", 1))
+	if s := w.judge(text, &cam, now.Add(12*time.Second)); !s.Well() {
+		t.Errorf("a new status: got %q, want well", s.Trouble)
+	}
+}
+
+// say puts the status of an agent into Redis, as a new one.
+func say(t *testing.T, server *redistest.Server, link, capture string, writable bool) {
+	t.Helper()
+	text := fmt.Sprintf(`{"time_us":%d,"link":{"state":%q},"capture":{"state":%q,"reason":"no frames"},"writable":%v,"reason":"full"}`,
+		time.Now().UnixMicro(), link, capture, writable)
+	if err := server.Client().Set(t.Context(), "status:cam1", text, time.Minute).Err(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -143,7 +209,10 @@ func TestPortTaken(t *testing.T) {
 	}
 	defer other.Close()
 	_, err = s.ask()
-	wantOneLine(t, err, s.http, "another program", "[controller] http")
+	wantOneLine(t, err, s.http, "another program", "[controller] http", s.config)
+	if _, err := os.Stat(s.started); err == nil {
+		t.Error("an agent was started although the controller could not")
+	}
 	go func() { // what answers there speaks no HTTP of ours
 		if c, err := other.Accept(); err == nil {
 			_, _ = c.Read(make([]byte, 4096))

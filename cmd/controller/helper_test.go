@@ -13,9 +13,14 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"framekeeper/pkg/redisconn"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	redisconn.Quiet()
+	goleak.VerifyTestMain(m)
+}
 
 // output collects what a program writes.
 type output struct {
@@ -50,13 +55,15 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // cam-agent in PATH that says its arguments and then waits to be stopped.
 type setup struct {
 	dir, config, state, http string
+	started                  string // a file that is there once an agent was
 }
 
 func newSetup(t *testing.T, redisURL, more string) setup {
 	t.Helper()
 	dir := t.TempDir()
 	s := setup{dir: dir, config: filepath.Join(dir, "config.toml"), state: filepath.Join(dir, "state"), http: freeAddr(t)}
-	agent := "#!/bin/sh\necho \"agent $*\" >&2\ntrap 'echo agent stopped; exit 0' TERM\nwhile :; do sleep 0.05; done\n"
+	s.started = filepath.Join(dir, "started")
+	agent := "#!/bin/sh\n: >" + s.started + "\necho \"agent $*\" >&2\ntrap 'echo agent stopped; exit 0' TERM\nwhile :; do sleep 0.05; done\n"
 	if err := os.WriteFile(filepath.Join(dir, "cam-agent"), []byte(agent), 0o755); err != nil {
 		t.Fatal(err)
 	}

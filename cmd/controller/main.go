@@ -9,9 +9,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"framekeeper/pkg/redisconn"
 )
 
 func main() {
+	redisconn.Quiet() // what go-redis would write to standard error, the link reports anyway
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks for an orderly end. From then on signals have their
 	// default effect again, so that a second one ends the program at once; the

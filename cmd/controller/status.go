@@ -37,7 +37,7 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 	for _, name := range slices.Sorted(maps.Keys(h.Agents)) {
 		a := h.Agents[name]
 		lines = append(lines, fmt.Sprintf("camera      %s: %s for %s, pid %d, %d restarts%s",
-			name, a.State, age(a.Since), a.PID, a.Restarts, prefixed(", last end: ", a.LastExit)))
+			name, a.State, age(a.Since), a.PID, a.Restarts, prefixed(", last end: ", a.LastExit)), shown(h.Cameras[name]))
 	}
 	if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")); err != nil {
 		return err
@@ -75,6 +75,14 @@ func askHealth(ctx context.Context, cfg supervise.Config) (*web.Health, error) {
 		return nil, fmt.Errorf("what answers at %s (%s) is not this configuration's controller", addr, resp.Status)
 	}
 	return &h, nil
+}
+
+// shown is the line about what an agent says of itself.
+func shown(c web.Camera) string {
+	if !c.Well() {
+		return "            not well: " + c.Trouble
+	}
+	return fmt.Sprintf("            well: link %s, capture %s, writable", c.Link, c.Capture)
 }
 
 // reachable turns an address to listen on into one to connect to.

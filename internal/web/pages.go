@@ -34,9 +34,11 @@ const page = `<!DOCTYPE html>
 <h1>{{.Box}}</h1>
 <p class="{{if .Link.Live}}ok{{else}}bad{{end}}">Redis: <b>{{.Link.State}}</b>{{if .Link.Live}} for {{since .Link.Since}}{{end}}{{with .Link.Cause}}: {{.}}{{end}}</p>
 <h2>Cameras</h2>
-{{range .Agents}}<section class="agent {{if running .}}ok{{else}}bad{{end}}">
-{{.Name}}: <b>{{.State}}</b> for {{since .Since}}
+{{range .Agents}}{{$camera := camera $ .}}<section class="agent {{if well $ .}}ok{{else}}bad{{end}}">
+{{.Name}}: <b>{{.State}}</b> for {{since .Since}}{{with $camera.Trouble}}, not well: {{.}}{{end}}
 <dl>
+{{with $camera.Link}}<dt>link</dt><dd>{{.}}</dd>{{end}}
+{{with $camera.Capture}}<dt>capture</dt><dd>{{.}}</dd>{{end}}
 {{if .PID}}<dt>pid</dt><dd>{{.PID}}</dd>{{end}}
 <dt>restarts</dt><dd>{{.Restarts}}</dd>
 {{with .LastExit}}<dt>last end</dt><dd>{{.}}</dd>{{end}}
@@ -92,10 +94,11 @@ func pages(cfg Config) http.Handler {
 
 func helpers() template.FuncMap {
 	return template.FuncMap{
-		"style":   func() template.CSS { return style }, // verbatim, so that its hash fits
-		"now":     func() string { return time.Now().Format(time.DateTime) },
-		"since":   func(t time.Time) string { return time.Since(t).Round(time.Second).String() },
-		"running": func(a supervise.Status) bool { return a.State == supervise.Running },
+		"style":  func() template.CSS { return style }, // verbatim, so that its hash fits
+		"now":    func() string { return time.Now().Format(time.DateTime) },
+		"since":  func(t time.Time) string { return time.Since(t).Round(time.Second).String() },
+		"well":   func(r Report, a supervise.Status) bool { return r.well(a) },
+		"camera": func(r Report, a supervise.Status) Camera { return r.camera(a) },
 		"usage": func(s *telemetry.Sample, name string) *telemetry.AgentSample {
 			if s == nil {
 				return nil

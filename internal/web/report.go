@@ -13,6 +13,7 @@ type Report struct {
 	Version   string
 	Link      Link
 	Agents    []supervise.Status
+	Cameras   map[string]Camera // by name: what each agent says of itself
 	Telemetry *telemetry.Sample // nil before the first
 }
 
@@ -24,14 +25,31 @@ type Link struct {
 	Cause string    `json:"cause"` // why it is not LIVE, "" if it is
 }
 
-// healthy reports whether all is as it should be.
+// Camera is what an agent last said in Redis, and what is wrong with it.
+type Camera struct {
+	Link     string `json:"link"`    // state of the agent's link; "" if unknown
+	Capture  string `json:"capture"` // state of its camera; "" if unknown
+	Writable bool   `json:"writable"`
+	Reason   string `json:"reason"`  // why it is not writable
+	Trouble  string `json:"trouble"` // why the camera is not well, "" if it is
+}
+
+// Well reports whether the agent says that it works.
+func (c Camera) Well() bool { return c.Trouble == "" }
+
+// healthy reports whether all is as it should be: every process runs, and its
+// agent says itself that it is connected, captures and can write.
 func (r *Report) healthy() bool {
 	for _, a := range r.Agents {
-		if a.State != supervise.Running {
+		if !r.well(a) {
 			return false
 		}
 	}
 	return r.Link.Live
+}
+
+func (r *Report) well(a supervise.Status) bool {
+	return a.State == supervise.Running && r.camera(a).Well()
 }
 
 // Health is the JSON of /healthz.
@@ -41,16 +59,26 @@ type Health struct {
 	Box        string                      `json:"box"`
 	Version    string                      `json:"version"`
 	Link       Link                        `json:"link"`
-	Agents     map[string]supervise.Status `json:"agents"` // by camera name
+	Agents     map[string]supervise.Status `json:"agents"`  // the processes, by camera name
+	Cameras    map[string]Camera           `json:"cameras"` // what they say of themselves
 }
 
 func (r *Report) health() Health {
 	h := Health{
 		OK: r.healthy(), Controller: "up", Box: r.Box, Version: r.Version,
-		Link: r.Link, Agents: map[string]supervise.Status{},
+		Link: r.Link, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
 	}
 	for _, a := range r.Agents {
 		h.Agents[a.Name] = a
+		h.Cameras[a.Name] = r.camera(a)
 	}
 	return h
+}
+
+// camera is what is known of an agent's camera.
+func (r *Report) camera(a supervise.Status) Camera {
+	if c, ok := r.Cameras[a.Name]; ok {
+		return c
+	}
+	return Camera{Trouble: "not known"}
 }

@@ -23,6 +23,7 @@ import (
 // Config of a Server.
 type Config struct {
 	Addr         string // host:port
+	File         string // the configuration, to be named in errors
 	User         string // "": no password is asked for
 	PasswordFile string // read once, when the server is made
 	Report       func() Report
@@ -49,7 +50,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", cfg.Addr)
 	if err != nil {
-		return nil, explain(cfg.Addr, err)
+		return nil, explain(cfg.Addr, cfg.File, err)
 	}
 	return &Server{
 		cfg:      cfg,
@@ -67,16 +68,16 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 }
 
 // explain says what to do about an address that cannot be had.
-func explain(addr string, err error) error {
+func explain(addr, file string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("listen on %s: another program uses this address: end it, or set [controller] http to a free one in config.toml", addr)
+		return fmt.Errorf("listen on %s: another program uses this address: end it, or set [controller] http to a free one in %s", addr, file)
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("listen on %s: not permitted: set [controller] http to a port above 1023 in config.toml", addr)
+		return fmt.Errorf("listen on %s: not permitted: set [controller] http to a port above 1023 in %s", addr, file)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("listen on %s: not an address of this machine: correct [controller] http in config.toml", addr)
+		return fmt.Errorf("listen on %s: not an address of this machine: correct [controller] http in %s", addr, file)
 	default:
-		return fmt.Errorf("listen on %s: %w: check [controller] http in config.toml", addr, err)
+		return fmt.Errorf("listen on %s: %w: check [controller] http in %s", addr, err, file)
 	}
 }
 

@@ -30,6 +30,7 @@ func good() Report {
 		Version: "v1",
 		Link:    Link{State: "LIVE", Live: true, Since: time.Now().Add(-90 * time.Second)},
 		Agents:  []supervise.Status{{Name: "cam1", State: supervise.Running, PID: 42, Since: time.Now()}},
+		Cameras: map[string]Camera{"cam1": {Link: "LIVE", Capture: "ok", Writable: true}},
 		Telemetry: &telemetry.Sample{
 			CPU:    &cpu,
 			Agents: map[string]telemetry.AgentSample{"cam1": {PID: 42, CPU: &cpu, RSS: &rss}},
@@ -87,6 +88,8 @@ func TestHealthz(t *testing.T) {
 	}{
 		{"all well", func(*Report) {}, http.StatusOK},
 		{"link down", func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} }, http.StatusServiceUnavailable},
+		{"camera stalled", func(r *Report) { r.Cameras["cam1"] = Camera{Trouble: "capture is stalled"} }, http.StatusServiceUnavailable},
+		{"camera unknown", func(r *Report) { r.Cameras = nil }, http.StatusServiceUnavailable},
 		{"agent ended", func(r *Report) { r.Agents[0].State = supervise.CrashLoop }, http.StatusServiceUnavailable},
 	} {
 		report := good()
@@ -99,7 +102,8 @@ func TestHealthz(t *testing.T) {
 		if resp.StatusCode != c.code || h.OK != (c.code == http.StatusOK) {
 			t.Errorf("%s: got %d, ok %v, want %d", c.name, resp.StatusCode, h.OK, c.code)
 		}
-		if h.Controller != "up" || h.Link.State != report.Link.State || h.Agents["cam1"].State != report.Agents[0].State || h.Agents["cam1"].PID != 42 {
+		if h.Controller != "up" || h.Link.State != report.Link.State || h.Agents["cam1"].State != report.Agents[0].State || h.Agents["cam1"].PID != 42 ||
+			h.Cameras["cam1"].Well() != (len(report.Cameras) > 0 && report.Cameras["cam1"].Well()) {
 			t.Errorf("%s: got %s, want the report's link and agent", c.name, body)
 		}
 	}
@@ -110,6 +114,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	report := good()
 	report.Box, report.Version, report.Link.Cause = "box"+evil, evil, evil
 	report.Agents[0].LastExit = evil
+	report.Cameras["cam1"] = Camera{Trouble: "no status " + evil}
 	resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("got %d, want 200: %s", resp.StatusCode, body)
@@ -117,7 +122,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	if strings.Contains(body, "<script") {
 		t.Errorf("a script got into the page:\n%s", body)
 	}
-	for _, want := range []string{"LIVE", "1m30s", "cam1", "running", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "&lt;script&gt;"} {
+	for _, want := range []string{"LIVE", "1m30s", "cam1", "running", "not well: no status", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "&lt;script&gt;"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not on the page", want)
 		}

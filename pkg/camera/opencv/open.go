@@ -107,7 +107,7 @@ func (s *Source) configure(cfg camera.Config) error {
 func (s *Source) openFile(rest string, _ camera.Config) error {
 	path, loops, err := fileOptions(rest)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", camera.ErrUnsupported, s.shown, err)
+		return fmt.Errorf("%w: %s: %w", camera.ErrNoDevice, s.shown, err)
 	}
 	info, err := os.Stat(path)
 	switch {

@@ -184,7 +184,7 @@ func TestClearErrors(t *testing.T) {
 	}{
 		{"file:" + dir + "/missing.mp4", camera.ErrNoDevice, "there is no file"},
 		{"file:" + dir + "/missing.mp4?loop=0", camera.ErrNoDevice, "missing.mp4"},
-		{"file:" + dir + "/missing.mp4?loop=2", camera.ErrUnsupported, "loop is 0"},
+		{"file:" + dir + "/missing.mp4?loop=2", camera.ErrNoDevice, "loop is 0"},
 		{"file:rtsp://admin:secret@127.0.0.1:1/live", camera.ErrNoDevice, "without \"file:\""},
 		{"file:rtsp:/admin:secret@127.0.0.1:1/live", camera.ErrNoDevice, "without \"file:\""},
 		{"file:" + dir, camera.ErrNoDevice, "directory"},

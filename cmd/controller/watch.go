@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"framekeeper/internal/web"
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/datatransfer"
+)
+
+// hurry is how often the cameras are looked at while one of them is not well,
+// so that a start or a recovery shows soon.
+const hurry = time.Second
+
+// watch reads what the agents say of themselves in Redis: that a process runs
+// does not mean that it works.
+type watch struct {
+	cameras  []camera.Config
+	interval time.Duration
+
+	mu   sync.Mutex       // guards seen
+	seen map[string]sight // in this session
+}
+
+// sight is what was seen of one camera's status.
+type sight struct {
+	web.Camera
+	timeUS int64
+	moved  time.Time // when timeUS was first seen, by our own clock
+}
+
+// presence is the part of an agent's status that says whether it is well.
+type presence struct {
+	TimeUS int64 `json:"time_us"`
+	Link   struct {
+		State string `json:"state"`
+	} `json:"link"`
+	Capture struct {
+		State  string `json:"state"`
+		Reason string `json:"reason"`
+	} `json:"capture"`
+	Writable bool   `json:"writable"`
+	Reason   string `json:"reason"`
+}
+
+// run looks at every camera, again and again, for as long as the session lasts.
+// What it saw counts no more after that.
+func (w *watch) run(ctx context.Context, client redis.Cmdable) error {
+	defer w.forget()
+	for {
+		wait := w.interval
+		for i := range w.cameras {
+			s, err := w.look(ctx, client, &w.cameras[i])
+			if err != nil {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return err
+			}
+			if !s.Well() {
+				wait = min(wait, hurry)
+			}
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		}
+	}
+}
+
+func (w *watch) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen = nil
+}
+
+// look reads one status and judges it. The error is one of the connection; what
+// the server answers with an error is a trouble like any other.
+func (w *watch) look(ctx context.Context, client redis.Cmdable, cam *camera.Config) (sight, error) {
+	key := cam.StatusKey()
+	text, err := client.Get(ctx, key).Bytes()
+	var answer redis.Error
+	var s sight
+	switch {
+	case err == nil:
+		s = w.judge(text, cam, time.Now())
+	case errors.Is(err, redis.Nil):
+		s.Trouble = "no status in Redis: the agent does not reach it, or hangs"
+	case errors.As(err, &answer):
+		s.Trouble = fmt.Sprintf("Redis does not let the controller read %s: %v", key, err)
+	default:
+		return s, fmt.Errorf("read %s: %w", key, err)
+	}
+	w.mu.Lock()
+	if w.seen == nil {
+		w.seen = make(map[string]sight)
+	}
+	w.seen[cam.Name] = s
+	w.mu.Unlock()
+	return s, nil
+}
+
+// judge reads a status. One that stays the same is of an agent that is gone or
+// hangs, and just has not expired yet.
+func (w *watch) judge(text []byte, cam *camera.Config, now time.Time) sight {
+	var p presence
+	if err := json.Unmarshal(text, &p); err != nil {
+		return sight{Camera: web.Camera{Trouble: cam.StatusKey() + " is not a status"}}
+	}
+	s := sight{timeUS: p.TimeUS, moved: now}
+	w.mu.Lock()
+	if before, ok := w.seen[cam.Name]; ok && before.timeUS == p.TimeUS && !before.moved.IsZero() {
+		s.moved = before.moved
+	}
+	w.mu.Unlock()
+	s.Camera = web.Camera{Link: p.Link.State, Capture: p.Capture.State, Writable: p.Writable, Reason: p.Reason}
+	silent := now.Sub(s.moved)
+	switch {
+	case silent > 2*cam.StatusInterval+w.interval:
+		s.Trouble = fmt.Sprintf("no new status for %v: the agent hangs, or is gone", silent.Round(time.Second))
+	case p.Link.State != datatransfer.Live.String():
+		s.Trouble = "its link to Redis is " + p.Link.State
+	case p.Capture.State != string(camera.StateOK):
+		s.Trouble = "capture is " + p.Capture.State + prefixed(": ", p.Capture.Reason)
+	case !p.Writable:
+		s.Trouble = "Redis does not take its frames" + prefixed(": ", p.Reason)
+	}
+	return s
+}
+
+// report is what was seen of every camera. While the controller's own link is
+// down nothing is known, and that is what it says.
+func (w *watch) report(live bool) map[string]web.Camera {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make(map[string]web.Camera)
+	for _, cam := range w.cameras {
+		s, ok := w.seen[cam.Name]
+		switch {
+		case !live:
+			all[cam.Name] = web.Camera{Trouble: "not known: the controller's own link to Redis is down"}
+		case !ok:
+			all[cam.Name] = web.Camera{Trouble: "not looked at yet"}
+		default:
+			all[cam.Name] = s.Camera
+		}
+	}
+	return all
+}
