@@ -149,7 +149,7 @@ func (r *responder) take(f *camera.Frame) []datatransfer.Pending {
 			return false
 		}
 		cost := size + int64(len(p.Request.Object)) + headerSize
-		if room -= cost; room < 0 && !(none && room+cost > 0) {
+		if room -= cost; room < 0 && (!none || room+cost <= 0) {
 			r.crowded = true
 			return false
 		}
