@@ -117,9 +117,9 @@ func TestAccount(t *testing.T) {
 	}{
 		{"all there", whole, ledger{Captured: 7, Delivered: 5, Declared: 2}},
 		{"one missing", whole[:6], ledger{Captured: 7, Delivered: 4, Declared: 2, Undeclared: 1}},
-		{"an ID twice", append(whole[:7:7], whole[3]), ledger{Captured: 7, Delivered: 5, Declared: 2, Duplicates: 1}},
-		{"a request answered twice", append(whole[:6:6], ok(7, 8, "b")), ledger{Captured: 7, Delivered: 5, Declared: 2, Duplicates: 1}},
-		{"an exposure twice", append(whole[:6:6], ok(7, 1, "")), ledger{Captured: 7, Delivered: 5, Declared: 2, Duplicates: 1}},
+		{"an ID twice", append(whole[:7:7], whole[3]), ledger{Captured: 7, Delivered: 5, Declared: 2, Duplicates: 1, Again: again{IDs: 1}}},
+		{"a request answered twice", append(whole[:6:6], ok(7, 8, "b")), ledger{Captured: 7, Delivered: 5, Declared: 2, Duplicates: 1, Again: again{Requests: 1}}},
+		{"an exposure twice", append(whole[:6:6], ok(7, 1, "")), ledger{Captured: 7, Delivered: 5, Declared: 2, Duplicates: 1, Again: again{Exposures: 1}}},
 	} {
 		if got := account(c.shots, id(7)); got != c.want {
 			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
