@@ -219,15 +219,18 @@ func (a *Appender) Admit(ctx context.Context, s *Session, save func(epoch uint64
 	if err := master(ctx, conn); err != nil {
 		return err
 	}
+	if a.admitted { // the last entry comes with its image: on a slow line that is for the worker to wait for
+		if err := conn.XLen(ctx, a.cfg.Key).Err(); redisconn.EndsSession(err) {
+			return fmt.Errorf("look at %s: %w", a.cfg.Key, err)
+		}
+		return nil
+	}
 	last, _, err := a.last(ctx, conn)
 	if err != nil {
 		if redisconn.EndsSession(err) {
 			return err
 		}
 		return nil // the worker meets it again and says so
-	}
-	if a.admitted {
-		return nil
 	}
 	a.admitted = true
 	if last.Epoch < a.outbox.Epoch() {

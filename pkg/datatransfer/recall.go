@@ -13,7 +13,8 @@ import (
 
 const (
 	recallWindow = 30 * time.Second // how far back answers are read again after a restart
-	recallPage   = 16               // entries in one reply
+	recallPage   = 4                // entries in one reply
+	recallTime   = time.Second      // no further page after that: a slow line must not hold up the start
 )
 
 // Recall reads the newest answers back from the stream, so that a request whose
@@ -23,7 +24,8 @@ func (r *Requests) Recall(ctx context.Context, s *Session, key string, now int64
 	oldest := now - recallWindow.Microseconds()
 	var found []*frame.Message
 	size, end := 0, "+"
-	for size < maxAnsweredSize && len(found) < maxAnswered {
+	began := time.Now()
+	for size < maxAnsweredSize && len(found) < maxAnswered && time.Since(began) < recallTime {
 		entries, err := s.Data().XRevRangeN(ctx, key, end, "-", recallPage).Result()
 		if err != nil {
 			if redisconn.EndsSession(err) {

@@ -270,6 +270,7 @@ func TestPubsubKeepsFramesOfALostSession(t *testing.T) {
 	b := NewBroadcaster("stream/testcam", "testcam", frame.NewClock(), s.Outbox, zerolog.Nop())
 	h := listen(t, fast(server.URL()), func(c *LinkConfig) { c.Workers = []Worker{b.Worker()} })
 	h.waitLive(t)
+	eventually(t, "the broadcaster is at work", func() bool { return !s.blocked.Load() })
 
 	s.add(t, 30) // nobody listens: memory only, the oldest go
 	eventually(t, "the broadcaster has noticed", func() bool {
