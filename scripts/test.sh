@@ -6,8 +6,7 @@
 #
 # FUZZ_TIME (default 20000x, inputs; or a time such as 30s) is how long each fuzz
 # target runs. A time as short as a second can end in Go's own "context deadline
-# exceeded". With CI=true a
-# skipped test is a failure.
+# exceeded". With CI=true a skipped test is a failure.
 # shellcheck disable=SC2317  # step calls the functions
 set -euo pipefail
 # shellcheck source=lib.sh
