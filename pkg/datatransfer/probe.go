@@ -108,7 +108,7 @@ func (p *prober) once() (time.Duration, error) {
 func (p *prober) publish() <-chan error {
 	reply := make(chan error, 1)
 	payload := strconv.FormatUint(p.seq, 10)
-	p.s.wg.Go(func() {
+	p.s.core.run("probe", func() {
 		n, err := p.conn.Publish(p.s.ctx, p.channel, payload).Result()
 		if err == nil && n == 0 {
 			err = &redisconn.CauseError{Cause: redisconn.CauseWrongNode, Err: errNoReceiver}
