@@ -2,7 +2,7 @@ package datatransfer
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -23,10 +23,11 @@ const (
 type Spooler struct {
 	outbox *Outbox
 	log    zerolog.Logger
+	spool  *spool.Spool
 	failed string // what the disk last said; only Run
 
-	mu    sync.Mutex // one at a time may use the spool: Run writes, the drain reads
-	spool *spool.Spool
+	since atomic.Int64 // when the call that the disk has not answered yet began, in ns after start; 0: none
+	start time.Time
 }
 
 // NewSpooler joins an outbox to a spool and takes over what an earlier start
@@ -34,7 +35,7 @@ type Spooler struct {
 func NewSpooler(o *Outbox, s *spool.Spool, losses []spool.Loss, always bool, log zerolog.Logger) *Spooler {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	sp := &Spooler{outbox: o, spool: s, log: log}
+	sp := &Spooler{outbox: o, spool: s, log: log, start: time.Now()}
 	o.disk, o.always = sp, always
 	var before frame.ID
 	for after := (frame.ID{}); ; {
@@ -68,9 +69,9 @@ func (s *Spooler) Run(ctx context.Context) error {
 		select {
 		case <-s.outbox.store:
 		case <-tick.C:
-			s.mu.Lock()
+			s.asks()
 			losses, err := s.spool.Expire()
-			s.mu.Unlock()
+			s.answered()
 			s.lost(losses)
 			if err != nil {
 				s.complain(err)
@@ -104,19 +105,29 @@ func (s *Spooler) clean() {
 	if upTo.IsZero() {
 		return
 	}
-	s.mu.Lock()
+	s.asks()
 	err := s.spool.Remove(upTo)
-	s.mu.Unlock()
+	s.answered()
 	if err != nil {
 		s.complain(err)
 	}
 }
 
-// Get reads a frame back.
-func (s *Spooler) Get(id frame.ID) (*frame.Message, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.spool.Get(id)
+// Get reads a frame back. It does not wait for what Run is writing: on a slow
+// disk the backlog would not get out.
+func (s *Spooler) Get(id frame.ID) (*frame.Message, error) { return s.spool.Get(id) }
+
+// asks and answered enclose what Run asks of the disk.
+func (s *Spooler) asks()     { s.since.Store(int64(time.Since(s.start)) + 1) }
+func (s *Spooler) answered() { s.since.Store(0) }
+
+// Hanging is for how long the disk has not answered what was asked of it.
+func (s *Spooler) Hanging() time.Duration {
+	since := s.since.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(s.start) - time.Duration(since)
 }
 
 // Stats is what the spool holds and has done.
@@ -144,15 +155,16 @@ func (s *Spooler) keep(all bool) bool {
 
 // write puts a group on disk and makes it durable.
 func (s *Spooler) write(items []keeping) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.answered()
 	for _, k := range items {
+		s.asks()
 		losses, err := s.spool.Put(k.msg)
 		s.lost(losses)
 		if err != nil {
 			return err
 		}
 	}
+	s.asks()
 	_, err := s.spool.Sync() // what it could not make durable is still in memory
 	return err
 }

@@ -318,3 +318,62 @@ func TestPubsubKeepsFramesOfALostSession(t *testing.T) {
 		return true
 	})
 }
+
+// The way of a frame from disk to Redis must not wait for a slow write.
+func TestReadingBackDoesNotWaitForAWrite(t *testing.T) {
+	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
+	s.add(t, 3)
+	s.onDisk(t)
+	s.spooler.asks() // as Run does, and no answer
+	if m, err := s.spooler.Get(id(100, 2)); err != nil || m.Header.ID != id(100, 2) {
+		t.Errorf("read back %v, %v", m, err)
+	}
+	eventually(t, "that the disk hangs shows", func() bool { return s.spooler.Hanging() > 50*time.Millisecond })
+	s.spooler.answered()
+	if d := s.spooler.Hanging(); d != 0 {
+		t.Errorf("the disk hangs for %s after it has answered", d)
+	}
+}
+
+// givingUp is a disk that gives a frame up while it is read.
+type givingUp struct {
+	s   *spooled
+	err error // what the read comes to
+}
+
+func (g givingUp) Get(want frame.ID) (*frame.Message, error) {
+	m, err := g.s.spooler.Get(want)
+	g.s.spooler.lost([]spool.Loss{{First: want, Last: want, Reason: spool.ReasonFull}})
+	if g.err != nil {
+		return nil, g.err
+	}
+	return m, err
+}
+
+// A frame that the spool gives up just while it is read is sent if it was read,
+// and declared once if not.
+func TestAFrameGivenUpWhileItIsRead(t *testing.T) {
+	for _, failure := range []error{nil, spool.ErrGone} {
+		s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
+		s.add(t, 3)
+		s.onDisk(t)
+		s.Outbox.mu.Lock()
+		for i := range s.unsent.len() {
+			s.unsent.hold(s.unsent.at(i), nil)
+		}
+		s.disk = givingUp{s, failure}
+		s.Outbox.mu.Unlock()
+		items := s.batch(2, 1<<20)
+		m, loss := s.message(items[0])
+		want := uint64(0)
+		if failure != nil {
+			want = 1
+		}
+		if (m == nil) != (failure != nil) || (loss == nil) != (failure == nil) {
+			t.Errorf("%v: got message %v, loss %v", failure, m, loss)
+		}
+		if got := s.Stats().Dropped; got != want {
+			t.Errorf("%v: %d frames count as dropped, want %d", failure, got, want)
+		}
+	}
+}
