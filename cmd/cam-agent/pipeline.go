@@ -184,6 +184,11 @@ func (a *agent) openSpool() error {
 	}
 	a.spool = s
 	a.spooler = datatransfer.NewSpooler(a.outbox, s, losses, d.Sync == datatransfer.SyncAlways, a.log)
+	if epoch := a.outbox.Epoch(); epoch != a.owner.Epoch {
+		if err := a.owner.Raise(epoch); err != nil {
+			return err
+		}
+	}
 	if last, _ := a.outbox.Safe(); a.owner.Previous.Less(last) {
 		a.owner.Previous = last
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -219,7 +220,7 @@ func (a *Appender) Admit(ctx context.Context, s *Session, save func(epoch uint64
 	if err := master(ctx, conn); err != nil {
 		return err
 	}
-	if a.admitted { // the last entry comes with its image: on a slow line that is for the worker to wait for
+	if a.admitted || a.outbox.begun() { // the last entry comes with its image: on a slow line that is for the worker to wait for
 		if err := conn.XLen(ctx, a.cfg.Key).Err(); redisconn.EndsSession(err) {
 			return fmt.Errorf("look at %s: %w", a.cfg.Key, err)
 		}
@@ -233,7 +234,7 @@ func (a *Appender) Admit(ctx context.Context, s *Session, save func(epoch uint64
 		return nil // the worker meets it again and says so
 	}
 	a.admitted = true
-	if last.Epoch < a.outbox.Epoch() {
+	if last.Epoch < a.outbox.Epoch() || last.Epoch == math.MaxUint64 { // there is none above that: a conflict
 		return nil
 	}
 	epoch, err := a.outbox.raise(last)

@@ -200,6 +200,13 @@ func (o *Outbox) block(is bool) {
 	}
 }
 
+// begun says that Redis has been given something: the epoch is settled.
+func (o *Outbox) begun() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.stats.Sent > 0 || o.sent.len() > 0 || o.stats.Durable.Epoch == o.epoch
+}
+
 var errRenumber = errors.New("frames of this epoch were already sent")
 
 // raise gives everything held new IDs above last, the end of a stream that is

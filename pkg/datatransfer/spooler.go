@@ -2,6 +2,7 @@ package datatransfer
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -31,12 +32,19 @@ type Spooler struct {
 }
 
 // NewSpooler joins an outbox to a spool and takes over what an earlier start
-// left there. always keeps frames from being sent before they are on disk.
+// left there. The outbox's epoch is raised above those of the frames there: the
+// saved epoch may be lost and the clock be wrong, and Redis takes only IDs that
+// rise. always keeps frames from being sent before they are on disk.
 func NewSpooler(o *Outbox, s *spool.Spool, losses []spool.Loss, always bool, log zerolog.Logger) *Spooler {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	sp := &Spooler{outbox: o, spool: s, log: log, start: time.Now()}
 	o.disk, o.always = sp, always
+	if newest := s.Stats().Newest; newest.Epoch >= o.epoch && newest.Epoch < math.MaxUint64 {
+		log.Warn().Uint64("epoch", newest.Epoch+1).Stringer("last", newest).
+			Msg("frames on disk are ahead of this agent's clock, continuing above them")
+		o.epoch = newest.Epoch + 1
+	}
 	var before frame.ID
 	for after := (frame.ID{}); ; {
 		ids := s.IDs(after, 1000)

@@ -377,3 +377,21 @@ func TestAFrameGivenUpWhileItIsRead(t *testing.T) {
 		}
 	}
 }
+
+// A box without a battery begins in 1970, its saved epoch is lost, and so is
+// what Redis had: the frames on disk bear epochs far above the clock's.
+func TestFramesOnDiskAheadOfTheClock(t *testing.T) {
+	needRedis(t)
+	dir := t.TempDir()
+	first := newSpooled(t, dir, 1_795_000_000, 1<<20, 64<<20, false)
+	first.add(t, 5)
+	first.onDisk(t)
+	first.stop()
+	second := newSpooled(t, dir, 30, 1<<20, 64<<20, false)
+	second.add(t, 5)
+	server := redistest.Start(t)
+	if a := second.drainTo(t, server); a.Status().Conflict {
+		t.Errorf("the agent is in conflict with itself: %+v", a.Status())
+	}
+	expect(t, statuses(t, server.Client()), "1", "2", "3", "4", "5", "started", "1", "2", "3", "4", "5")
+}
