@@ -98,7 +98,9 @@ func (t *Target) Addr() string { return t.addr }
 func (t *Target) Activity() Activity { return t.meter.activity() }
 
 // BytesIn and BytesOut count what passed through all connections.
-func (t *Target) BytesIn() uint64 { return t.meter.bytesIn.Load() }
+func (t *Target) BytesIn() uint64 {
+	return t.meter.bytesIn[Control].Load() + t.meter.bytesIn[Data].Load()
+}
 
 // BytesOut is documented at BytesIn.
 func (t *Target) BytesOut() uint64 { return t.meter.written.Load() }
