@@ -112,8 +112,10 @@ func (a *Appender) run(ctx context.Context, s *Session) error {
 				return nil
 			}
 		}
-		err := a.retry(ctx, conn, func(ctx context.Context, conn *redis.Conn) error {
-			return a.send(ctx, conn, items)
+		err := a.outbox.sending(s, func() error {
+			return a.retry(ctx, conn, func(ctx context.Context, conn *redis.Conn) error {
+				return a.send(ctx, conn, items)
+			})
 		})
 		if err != nil {
 			return err

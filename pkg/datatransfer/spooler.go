@@ -234,7 +234,7 @@ func (o *Outbox) unkept(n int, all bool) (items []keeping) {
 	if o.noDisk && !all {
 		return nil
 	}
-	if !all && !o.blocked.Load() && !o.always && !o.crowded() && !o.draining() {
+	if !all && !o.blocked.Load() && !o.stalled.Load() && !o.always && !o.crowded() && !o.draining() {
 		return nil
 	}
 	start := 0

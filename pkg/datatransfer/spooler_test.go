@@ -395,3 +395,36 @@ func TestFramesOnDiskAheadOfTheClock(t *testing.T) {
 	}
 	expect(t, statuses(t, server.Client()), "1", "2", "3", "4", "5", "started", "1", "2", "3", "4", "5")
 }
+
+// A frozen Redis is only known when the probe's time is over. Until then the
+// link is LIVE, and a kill must not take along what comes meanwhile.
+func TestFramesOfAFreezeGoToDiskBeforeItIsNoticed(t *testing.T) {
+	needRedis(t)
+	server := redistest.Start(t)
+	s := newSpooled(t, t.TempDir(), 100, 8<<20, 64<<20, false)
+	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Outbox)
+	cfg := fast(server.URL())
+	cfg.CheckTimeout, cfg.IOTimeout = patient, patient // nobody notices
+	h := listen(t, cfg, func(c *LinkConfig) { c.Workers = []Worker{a.Worker()} })
+	h.waitLive(t)
+	eventually(t, "the stream is looked at", func() bool { return !s.blocked.Load() })
+	s.add(t, 1)
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.spooler.Stats().Written; n != 0 {
+		t.Errorf("%d frames went to disk while Redis took them", n)
+	}
+	server.Freeze()
+	defer server.Thaw()
+	s.add(t, 20)
+	s.onDisk(t)
+	if st := h.Status(); st.State != Live || st.Losses > 0 {
+		t.Errorf("the link noticed: %+v; this test shows nothing", st)
+	}
+	server.Thaw()
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, 21)...)...)
+}

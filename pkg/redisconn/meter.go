@@ -72,6 +72,19 @@ func (m *meter) closeAll() {
 	}
 }
 
+// acked is how many bytes the far kernel has of all connections; it stands still
+// when nothing moves, and jumps when one closes.
+func (m *meter) acked() (sum uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for c := range m.conns {
+		if q, ok := queueOf(c.Conn); ok {
+			sum += q.acked
+		}
+	}
+	return sum
+}
+
 // Activity is what the connections of a Target have to show for themselves.
 type Activity struct {
 	LastRead    time.Time // when a byte last arrived on any of them; zero if none did
