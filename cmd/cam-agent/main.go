@@ -5,12 +5,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
 
+	"framekeeper/internal/logging"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 )
@@ -39,7 +39,7 @@ func main() {
 	}
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "cam-agent: "+err.Error())
+		logging.Say(os.Stderr, "cam-agent: "+err.Error())
 	}
 	os.Exit(exitCode(err))
 }

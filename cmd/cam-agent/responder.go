@@ -48,6 +48,9 @@ func newResponder(a *agent, encoder *camera.Encoder) *responder {
 	}
 	r.requests = datatransfer.NewRequests(datatransfer.RequestsConfig{
 		Rate: a.cam.RequestRate, Timeout: a.cam.RequestTimeout,
+		// While Redis takes no frames, these cannot leave the outbox's memory:
+		// half of it must stay for what comes.
+		Memory: int64(a.cfg.Delivery.RetainBytes) / 2,
 		Parse:  r.closable(parse),
 		Refuse: r.refuse, Repeat: a.publisher.Answer, Log: a.log,
 	})

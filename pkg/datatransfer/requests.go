@@ -22,6 +22,7 @@ const (
 // RequestsConfig says what requests a camera takes.
 type RequestsConfig struct {
 	Rate    float64       // per second; bursts of one second are taken
+	Memory  int64         // bytes of answers kept for repeats; 0, or more than it: maxAnsweredSize
 	Timeout time.Duration // of requests that name none
 	Parse   func([]byte) (frame.Request, error)
 	// Refuse sends an error reply for a request that gets no frame.
@@ -76,6 +77,9 @@ type RequestStats struct {
 
 // NewRequests makes an empty table.
 func NewRequests(cfg RequestsConfig) *Requests {
+	if cfg.Memory <= 0 || cfg.Memory > maxAnsweredSize {
+		cfg.Memory = maxAnsweredSize
+	}
 	return &Requests{
 		cfg: cfg, waiting: map[string]bool{}, answered: map[string]*list.Element{}, order: list.New(),
 		tokens: max(cfg.Rate, 1), filled: time.Now(), arrived: make(chan struct{}, 1),
@@ -246,7 +250,7 @@ func (r *Requests) rememberLocked(id string, item *Item) {
 	item.pins.Add(1)
 	r.answered[id] = r.order.PushBack(&answer{id, item})
 	r.size += item.cost
-	for r.order.Len() > maxAnswered || (r.size > maxAnsweredSize && r.order.Len() > 1) {
+	for r.order.Len() > maxAnswered || (r.size > r.cfg.Memory && r.order.Len() > 1) {
 		r.forget(r.order.Front())
 	}
 }
