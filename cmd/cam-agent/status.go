@@ -17,6 +17,7 @@ type agentStatus struct {
 	Owner    string  `json:"owner"`
 	Host     string  `json:"host"`
 	PID      int     `json:"pid"`
+	Boot     string  `json:"boot"` // tells boxes apart that were made from one image
 	Version  string  `json:"version"`
 	TimeUS   int64   `json:"time_us"`
 	UptimeS  int64   `json:"uptime_s"`
@@ -81,7 +82,7 @@ func (a *agent) status() agentStatus {
 	answers, frames := a.publisher.Stats()
 	stream := a.appender.Status()
 	return agentStatus{
-		Camera: a.cam.Name, Instance: a.owner.Instance, Owner: a.owner.Owner, Host: host, PID: os.Getpid(),
+		Camera: a.cam.Name, Instance: a.owner.Instance, Owner: a.owner.Owner, Host: host, PID: os.Getpid(), Boot: datatransfer.BootID(),
 		Version: version.String(), TimeUS: a.clock.Now(), UptimeS: int64(time.Since(a.began).Seconds()),
 		Source: camera.ShownSource(a.cam.Source), Delivery: string(a.cfg.Delivery.Mode),
 		Encoding: string(a.cam.Encoding), Publish: a.cam.PublishFPS,

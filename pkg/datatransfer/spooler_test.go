@@ -428,3 +428,36 @@ func TestFramesOfAFreezeGoToDiskBeforeItIsNoticed(t *testing.T) {
 	}
 	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, 21)...)...)
 }
+
+// What was under way when Redis froze is in its socket: it takes it when it is
+// thawed, though the agent is gone by then. That its file was damaged meanwhile
+// is nobody's loss.
+func TestADamagedFileOfAFrameThatRedisTook(t *testing.T) {
+	needRedis(t)
+	server := redistest.Start(t)
+	dir := t.TempDir()
+	first := newSpooled(t, dir, 100, 8<<20, 64<<20, false)
+	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, first.Outbox)
+	link := NewLink(LinkConfig{Redis: fast(server.URL()), Name: "testcam", Workers: []Worker{a.Worker()}, Log: zerolog.Nop()})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- link.Run(ctx) }()
+	eventually(t, "the stream is looked at", func() bool { return !first.blocked.Load() })
+	server.Freeze()
+	first.add(t, 3)
+	eventually(t, "the freeze is noticed", func() bool { return link.Status().Losses > 0 })
+	first.onDisk(t)
+	cancel()
+	<-ended
+	first.stop()
+	server.Thaw()
+	eventually(t, "Redis takes what was in its socket", func() bool { return len(statuses(t, server.Client())) > 0 })
+	kept := files(t, dir)
+	if err := os.Truncate(kept[0], 100); err != nil {
+		t.Fatal(err)
+	}
+	second := newSpooled(t, dir, 200, 1<<20, 64<<20, false)
+	second.drainTo(t, server)
+	got := statuses(t, server.Client())
+	expect(t, got[len(got)-5:], "started", "1", "2", "3", "started")
+}
