@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/config"
+	"framekeeper/internal/sdnotify"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
@@ -38,7 +40,7 @@ const finishTime = 4 * time.Second
 //
 // Capture never waits for Redis: whatever leaves the responder is held by the
 // Outbox and the Publisher until a session takes it.
-func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, log zerolog.Logger) error {
+func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, open camera.Opener, log zerolog.Logger) error {
 	owner, err := datatransfer.Claim(cfg.StateDir, cam.Name, time.Now(), log)
 	if err != nil {
 		return fmt.Errorf("claim camera %s: %w", cam.Name, err)
@@ -46,9 +48,9 @@ func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, log ze
 	retain := int64(cfg.Delivery.RetainBytes)
 	a := &agent{
 		cfg: cfg, cam: cam, log: log, owner: owner, clock: frame.NewClock(), began: time.Now(),
-		kick: make(chan struct{}, 1),
+		kick: make(chan struct{}, 1), lost: make(chan error, 1),
 	}
-	a.grabber = camera.NewGrabber(cam, openSource, log)
+	a.grabber = camera.NewGrabber(cam, open, log)
 	a.outbox = datatransfer.NewOutbox(owner.Epoch, retain, log)
 	a.publisher = datatransfer.NewPublisher(cam.StreamTopic, a.outbox, retain, log)
 	a.appender = datatransfer.NewAppender(datatransfer.AppenderConfig{
@@ -89,6 +91,7 @@ type agent struct {
 	clock *frame.Clock
 	began time.Time
 	kick  chan struct{} // a status is wanted now; capacity 1
+	lost  chan error    // why the camera was given up; capacity 1
 
 	grabber   *camera.Grabber
 	responder *responder
@@ -117,10 +120,11 @@ func (a *agent) run(ctx context.Context) error {
 			}
 		})
 	}
-	part("camera", a.capture)
+	part("capture", a.capture)
 	part("redis", a.link.Run)
 	part("serve requests", a.responder.run)
 	part("watch", a.watch)
+	part("tell that it works", newHeartbeat(a, sdnotify.FromEnv(os.Getenv)).run)
 	if a.spooler != nil {
 		part("spool", a.spooler.Run)
 	}
@@ -129,6 +133,9 @@ func (a *agent) run(ctx context.Context) error {
 	case <-ctx.Done():
 		a.finish(work)
 		stop(nil)
+	case err := <-a.lost:
+		a.finish(work)
+		stop(err)
 	case <-work.Done():
 	}
 	wg.Wait()
@@ -141,7 +148,7 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	err := context.Cause(work)
 	orderly := errors.Is(err, context.Canceled)
-	a.owner.Release(last, orderly && all)
+	a.owner.Release(last, (orderly || errors.Is(err, errCamera)) && all)
 	if orderly {
 		a.log.Info().Int("kept_for_next_start", a.outbox.Stats().Unsent).Bool("all_kept", all).Msg("Agent stopped")
 		return nil
@@ -172,15 +179,21 @@ func (a *agent) openSpool() error {
 	return nil
 }
 
+// errCamera marks the end that the camera brought about: the Redis side had
+// nothing to do with it, and has finished its work in order.
+var errCamera = errors.New("camera")
+
 // capture runs the camera. A file that has ended leaves an agent that can still
-// say so.
+// say so; a camera that has been given up ends it, as soon as what is in hand
+// has been handed over.
 func (a *agent) capture(ctx context.Context) error {
-	err := a.grabber.Run(ctx)
-	if errors.Is(err, camera.ErrEnded) {
+	switch err := a.grabber.Run(ctx); {
+	case errors.Is(err, camera.ErrEnded):
 		a.log.Info().Msg("the source has ended; requests are answered with that")
-		return nil
+	case err != nil:
+		a.lost <- fmt.Errorf("%w: %w", errCamera, err)
 	}
-	return err
+	return nil
 }
 
 // finish takes no new requests and waits until what is in hand has reached

@@ -48,6 +48,7 @@ type Grabber struct {
 	lastSum  uint64 // hash of the newest image, with frozen_timeout only
 	haveSum  bool
 	downFrom time.Time // since when frames have been missing; zero while they come
+	due      time.Time // when Run's goroutine acts again at the latest; zero: it does not run
 }
 
 // NewGrabber prepares a Grabber; Run starts it.
@@ -79,6 +80,9 @@ func (g *Grabber) Run(ctx context.Context) error {
 	if err != nil {
 		reason = g.describe(err)
 	}
+	g.mu.Lock()
+	g.due = time.Time{}
+	g.mu.Unlock()
 	g.setState(StateEnded, reason)
 	return err
 }
@@ -102,7 +106,9 @@ func (g *Grabber) run(ctx context.Context) error {
 		}
 		reopens++
 		g.retrying(reopens, err)
-		if !pause(ctx, g.reopenWait(reopens)) {
+		wait := g.reopenWait(reopens)
+		g.expect(wait)
+		if !pause(ctx, wait) {
 			return nil
 		}
 	}
@@ -179,6 +185,26 @@ func (g *Grabber) Health() Health {
 	h.FPS = g.rate.fps(time.Now())
 	g.countDefects(&h)
 	return h
+}
+
+// Overdue is for how long Run's goroutine has not done what it was to do by
+// then. It watches the source, so while it keeps time, either new frames arrive
+// or the source is being opened, closed or waited for; once it does not, nobody
+// knows, and only a fresh process helps.
+func (g *Grabber) Overdue() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.due.IsZero() {
+		return 0
+	}
+	return max(0, time.Since(g.due))
+}
+
+// expect says that Run's goroutine acts again within d.
+func (g *Grabber) expect(d time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.due = time.Now().Add(d)
 }
 
 // HealthChanged receives a value after State or Reason has changed, at most

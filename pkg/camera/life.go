@@ -48,6 +48,7 @@ func (g *Grabber) live(ctx context.Context) (fresh bool, err error) {
 	done := make(chan error, 1)
 	go func() { done <- l.read(lifeCtx) }()
 
+	g.expect(g.firstLook())
 	watchdog := time.NewTimer(g.firstLook())
 	defer watchdog.Stop()
 	for {
@@ -59,6 +60,7 @@ func (g *Grabber) live(ctx context.Context) (fresh bool, err error) {
 		case <-watchdog.C:
 			left, trouble := l.check(time.Now())
 			if trouble == nil {
+				g.expect(left)
 				watchdog.Reset(left)
 				continue
 			}
@@ -92,6 +94,7 @@ func (g *Grabber) firstLook() time.Duration {
 // await gives the reading goroutine stall_timeout to end after it was told to,
 // less when the agent is stopping. why is the reason it was told.
 func (g *Grabber) await(ctx context.Context, done <-chan error, why string) error {
+	g.expect(g.cfg.StallTimeout)
 	limit := time.NewTimer(g.cfg.StallTimeout)
 	defer limit.Stop()
 	stopping := ctx.Done()
