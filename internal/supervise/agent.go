@@ -140,8 +140,8 @@ func (a *agent) says(pulse *pulse) {
 }
 
 // kill ends a process that gives no sign of life. Go's runtime answers SIGQUIT
-// with the stacks of all goroutines, which go to the log and say where it hangs;
-// one that is stopped, or inside the kernel, says nothing.
+// with the stacks of all goroutines, which go to the log and say where it hangs.
+// One that was stopped must go on for that; one inside the kernel says nothing.
 func (a *agent) kill(p *process, pulse *pulse) {
 	a.mu.Lock()
 	a.status.Hangs++
@@ -151,6 +151,7 @@ func (a *agent) kill(p *process, pulse *pulse) {
 	a.log.Error().Int("pid", p.pid).Stringer("watchdog_timeout", a.opt.WatchdogTimeout).Str("last_said", says).
 		Msg("agent gives no sign of life, killing it")
 	p.signal(syscall.SIGQUIT)
+	p.signal(syscall.SIGCONT)
 	limit := time.NewTimer(a.opt.DumpTimeout)
 	defer limit.Stop()
 	select {
