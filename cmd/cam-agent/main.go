@@ -32,12 +32,8 @@ func main() {
 	go func() {
 		<-ctx.Done()
 		stop() // a second signal ends the process at once
-		// Something that hangs must not keep the camera from the next agent,
-		// even if no controller is left to see to that.
-		<-time.After(endTime)
-		fmt.Fprintf(os.Stderr, "cam-agent: still busy %v after it was told to end, leaving the rest\n", endTime)
-		os.Exit(exitError)
 	}()
+	limitEnd(ctx)
 	// Standard error is a pipe to the controller. When that is killed, the next
 	// log line must not take the agent with it before it has ended in order.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -51,6 +47,17 @@ func main() {
 		fmt.Fprintln(os.Stderr, "cam-agent: "+err.Error())
 	}
 	os.Exit(exitCode(err))
+}
+
+// limitEnd ends the process when that takes too long after a signal: what hangs
+// must not keep the camera from the next agent, even if no controller is left
+// to see to that.
+func limitEnd(ctx context.Context) {
+	context.AfterFunc(ctx, func() {
+		<-time.After(endTime)
+		fmt.Fprintf(os.Stderr, "cam-agent: still busy %v after it was told to end, leaving the rest\n", endTime)
+		os.Exit(exitError)
+	})
 }
 
 func exitCode(err error) int {

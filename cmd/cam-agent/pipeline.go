@@ -40,7 +40,7 @@ const finishTime = 4 * time.Second
 //
 // Capture never waits for Redis: whatever leaves the responder is held by the
 // Outbox and the Publisher until a session takes it.
-func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, open camera.Opener, log zerolog.Logger) error {
+func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, d driver, log zerolog.Logger) error {
 	owner, err := datatransfer.Claim(cfg.StateDir, cam.Name, time.Now(), log)
 	if err != nil {
 		return fmt.Errorf("claim camera %s: %w", cam.Name, err)
@@ -50,14 +50,14 @@ func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, open c
 		cfg: cfg, cam: cam, log: log, owner: owner, clock: frame.NewClock(), began: time.Now(),
 		kick: make(chan struct{}, 1), lost: make(chan error, 1),
 	}
-	a.grabber = camera.NewGrabber(cam, open, log)
+	a.grabber = camera.NewGrabber(cam, d.open, log)
 	a.outbox = datatransfer.NewOutbox(owner.Epoch, retain, log)
 	a.publisher = datatransfer.NewPublisher(cam.StreamTopic, a.outbox, retain, log)
 	a.appender = datatransfer.NewAppender(datatransfer.AppenderConfig{
 		Key: cam.FramesKey, Camera: cam.Name, MaxBytes: int64(cfg.Delivery.StreamMaxBytes), Clock: a.clock, Log: log,
 	}, a.outbox)
 	a.groups = &groups{key: cam.FramesKey, interval: cam.StatusInterval}
-	a.responder = newResponder(a, camera.NewEncoder(cam, jpegEncoder()))
+	a.responder = newResponder(a, camera.NewEncoder(cam, d.jpeg))
 	a.presence = datatransfer.NewPresence(datatransfer.PresenceConfig{
 		Key: cam.StatusKey(), Topic: cam.StatusTopic(), Interval: cam.StatusInterval,
 		Instance: owner.Instance, Owner: owner.Owner,
@@ -80,6 +80,12 @@ func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, open c
 		Subscriptions: []datatransfer.Subscription{{Channel: cam.RequestTopic, Handle: a.responder.requests.Handle}},
 	})
 	return a.run(ctx)
+}
+
+// driver is the code of others that a build brings along: it may hang, or worse.
+type driver struct {
+	open camera.Opener
+	jpeg camera.JPEGFunc
 }
 
 // agent joins the camera side and the Redis side; they know nothing of each other.
@@ -131,10 +137,10 @@ func (a *agent) run(ctx context.Context) error {
 
 	select {
 	case <-ctx.Done():
-		a.finish(work)
+		a.finish(work, true)
 		stop(nil)
 	case err := <-a.lost:
-		a.finish(work)
+		a.finish(work, false) // the status stays for a while, and says why
 		stop(err)
 	case <-work.Done():
 	}
@@ -197,8 +203,9 @@ func (a *agent) capture(ctx context.Context) error {
 }
 
 // finish takes no new requests and waits until what is in hand has reached
-// Redis, or there is no hope for it in time.
-func (a *agent) finish(ctx context.Context) {
+// Redis, or there is no hope for it in time. The status is taken
+// back, or shows for a while what ended the agent.
+func (a *agent) finish(ctx context.Context, withdraw bool) {
 	ctx, cancel := context.WithTimeout(ctx, finishTime)
 	defer cancel()
 	a.responder.close(ctx)
@@ -209,10 +216,16 @@ func (a *agent) finish(ctx context.Context) {
 		return
 	}
 	_ = a.outbox.Flush(ctx) // what is left is on disk
-	if s := a.link.Session(); s != nil {
-		if err := a.presence.Withdraw(ctx, s); err != nil {
-			a.log.Debug().Err(err).Msg("the status stays until it expires")
-		}
+	s := a.link.Session()
+	if s == nil {
+		return
+	}
+	last := a.presence.Withdraw
+	if !withdraw {
+		last = a.presence.Show
+	}
+	if err := last(ctx, s); err != nil {
+		a.log.Debug().Err(err).Msg("the last status stays until it expires")
 	}
 }
 

@@ -52,7 +52,7 @@ func (e ending) verdict(path string) verdict {
 	case exitUsage:
 		return verdict{reason: "refuses its configuration or command line (exit code 2), see its own message", needsHand: true}
 	case exitCamera:
-		return verdict{reason: "the camera gave up (exit code 3)" + after(": ", strings.TrimPrefix(e.lastLine, program+": ")), camera: true}
+		return verdict{reason: "the camera gave up (exit code 3)" + after(": ", strings.TrimPrefix(e.lastLine, "cam-agent: ")), camera: true}
 	case exitOwned:
 		// Often one that a killed controller left and that is just ending.
 		return verdict{reason: "another cam-agent serves the camera (exit code 4)"}

@@ -22,6 +22,7 @@ var errAbandoned = errors.New("source abandoned")
 // guarded by the Grabber's mu.
 type life struct {
 	g          *Grabber
+	ready      chan struct{} // closed when the source is open
 	started    time.Time
 	opened     time.Time     // zero until then
 	stallAfter time.Duration // without a frame
@@ -36,7 +37,7 @@ type life struct {
 // live opens the source, drains it and closes it. fresh says whether it gave
 // any new frame. One goroutine does all three; this one watches it.
 func (g *Grabber) live(ctx context.Context) (fresh bool, err error) {
-	l := &life{g: g, started: time.Now(), stallAfter: max(g.cfg.StallTimeout, twoFrames(g.cfg.FPS))}
+	l := &life{g: g, ready: make(chan struct{}), started: time.Now(), stallAfter: max(g.cfg.StallTimeout, twoFrames(g.cfg.FPS))}
 	defer func() {
 		g.mu.Lock()
 		l.abandoned = true
@@ -51,8 +52,12 @@ func (g *Grabber) live(ctx context.Context) (fresh bool, err error) {
 	g.expect(g.firstLook())
 	watchdog := time.NewTimer(g.firstLook())
 	defer watchdog.Stop()
-	for {
+	for ready := l.ready; ; {
 		select {
+		case <-ready: // what may take long is over; from now on it is about frames
+			ready = nil
+			g.expect(g.firstLook())
+			watchdog.Reset(g.firstLook())
 		case err := <-done:
 			return false, err
 		case <-ctx.Done():
@@ -183,6 +188,7 @@ func (l *life) open(info Info) {
 	}
 	l.opened, l.lastFrame, l.lastChange = now, now, now
 	l.stallAfter = max(l.stallAfter, twoFrames(info.FPS))
+	close(l.ready)
 	g.latency.Store(int64(info.Latency))
 	g.health.Info = info
 	g.rate.reset()

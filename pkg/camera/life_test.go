@@ -70,6 +70,28 @@ func TestStallIsNoticedAndHeals(t *testing.T) {
 	})
 }
 
+// Opening may take longer than frames may stay away; what was left of that time
+// is not given to the frames.
+func TestStallAfterASlowOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig()
+		g := newTestGrabber(cfg, func(ctx context.Context, _ Config) (Source, error) {
+			if !pause(ctx, 4*time.Second) {
+				return nil, ctx.Err()
+			}
+			return &fakeSource{next: then(1, every(0), silent)}, nil
+		})
+		running(t, g)
+		h := expectState(t, g, StateOK)
+		for g.Health().State == StateOK {
+			time.Sleep(time.Millisecond)
+		}
+		if took := time.Since(h.LastFrame); took > cfg.StallTimeout+2*time.Millisecond {
+			t.Errorf("stall noticed %v after the only frame, want %v", took, cfg.StallTimeout)
+		}
+	})
+}
+
 func TestGivesUp(t *testing.T) {
 	gone := errors.New("unplugged: rtsp://admin:secret@10.0.0.5/live")
 	failing := func(context.Context, *Frame, int) error { return fmt.Errorf("%w: %w", ErrNoDevice, gone) }
