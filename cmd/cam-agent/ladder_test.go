@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -270,6 +269,7 @@ func TestAgentsEndWithAKilledController(t *testing.T) {
 			case noFault:
 			case stopped:
 				_ = syscall.Kill(agent, syscall.SIGSTOP)
+				eventually(t, "a stopped agent", func() bool { return strings.HasPrefix(processState(agent), "T") })
 			default:
 				l.set(t, f)
 				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -287,10 +287,13 @@ func TestAgentsEndWithAKilledController(t *testing.T) {
 
 // alive is false for zombies too: in a container nobody may reap orphans.
 func alive(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
-	}
-	_, after, _ := bytes.Cut(stat, []byte(") "))
-	return !bytes.HasPrefix(after, []byte("Z")) && !bytes.HasPrefix(after, []byte("X"))
+	s := processState(pid)
+	return s != "" && s[0] != 'Z' && s[0] != 'X'
+}
+
+// processState begins with the letter of the state; "" without a process.
+func processState(pid int) string {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, after, _ := strings.Cut(string(stat), ") ")
+	return after
 }
