@@ -149,15 +149,19 @@ func TestRecoveryCommand(t *testing.T) {
 }
 
 func TestRecoveryCommandThatFails(t *testing.T) {
-	for _, c := range []struct{ command, outcome string }{
-		{"exit 7", "exit status 7"},
-		{"/no/such/program", "exit status 127"},
-		{"sleep 100 & sleep 100", "cut off after 100ms"},
-		{"trap '' TERM; sleep 100 & wait; sleep 100", "cut off after 100ms"},
-		{"yes | head -n 100000; exit 1", "exit status 1"},
+	const short, enough = 100 * time.Millisecond, time.Minute
+	for _, c := range []struct {
+		command, outcome string
+		timeout          time.Duration
+	}{
+		{"exit 7", "exit status 7", enough},
+		{"/no/such/program", "exit status 127", enough},
+		{"sleep 100 & sleep 100", "cut off after 100ms", short},
+		{"trap '' TERM; sleep 100 & wait; sleep 100", "cut off after 100ms", short},
+		{"yes | head -n 10000; exit 1", "exit status 1", enough},
 	} {
 		got, log := recoveries(t, 1, Options{
-			Agents: []Spec{part2spec("exit", "3")}, RecoveryAfter: 1, RecoveryTimeout: 100 * time.Millisecond, RecoveryCommand: c.command,
+			Agents: []Spec{part2spec("exit", "3")}, RecoveryAfter: 1, RecoveryTimeout: c.timeout, RecoveryCommand: c.command,
 		})
 		if got.LastRecovery != c.outcome {
 			t.Errorf("%s: got %q, want %q", c.command, got.LastRecovery, c.outcome)
@@ -178,7 +182,7 @@ func TestRecoveryCommandIsNotForOthers(t *testing.T) {
 		part2spec("exit", "2"), part2spec("exit", "4"), part2spec("exit", "1"), part2spec("exit", "0"),
 		part2spec("frames", "3"), {Name: "cam1", Path: "/nowhere/cam-agent"},
 	} {
-		_, got := endings(t, 4, Options{Agents: []Spec{agent}, RecoveryAfter: 1, RecoveryCommand: "true"})
+		_, got := endings(t, 2, Options{Agents: []Spec{agent}, RecoveryAfter: 1, RecoveryCommand: "true"})
 		if got.Recoveries != 0 || got.Failures != 0 {
 			t.Errorf("%v: got %d runs, %d failures, want none", agent.Args, got.Recoveries, got.Failures)
 		}

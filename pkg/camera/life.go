@@ -27,21 +27,24 @@ type life struct {
 	opened     time.Time     // zero until then
 	stallAfter time.Duration // without a frame
 	lastFrame  time.Time
-	lastChange time.Time // last frame that differed from the one before, with frozen_timeout only
+	lastChange time.Time // last new frame: one that differed from the one before, with frozen_timeout
 	lastSeq    uint64
 	counted    bool // lastSeq is known
 	fresh      bool // it gave a new frame
 	abandoned  bool // nothing it still delivers counts
 }
 
-// live opens the source, drains it and closes it. fresh says whether it gave
-// any new frame. One goroutine does all three; this one watches it.
-func (g *Grabber) live(ctx context.Context) (fresh bool, err error) {
+// live opens the source, drains it and closes it. gave says for how long it gave
+// new frames, 0 if it gave none. One goroutine does all three; this one watches
+// it.
+func (g *Grabber) live(ctx context.Context) (gave time.Duration, err error) {
 	l := &life{g: g, ready: make(chan struct{}), started: time.Now(), stallAfter: max(g.cfg.StallTimeout, twoFrames(g.cfg.FPS))}
 	defer func() {
 		g.mu.Lock()
 		l.abandoned = true
-		fresh = l.fresh
+		if l.fresh {
+			gave = max(l.lastChange.Sub(l.opened), 1)
+		}
 		g.mu.Unlock()
 	}()
 	lifeCtx, stop := context.WithCancel(ctx)
@@ -59,9 +62,9 @@ func (g *Grabber) live(ctx context.Context) (fresh bool, err error) {
 			g.expect(g.firstLook())
 			watchdog.Reset(g.firstLook())
 		case err := <-done:
-			return false, err
+			return 0, err
 		case <-ctx.Done():
-			return false, g.await(ctx, done, "the agent is stopping")
+			return 0, g.await(ctx, done, "the agent is stopping")
 		case <-watchdog.C:
 			left, trouble := l.check(time.Now())
 			if trouble == nil {
@@ -72,9 +75,9 @@ func (g *Grabber) live(ctx context.Context) (fresh bool, err error) {
 			g.setState(StateStalled, trouble.Error())
 			stop()
 			if err := g.await(ctx, done, trouble.Error()); errors.Is(err, ErrStuck) {
-				return false, err
+				return 0, err
 			}
-			return false, trouble
+			return 0, trouble
 		}
 	}
 }
