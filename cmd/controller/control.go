@@ -61,7 +61,7 @@ func control(ctx context.Context, cfg *config.Config, stderr io.Writer) (err err
 	}
 	log.Info().Str("box", cfg.Controller.Box).Str("version", version.String()).Int("cameras", len(cfg.Cameras)).
 		Str("http", b.address()).Msg("controller started")
-	err = b.run(ctx)
+	err = b.run(ctx, log)
 	log.Info().Msg("controller stopped")
 	return err
 }
@@ -133,10 +133,11 @@ func agentSpecs(cfg *config.Config) ([]supervise.Spec, error) {
 }
 
 // run runs all parts until ctx ends or one of them fails, and joins them.
-func (b *box) run(ctx context.Context) error {
+func (b *box) run(ctx context.Context, log zerolog.Logger) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	parts := []func(context.Context) error{b.supervisor.Run, b.sampler.Run, b.link.Run}
+	notify := func(ctx context.Context) error { return b.notify(ctx, log) }
+	parts := []func(context.Context) error{b.supervisor.Run, b.sampler.Run, b.link.Run, notify}
 	if b.web != nil {
 		parts = append(parts, b.web.Run)
 	}
