@@ -277,7 +277,9 @@ func (g *Grabber) retrying(attempt, flaps int, err error) {
 	g.mu.Unlock()
 	reason := g.describe(err)
 	if loud {
-		e := g.log.Warn().Str("cause", reason).Int("max_reopens", g.cfg.MaxReopens)
+		h := g.Health()
+		e := g.log.Warn().Str("cause", reason).Int("max_reopens", g.cfg.MaxReopens).
+			Uint64("stalls", h.Stalls).Uint64("reopens", h.Reopens).Uint64("skipped", h.Skipped).Uint64("broken", h.Broken)
 		if flaps > 1 {
 			e = e.Int("times_in_a_row", flaps)
 		}
