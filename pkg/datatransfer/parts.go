@@ -44,7 +44,7 @@ func (p *parts) returned(name string) {
 
 // join waits until all parts have returned, or limit is over. Those that are
 // left then are given up, and giveUp is told of them first.
-func (p *parts) join(limit time.Duration, giveUp func(left []string)) (all bool) {
+func (p *parts) join(limit time.Duration, giveUp func(left []string)) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for over := false; ; {
@@ -56,7 +56,7 @@ func (p *parts) join(limit time.Duration, giveUp func(left []string)) (all bool)
 		}
 		p.mu.Unlock()
 		if len(left) == 0 || over {
-			return len(left) == 0
+			return
 		}
 		select {
 		case <-changed:

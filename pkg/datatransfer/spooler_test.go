@@ -357,12 +357,12 @@ func TestAFrameGivenUpWhileItIsRead(t *testing.T) {
 		s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
 		s.add(t, 3)
 		s.onDisk(t)
-		s.Outbox.mu.Lock()
+		s.mu.Lock()
 		for i := range s.unsent.len() {
 			s.unsent.hold(s.unsent.at(i), nil)
 		}
 		s.disk = givingUp{s, failure}
-		s.Outbox.mu.Unlock()
+		s.mu.Unlock()
 		items := s.batch(2, 1<<20)
 		m, loss := s.message(items[0])
 		want := uint64(0)
