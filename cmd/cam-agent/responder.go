@@ -215,8 +215,8 @@ func (r *responder) answer(p datatransfer.Pending, h frame.Header, f *camera.Fra
 		r.fail(p, err)
 		return
 	}
+	r.requests.Answered(p.Request, item, true) // first: a repeat that comes once it is out must find it
 	r.a.publisher.Answer(item)
-	r.requests.Answered(p.Request, item, true)
 }
 
 // publish sends a continuous frame.
@@ -305,8 +305,8 @@ func (r *responder) refuse(req frame.Request, arrived time.Time, reason string) 
 		}
 	}
 	item := datatransfer.NewItem(m, payload)
-	r.a.publisher.Answer(item)
 	r.requests.Answered(req, item, false)
+	r.a.publisher.Answer(item)
 }
 
 // open begins to serve requests. Before, one may be the repeat of a request
