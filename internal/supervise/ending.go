@@ -46,7 +46,7 @@ func (e ending) verdict(path string) verdict {
 		return verdict{"another cam-agent serves the camera (exit code 4)", false}
 	case exitNoLoader:
 		if lib, ok := missingLibrary(e.lastLine); ok {
-			return verdict{fmt.Sprintf("%s needs %s, which is not installed: install OpenCV (sudo apt-get install libopencv-dev), "+
+			return verdict{fmt.Sprintf("%s needs %s, which is not installed: install OpenCV (sudo apt-get install libopencv-dev libturbojpeg0-dev), "+
 				"or build %s without it (scripts/build.sh --noopencv)", program, lib, program), true}
 		}
 		return verdict{"exit code 127: " + e.lastLine, false}
