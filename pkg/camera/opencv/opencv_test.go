@@ -193,7 +193,7 @@ func TestClearErrors(t *testing.T) {
 		{"opencv:97", camera.ErrNoDevice, "/dev/video97"},
 		{"opencv:front", camera.ErrNoDevice, "opencv:N"},
 		{"opencv:/dev/null", camera.ErrBusy, "not a camera"},
-		{"rtsp://admin:secret@127.0.0.1:1/live", camera.ErrNoDevice, "does not answer"},
+		{"rtsp://admin:secret@127.0.0.1:1/live", camera.ErrNoDevice, "nothing listens"},
 		{"gst:nonsense password=secret ! appsink", camera.ErrNoDevice, "gst-launch"},
 		{"gst:videotestsrc", camera.ErrNoDevice, "appsink"},
 		{"test:", camera.ErrUnsupported, "test:"},
