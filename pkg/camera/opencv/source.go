@@ -190,7 +190,8 @@ func (s *Source) read() error {
 	case !s.kind.loops:
 		return io.EOF
 	}
-	// Opened again instead of sought back to 0, which not every container can.
+	// Opened again instead of sought back to 0. Seeking saves about 10 ms, but then
+	// .ts, .h264 and .mjpeg files give nothing more, and an .mpg starts elsewhere.
 	err := s.capture.Close()
 	s.capture = nil
 	if err != nil {
