@@ -117,9 +117,6 @@ func (l *life) check(now time.Time) (left time.Duration, trouble error) {
 	if l.opened.IsZero() {
 		left = max(openTimeout, l.stallAfter) - now.Sub(l.started)
 		trouble = fmt.Errorf("%w: opening it takes longer than %v", ErrNoData, max(openTimeout, l.stallAfter))
-		if left > 0 {
-			return min(left, g.firstLook()), nil // it may open now, and stall from then on
-		}
 	} else {
 		left = l.stallAfter - now.Sub(l.lastFrame)
 		trouble = fmt.Errorf("%w for %v", ErrNoData, l.stallAfter)

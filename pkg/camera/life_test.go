@@ -70,26 +70,6 @@ func TestStallIsNoticedAndHeals(t *testing.T) {
 	})
 }
 
-// The watchdog's first look finds it still opening. It must not be the last for
-// as long as an opening may take.
-func TestStallAfterASlowOpening(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cfg := testConfig()
-		l := &lives{plays: []step{then(1, every(10*time.Millisecond), silent)}}
-		g := newTestGrabber(cfg, func(ctx context.Context, c Config) (Source, error) {
-			time.Sleep(cfg.StallTimeout + time.Millisecond)
-			return l.open(ctx, c)
-		})
-		running(t, g)
-		expectState(t, g, StateOK)
-		<-g.HealthChanged() // stalled, and perhaps retrying already
-		h := g.Health()
-		if took := time.Since(h.LastFrame); h.State == StateOK || took != cfg.StallTimeout {
-			t.Errorf("%s %v after the last frame, want a stall noticed after %v", h.State, took, cfg.StallTimeout)
-		}
-	})
-}
-
 func TestGivesUp(t *testing.T) {
 	gone := errors.New("unplugged: rtsp://admin:secret@10.0.0.5/live")
 	failing := func(context.Context, *Frame, int) error { return fmt.Errorf("%w: %w", ErrNoDevice, gone) }
