@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	redisconn.Quiet()
+	if len(os.Args) > 2 && os.Args[1] == playAgent {
+		os.Exit(play(os.Args[2], os.Args[3:]))
+	}
 	goleak.VerifyTestMain(m)
 }
 

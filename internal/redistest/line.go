@@ -54,9 +54,9 @@ func (l *line) room() (int, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.stalled:
+	case l.stalled && l.rate <= 0:
 		return heldStalled, l.changed
-	case l.rate > 0:
+	case l.rate > 0: // dark or not: what a line holds depends on its speed and length
 		return heldNormal + int(l.rate*l.delay.Seconds()), l.changed
 	case l.delay > 0:
 		return heldDelayed, l.changed

@@ -216,14 +216,8 @@ func (a *Appender) last(ctx context.Context, conn *redis.Conn) (id frame.ID, exi
 func (a *Appender) Admit(ctx context.Context, s *Session, save func(epoch uint64) error) error {
 	conn := s.Data().Conn()
 	defer func() { _ = conn.Close() }()
-	if err := master(ctx, conn); err != nil {
+	if err := a.glance(ctx, conn); err != nil || a.admitted {
 		return err
-	}
-	if a.admitted { // the last entry comes with its image: on a slow line that is for the worker to wait for
-		if err := conn.XLen(ctx, a.cfg.Key).Err(); redisconn.EndsSession(err) {
-			return fmt.Errorf("look at %s: %w", a.cfg.Key, err)
-		}
-		return nil
 	}
 	last, _, err := a.last(ctx, conn)
 	if err != nil {
@@ -247,10 +241,27 @@ func (a *Appender) Admit(ctx context.Context, s *Session, save func(epoch uint64
 
 var errReplica = errors.New("this Redis is a replica")
 
+// glance asks, in one round trip, for the role and whether the stream can be
+// looked at. It does not read the last entry, which comes with its image: on a
+// slow line that is for the worker to wait for.
+func (a *Appender) glance(ctx context.Context, conn *redis.Conn) error {
+	p := conn.Pipeline()
+	role := p.Do(ctx, "ROLE")
+	length := p.XLen(ctx, a.cfg.Key)
+	_, _ = p.Exec(ctx) // each tells its own error
+	if err := master(role); err != nil {
+		return err
+	}
+	if err := length.Err(); redisconn.EndsSession(err) {
+		return fmt.Errorf("look at %s: %w", a.cfg.Key, err)
+	}
+	return nil
+}
+
 // master refuses a replica: it takes subscriptions and PUBLISH, and refuses
 // every frame.
-func master(ctx context.Context, conn *redis.Conn) error {
-	role, err := conn.Do(ctx, "ROLE").Slice()
+func master(answer *redis.Cmd) error {
+	role, err := answer.Slice()
 	switch {
 	case err != nil && redisconn.EndsSession(err):
 		return fmt.Errorf("ask for the role: %w", err)

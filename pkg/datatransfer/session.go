@@ -102,11 +102,12 @@ func (l *Link) stages(s *Session) (wasLive bool, err error) {
 	s.data = s.target.Client(redisconn.Data)
 	p.conn = s.data.Conn()
 	s.opened, s.last = append(s.opened, s.data), p.conn
+	admitted := l.admit(s)
 	rtt, err := p.once()
 	if err != nil {
 		return false, err
 	}
-	if err := l.admit(s, p); err != nil {
+	if err := p.watch(func(time.Duration) {}, admitted); err != nil {
 		return false, err
 	}
 	l.live(s, rtt)
@@ -121,17 +122,22 @@ func (l *Link) stages(s *Session) (wasLive bool, err error) {
 }
 
 // admit looks around while probes go on: looking may take a while, and a
-// server may freeze meanwhile.
-func (l *Link) admit(s *Session, p *prober) error {
-	if l.cfg.Admit == nil {
-		return nil
-	}
+// server may freeze meanwhile. The first of them is under way at the same time,
+// so that on a long line LIVE need not wait for one after the other.
+func (l *Link) admit(s *Session) <-chan error {
 	done := make(chan error, 1)
-	s.wg.Go(func() { done <- l.cfg.Admit(s.ctx, s) })
-	if err := p.watch(func(time.Duration) {}, done); err != nil {
-		return fmt.Errorf("look around: %w", err)
+	if l.cfg.Admit == nil {
+		close(done)
+		return done
 	}
-	return nil
+	s.wg.Go(func() {
+		err := l.cfg.Admit(s.ctx, s)
+		if err != nil {
+			err = fmt.Errorf("look around: %w", err)
+		}
+		done <- err
+	})
+	return done
 }
 
 // subscribe sends one SUBSCRIBE for everything, starts the receiver, and waits

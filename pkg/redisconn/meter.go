@@ -58,6 +58,8 @@ func (m *meter) forget(c *conn) {
 }
 
 // closeAll ends every connection at once; whoever reads or writes them returns.
+// What the kernel has not sent yet is dropped: nobody waits for its reply any
+// more, and on a slow line it would only be in the next session's way.
 func (m *meter) closeAll() {
 	m.mu.Lock()
 	m.closed = true
@@ -68,6 +70,9 @@ func (m *meter) closeAll() {
 	m.conns = map[*conn]uint64{}
 	m.mu.Unlock()
 	for _, c := range all {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0) // fails only on a closed one
+		}
 		_ = c.Close()
 	}
 }

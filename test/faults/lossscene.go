@@ -181,7 +181,7 @@ func (s *scene) close(res *lossResult) {
 	if got != s.expected {
 		s.problem("the reader in step reports %+v, want %+v", got, s.expected)
 	}
-	s.problems = append(s.problems, s.unread(s.watcher.seen())...)
+	s.problems = append(s.problems, s.unread(s.watcher.seen(), last.Epoch)...)
 	s.problems = append(s.problems, s.reused()...)
 	if s.laggard != nil {
 		res.Laggard = s.closeLaggard(last)
