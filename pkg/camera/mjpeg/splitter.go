@@ -52,6 +52,14 @@ func NewSplitter(r io.Reader, arrived func() time.Time) *Splitter {
 	return &Splitter{r: r, arrived: arrived, limit: maxJPEG, buf: make([]byte, readSize)}
 }
 
+// reset goes on with another reader, from which a new JPEG begins.
+func (s *Splitter) reset(r io.Reader) {
+	if s.walk.inside() {
+		s.broken++
+	}
+	s.r, s.walk, s.at, s.end = r, walker{}, 0, 0
+}
+
 // Broken counts the JPEGs that were passed over.
 func (s *Splitter) Broken() uint64 { return s.broken }
 
