@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"hash"
 	"net/url"
 	"slices"
 	"strings"
@@ -104,7 +103,7 @@ func (l *login) header(uri string) string {
 func (l *login) digest(uri string) string {
 	name := strings.ToLower(l.algorithm)
 	sum := func(parts ...string) string {
-		var h hash.Hash = md5.New() //nolint:gosec // see the import
+		h := md5.New() //nolint:gosec // see the import
 		if strings.HasPrefix(name, "sha-256") {
 			h = sha256.New()
 		}

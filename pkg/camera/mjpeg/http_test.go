@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -147,20 +146,20 @@ func TestHTTPRefuses(t *testing.T) {
 	mux := http.NewServeMux()
 	for path, h := range map[string]http.HandlerFunc{
 		"/text":   func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>log in</html>") },
-		"/busy":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
-		"/broken": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"/busy":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"/broken": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"/user": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="cam"`)
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 		},
 		"/kerberos": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("WWW-Authenticate", "Negotiate")
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 		},
 		"/loop": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", http.StatusFound) },
 		"/ftp": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "ftp://x/")
-			w.WriteHeader(302)
+			w.WriteHeader(http.StatusFound)
 		},
 		"/end": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "multipart/x-mixed-replace")
@@ -248,7 +247,7 @@ func TestHTTPLogin(t *testing.T) {
 					for _, o := range c.offers {
 						w.Header().Add("WWW-Authenticate", o)
 					}
-					w.WriteHeader(401)
+					w.WriteHeader(http.StatusUnauthorized)
 					return
 				}
 				w.Header().Set("Content-Type", "image/jpeg")
@@ -271,7 +270,7 @@ func TestHTTPLogin(t *testing.T) {
 // respond is what a server expects in response.
 func respond(p map[string]string, algorithm, user, password, nonce string) string {
 	h := func(s string) string {
-		var sum hash.Hash = md5.New()
+		sum := md5.New()
 		if strings.HasPrefix(algorithm, "sha-256") {
 			sum = sha256.New()
 		}
@@ -311,7 +310,7 @@ func TestHTTPNonceExpires(t *testing.T) {
 		n := requests.Add(1)
 		if n%3 == 1 || r.URL.Path == "/never" {
 			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Digest realm="r", qop="auth", nonce="%d", stale=true`, n))
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		accepted.Add(1)
@@ -343,7 +342,7 @@ func TestHTTPRedirects(t *testing.T) {
 		seen.Store(seen.Load().(string) + r.Header.Get("Authorization"))
 		if r.URL.Path == "/locked" {
 			w.Header().Set("WWW-Authenticate", `Basic realm="phishing"`)
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		w.Header().Set("Content-Type", "image/jpeg")
@@ -352,7 +351,7 @@ func TestHTTPRedirects(t *testing.T) {
 	home := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, _, ok := r.BasicAuth(); !ok {
 			w.Header().Set("WWW-Authenticate", `Basic realm="home"`)
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		switch r.URL.Path {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"image/jpeg"
 	"net"
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -105,7 +104,6 @@ func freePort(t *testing.T) int {
 func server(t *testing.T, program string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(program, args...) //nolint:noctx // killed below
-	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -150,6 +148,9 @@ func TestHTTPRecovers(t *testing.T) {
 // TestUstreamer reads the server most boxes with a USB camera run; without a
 // camera it serves a picture that says so, as a stream and as a snapshot.
 func TestUstreamer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("ustreamer without a camera gives a frame a second; not with -short")
+	}
 	needs(t, "ustreamer")
 	port := fmt.Sprint(freePort(t))
 	start := func() *exec.Cmd {
