@@ -29,6 +29,8 @@ type child struct {
 	done chan struct{} // closed when the child is reaped
 	end  string        // how it ended; valid once done is closed
 
+	closing sync.Once
+
 	mu     sync.Mutex // guards reaped
 	reaped bool       // the pid may belong to somebody else now
 }
@@ -132,8 +134,10 @@ func (c *child) signal(s syscall.Signal) {
 }
 
 // close ends the child within grace if it is willing, by force if not, and
-// waits until it is reaped.
-func (c *child) close(grace time.Duration) {
+// waits until it is reaped. Any number of goroutines may call it.
+func (c *child) close(grace time.Duration) { c.closing.Do(func() { c.stop(grace) }) }
+
+func (c *child) stop(grace time.Duration) {
 	c.signal(syscall.SIGTERM)
 	c.signal(syscall.SIGCONT) // stopped, it could not end
 	_ = c.stdout.Close()      // nor could it, perhaps, while it waits to write

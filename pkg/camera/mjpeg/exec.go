@@ -51,16 +51,17 @@ func openExec(ctx context.Context, command string, cfg camera.Config) (camera.So
 	if err != nil {
 		return nil, err
 	}
+	// The Grabber gives a source stall_timeout to close.
+	grace := min(500*time.Millisecond, cfg.StallTimeout/2)
 	s := &execSource{
 		info: camera.Info{
 			Driver:  "exec " + filepath.Base(strings.TrimPrefix(camera.ShownSource("exec:"+words[0]), "exec:")),
 			FPS:     cfg.FPS,
 			Latency: cfg.Interval(),
 		},
-		child: child,
-		// The Grabber gives a source stall_timeout to close.
-		grace:     min(500*time.Millisecond, cfg.StallTimeout/2),
-		interrupt: func() { _ = child.stdout.Close() },
+		child:     child,
+		grace:     grace,
+		interrupt: func() { child.close(grace) },
 	}
 	out, err := newArrivals(child.stdout)
 	if err == nil {
@@ -121,8 +122,7 @@ func (s *execSource) Info() camera.Info { return s.info }
 
 // Close ends the command and all it started. It may be called more than once.
 func (s *execSource) Close() error {
-	if s.watch.off() {
-		s.child.close(s.grace)
-	}
+	s.watch.off()
+	s.child.close(s.grace)
 	return nil
 }

@@ -180,6 +180,7 @@ func TestExecLeavesNothingBehind(t *testing.T) {
 				if !errors.Is(err, context.Canceled) {
 					t.Errorf("Next gave %v", err)
 				}
+				eventually(t, "both are gone without Close", func() bool { return !alive(child) && !alive(grandchild) })
 			case "killed":
 				if !errors.Is(err, camera.ErrNoData) || !strings.Contains(err.Error(), "signal: killed") {
 					t.Errorf("Next gave %v", err)

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -379,6 +381,55 @@ func TestHTTPRedirects(t *testing.T) {
 	}
 	if got := seen.Load().(string); got != "" {
 		t.Errorf("the other server was told %q", got)
+	}
+}
+
+// TestHTTPS: a certificate must be one the system trusts, and over TLS the
+// password may follow a redirect from http to https of the same host.
+func TestHTTPS(t *testing.T) {
+	jpg := picture(t, 1, 320, 240)
+	s := httptest.NewUnstartedServer(streaming("multipart/x-mixed-replace", "--x\r\n\r\n", "", false, jpg, jpg))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it would complain of the first client
+	s.StartTLS()
+	defer s.Close()
+	if _, err := Open(t.Context(), config(s.URL)); !errors.Is(err, camera.ErrNoDevice) || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("an unknown certificate gave %v", err)
+	}
+	f, err := newFetcher(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.transport.CloseIdleConnections()
+	f.transport.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	body, _, err := f.get(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = body.Close() }()
+	split := NewSplitter(body, f.arrived)
+	for range 2 {
+		got, first, err := split.Next(nil)
+		if err != nil || !bytes.Equal(got, jpg) || time.Since(first) > time.Minute {
+			t.Fatalf("%d bytes of %v, %v", len(got), first, err)
+		}
+	}
+
+	for to, want := range map[string]bool{
+		"http://cam/x": true, "http://CAM/": true, "https://cam/": true, "http://cam:81/": false, "https://cam:444/": false, "http://cam2/": false,
+	} {
+		f, err := newFetcher("http://u:p@cam/stream")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := follow(f.url, to)
+		if err != nil || f.trusts(at) != want {
+			t.Errorf("%s is trusted: %v, want %v; %v", to, !want, want, err)
+		}
+	}
+	if f, _ := newFetcher("https://u:p@cam/"); f.trusts(&url.URL{Scheme: "http", Host: "cam"}) {
+		t.Error("the password would go over http instead of https")
 	}
 }
 
