@@ -136,8 +136,9 @@ fuzz() {
 
 need_go
 linter=$root/.cache/bin/golangci-lint-$(go env GOVERSION)
-need_packages redis-server libopencv-dev libturbojpeg0-dev pkg-config gcc g++ libc6-dev ffmpeg shellcheck file \
-	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gir1.2-gst-rtsp-server-1.0 python3-gi \
+need_packages redis-server libopencv-dev libturbojpeg0-dev pkg-config gcc g++ libc6-dev ffmpeg shellcheck file ustreamer \
+	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-tools \
+	gir1.2-gst-rtsp-server-1.0 python3-gi \
 	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps
 
 go build -o "$work/testsum" ./scripts/testsum
