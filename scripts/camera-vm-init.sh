@@ -63,7 +63,7 @@ mkfifo /stdout /stderr
 cat /stdout >"$(port stdout)" &
 cat /stderr >"$(port stderr)" &
 unshare --pid --fork --mount-proc=/root/proc chroot /root \
-	/bin/bash "${work#/root}/command" </dev/null >/stdout 2>/stderr
+	/usr/bin/env -i /bin/bash "${work#/root}/command" </dev/null >/stdout 2>/stderr
 status=$?
 wait
 echo "$status" >"$(port status)"

@@ -119,7 +119,7 @@ setpriv --pdeathsig TERM timeout --kill-after=5 "$limit" \
 	-nodefaults -no-user-config -no-reboot -display none -monitor none -machine pc,usb=off,vmport=off \
 	-accel tcg,thread=multi -cpu max -smp 2 -m "$memory" \
 	-kernel "$kernel" -initrd "$work/initramfs" -serial "file:$work/console" \
-	-append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr camera_vm=$work" \
+	-append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable camera_vm=$work" \
 	"${shares[@]}" "${ports[@]}" </dev/null >"$work/qemu" 2>&1 &
 machine=$!
 tail -q -n +1 -s 0.1 -f --pid="$machine" "$work/stdout" 2>/dev/null &
