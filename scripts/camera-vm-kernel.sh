@@ -48,7 +48,7 @@ in_scratch() (
 	[ ! -d "$dir" ] || exit 0
 	scratch=$dir.new
 	rm -rf "$scratch"
-	mkdir "$scratch"
+	mkdir -p "$scratch"
 	cd "$scratch" || exit 1
 	"$@" || exit 1
 	mv "$scratch" "$dir"
@@ -61,6 +61,8 @@ prepare_kernel() {
 	sum=$(cat "$scripts/camera-vm-init.sh" "$scripts/camera-vm-kernel.sh" | cksum | cut -d ' ' -f 1)
 	dir=$vm_cache/kernel-$sum
 	[ -d "$dir" ] || {
+		need_packages xz-utils zstd
+		rm -rf "$vm_cache"/kernel-* # of earlier scripts
 		say "unpacking a kernel into ${dir#"$root/"}"
 		in_scratch "$dir" build_initramfs || fail "cannot prepare a kernel, see above"
 	}
@@ -84,7 +86,7 @@ build_initramfs() {
 	done
 	install -m 755 "$scripts/camera-vm-init.sh" ram/init
 	copy_modules "$release" || return 1
-	pack ram >initramfs || return 1
+	pack >initramfs || return 1
 	cp "tree/boot/vmlinuz-$release" vmlinuz
 	printf '%s\n' "$release" >release
 	rm -rf tree ram
@@ -110,5 +112,32 @@ copy_modules() {
 	depmod -b ram "$release"
 }
 
-# pack DIR: it as an initramfs.
-pack() (cd "$1" && find . | cpio --quiet -o -H newc -R 0:0 | gzip -1)
+# pack: ./ram as an initramfs.
+pack() (cd ram && find . | cpio --quiet -o -H newc -R 0:0 | gzip -1)
+
+# prepare_loopback: after prepare_kernel, an initramfs with v4l2loopback in it.
+prepare_loopback() {
+	local dir=${kernel%/*}/loopback
+	[ -d "$dir" ] || {
+		need_packages gcc make libelf-dev
+		say "building v4l2loopback for $release"
+		in_scratch "$dir" build_loopback || fail "cannot build v4l2loopback, see above"
+	}
+	initramfs=$dir/initramfs
+}
+
+build_loopback() {
+	local headers=tree/usr/src/linux-headers-$release source packages
+	mapfile -t packages < <(apt-cache depends "linux-headers-$release" | sed -n 's/^ *Depends: \(linux-\(headers\|kbuild\).*\)$/\1/p')
+	fetch_package v4l2loopback-dkms "linux-headers-$release" "${packages[@]}" || return 1
+	# They expect to be installed.
+	sed -i "s|^include /usr/src|include $PWD/tree/usr/src|" "$headers/Makefile" || return 1
+	source=$(echo "$PWD"/tree/usr/src/v4l2loopback-*)
+	make -s -C "$headers" M="$source" CC=gcc modules || return 1
+	mkdir ram
+	(cd ram && gzip -dc "$initramfs" | cpio --quiet -i -d) || return 1
+	cp "$source/v4l2loopback.ko" "ram/lib/modules/$release/"
+	depmod -b ram "$release" || return 1
+	pack >initramfs || return 1
+	rm -rf tree ram
+}

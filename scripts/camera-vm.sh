@@ -65,7 +65,7 @@ done
 need_packages qemu-system-x86 busybox-static kmod cpio v4l-utils util-linux >&2
 prepare_kernel >&2 # sets kernel and initramfs
 if [ "$loopback" = yes ]; then
-	prepare_loopback >&2 # sets loopback_initramfs
+	prepare_loopback >&2 # sets another initramfs
 	modules+=('v4l2loopback video_nr=9 card_label=loopback exclusive_caps=0')
 fi
 
@@ -95,7 +95,6 @@ printf '%s\n' "$output" >"$work/output"
 	printf '\n'
 } >"$work/command"
 
-cat "$initramfs" ${loopback_initramfs:+"$loopback_initramfs"} >"$work/initramfs"
 for name in stdout stderr status; do
 	: >"$work/$name"
 done
@@ -118,13 +117,13 @@ setpriv --pdeathsig TERM timeout --kill-after=5 "$limit" \
 	setpriv --pdeathsig KILL qemu-system-x86_64 \
 	-nodefaults -no-user-config -no-reboot -display none -monitor none -machine pc,usb=off,vmport=off \
 	-accel tcg,thread=multi -cpu max -smp 2 -m "$memory" \
-	-kernel "$kernel" -initrd "$work/initramfs" -serial "file:$work/console" \
+	-kernel "$kernel" -initrd "$initramfs" -serial "file:$work/console" \
 	-append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable camera_vm=$work" \
 	"${shares[@]}" "${ports[@]}" </dev/null >"$work/qemu" 2>&1 &
 machine=$!
-tail -q -n +1 -s 0.1 -f --pid="$machine" "$work/stdout" 2>/dev/null &
+setpriv --pdeathsig TERM tail -q -n +1 -s 0.1 -f --pid="$machine" "$work/stdout" 2>/dev/null &
 copiers+=($!)
-tail -q -n +1 -s 0.1 -f --pid="$machine" "$work/stderr" >&2 2>/dev/null &
+setpriv --pdeathsig TERM tail -q -n +1 -s 0.1 -f --pid="$machine" "$work/stderr" >&2 2>/dev/null &
 copiers+=($!)
 
 ended=0
