@@ -42,7 +42,8 @@ type Grabber struct {
 
 	mu       sync.Mutex // guards all below
 	latest   *Frame
-	health   Health // FPS is worked out when asked for
+	health   Health        // FPS and the open source's defects are added when asked for
+	defects  DefectCounter // of the source that was opened last; nil if it counts none
 	rate     rate
 	lastSum  uint64 // hash of the newest image, with frozen_timeout only
 	haveSum  bool
@@ -176,6 +177,7 @@ func (g *Grabber) Health() Health {
 	defer g.mu.Unlock()
 	h := g.health
 	h.FPS = g.rate.fps(time.Now())
+	g.countDefects(&h)
 	return h
 }
 

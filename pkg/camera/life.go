@@ -144,10 +144,13 @@ func (l *life) read(ctx context.Context) error {
 		return fmt.Errorf("open %s: %w", shown, err)
 	}
 	l.open(src.Info())
+	defects, _ := src.(DefectCounter)
+	l.g.setDefects(defects)
 	err = l.drain(ctx, src)
 	if cerr := src.Close(); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("close: %w", cerr))
 	}
+	l.g.setDefects(nil)
 	return fmt.Errorf("read %s: %w", shown, err)
 }
 
