@@ -16,9 +16,9 @@ func TestMain(m *testing.M) {
 
 // Variables that say to the inner half what it has.
 const (
-	envDevice   = "FRAMEKEEPER_VIDEO_DEVICE"   // vivid
-	envLoopback = "FRAMEKEEPER_TEST_LOOPBACK"  // v4l2loopback; empty: no such rows
-	envAgent    = "FRAMEKEEPER_TEST_AGENT"     // the program
+	envDevice   = "FRAMEKEEPER_VIDEO_DEVICE"  // vivid
+	envLoopback = "FRAMEKEEPER_TEST_LOOPBACK" // v4l2loopback; empty: no such rows
+	envAgent    = "FRAMEKEEPER_TEST_AGENT"    // the program
 )
 
 // TestCamera is every row of the table, under a kernel of its own.

@@ -111,7 +111,7 @@ func (w *world) faults(t *testing.T) {
 	const fatal = "inject_fatal_streaming_error=1"
 	s := w.stage(t, w.quick())
 	for _, f := range []fault{
-		{name: "disconnect", hurt: inject("disconnect=1"), reason: camera.ErrNoDevice.Error(), notice: noticeError},
+		{name: "disconnect", hurt: inject("disconnect=1"), reason: "unplugged", notice: noticeError},
 		{name: "fatal streaming error", hurt: inject(fatal), notice: noticeError},
 		{name: "and STREAMON fails once", hurt: inject("inject_vidioc_streamon_error=1", fatal), notice: noticeError},
 		{name: "and REQBUFS fails once", hurt: inject("inject_vidioc_reqbufs_error=1", fatal), notice: noticeError},

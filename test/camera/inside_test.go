@@ -28,13 +28,13 @@ const never = time.Duration(-1)
 
 // outcome is a line of the table.
 type outcome struct {
-	name    string
-	notice  time.Duration // from before the fault is asked for until the status tells
-	recover time.Duration // from then, or from the heal, until a new frame is there
-	refused int           // requests answered with an error meanwhile
-	slowest time.Duration // of those
+	name                     string
+	notice                   time.Duration // from before the fault is asked for until the status tells
+	recover                  time.Duration // from then, or from the heal, until a new frame is there
+	refused                  int           // requests answered with an error meanwhile
+	slowest                  time.Duration // of those
 	skipped, broken, reopens uint64
-	note    string
+	note                     string
 }
 
 func (w *world) record(o outcome) { w.outcomes = append(w.outcomes, o) }

@@ -63,6 +63,7 @@ type scene struct {
 	*testing.T
 	*world
 	dir     string
+	began   time.Time
 	agent   *proctest.Process
 	watcher *watcher
 }
@@ -72,10 +73,10 @@ func (w *world) stage(t *testing.T, s setup) *scene {
 	t.Helper()
 	sc := &scene{T: t, world: w, dir: t.TempDir()}
 	sc.configure(s)
-	began := time.Now()
+	sc.began = time.Now()
 	sc.watcher = watch(t, w.way)
 	sc.start()
-	sc.frame(began)
+	sc.frame(sc.began)
 	return sc
 }
 

@@ -209,6 +209,13 @@ func (w *watcher) between(from, to time.Time) (shots []shot, replies []reply) {
 	return shots, replies
 }
 
+// newest is the last frame that came.
+func (w *watcher) newest() shot {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.shots[len(w.shots)-1]
+}
+
 func (w *watcher) last() capture {
 	w.mu.Lock()
 	defer w.mu.Unlock()
