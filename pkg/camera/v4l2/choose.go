@@ -109,10 +109,10 @@ func noFormat(offered []fourCC, f camera.Format) error {
 		_, ok := layoutOf(code)
 		usable = usable || ok
 	}
-	list := strings.Join(names, ", ")
-	if list == "" {
-		list = "no format at all"
+	if len(names) == 0 {
+		return fmt.Errorf("%w: it offers no format yet; a loopback device needs the program that feeds it first", camera.ErrNoData)
 	}
+	list := strings.Join(names, ", ")
 	if usable {
 		return settingErrorf("format %q is not what this camera has: it offers %s; expected format = \"auto\"", f, list)
 	}

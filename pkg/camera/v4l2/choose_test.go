@@ -107,14 +107,15 @@ func TestChooseRefuses(t *testing.T) {
 		offered table
 		format  camera.Format
 		says    string
+		kind    error
 	}{
-		{table{{"YUYV", nil}, {"H264", nil}}, camera.FormatMJPEG, `it offers YUYV, H264; expected format = "auto"`},
-		{table{{"BA81", nil}}, camera.FormatAuto, "offers BA81, expected one of MJPG"},
-		{nil, camera.FormatAuto, "no format at all"},
+		{table{{"YUYV", nil}, {"H264", nil}}, camera.FormatMJPEG, `it offers YUYV, H264; expected format = "auto"`, camera.ErrUnsupported},
+		{table{{"BA81", nil}}, camera.FormatAuto, "offers BA81, expected one of MJPG", camera.ErrUnsupported},
+		{nil, camera.FormatAuto, "no format yet", camera.ErrNoData},
 	} {
 		_, err := choose(c.offered, camera.Config{Width: 640, Height: 480, FPS: 30, Format: c.format})
-		if !errors.Is(err, camera.ErrUnsupported) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("got %v, want it to say %q and to count as ErrUnsupported", err, c.says)
+		if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("got %v, want it to say %q and to be %v", err, c.says, c.kind)
 		}
 	}
 }
