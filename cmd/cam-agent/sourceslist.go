@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -13,25 +12,26 @@ import (
 // listDevices prints every V4L2 camera with the line that opens it, what it can
 // send, and its controls.
 func listDevices(out io.Writer) error {
-	devices, err := v4l2.Devices()
-	if errors.Is(err, camera.ErrUnsupported) {
+	cameras, others, err := v4l2.Devices()
+	if err != nil {
 		return err
 	}
 	var b strings.Builder
-	for i := range devices {
+	if len(cameras) == 0 {
+		b.WriteString("no V4L2 camera: plug one in, and see whether dmesg tells of it; a container needs --device /dev/video0.\n" +
+			"source = \"test:\" needs none.\n")
+	}
+	for i := range cameras {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		describeDevice(&b, &devices[i])
+		describeDevice(&b, &cameras[i])
 	}
-	switch {
-	case err != nil && len(devices) > 0:
-		fmt.Fprintf(&b, "\nnot looked at: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
-	case err != nil:
-		return fmt.Errorf("list devices: %w", err)
-	case len(devices) == 0:
-		b.WriteString("no V4L2 camera: plug one in, and see whether dmesg tells of it; a container needs --device /dev/video0.\n" +
-			"source = \"test:\" needs none.\n")
+	if len(others) > 0 {
+		b.WriteString("\nother nodes\n")
+	}
+	for _, other := range others {
+		fmt.Fprintf(&b, "  %s\n", strings.TrimPrefix(other.Error(), camera.ErrNoDevice.Error()+": "))
 	}
 	_, err = io.WriteString(out, b.String())
 	return err

@@ -130,9 +130,9 @@ type (
 
 	// extControl is packed in C, so its value stands on no boundary of 8.
 	extControl struct {
-		id, size uint32
-		_        uint32
-		value    [8]byte // 32 bits in the first four, or 64 bits
+		id    uint32
+		_     [2]uint32 // size, of texts only
+		value [8]byte   // 32 bits in the first four, or 64 bits
 	}
 
 	extControls struct {
@@ -153,7 +153,7 @@ const (
 )
 
 const (
-	vidiocQueryCap           = iocRead | iocType | 0 | unsafe.Sizeof(capability{})<<16
+	vidiocQueryCap           = iocRead | iocType | unsafe.Sizeof(capability{})<<16
 	vidiocEnumFmt            = iocRead | iocWrite | iocType | 2 | unsafe.Sizeof(formatDesc{})<<16
 	vidiocSetFmt             = iocRead | iocWrite | iocType | 5 | unsafe.Sizeof(format{})<<16
 	vidiocRequestBuffers     = iocRead | iocWrite | iocType | 8 | unsafe.Sizeof(requestBuffers{})<<16

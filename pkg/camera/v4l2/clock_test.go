@@ -1,6 +1,7 @@
 package v4l2
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -14,7 +15,7 @@ func TestCapturedAt(t *testing.T) {
 		if age := now.Sub(got); age != c.age {
 			t.Errorf("stamp %v at %v: age %v, want %v", c.stamp, mono, age, c.age)
 		}
-		if got == got.Round(0) {
+		if !strings.Contains(got.String(), " m=") {
 			t.Error("the monotonic reading is lost")
 		}
 	}

@@ -82,7 +82,7 @@ func controlName(label string) string {
 	var b strings.Builder
 	gap := false
 	for _, r := range label {
-		if r >= unicode.MaxASCII || !(unicode.IsLetter(r) || unicode.IsDigit(r)) {
+		if r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) {
 			gap = b.Len() > 0
 			continue
 		}

@@ -30,7 +30,7 @@ func openNode(path string) (*device, error) {
 		return nil, openError(path, err)
 	}
 	// Not even opened, since that alone sets off a watchdog or rewinds a tape.
-	if st.Mode&unix.S_IFMT != unix.S_IFCHR || unix.Major(uint64(st.Rdev)) != videoMajor {
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR || unix.Major(uint64(st.Rdev)) != videoMajor { //nolint:unconvert // it has 32 bits on some machines
 		return nil, fmt.Errorf("%w: %s is no V4L2 device; cam-agent --list-devices shows them", camera.ErrNoDevice, path)
 	}
 	fd, err := openRetrying(path)
@@ -112,7 +112,7 @@ func (d *device) checkCapture() error {
 	case c&(capOutput|capOutputMPlane) != 0:
 		what = "is an output, not a camera"
 	case c&capCaptureMPlane != 0:
-		return fmt.Errorf("%w: %s (%s) gives pictures in several planes only; use exec: or gst:", camera.ErrNoDevice, d.path, d.driver)
+		return fmt.Errorf("%w: %s (%s) gives pictures in several planes only; use an exec: or gst: source", camera.ErrNoDevice, d.path, d.driver)
 	default:
 		what = "captures no pictures"
 	}

@@ -27,10 +27,10 @@ func vivid(t testing.TB) string {
 	t.Helper()
 	path := os.Getenv("FRAMEKEEPER_VIDEO_DEVICE")
 	if path == "" {
-		all, err := Devices()
+		all, others, err := Devices()
 		i := slices.IndexFunc(all, func(d Device) bool { return d.Driver == "vivid" })
 		if i < 0 {
-			t.Skipf("no vivid here (%v): run this test under scripts/camera-vm.sh", err)
+			t.Skipf("no vivid here (%v %v): run this test under scripts/camera-vm.sh", others, err)
 		}
 		path = all[i].Path
 	}
@@ -549,7 +549,7 @@ func TestNothingLeaks(t *testing.T) {
 func TestDevicesDescribesIt(t *testing.T) {
 	path := vivid(t)
 	s := mustOpen(t, configFor(path)) // a camera in use is listed as well
-	all, err := Devices()
+	all, _, err := Devices()
 	if err != nil {
 		t.Fatal(err)
 	}

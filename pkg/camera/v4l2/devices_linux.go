@@ -1,9 +1,6 @@
 package v4l2
 
-import (
-	"errors"
-	"math"
-)
+import "math"
 
 // local finds the devices of this machine.
 func local() finder {
@@ -20,29 +17,30 @@ func probe(path string) (bus string, err error) {
 	return d.bus, d.checkCapture()
 }
 
-// Devices are the cameras that are plugged in, each with what it offers; a
-// device that is in use is among them. Nodes that are no camera are left out.
-// The error says why others could not be looked at.
-func Devices() ([]Device, error) {
+// Devices are the cameras that are plugged in, each with what it offers; one that
+// is in use is among them. others says of every further node why it is none.
+func Devices() (cameras []Device, others []error, err error) {
 	f := local()
 	all, err := f.nodes()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var found []Device
-	var errs []error
 	for _, n := range all {
 		d, err := openNode(n.path)
 		if err != nil {
-			errs = append(errs, err)
+			others = append(others, err)
 			continue
 		}
-		if d.checkCapture() == nil {
-			found = append(found, d.inspect(f, n, all))
+		if err := d.checkCapture(); err != nil {
+			others = append(others, err)
+		} else {
+			cameras = append(cameras, d.inspect(f, n, all))
 		}
-		errs = append(errs, d.close())
+		if err := d.close(); err != nil {
+			others = append(others, err)
+		}
 	}
-	return found, errors.Join(errs...)
+	return cameras, others, nil
 }
 
 func (d *device) inspect(f finder, n node, all []node) Device {

@@ -199,7 +199,7 @@ func (f finder) source(n node, bus string, all []node) string {
 	twin := slices.ContainsFunc(all, func(o node) bool { return o.owner != n.owner && o.serial == n.serial })
 	switch byID := filepath.Join(f.dev, "v4l", "by-id") + "/"; {
 	// Of two cameras with one serial number udev names whichever came last.
-	case len(links) > 0 && !(twin && strings.HasPrefix(links[0], byID)):
+	case len(links) > 0 && (!twin || !strings.HasPrefix(links[0], byID)):
 		return links[0]
 	case n.serial != "" && !twin:
 		return "v4l2:serial=" + n.serial

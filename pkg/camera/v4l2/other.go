@@ -16,6 +16,6 @@ func Open(_ context.Context, cfg camera.Config) (camera.Source, error) {
 }
 
 // Devices refuses: there is V4L2 on Linux only.
-func Devices() ([]Device, error) {
-	return nil, fmt.Errorf("%w: V4L2 is Linux's, and this is %s", camera.ErrUnsupported, runtime.GOOS)
+func Devices() (cameras []Device, others []error, err error) {
+	return nil, nil, fmt.Errorf("%w: V4L2 is Linux's, and this is %s", camera.ErrUnsupported, runtime.GOOS)
 }
