@@ -1,6 +1,7 @@
 package v4l2
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -21,7 +22,7 @@ func layouts() []layout {
 		{code: makeFourCC("MJPG"), out: camera.MJPEG},
 		{code: makeFourCC("JPEG"), out: camera.MJPEG},
 		{code: makeFourCC("YUYV"), out: camera.YUYV, bytes: 2},
-		{code: makeFourCC("UYVY"), out: camera.YUYV, bytes: 2, row: shuffle(1, 0, 3, 2)},
+		{code: makeFourCC("UYVY"), out: camera.YUYV, bytes: 2, row: swapPairs},
 		{code: makeFourCC("YVYU"), out: camera.YUYV, bytes: 2, row: shuffle(0, 3, 2, 1)},
 		{code: makeFourCC("VYUY"), out: camera.YUYV, bytes: 2, row: shuffle(1, 2, 3, 0)},
 		{code: makeFourCC("BGR3"), out: camera.BGR24, bytes: 3},
@@ -77,6 +78,20 @@ func shuffle(y0, u, y1, v int) func(dst, src []byte) {
 			s, d := src[i:i+4:i+4], dst[i:i+4:i+4]
 			d[0], d[1], d[2], d[3] = s[y0&3], s[u&3], s[y1&3], s[v&3]
 		}
+	}
+}
+
+// swapPairs makes YUYV of UYVY, which frame grabbers send, eight bytes at a time.
+func swapPairs(dst, src []byte) {
+	const low = 0x00ff00ff00ff00ff
+	n := min(len(src), len(dst))
+	i := 0
+	for ; i+8 <= n; i += 8 {
+		v := binary.LittleEndian.Uint64(src[i:])
+		binary.LittleEndian.PutUint64(dst[i:], v>>8&low|v&low<<8)
+	}
+	for ; i+2 <= n; i += 2 {
+		dst[i], dst[i+1] = src[i+1], src[i]
 	}
 }
 
