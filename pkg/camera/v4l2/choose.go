@@ -102,6 +102,9 @@ func wanted(l layout, f camera.Format) bool {
 }
 
 func noFormat(offered []fourCC, f camera.Format) error {
+	if len(offered) == 0 { // it may have one later
+		return fmt.Errorf("%w: this camera offers no format at all; a v4l2loopback device has one while a program feeds it", camera.ErrNoData)
+	}
 	var names []string
 	usable := false
 	for _, code := range offered {
@@ -110,9 +113,6 @@ func noFormat(offered []fourCC, f camera.Format) error {
 		usable = usable || ok
 	}
 	list := strings.Join(names, ", ")
-	if list == "" {
-		list = "no format at all"
-	}
 	if usable {
 		return settingErrorf("format %q is not what this camera has: it offers %s; expected format = \"auto\"", f, list)
 	}
