@@ -85,7 +85,7 @@ func TestDescribeDevice(t *testing.T) {
 				{MinWidth: 1280, MinHeight: 720, MaxWidth: 1280, MaxHeight: 720, Rates: fast},
 				{MinWidth: 16, MinHeight: 16, MaxWidth: 1920, MaxHeight: 1080, Rates: []v4l2.Rate{{Min: 1, Max: 60}}},
 			}},
-			{Name: "H264", Text: "H.264", Sizes: []v4l2.Size{{}}},
+			{Name: "H264", Text: "H.264", Sizes: []v4l2.Size{{}}}, {Name: "S561"},
 		},
 		Controls: []v4l2.Control{
 			{Name: "exposure_time_absolute", Aliases: []string{"exposure"}, Min: 3, Max: 2047, Default: 250, Value: 12, Note: "inactive"},
@@ -98,7 +98,7 @@ func TestDescribeDevice(t *testing.T) {
   MJPG Motion-JPEG
        640x480 1280x720 at 30, 15 fps
        16x16 to 1920x1080 at 1 to 60 fps
-  H264 H.264  (not for cam-agent)
+  not for cam-agent: H264 S561
   controls
     exposure_time_absolute (or exposure) = 12: 3 to 2047, default 250, inactive
     reset: a button, any number presses it

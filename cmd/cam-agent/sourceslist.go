@@ -51,8 +51,16 @@ func describeDevice(b *strings.Builder, d *v4l2.Device) {
 			fmt.Fprintf(b, "  also %s\n", link)
 		}
 	}
+	var useless []string
 	for _, f := range d.Formats {
-		describeFormat(b, f)
+		if f.Usable {
+			describeFormat(b, f)
+		} else {
+			useless = append(useless, f.Name)
+		}
+	}
+	if len(useless) > 0 {
+		fmt.Fprintf(b, "  not for cam-agent: %s\n", strings.Join(useless, " "))
 	}
 	if len(d.Controls) > 0 {
 		b.WriteString("  controls\n")
@@ -64,14 +72,7 @@ func describeDevice(b *strings.Builder, d *v4l2.Device) {
 
 // describeFormat puts sizes that come at the same rates on one line.
 func describeFormat(b *strings.Builder, f v4l2.Format) {
-	note := ""
-	if !f.Usable {
-		note = "  (not for cam-agent)"
-	}
-	fmt.Fprintf(b, "  %-5s%s%s\n", f.Name, f.Text, note)
-	if !f.Usable {
-		return
-	}
+	fmt.Fprintf(b, "  %-5s%s\n", f.Name, f.Text)
 	for i := 0; i < len(f.Sizes); {
 		rates := shownRates(f.Sizes[i].Rates)
 		sizes := []string{shownSize(f.Sizes[i])}

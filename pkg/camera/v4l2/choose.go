@@ -102,15 +102,15 @@ func wanted(l layout, f camera.Format) bool {
 }
 
 func noFormat(offered []fourCC, f camera.Format) error {
-	if len(offered) == 0 { // it may have one later
-		return fmt.Errorf("%w: this camera offers no format at all; a v4l2loopback device has one while a program feeds it", camera.ErrNoData)
-	}
 	var names []string
 	usable := false
 	for _, code := range offered {
 		names = append(names, code.String())
 		_, ok := layoutOf(code)
 		usable = usable || ok
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("%w: it offers no format yet; a loopback device needs the program that feeds it first", camera.ErrNoData)
 	}
 	list := strings.Join(names, ", ")
 	if usable {
