@@ -34,7 +34,7 @@ func outside(t *testing.T) {
 	if err := proctest.Build(t.Context(), agent, "framekeeper/cmd/cam-agent"); err != nil {
 		t.Fatal(err)
 	}
-	if err := proctest.BuildTest(t.Context(), units, "framekeeper/pkg/camera/v4l2"); err != nil {
+	if err := proctest.BuildTest(t.Context(), units, "framekeeper/pkg/camera/v4l2", "device"); err != nil {
 		t.Fatal(err)
 	}
 	rows, err := os.Executable()
@@ -45,16 +45,12 @@ func outside(t *testing.T) {
 	if testing.Short() {
 		flags += " -test.short"
 	}
-	inner := fmt.Sprintf("%s=%s\n%s=%s\n", envDevice, vmDevice, envAgent, agent)
-	args := []string{"--timeout", fmt.Sprint(int(vmLimit.Seconds()))}
-	if !testing.Short() {
-		args = append(args, "--loopback")
-		inner += envLoopback + "=" + vmLoopback + "\n"
-	}
-	script := fmt.Sprintf("cd ../../pkg/camera/v4l2 && echo %sdevice && %q %s; units=$?\n"+
-		"cd ../../../test/camera && echo %srows && %q %s -test.run '^TestCamera$'; rows=$?\n"+
-		"exit $((units | rows))", section, units, flags, section, rows, flags)
-	out, err := boot(t, strings.Fields(inner), append(args, "--", "sh", "-c", script))
+	env := []string{envDevice + "=" + vmDevice, envLoopback + "=" + vmLoopback, envAgent + "=" + agent}
+	script := fmt.Sprintf("echo '%s'rows && %q %s -test.run '^TestCamera$'; rows=$?\n"+
+		"cd ../../pkg/camera/v4l2 && echo '%s'device && %q %s; units=$?\n"+
+		"exit $((units | rows))", section, rows, flags, section, units, flags)
+	args := []string{"--loopback", "--timeout", fmt.Sprint(int(vmLimit.Seconds())), "--", "sh", "-c", script}
+	out, err := boot(t, env, args)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == exitNoMachine && os.Getenv("CI") == "" {
 		t.Skipf("no machine with a camera can be run here:\n%s", out.stderr)

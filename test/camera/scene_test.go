@@ -27,7 +27,7 @@ const (
 // world is what all rows have: the devices, a Redis, the program.
 type world struct {
 	device   string
-	loopback string // "" if there is none
+	loopback string
 	agent    string
 	redis    *redistest.Server
 	way      redisconn.Config
