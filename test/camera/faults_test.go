@@ -145,14 +145,15 @@ func (s *scene) in(t *testing.T) *scene {
 // flagged lets the driver hand over frames it calls broken: they are counted
 // and thrown away, and that is all.
 func (s *scene) flagged() {
-	const frames = 3
 	before, began := s.steady(), time.Now()
-	for range frames {
+	var found sighting
+	for n := range uint64(3) {
 		s.control(s.T, "inject_v4l2_buf_flag_error=1")
-	}
-	found, ok := s.watcher.status(s.Context(), began, patient, func(c capture) bool { return c.Broken >= before.Broken+frames })
-	if !ok || found.Defect == "" {
-		s.Fatalf("the status does not count %d broken frames and say why: %+v, before %+v", frames, s.watcher.last(), before)
+		var ok bool
+		found, ok = s.watcher.status(s.Context(), began, patient, func(c capture) bool { return c.Broken == before.Broken+n+1 })
+		if !ok || found.Defect == "" {
+			s.Fatalf("the status does not count broken frame %d and say why: %+v, before %+v", n+1, s.watcher.last(), before)
+		}
 	}
 	s.undisturbed("frames flagged broken", before, began, found.Defect)
 }

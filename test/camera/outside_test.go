@@ -41,16 +41,16 @@ func outside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flags := "-test.v"
+	run := fmt.Sprintf("echo '%srows' && %q -test.v -test.run '^TestCamera$'", section, rows)
+	args := []string{"--timeout", fmt.Sprint(int(vmLimit.Seconds()))}
 	if testing.Short() {
-		flags += " -test.short"
+		run += " -test.short"
+	} else {
+		args = append(args, "--loopback")
+		run += fmt.Sprintf("; status=$?; cd ../../pkg/camera/v4l2 && echo '%sdevice' && %q -test.v && exit $status", section, units)
 	}
 	env := []string{envDevice + "=" + vmDevice, envLoopback + "=" + vmLoopback, envAgent + "=" + agent}
-	script := fmt.Sprintf("echo '%s'rows && %q %s -test.run '^TestCamera$'; rows=$?\n"+
-		"cd ../../pkg/camera/v4l2 && echo '%s'device && %q %s; units=$?\n"+
-		"exit $((units | rows))", section, rows, flags, section, units, flags)
-	args := []string{"--loopback", "--timeout", fmt.Sprint(int(vmLimit.Seconds())), "--", "sh", "-c", script}
-	out, err := boot(t, env, args)
+	out, err := boot(t, env, append(args, "--", "sh", "-c", run))
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == exitNoMachine && os.Getenv("CI") == "" {
 		t.Skipf("no machine with a camera can be run here:\n%s", out.stderr)
