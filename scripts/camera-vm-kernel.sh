@@ -57,14 +57,14 @@ in_scratch() (
 # prepare_kernel: set kernel and initramfs, made anew when these scripts change.
 prepare_kernel() {
 	local sum dir
-	[ "$(dpkg --print-architecture)" = amd64 ] || fail "only for amd64, this machine is $(dpkg --print-architecture)"
+	[ "$(dpkg --print-architecture)" = amd64 ] || die "only for amd64, this machine is $(dpkg --print-architecture)"
 	sum=$(cat "$scripts/camera-vm-init.sh" "$scripts/camera-vm-kernel.sh" | cksum | cut -d ' ' -f 1)
 	dir=$vm_cache/kernel-$sum
 	[ -d "$dir" ] || {
 		need_packages xz-utils zstd
 		rm -rf "$vm_cache"/kernel-* # of earlier scripts
 		say "unpacking a kernel into ${dir#"$root/"}"
-		in_scratch "$dir" build_initramfs || fail "cannot prepare a kernel, see above"
+		in_scratch "$dir" build_initramfs || die "cannot prepare a kernel, see above"
 	}
 	kernel=$dir/vmlinuz initramfs=$dir/initramfs release=$(cat "$dir/release")
 }
@@ -78,18 +78,15 @@ build_initramfs() {
 	# Ubuntu has the modules in packages of their own.
 	mapfile -t packages < <(available "linux-image-$release" "linux-modules-$release" "linux-modules-extra-$release")
 	fetch_package "${packages[@]}" || return 1
-	mkdir -p ram/bin ram/dev ram/proc ram/sys ram/lower ram/upper ram/root
-	cp "$(command -v busybox)" ram/bin/busybox
-	local applet
-	for applet in $(ram/bin/busybox --list); do
-		[ "$applet" = busybox ] || ln -s busybox "ram/bin/$applet"
-	done
-	install -m 755 "$scripts/camera-vm-init.sh" ram/init
-	copy_modules "$release" || return 1
-	pack >initramfs || return 1
-	cp "tree/boot/vmlinuz-$release" vmlinuz
-	printf '%s\n' "$release" >release
-	rm -rf tree ram
+	mkdir -p ram/bin ram/dev ram/proc ram/sys ram/lower ram/upper ram/root &&
+		cp "$(command -v busybox)" ram/bin/busybox &&
+		(cd ram/bin && ./busybox --list | grep -vx busybox | xargs -n 1 ln -s busybox) &&
+		install -m 755 "$scripts/camera-vm-init.sh" ram/init &&
+		copy_modules "$release" &&
+		pack >initramfs &&
+		cp "tree/boot/vmlinuz-$release" vmlinuz &&
+		printf '%s\n' "$release" >release &&
+		rm -rf tree ram needed
 }
 
 # copy_modules RELEASE: those that are needed, from tree to ram.
@@ -98,18 +95,18 @@ copy_modules() {
 	depmod -b tree "$release" || return 1
 	for name in "${vm_modules[@]}"; do
 		modprobe -d tree -S "$release" --show-depends "$name" || return 1
-	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >needed
+	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >needed || return 1
 	while read -r file; do
 		to=ram/lib/${file#*/lib/}
-		mkdir -p "${to%/*}"
+		mkdir -p "${to%/*}" || return 1
 		case $file in
 		*.xz) xz -dc "$file" >"${to%.xz}" ;;
 		*.zst) zstd -qdc "$file" >"${to%.zst}" ;;
 		*) cp "$file" "$to" ;;
-		esac
+		esac || return 1
 	done <needed
-	cp "tree/lib/modules/$release/"modules.{order,builtin,builtin.modinfo} "ram/lib/modules/$release/"
-	depmod -b ram "$release"
+	cp "tree/lib/modules/$release/"modules.{order,builtin,builtin.modinfo} "ram/lib/modules/$release/" &&
+		depmod -b ram "$release"
 }
 
 # pack: ./ram as an initramfs.
@@ -121,7 +118,7 @@ prepare_loopback() {
 	[ -d "$dir" ] || {
 		need_packages gcc make libelf-dev
 		say "building v4l2loopback for $release"
-		in_scratch "$dir" build_loopback || fail "cannot build v4l2loopback, see above"
+		in_scratch "$dir" build_loopback || die "cannot build v4l2loopback, see above"
 	}
 	initramfs=$dir/initramfs
 }
@@ -134,10 +131,10 @@ build_loopback() {
 	sed -i "s|^include /usr/src|include $PWD/tree/usr/src|" "$headers/Makefile" || return 1
 	source=$(echo "$PWD"/tree/usr/src/v4l2loopback-*)
 	make -s -C "$headers" M="$source" CC=gcc modules || return 1
-	mkdir ram
-	(cd ram && gzip -dc "$initramfs" | cpio --quiet -i -d) || return 1
-	cp "$source/v4l2loopback.ko" "ram/lib/modules/$release/"
-	depmod -b ram "$release" || return 1
-	pack >initramfs || return 1
-	rm -rf tree ram
+	mkdir ram &&
+		(cd ram && gzip -dc "$initramfs" | cpio --quiet -i -d) &&
+		cp "$source/v4l2loopback.ko" "ram/lib/modules/$release/" &&
+		depmod -b ram "$release" &&
+		pack >initramfs &&
+		rm -rf tree ram
 }

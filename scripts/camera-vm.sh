@@ -23,7 +23,8 @@ scripts=$root/scripts
 # shellcheck source=camera-vm-kernel.sh
 . "$scripts/camera-vm-kernel.sh"
 
-fail() {
+# In place of lib.sh's: no status that the command's own could be taken for.
+die() {
 	warn "$*"
 	exit 125
 }
@@ -35,10 +36,10 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--loopback) loopback=yes ;;
 	--memory | --modules | --output | --timeout)
-		[ $# -ge 2 ] || fail "$1 needs a value; $usage"
+		[ $# -ge 2 ] || die "$1 needs a value; $usage"
 		case $1 in
 		--memory) memory=$2 ;;
-		--output) output=$(realpath -e -- "$2") || fail "no directory $2" ;;
+		--output) output=$(realpath -e -- "$2") || die "no directory $2" ;;
 		--timeout) limit=$2 ;;
 		--modules)
 			[ "$chosen" = yes ] || modules=()
@@ -52,13 +53,13 @@ while [ $# -gt 0 ]; do
 		shift
 		break
 		;;
-	*) fail "unknown argument $1; $usage" ;;
+	*) die "unknown argument $1; $usage" ;;
 	esac
 	shift
 done
-[ $# -gt 0 ] || fail "no command; $usage"
+[ $# -gt 0 ] || die "no command; $usage"
 for number in "$memory" "$limit"; do
-	[[ $number =~ ^[1-9][0-9]*$ ]] || fail "expected a number of megabytes or seconds, got $number; $usage"
+	[[ $number =~ ^[1-9][0-9]*$ ]] || die "expected a number of megabytes or seconds, got $number; $usage"
 done
 
 # What the command prints must be its own, so all of ours goes to stderr.
@@ -139,6 +140,6 @@ status=$(cat "$work/status")
 [[ $status =~ ^[0-9]+$ ]] || {
 	cat "$work/qemu" >&2
 	tail -n 30 "$work/console" >&2 || true
-	fail "the machine ended before the command did; above are its last messages"
+	die "the machine ended before the command did; above are its last messages"
 }
 exit "$status"

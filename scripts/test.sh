@@ -93,7 +93,7 @@ unit_tests() {
 }
 
 fault_tests() {
-	local flags=(-timeout 8m)
+	local flags=(-p 1 -timeout 8m)
 	[ "$quick" = no ] || flags+=(-short)
 	go_test "${flags[@]}" ./test/...
 }
@@ -120,7 +120,8 @@ fuzz() {
 need_go
 linter=$root/.cache/bin/golangci-lint-$(go env GOVERSION)
 need_packages redis-server libopencv-dev pkg-config gcc g++ libc6-dev ffmpeg gstreamer1.0-plugins-base shellcheck \
-	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps
+	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps \
+	qemu-system-x86 busybox-static kmod cpio v4l-utils
 
 go build -o "$work/testsum" ./scripts/testsum
 if [ "$quick" = no ]; then

@@ -14,9 +14,10 @@ func Build(ctx context.Context, out, pkg string) error {
 	return goTool(ctx, "build", "-tags", "noopencv", "-o", out, pkg)
 }
 
-// BuildTest makes the program that runs a package's tests.
-func BuildTest(ctx context.Context, out, pkg string) error {
-	return goTool(ctx, "test", "-c", "-tags", "noopencv", "-o", out, pkg)
+// BuildTest makes the program that runs a package's tests, with those behind the
+// tags.
+func BuildTest(ctx context.Context, out, pkg string, tags ...string) error {
+	return goTool(ctx, "test", "-c", "-tags", strings.Join(append(tags, "noopencv"), ","), "-o", out, pkg)
 }
 
 func goTool(ctx context.Context, args ...string) error {

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 // Variables that say to the inner half what it has.
 const (
 	envDevice   = "FRAMEKEEPER_VIDEO_DEVICE"  // vivid
-	envLoopback = "FRAMEKEEPER_TEST_LOOPBACK" // v4l2loopback; empty: no such rows
+	envLoopback = "FRAMEKEEPER_TEST_LOOPBACK" // v4l2loopback
 	envAgent    = "FRAMEKEEPER_TEST_AGENT"    // the program
 )
 

@@ -9,9 +9,8 @@
 //
 //	go test -v -run TestCamera ./test/camera
 //
-// prints the table. On a machine that has vivid the inner half runs by itself:
-//
-//	FRAMEKEEPER_VIDEO_DEVICE=/dev/video0 FRAMEKEEPER_TEST_AGENT=bin/cam-agent go test …
+// prints the table. The same machine then runs the device tests of
+// pkg/camera/v4l2.
 //
 // The agent is judged by its status and its messages on Redis alone.
 package camera

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -36,13 +37,14 @@ func (w *world) passthrough(t *testing.T) {
 		t.Fatalf("%d different pictures, want %d", len(fed), pictures)
 	}
 	feeder := w.feed(t, dir)
-	s := w.stage(t, setup{source: w.loopback, width: 320, height: 240, fps: 15, format: "mjpeg"})
+	s := w.stage(t, setup{source: w.loopback, width: 320, height: 240, fps: 15, format: "mjpeg", reopens: 20})
 	t.Run("byte for byte", func(t *testing.T) { s.in(t).identical(fed, pictures/2) })
+	refeed := func(*scene) { feeder = w.feed(t, dir) } // until all rows are over
 	t.Run("feed cut off", func(t *testing.T) {
 		s.in(t).suffer(fault{
-			name: "feed of v4l2loopback cut off", lasts: time.Second, reason: camera.ErrNoData.Error(), notice: noticeStall,
+			name: "feed of v4l2loopback cut off", lasts: time.Second, reason: camera.ErrNoData.Error(), notice: noticeStall, back: feedSoon,
 			hurt: func(s *scene) { _ = feeder.End(syscall.SIGKILL) },
-			heal: func(s *scene) { feeder = w.feed(t, dir) },
+			heal: refeed,
 		})
 	})
 	t.Run("byte for byte again", func(t *testing.T) { s.in(t).identical(fed, pictures/2) })
@@ -57,6 +59,13 @@ func (w *world) feed(t *testing.T, dir string) *proctest.Process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.End(syscall.SIGKILL) })
+	deadline := time.Now().Add(patient)
+	for !strings.Contains(w.run(t, "v4l2-ctl", "-d", w.loopback, "--list-formats"), "MJPG") {
+		if time.Now().After(deadline) {
+			t.Fatalf("ffmpeg does not feed %s: %s", w.loopback, p.Said())
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 	return p
 }
 

@@ -34,27 +34,23 @@ func outside(t *testing.T) {
 	if err := proctest.Build(t.Context(), agent, "framekeeper/cmd/cam-agent"); err != nil {
 		t.Fatal(err)
 	}
-	if err := proctest.BuildTest(t.Context(), units, "framekeeper/pkg/camera/v4l2"); err != nil {
+	if err := proctest.BuildTest(t.Context(), units, "framekeeper/pkg/camera/v4l2", "device"); err != nil {
 		t.Fatal(err)
 	}
 	rows, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	flags := "-test.v"
-	if testing.Short() {
-		flags += " -test.short"
-	}
-	inner := fmt.Sprintf("%s=%s\n%s=%s\n", envDevice, vmDevice, envAgent, agent)
+	run := fmt.Sprintf("echo '%srows' && %q -test.v -test.run '^TestCamera$'", section, rows)
 	args := []string{"--timeout", fmt.Sprint(int(vmLimit.Seconds()))}
-	if !testing.Short() {
+	if testing.Short() {
+		run += " -test.short"
+	} else {
 		args = append(args, "--loopback")
-		inner += envLoopback + "=" + vmLoopback + "\n"
+		run += fmt.Sprintf("; status=$?; cd ../../pkg/camera/v4l2 && echo '%sdevice' && %q -test.v && exit $status", section, units)
 	}
-	script := fmt.Sprintf("cd ../../pkg/camera/v4l2 && echo %sdevice && %q %s; units=$?\n"+
-		"cd ../../../test/camera && echo %srows && %q %s -test.run '^TestCamera$'; rows=$?\n"+
-		"exit $((units | rows))", section, units, flags, section, rows, flags)
-	out, err := boot(t, strings.Fields(inner), append(args, "--", "sh", "-c", script))
+	env := []string{envDevice + "=" + vmDevice, envLoopback + "=" + vmLoopback, envAgent + "=" + agent}
+	out, err := boot(t, env, append(args, "--", "sh", "-c", run))
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == exitNoMachine && os.Getenv("CI") == "" {
 		t.Skipf("no machine with a camera can be run here:\n%s", out.stderr)

@@ -1,6 +1,7 @@
 package camera
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 
 	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
+	"framekeeper/pkg/camera"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -25,7 +27,7 @@ const (
 // world is what all rows have: the devices, a Redis, the program.
 type world struct {
 	device   string
-	loopback string // "" if there is none
+	loopback string
 	agent    string
 	redis    *redistest.Server
 	way      redisconn.Config
@@ -52,6 +54,7 @@ type setup struct {
 	fps           float64
 	format        string // "": auto
 	controls      string
+	reopens       int // 0: the default
 }
 
 // quick is a camera that costs little: what a row waits for is then the agent
@@ -87,20 +90,13 @@ func (s *scene) config() string { return filepath.Join(s.dir, "config.toml") }
 func (s *scene) configure(c setup) {
 	s.Helper()
 	text := fmt.Sprintf("state_dir = %q\n[redis]\nurl = %q\n[delivery]\nmode = \"pubsub\"\nspool_dir = %q\n[log]\nformat = \"json\"\n"+
-		"[[camera]]\nname = %q\nsource = %q\nwidth = %d\nheight = %d\nfps = %v\nformat = %q\ncontrols = { %s }\n"+
+		"[[camera]]\nname = %q\nsource = %q\nwidth = %d\nheight = %d\nfps = %v\nformat = %q\ncontrols = { %s }\nmax_reopens = %d\n"+
 		"publish_fps = %v\nrequest_timeout = %q\nstatus_interval = \"500ms\"\n",
 		filepath.Join(s.dir, "state"), s.redis.URL(), filepath.Join(s.dir, "spool"),
-		cameraName, c.source, c.width, c.height, c.fps, orAuto(c.format), c.controls, c.fps, requestTimeout)
+		cameraName, c.source, c.width, c.height, c.fps, cmp.Or(c.format, "auto"), c.controls, cmp.Or(c.reopens, camera.Default().MaxReopens), c.fps, requestTimeout)
 	if err := os.WriteFile(s.config(), []byte(text), 0o600); err != nil {
 		s.Fatal(err)
 	}
-}
-
-func orAuto(format string) string {
-	if format == "" {
-		return "auto"
-	}
-	return format
 }
 
 func (s *scene) start() {
