@@ -3,7 +3,6 @@ package supervise
 import (
 	"context"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -17,7 +16,10 @@ type agent struct {
 	out  *sink
 	log  zerolog.Logger
 
+	recovery recovery
+
 	quick    int  // ends in a row after less than HealthyAfter
+	failures int  // of the camera in a row, without a new frame
 	troubled bool // the loop or failure has been logged and not yet recovered from
 
 	mu     sync.Mutex // guards status
@@ -41,8 +43,10 @@ func (a *agent) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
+		wait := a.judge(e, life)
+		a.recover(ctx, e)
 		select {
-		case <-a.opt.After(a.judge(e, life)):
+		case <-a.opt.After(wait):
 		case <-ctx.Done():
 		}
 	}
@@ -52,7 +56,7 @@ func (a *agent) run(ctx context.Context) {
 // live runs one process to its end and says how and after how long it ended.
 func (a *agent) live(ctx context.Context, first bool) (ending, time.Duration) {
 	began := a.opt.Now()
-	p, err := start(a.spec, a.out)
+	p, pulse, err := a.start()
 	if err != nil {
 		return ending{startErr: err}, 0
 	}
@@ -64,35 +68,12 @@ func (a *agent) live(ctx context.Context, first bool) (ending, time.Duration) {
 	a.set(Running, p.pid)
 	a.log.WithLevel(a.routine()).Int("pid", p.pid).Msg("agent started")
 
-	healthy := a.opt.After(a.opt.HealthyAfter)
-	for {
-		select {
-		case <-p.done:
-			return p.end, a.opt.Now().Sub(began)
-		case <-healthy:
-			healthy = nil
-			a.recovered()
-		case <-ctx.Done():
-			a.stop(p)
-			return p.end, a.opt.Now().Sub(began)
-		}
-	}
-}
-
-// stop ends the process: politely, so that it can save what Redis has not
-// taken yet, and by force when that takes too long.
-func (a *agent) stop(p *process) {
-	a.set(Stopping, p.pid)
-	p.signal(syscall.SIGTERM)
-	select {
-	case <-p.done:
-		a.log.Info().Int("pid", p.pid).Msg("agent stopped")
-		return
-	case <-a.opt.After(a.opt.StopTimeout):
-	}
-	a.log.Warn().Int("pid", p.pid).Stringer("after", a.opt.StopTimeout).Msg("agent does not stop, killing it")
-	p.killGroup()
-	<-p.done // SIGKILL cannot be refused
+	silent := a.follow(ctx, p, pulse)
+	pulse.finish()
+	e := p.end
+	e.silent = silent
+	e.frames, e.says = pulse.state()
+	return e, a.opt.Now().Sub(began)
 }
 
 // recovered is called once in every process's life that lasts long enough.
@@ -111,6 +92,12 @@ func (a *agent) judge(e ending, life time.Duration) time.Duration {
 	}
 	a.quick++
 	v := e.verdict(a.spec.Path)
+	switch {
+	case e.frames > 0:
+		a.failures = 0
+	case v.camera:
+		a.failures++
+	}
 	wait := a.pause()
 	state := Backoff
 	switch {
@@ -121,7 +108,7 @@ func (a *agent) judge(e ending, life time.Duration) time.Duration {
 		state = CrashLoop
 	}
 	a.mu.Lock()
-	a.status.LastExit = v.reason
+	a.status.LastExit, a.status.Says, a.status.Failures = v.reason, "", a.failures
 	a.mu.Unlock()
 	a.set(state, 0)
 	a.report(state, v, life, wait)

@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"io"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +20,11 @@ import (
 const (
 	reopenWaitMin = 100 * time.Millisecond
 	reopenWaitMax = 5 * time.Second
+	// steadyAfter is how long a camera must give frames to be well again, and
+	// no longer one that comes and goes. Such a one waits too, but not for long:
+	// it does give frames.
+	steadyAfter  = 10 * time.Second
+	maxFlapWaits = 4
 )
 
 // Grabber drains one camera all the time and keeps its newest frame. A frame
@@ -48,6 +52,8 @@ type Grabber struct {
 	lastSum  uint64 // hash of the newest image, with frozen_timeout only
 	haveSum  bool
 	downFrom time.Time // since when frames have been missing; zero while they come
+	loud     bool      // the log has the loss, so it gets the recovery
+	due      time.Time // when Run's goroutine acts again at the latest; zero: it does not run
 }
 
 // NewGrabber prepares a Grabber; Run starts it.
@@ -79,13 +85,17 @@ func (g *Grabber) Run(ctx context.Context) error {
 	if err != nil {
 		reason = g.describe(err)
 	}
+	g.mu.Lock()
+	g.due = time.Time{}
+	g.mu.Unlock()
 	g.setState(StateEnded, reason)
 	return err
 }
 
 func (g *Grabber) run(ctx context.Context) error {
+	flaps := 0 // lives in a row that gave frames, and soon no more
 	for reopens := 0; ; {
-		fresh, err := g.live(ctx)
+		gave, err := g.live(ctx)
 		switch {
 		case errors.Is(err, ErrStuck), errors.Is(err, ErrUnsupported):
 			return err
@@ -94,15 +104,21 @@ func (g *Grabber) run(ctx context.Context) error {
 		case errors.Is(err, io.EOF):
 			return fmt.Errorf("%w: %w", ErrEnded, err)
 		}
-		if fresh {
+		switch {
+		case gave >= steadyAfter:
+			reopens, flaps = 0, 0
+		case gave > 0:
 			reopens = 0
+			flaps++
 		}
 		if reopens >= g.cfg.MaxReopens {
 			return fmt.Errorf("%w after %d attempts to reopen it: %w", ErrGaveUp, reopens, err)
 		}
 		reopens++
-		g.retrying(reopens, err)
-		if !pause(ctx, g.reopenWait(reopens)) {
+		g.retrying(reopens, flaps, err)
+		wait := g.reopenWait(max(reopens, min(flaps, maxFlapWaits)))
+		g.expect(wait)
+		if !pause(ctx, wait) {
 			return nil
 		}
 	}
@@ -202,47 +218,4 @@ func (g *Grabber) ExposedAfter(f *Frame, t time.Time) bool {
 // it was exposed after it, or it was at most maxAge old when it came.
 func (g *Grabber) MayAnswer(f *Frame, arrived time.Time, maxAge time.Duration) bool {
 	return g.ExposedAfter(f, arrived.Add(-max(maxAge, 0)))
-}
-
-// describe turns an error into a reason for people. Sources are asked not to
-// name credentials; should one quote the source string whole, it goes here.
-func (g *Grabber) describe(err error) string {
-	if g.cfg.Source == "" {
-		return err.Error()
-	}
-	return strings.ReplaceAll(err.Error(), g.cfg.Source, ShownSource(g.cfg.Source))
-}
-
-// setState changes state and reason, and tells whoever listens.
-func (g *Grabber) setState(s State, reason string) {
-	g.mu.Lock()
-	changed := g.health.State != s || g.health.Reason != reason
-	g.health.State, g.health.Reason = s, reason
-	g.mu.Unlock()
-	if changed {
-		notify(g.changed)
-	}
-}
-
-// retrying is called between two lives of the source. The log has the first
-// failure in full and then the recovery; what lies between is counted.
-func (g *Grabber) retrying(attempt int, err error) {
-	g.mu.Lock()
-	g.health.Reopens++
-	if g.downFrom.IsZero() {
-		g.downFrom = time.Now()
-	}
-	g.mu.Unlock()
-	reason := g.describe(err)
-	if attempt == 1 {
-		g.log.Warn().Str("cause", reason).Int("max_reopens", g.cfg.MaxReopens).Msg("Camera lost, reopening it")
-	}
-	g.setState(StateRetrying, fmt.Sprintf("%s; reopening it, attempt %d of %d", reason, attempt, g.cfg.MaxReopens))
-}
-
-func notify(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default: // the consumer has yet to see the last one
-	}
 }
