@@ -119,7 +119,8 @@ fuzz() {
 
 need_go
 linter=$root/.cache/bin/golangci-lint-$(go env GOVERSION)
-need_packages redis-server libopencv-dev pkg-config gcc g++ libc6-dev ffmpeg gstreamer1.0-plugins-base shellcheck \
+need_packages redis-server libopencv-dev pkg-config gcc g++ libc6-dev shellcheck \
+	ffmpeg gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools ustreamer \
 	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps \
 	qemu-system-x86 busybox-static kmod cpio v4l-utils
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/camera/mjpeg"
 	"framekeeper/pkg/camera/testsrc"
 	"framekeeper/pkg/camera/v4l2"
 )
@@ -26,7 +27,7 @@ func openSource(ctx context.Context, cfg camera.Config) (camera.Source, error) {
 	case camera.SchemeV4L2:
 		return v4l2.Open(ctx, cfg)
 	case camera.SchemeHTTP, camera.SchemeExec:
-		return nil, fmt.Errorf("%w: source %s; use one of /dev/videoN, opencv:N, file:, rtsp://, gst: instead", camera.ErrUnsupported, camera.ShownSource(cfg.Source))
+		return mjpeg.Open(ctx, cfg)
 	}
 	return nil, fmt.Errorf("%w: source %s", camera.ErrUnsupported, camera.ShownSource(cfg.Source))
 }
