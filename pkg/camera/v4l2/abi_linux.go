@@ -197,6 +197,4 @@ const (
 	bufFlagError         = 0x40
 	bufFlagTimestampMask = 0xe000
 	bufFlagMonotonic     = 0x2000
-	bufFlagSourceMask    = 0x70000
-	bufFlagSourceSOE     = 0x10000 // timestamp taken at the start of exposure, otherwise at the end of the frame
 )
