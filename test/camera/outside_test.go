@@ -23,8 +23,11 @@ const (
 	vmLimit    = 5 * time.Minute
 )
 
-// exitNoMachine is camera-vm.sh's status when there is no machine to run in.
-const exitNoMachine = 125
+// What camera-vm.sh says with its status.
+const (
+	exitTimeout   = 124
+	exitNoMachine = 125
+)
 
 // outside builds the programs, runs them in one machine, and repeats here what
 // the tests there said.
@@ -41,19 +44,24 @@ func outside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := fmt.Sprintf("echo '%srows' && %q -test.v -test.run '^TestCamera$'", section, rows)
+	run := fmt.Sprintf("echo '%srows' && %q -test.v=test2json -test.run '^TestCamera$'", section, rows)
 	args := []string{"--timeout", fmt.Sprint(int(vmLimit.Seconds()))}
 	if testing.Short() {
 		run += " -test.short"
 	} else {
 		args = append(args, "--loopback")
-		run += fmt.Sprintf("; status=$?; cd ../../pkg/camera/v4l2 && echo '%sdevice' && %q -test.v && exit $status", section, units)
+		run += fmt.Sprintf("; status=$?; cd ../../pkg/camera/v4l2 && echo '%sdevice' && %q -test.v=test2json && exit $status", section, units)
 	}
 	env := []string{envDevice + "=" + vmDevice, envLoopback + "=" + vmLoopback, envAgent + "=" + agent}
 	out, err := boot(t, env, append(args, "--", "sh", "-c", run))
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == exitNoMachine && os.Getenv("CI") == "" {
-		t.Skipf("no machine with a camera can be run here:\n%s", out.stderr)
+	if errors.As(err, &exit) {
+		switch code := exit.ExitCode(); {
+		case code == exitNoMachine && os.Getenv("CI") == "":
+			t.Skipf("no machine with a camera can be run here:\n%s", out.stderr)
+		case code == exitTimeout:
+			t.Errorf("not all was done within %s", vmLimit)
+		}
 	}
 	n := 0
 	for _, r := range reports(out.stdout) {
@@ -100,8 +108,8 @@ var (
 	endedLine = regexp.MustCompile(`^ *--- (PASS|FAIL|SKIP): (\S+)`)
 )
 
-// reports takes the output of go test -v apart. What a test printed stands
-// between the line that names it and the next such line.
+// reports takes the output of test binaries apart, in the form that test2json
+// reads: a marked line names a test, and what it printed follows.
 func reports(stdout string) []*report {
 	var all []*report
 	byName := map[string]*report{}
@@ -117,7 +125,7 @@ func reports(stdout string) []*report {
 	lines := bufio.NewScanner(strings.NewReader(stdout))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		line := lines.Text()
+		line := strings.TrimPrefix(lines.Text(), "\x16")
 		if rest, ok := strings.CutPrefix(line, section); ok {
 			prefix, current = rest+"/", nil
 		} else if m := beganLine.FindStringSubmatch(line); m != nil {
@@ -148,11 +156,11 @@ func tail(s string) string {
 }
 
 func TestReports(t *testing.T) {
-	got := reports("noise\n" + section + "a\n=== RUN   TestX\n=== RUN   TestX/one\n    x.go:1: said\n" +
-		"--- FAIL: TestX (0.1s)\n    --- SKIP: TestX/one (0.1s)\nFAIL\n" + section + "b\n=== RUN   TestX\n    said too\npanic: it\n")
+	got := reports("noise\n" + section + "a\n\x16=== RUN   TestX\n\x16=== RUN   TestX/one\n    x.go:1: said\n" +
+		"\x16--- SKIP: TestX/one (0.1s)\n\x16=== NAME  TestX\n\x16--- FAIL: TestX (0.1s)\nFAIL\n" + section + "b\n=== RUN   TestX\n    said too\npanic: it\n")
 	want := []report{
-		{"a/TestX", "FAIL", []string{"--- FAIL: TestX (0.1s)"}},
-		{"a/TestX/one", "SKIP", []string{"    x.go:1: said", "--- SKIP: TestX/one (0.1s)", "FAIL"}},
+		{"a/TestX", "FAIL", []string{"--- FAIL: TestX (0.1s)", "FAIL"}},
+		{"a/TestX/one", "SKIP", []string{"    x.go:1: said", "--- SKIP: TestX/one (0.1s)"}},
 		{"b/TestX", "", []string{"    said too", "panic: it"}},
 	}
 	if len(got) != len(want) {
