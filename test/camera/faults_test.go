@@ -12,10 +12,11 @@ import (
 
 // Budgets, for a machine that is ten times slower than any other.
 const (
-	noticeError = 2 * time.Second // the driver says it
+	noticeError = 3 * time.Second // the driver says it
 	noticeStall = 6 * time.Second // frames stay away: stall_timeout and then some
 	backSoon    = 4 * time.Second
-	feedSoon    = 10 * time.Second // ffmpeg has to start first
+	pluggedSoon = 8 * time.Second  // the driver has to start first, and attempts get rarer
+	feedSoon    = 15 * time.Second // and so has ffmpeg
 	replySoon   = time.Second      // an error reply comes at once, not at its timeout
 	worthWhile  = time.Second      // an outage in which some request must have been refused
 )

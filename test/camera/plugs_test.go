@@ -36,15 +36,20 @@ func (s *scene) tell(file string) {
 
 // plugs takes the camera away and brings it back.
 func (w *world) plugs(t *testing.T) {
-	s := w.stage(t, w.quick())
+	lasting := w.quick()
+	lasting.reopens = 20 // loading a driver can take longer than the default's attempts
+	s := w.stage(t, lasting)
 	for _, f := range []fault{
 		{name: "unplugged for 1 s", hurt: (*scene).unplug, lasts: time.Second, heal: (*scene).plug},
 		{name: "driver unloaded for 1 s", hurt: (*scene).unload, lasts: time.Second, heal: (*scene).load},
 	} {
-		f.reason, f.notice = "unplugged", noticeError
+		f.reason, f.notice, f.back = "unplugged", noticeError, pluggedSoon
 		t.Run(f.name, func(t *testing.T) { s.in(t).suffer(f) })
 	}
-	t.Run("gone for good", func(t *testing.T) { s.in(t).gone() })
+	if err := s.agent.End(syscall.SIGTERM); err != nil {
+		t.Errorf("the agent ended with %v", err)
+	}
+	t.Run("gone for good", func(t *testing.T) { w.stage(t, w.quick()).gone() })
 }
 
 // unload removes the driver from the kernel, which refuses that for as long as
