@@ -15,6 +15,7 @@ import (
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/version"
 	"framekeeper/internal/web"
+	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 )
 
@@ -82,7 +83,10 @@ func assemble(ctx context.Context, cfg *config.Config, stderr io.Writer, log zer
 	}
 	c := &cfg.Controller
 	b := &box{cfg: cfg, watch: &watch{cameras: cfg.Cameras, interval: c.LogInterval}}
-	b.supervisor = supervise.New(supervise.Options{Agents: agents, Output: stderr, Log: log, BackoffMax: c.RestartBackoffMax})
+	b.supervisor = supervise.New(supervise.Options{
+		Agents: agents, Output: stderr, Log: log, BackoffMax: c.RestartBackoffMax, WatchdogTimeout: c.WatchdogTimeout,
+		RecoveryCommand: c.RecoveryCommand, RecoveryAfter: c.RecoveryAfter,
+	})
 	b.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents})
 	publisher := &telemetry.Publisher{Sampler: b.sampler, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
 	b.link = datatransfer.NewLink(datatransfer.LinkConfig{
@@ -121,7 +125,9 @@ func agentSpecs(cfg *config.Config) ([]supervise.Spec, error) {
 	}
 	var specs []supervise.Spec
 	for _, c := range cfg.Cameras {
-		specs = append(specs, supervise.Spec{Name: c.Name, Path: path, Args: []string{"--config", cfg.Path, "--camera", c.Name}})
+		specs = append(specs, supervise.Spec{
+			Name: c.Name, Source: camera.ShownSource(c.Source), Path: path, Args: []string{"--config", cfg.Path, "--camera", c.Name},
+		})
 	}
 	return specs, nil
 }
