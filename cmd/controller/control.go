@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/config"
 	"framekeeper/internal/logging"
+	"framekeeper/internal/sdnotify"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/version"
@@ -74,6 +76,7 @@ type box struct {
 	sampler    *telemetry.Sampler
 	link       *datatransfer.Link
 	web        *web.Server // nil: [controller] http is ""
+	heartbeat  heartbeat
 }
 
 func assemble(ctx context.Context, cfg *config.Config, stderr io.Writer, log zerolog.Logger) (*box, error) {
@@ -87,6 +90,7 @@ func assemble(ctx context.Context, cfg *config.Config, stderr io.Writer, log zer
 		Agents: agents, Output: stderr, Log: log, BackoffMax: c.RestartBackoffMax, WatchdogTimeout: c.WatchdogTimeout,
 		RecoveryCommand: c.RecoveryCommand, RecoveryAfter: c.RecoveryAfter,
 	})
+	b.heartbeat = heartbeat{b: b, sender: sdnotify.FromEnv(os.Getenv), log: log}
 	b.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents})
 	publisher := &telemetry.Publisher{Sampler: b.sampler, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
 	b.link = datatransfer.NewLink(datatransfer.LinkConfig{
@@ -136,7 +140,7 @@ func agentSpecs(cfg *config.Config) ([]supervise.Spec, error) {
 func (b *box) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	parts := []func(context.Context) error{b.supervisor.Run, b.sampler.Run, b.link.Run}
+	parts := []func(context.Context) error{b.supervisor.Run, b.sampler.Run, b.link.Run, b.heartbeat.run}
 	if b.web != nil {
 		parts = append(parts, b.web.Run)
 	}
