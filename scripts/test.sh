@@ -52,7 +52,7 @@ check_gofmt() {
 	}
 }
 
-check_shell() { shellcheck scripts/*.sh .ci/run; }
+check_shell() { shellcheck scripts/*.sh packaging/recover packaging/command packaging/scripts/* .ci/run; }
 
 build_static() { CGO_ENABLED=0 go build -tags noopencv -o "$work/static/" ./cmd/...; }
 
@@ -60,15 +60,8 @@ build_static() { CGO_ENABLED=0 go build -tags noopencv -o "$work/static/" ./cmd/
 # times.
 build_race() { go build -race ./...; }
 
-# The linter's version is pinned in a module of its own, so that its many
-# dependencies do not become ours. It takes minutes to build the first time.
-build_linter() {
-	if [ ! -x "$linter" ] || [ tools/go.sum -nt "$linter" ]; then
-		mkdir -p "${linter%/*}"
-		nice -n 19 go -C tools build -o "$linter.new" github.com/golangci/golangci-lint/v2/cmd/golangci-lint
-		mv "$linter.new" "$linter"
-	fi
-}
+# It takes minutes to build the first time.
+build_linter() { build_tool "$linter" tools github.com/golangci/golangci-lint/v2/cmd/golangci-lint; }
 
 await_linter() {
 	local result=0

@@ -17,6 +17,8 @@ const (
 	beatsPerTimeout = 4
 	// beatUnasked is how often the state is told to a manager without watchdog.
 	beatUnasked = 5 * time.Second
+	// beatLook is how often a change of the state is looked for.
+	beatLook = time.Second
 )
 
 // heartbeat tells systemd, if that started us, how the box is. Ready means that
@@ -37,14 +39,19 @@ func (h heartbeat) run(ctx context.Context) error {
 	if limit := h.sender.Watchdog(); limit > 0 {
 		interval = limit / beatsPerTimeout
 	}
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
+	look := time.NewTicker(min(beatLook, interval))
+	defer look.Stop()
+	var told string
+	var toldAt time.Time
 	for {
 		// The text is asked of every part and takes each one's lock: when one of
 		// them hangs, no beat follows.
-		h.tell(sdnotify.Status(h.text()), sdnotify.Ready, sdnotify.Watchdog)
+		if text, now := h.text(), time.Now(); text != told || now.Sub(toldAt) >= interval {
+			h.tell(sdnotify.Status(text), sdnotify.Ready, sdnotify.Watchdog)
+			told, toldAt = text, now
+		}
 		select {
-		case <-tick.C:
+		case <-look.C:
 		case <-ctx.Done():
 			h.tell(sdnotify.Stopping)
 			return nil
