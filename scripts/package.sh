@@ -90,6 +90,8 @@ fi
 dpkg --validate-version "$version" || die "the version $version is none in Debian"
 
 mkdir -p "$work" "$output"
+exec 9>"$work/lock"
+flock 9 # one at a time: the files nfpm reads have fixed names
 depends=adduser
 if [ "$flavour" = opencv ]; then
 	need_packages dpkg-dev

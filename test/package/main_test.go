@@ -1,0 +1,94 @@
+// Package packagetest installs the Debian package in a minimal Debian, by hand
+// and under a running systemd, and looks whether it does there what it should.
+package packagetest
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// repository is where the tests' own directory is.
+const repository = "../.."
+
+// need skips the test where it cannot run.
+func need(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes a minute, and the first time makes a Debian of 260 MB")
+	}
+	caps := unix.CapUserData{}
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	data := [2]unix.CapUserData{}
+	if err := unix.Capget(&head, &data[0]); err == nil {
+		caps = data[0]
+	}
+	if os.Geteuid() != 0 || caps.Effective&(1<<unix.CAP_SYS_ADMIN) == 0 {
+		t.Skip("needs root with CAP_SYS_ADMIN, for namespaces and mounts")
+	}
+	for _, program := range []string{"debootstrap", "unshare", "nsenter", "pivot_root", "dpkg", "ip"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("needs %s: %v", program, err)
+		}
+	}
+}
+
+// versions are built once for all tests. They differ in nothing else.
+var versions = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once for all tests
+	dir, err := filepath.Abs(filepath.Join(repository, ".cache/package/test"))
+	if err != nil {
+		return "", err
+	}
+	for _, v := range []string{"0.1", "0.2"} {
+		cmd := exec.Command(filepath.Join(repository, "scripts/package.sh"), "--static", "--version", v, "--output", dir) //nolint:noctx // ends by itself
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("package.sh: %w\n%s", err, out)
+		}
+	}
+	return dir, nil
+})
+
+func packages(t *testing.T) string {
+	t.Helper()
+	dir, err := versions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// run runs a program of this machine.
+func run(t *testing.T, name string, args ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	return strings.TrimSpace(out.String()), err
+}
+
+// eventually waits for a condition and says how long it took.
+func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) time.Duration {
+	t.Helper()
+	began := time.Now()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for !ok() {
+		if time.Since(began) > limit {
+			t.Fatalf("waited %v in vain for %s", limit, what)
+		}
+		<-again.C
+	}
+	return time.Since(began).Round(time.Millisecond)
+}
