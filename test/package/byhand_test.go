@@ -44,7 +44,7 @@ func (b *box) installed(t *testing.T) string {
 func TestByHand(t *testing.T) {
 	need(t)
 	b := start(t, "/bin/sleep", "infinity")
-	t.Log(b.must(t, "dpkg", "-i", "/mnt/framekeeper_0.1_amd64.deb"))
+	t.Log(b.must(t, "dpkg", "-i", "/mnt/0.1.deb"))
 	got := b.installed(t)
 	t.Logf("installed:\n%s", got)
 	if got != installed {
@@ -58,23 +58,24 @@ func TestByHand(t *testing.T) {
 	recoverRefuses(t, b)
 
 	b.must(t, "sh", "-c", "echo '"+edited+"' >>"+configFile+" && chmod 0600 "+configFile)
-	b.must(t, "sh", "-c", "yes '' | dpkg -i /mnt/framekeeper_0.2_amd64.deb")
+	b.must(t, "dpkg", "--force-confdef", "--force-confold", "-i", "/mnt/0.2.deb") // as install.sh
 	if v := b.must(t, "dpkg-query", "-W", "-f", "${Version}", "framekeeper"); v != "0.2" {
 		t.Errorf("after the upgrade it is version %s, want 0.2", v)
 	}
 	keeps(t, b, "the upgrade")
+	b.must(t, "grep", "-qxF", news, configFile+".dpkg-dist")
 	b.must(t, "dpkg", "-r", "framekeeper")
 	keeps(t, b, "the removal")
 	if _, err := b.try(t, "test", "-e", "/usr/lib/framekeeper"); err == nil {
 		t.Error("the removal left /usr/lib/framekeeper")
 	}
-	b.must(t, "dpkg", "-i", "/mnt/framekeeper_0.2_amd64.deb")
+	b.must(t, "dpkg", "-i", "/mnt/0.2.deb")
 	keeps(t, b, "the second installation")
 	b.must(t, "dpkg", "-P", "framekeeper")
 	if left := b.installed(t); left != "" {
 		t.Errorf("purge left:\n%s", left)
 	}
-	b.must(t, "dpkg", "-i", "/mnt/framekeeper_0.2_amd64.deb")
+	b.must(t, "dpkg", "-i", "/mnt/0.2.deb")
 	if got := b.installed(t); got != installed {
 		t.Errorf("after a purge installed\n%s\nwant:\n%s", got, installed)
 	}

@@ -28,13 +28,10 @@ func need(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute, and the first time makes a Debian of 260 MB")
 	}
-	caps := unix.CapUserData{}
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	data := [2]unix.CapUserData{}
-	if err := unix.Capget(&head, &data[0]); err == nil {
-		caps = data[0]
-	}
-	if os.Geteuid() != 0 || caps.Effective&(1<<unix.CAP_SYS_ADMIN) == 0 {
+	var caps [2]unix.CapUserData
+	err := unix.Capget(&head, &caps[0])
+	if err != nil || os.Geteuid() != 0 || caps[0].Effective&(1<<unix.CAP_SYS_ADMIN) == 0 {
 		t.Skip("needs root with CAP_SYS_ADMIN, for namespaces and mounts")
 	}
 	for _, program := range []string{"debootstrap", "unshare", "nsenter", "pivot_root", "dpkg", "ip"} {
@@ -44,17 +41,28 @@ func need(t *testing.T) {
 	}
 }
 
-// versions are built once for all tests. They differ in nothing else.
+// news is what version 0.2 has in its configuration and 0.1 has not.
+const news = "## what is new in 0.2"
+
+// versions are built once for all tests. 0.2 is 0.1 with another configuration.
 var versions = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once for all tests
 	dir, err := filepath.Abs(filepath.Join(repository, ".cache/package/test"))
 	if err != nil {
 		return "", err
 	}
-	for _, v := range []string{"0.1", "0.2"} {
-		cmd := exec.Command(filepath.Join(repository, "scripts/package.sh"), "--static", "--version", v, "--output", dir) //nolint:noctx // ends by itself
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("package.sh: %w\n%s", err, out)
-		}
+	script := `set -eu
+"$1/scripts/package.sh" --static --version 0.1 --output "$2"
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+dpkg-deb -R "$2"/framekeeper_0.1_*.deb "$tree"
+sed -i 's/^Version: .*/Version: 0.2/' "$tree/DEBIAN/control"
+echo "$3" >>"$tree/etc/framekeeper/config.toml"
+mv "$2"/framekeeper_0.1_*.deb "$2/0.1.deb"
+dpkg-deb -Znone -b "$tree" "$2/0.2.deb"
+`
+	cmd := exec.Command("bash", "-c", script, "bash", repository, dir, news) //nolint:noctx // ends by itself
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make packages: %w\n%s", err, out)
 	}
 	return dir, nil
 })
