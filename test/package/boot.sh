@@ -19,6 +19,8 @@ mkdir "$layer/upper" "$layer/work"
 mount -t overlay -o "lowerdir=$lower,upperdir=$layer/upper,workdir=$layer/work" overlay "$root"
 
 mount -t proc proc "$root/proc"
+# What the kernel has only one of is not the box's to set.
+mount --bind "$root/proc/sys" "$root/proc/sys"
 mount -t sysfs -o ro sysfs "$root/sys"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 mount -t tmpfs -o mode=755 run "$root/run"
@@ -33,11 +35,12 @@ mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts "$root/dev/pt
 ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"
 mount --bind "$scratch/packages" "$root/mnt"
-echo box >/proc/sys/kernel/hostname
 ip link set lo up
+mount -o remount,bind,ro "$root/proc/sys"
 
 # Not chroot: the kernel allows no user namespaces below one (PrivateUsers=).
 cd "$root"
 pivot_root . run
 exec chroot . /bin/sh -c 'umount -l /run && mount -t tmpfs -o mode=755 run /run && exec "$@"' sh \
+	setpriv --bounding-set=-sys_module,-sys_time,-sys_rawio,-mac_admin,-mac_override,-syslog \
 	env -i container=box PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"

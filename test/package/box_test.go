@@ -19,6 +19,7 @@ import (
 type box struct {
 	pid  int
 	done chan struct{} // closed when the first process is reaped
+	end  string        // how it ended; written before done is closed
 }
 
 // start starts a box whose first process is init. The packages are in /mnt.
@@ -54,6 +55,7 @@ func start(t *testing.T, init ...string) *box {
 		started <- err
 		if err == nil {
 			_ = cmd.Wait() // killed, or shut down: an error either way
+			b.end = cmd.ProcessState.String()
 		}
 	}()
 	if err := <-started; err != nil {

@@ -248,6 +248,10 @@ func TestRecovery(t *testing.T) {
 	_, _ = b.as(t, "systemctl", "start", "--no-block", reboot) // may be cut off by what it does
 	select {
 	case <-b.done:
+		// What the kernel makes of reboot(2) by the first of a PID namespace.
+		if b.end != "signal: hangup" {
+			t.Errorf("the box ended with %s, want a reboot", b.end)
+		}
 	case <-time.After(90 * time.Second):
 		t.Error("the box did not reboot within 90 s")
 	}
