@@ -52,7 +52,7 @@ check_gofmt() {
 	}
 }
 
-check_shell() { shellcheck scripts/*.sh packaging/recover packaging/command packaging/scripts/* .ci/run; }
+check_shell() { shellcheck scripts/*.sh test/package/boot.sh packaging/recover packaging/command packaging/scripts/* .ci/run; }
 
 build_static() { CGO_ENABLED=0 go build -tags noopencv -o "$work/static/" ./cmd/...; }
 
@@ -76,7 +76,6 @@ run_linter() { "$linter" run ./...; }
 # go_test ARGUMENT...: go test, counted.
 go_test() { go test -json "$@" | "$work/testsum" -counts "$counts"; }
 
-# The fault tests measure times, so nothing else runs beside them.
 unit_tests() {
 	# One package at a time: they start servers and starve each other.
 	local packages flags=(-race -p 1 -timeout 8m)
@@ -85,10 +84,17 @@ unit_tests() {
 	go_test "${flags[@]}" "${packages[@]}"
 }
 
+package_tests() {
+	local flags=(-timeout 15m)
+	[ "$quick" = no ] || flags+=(-short)
+	go_test "${flags[@]}" ./test/package
+}
+
+# The fault tests measure times, so nothing else runs beside them.
 fault_tests() {
 	local flags=(-timeout 8m)
 	[ "$quick" = no ] || flags+=(-short)
-	go_test "${flags[@]}" ./test/...
+	go_test "${flags[@]}" ./test/faults
 }
 
 fuzz_targets() {
@@ -113,7 +119,7 @@ fuzz() {
 need_go
 linter=$root/.cache/bin/golangci-lint-$(go env GOVERSION)
 need_packages redis-server libopencv-dev pkg-config gcc g++ libc6-dev ffmpeg gstreamer1.0-plugins-base shellcheck \
-	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps
+	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps debootstrap dpkg-dev
 
 go build -o "$work/testsum" ./scripts/testsum
 if [ "$quick" = no ]; then
@@ -130,7 +136,8 @@ if [ "$quick" = no ]; then
 	step "linter build" await_linter
 fi
 step tests unit_tests
-[ -z "$(find test -name '*_test.go')" ] || step "fault tests" fault_tests
+step "package tests" package_tests
+step "fault tests" fault_tests
 if [ "$quick" = no ]; then
 	step fuzz fuzz
 	step lint run_linter

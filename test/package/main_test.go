@@ -4,6 +4,7 @@ package packagetest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -76,11 +77,13 @@ func packages(t *testing.T) string {
 	return dir
 }
 
-// run runs a program of this machine.
+// run runs a program of this machine, also in Cleanup.
 func run(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Minute)
+	defer cancel()
 	var out bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
 	return strings.TrimSpace(out.String()), err

@@ -1,0 +1,118 @@
+package packagetest
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// probe is run in place of the controller, in its sandbox, and says what can be
+// done there.
+const probe = `try() { "$@" >/dev/null 2>&1 && echo "yes $*" || echo "no $*"; }
+try systemctl start ` + portUnit + `
+try systemctl start framekeeper-recover@else.service
+try systemctl stop redis-server.service
+try tee /dev/video7
+try redis-cli -h 127.0.0.1 ping
+try redis-cli -s /run/redis/redis-server.sock ping
+try ls /proc/stat /proc/net/dev /sys/class
+try touch /var/lib/framekeeper/x
+try touch /var/log/framekeeper/x
+try touch /tmp/x
+try touch /etc/framekeeper/x
+try touch /usr/x
+try ls /home
+try ls /root
+try mknod /tmp/null c 1 3
+try mount -t tmpfs x /tmp
+try unshare --user true
+`
+
+const allowed = `yes systemctl start ` + portUnit + `
+no systemctl start framekeeper-recover@else.service
+no systemctl stop redis-server.service
+yes tee /dev/video7
+yes redis-cli -h 127.0.0.1 ping
+yes redis-cli -s /run/redis/redis-server.sock ping
+yes ls /proc/stat /proc/net/dev /sys/class
+yes touch /var/lib/framekeeper/x
+yes touch /var/log/framekeeper/x
+yes touch /tmp/x
+no touch /etc/framekeeper/x
+no touch /usr/x
+no ls /home
+no ls /root
+no mknod /tmp/null c 1 3
+no mount -t tmpfs x /tmp
+no unshare --user true`
+
+// TestSandbox does in the service's sandbox what it must be able to do, and what
+// it must not. A device of group video stands for a camera; it has the numbers
+// of /dev/null, which every sandbox has.
+func TestSandbox(t *testing.T) {
+	need(t)
+	b := boot(t)
+	b.fakePort(t)
+	b.must(t, "sh", "-c", "mknod -m 660 /dev/video7 c 1 3 && chown root:video /dev/video7")
+	b.must(t, "sh", "-c", "printf 'unixsocket /run/redis/redis-server.sock\nunixsocketperm 777\n' >>/etc/redis/redis.conf && chmod 755 /run/redis && systemctl restart redis-server")
+	b.must(t, "chmod", "755", "/run/redis")
+	b.write(t, "/usr/local/bin/probe", probe)
+	for _, unit := range []string{controller, agent} {
+		b.dropIn(t, unit, "[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\nExecStart=\nExecStart=/bin/sh /usr/local/bin/probe\nStandardOutput=truncate:/run/probe\n")
+		b.must(t, "systemctl", "start", unit)
+		if got := b.must(t, "cat", "/run/probe"); got != allowed {
+			t.Errorf("in the sandbox of %s:\n%s\nwant:\n%s", unit, got, allowed)
+		}
+	}
+}
+
+// fakePort puts a USB port into the box's /sys that notes what is written.
+func (b *box) fakePort(t *testing.T) {
+	t.Helper()
+	b.must(t, "sh", "-c", `mount -t tmpfs -o mode=755 bus /sys/bus
+mkdir -p /sys/bus/usb/devices/1-1:1.0/1-1-port2 /sys/bus/usb/devices/9-0:1.0/usb9-port1
+echo 0 | tee /sys/bus/usb/devices/1-1:1.0/1-1-port2/disable >/sys/bus/usb/devices/9-0:1.0/usb9-port1/disable`)
+}
+
+// TestRecovery lets the service's user start what it may, and nothing else.
+func TestRecovery(t *testing.T) {
+	need(t)
+	b := boot(t)
+	b.fakePort(t)
+	for _, unit := range []string{portUnit, "framekeeper-recover@usb-usb9-port1.service"} {
+		began := time.Now()
+		if out, err := b.as(t, "systemctl", "start", unit); err != nil {
+			t.Errorf("start %s: %v\n%s", unit, err, out)
+		} else if took := time.Since(began); took < 2*time.Second {
+			t.Errorf("%s took %v, want the port off for 2 s", unit, took)
+		}
+	}
+	if out := b.must(t, "sh", "-c", "cat /sys/bus/usb/devices/*/*/disable"); out != "0\n0" {
+		t.Errorf("the ports' switches are %q at the end, want both on", out)
+	}
+	for _, args := range []string{
+		"start redis-server.service", "restart " + portUnit, "stop " + portUnit, "start framekeeper-recover@else.service",
+		"start framekeeper-recover@usb-1-1-port2x.service", "start framekeeper-controller.service", "reboot", "daemon-reload",
+	} {
+		if out, err := b.as(t, append([]string{"systemctl", "--no-ask-password"}, strings.Fields(args)...)...); err == nil {
+			t.Errorf("systemctl %s as framekeeper: want a refusal, got %q", args, out)
+		}
+	}
+	const reboot = "framekeeper-recover@reboot.service"
+	b.write(t, "/run/uptime", "59.01 100.00\n")
+	b.must(t, "mount", "--bind", "/run/uptime", "/proc/uptime")
+	if _, err := b.as(t, "systemctl", "start", reboot); err == nil {
+		t.Error("a box that started a minute ago rebooted again, want a refusal")
+	}
+	b.must(t, "sh", "-c", "echo 3601.00 7000.00 >/run/uptime")
+	_, _ = b.as(t, "systemctl", "start", "--no-block", reboot) // may be cut off by what it does
+	select {
+	case <-b.done:
+		// What the kernel makes of reboot(2) by the first of a PID namespace.
+		if b.end != "signal: hangup" {
+			t.Errorf("the box ended with %s, want a reboot", b.end)
+		}
+	case <-time.After(90 * time.Second):
+		t.Error("the box did not reboot within 90 s")
+	}
+}
