@@ -52,7 +52,7 @@ check_gofmt() {
 	}
 }
 
-check_shell() { shellcheck scripts/*.sh test/package/boot.sh packaging/recover packaging/command packaging/scripts/* .ci/run; }
+check_shell() { shellcheck scripts/*.sh test/package/boot.sh packaging/{await-agents,command,recover} packaging/scripts/* .ci/run; }
 
 build_static() { CGO_ENABLED=0 go build -tags noopencv -o "$work/static/" ./cmd/...; }
 

@@ -18,6 +18,7 @@ lrwxrwxrwx root:root /usr/bin/framekeeper-cam-agent
 lrwxrwxrwx root:root /usr/bin/framekeeper-client
 lrwxrwxrwx root:root /usr/bin/framekeeper-controller
 drwxr-xr-x root:root /usr/lib/framekeeper
+-rwxr-xr-x root:root /usr/lib/framekeeper/await-agents
 -rwxr-xr-x root:root /usr/lib/framekeeper/cam-agent
 -rwxr-xr-x root:root /usr/lib/framekeeper/client
 -rwxr-xr-x root:root /usr/lib/framekeeper/command

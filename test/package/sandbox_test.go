@@ -8,11 +8,15 @@ import (
 
 // probe is run in place of the controller, in its sandbox, and says what can be
 // done there.
-const probe = `try() { "$@" >/dev/null 2>&1 && echo "yes $*" || echo "no $*"; }
+const probe = `# camera FILE: does the sandbox let us reach its driver? There is none.
+camera() { cat "$1" 2>&1 | grep 'No such device or address'; }
+try() { "$@" >/dev/null 2>&1 && echo "yes $*" || echo "no $*"; }
 try systemctl start ` + portUnit + `
 try systemctl start framekeeper-recover@else.service
 try systemctl stop redis-server.service
 try tee /dev/video7
+try camera /dev/video8
+try camera /dev/other
 try redis-cli -h 127.0.0.1 ping
 try redis-cli -s /run/redis/redis-server.sock ping
 try ls /proc/stat /proc/net/dev /sys/class
@@ -32,6 +36,8 @@ const allowed = `yes systemctl start ` + portUnit + `
 no systemctl start framekeeper-recover@else.service
 no systemctl stop redis-server.service
 yes tee /dev/video7
+yes camera /dev/video8
+no camera /dev/other
 yes redis-cli -h 127.0.0.1 ping
 yes redis-cli -s /run/redis/redis-server.sock ping
 yes ls /proc/stat /proc/net/dev /sys/class
@@ -47,13 +53,13 @@ no mount -t tmpfs x /tmp
 no unshare --user true`
 
 // TestSandbox does in the service's sandbox what it must be able to do, and what
-// it must not. A device of group video stands for a camera; it has the numbers
-// of /dev/null, which every sandbox has.
+// it must not. Devices of group video stand for cameras: one has the numbers of
+// /dev/null, which every sandbox has, one those of a camera, and one others.
 func TestSandbox(t *testing.T) {
 	need(t)
 	b := boot(t)
 	b.fakePort(t)
-	b.must(t, "sh", "-c", "mknod -m 660 /dev/video7 c 1 3 && chown root:video /dev/video7")
+	b.must(t, "sh", "-c", "mknod -m 660 /dev/video7 c 1 3 && mknod -m 660 /dev/video8 c 81 255 && mknod -m 660 /dev/other c 240 255 && chown root:video /dev/video? /dev/other")
 	b.must(t, "sh", "-c", "printf 'unixsocket /run/redis/redis-server.sock\nunixsocketperm 777\n' >>/etc/redis/redis.conf && chmod 755 /run/redis && systemctl restart redis-server")
 	b.must(t, "chmod", "755", "/run/redis")
 	b.write(t, "/usr/local/bin/probe", probe)
@@ -98,6 +104,7 @@ func TestRecovery(t *testing.T) {
 			t.Errorf("systemctl %s as framekeeper: want a refusal, got %q", args, out)
 		}
 	}
+	b.uhubctl(t)
 	const reboot = "framekeeper-recover@reboot.service"
 	b.write(t, "/run/uptime", "59.01 100.00\n")
 	b.must(t, "mount", "--bind", "/run/uptime", "/proc/uptime")
@@ -114,5 +121,24 @@ func TestRecovery(t *testing.T) {
 		}
 	case <-time.After(90 * time.Second):
 		t.Error("the box did not reboot within 90 s")
+	}
+}
+
+// uhubctl plays the program that knows more hubs than the kernel.
+func (b *box) uhubctl(t *testing.T) {
+	t.Helper()
+	for _, c := range []struct{ unit, exit, want string }{
+		{portUnit, "0", "port 2 of hub 1-1 was off for 2 s (uhubctl)"},
+		{"framekeeper-recover@usb-usb9-port1.service", "0", "got --location 9 --ports 1 --action cycle --delay 2"},
+		{portUnit, "1", "uhubctl cannot, trying the kernel\nport 2 of hub 1-1 was off for 2 s"},
+	} {
+		b.write(t, "/usr/local/bin/uhubctl", "#!/bin/sh\necho \"got $*\"\nexit "+c.exit+"\n")
+		b.must(t, "chmod", "755", "/usr/local/bin/uhubctl")
+		b.must(t, "systemctl", "start", c.unit)
+		b.must(t, "journalctl", "--sync")
+		out := b.must(t, "journalctl", "--no-pager", "-o", "cat", "-n", "5", "-u", c.unit)
+		if out = strings.ReplaceAll(out, "recover: ", ""); !strings.Contains(out, c.want) {
+			t.Errorf("with uhubctl that exits with %s, %s says:\n%s\nwant: %s", c.exit, c.unit, out, c.want)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package packagetest
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -92,6 +93,12 @@ func TestService(t *testing.T) {
 		})
 		t.Logf("controller %s: another one after %v, a frame %v later", c.what, took, b.frame(t))
 	}
+	// The agents were not killed with it: each start says how the last one ended.
+	starts := b.must(t, "sh", "-c", `redis-cli XRANGE frames:greencam1 - + | grep -a -o '"status":"started".*'`)
+	if n := strings.Count(starts, `"clean":true`); n != strings.Count(starts, "\n")+1 || n < 3 {
+		t.Errorf("an agent did not end in order, want every one clean:\n%s", starts)
+	}
+	b.leftOver(t)
 	b.upgrade(t)
 
 	b.must(t, "dpkg", "-r", "framekeeper")
@@ -102,6 +109,18 @@ func TestService(t *testing.T) {
 	b.must(t, "rm", "-r", dropIns+controller+".d")
 	if left := b.installed(t); left != "" {
 		t.Errorf("purge left:\n%s", left)
+	}
+}
+
+// leftOver kills the controller while its agent hangs: that must not keep the
+// camera.
+func (b *box) leftOver(t *testing.T) {
+	t.Helper()
+	b.must(t, "sh", "-c", "for f in $(grep -lx cam-agent /proc/[0-9]*/comm); do kill -STOP $(basename $(dirname $f)); done")
+	b.must(t, "sh", "-c", "kill -KILL "+b.property(t, controller, "MainPID"))
+	t.Logf("controller killed, agent hung: a frame after %v", b.frame(t))
+	if n := b.must(t, "sh", "-c", "grep -lx cam-agent /proc/[0-9]*/comm | wc -l"); n != "1" {
+		t.Errorf("%s agents run, want one", n)
 	}
 }
 
