@@ -64,7 +64,7 @@ func TestSandbox(t *testing.T) {
 	b.must(t, "chmod", "755", "/run/redis")
 	b.write(t, "/usr/local/bin/probe", probe)
 	for _, unit := range []string{controller, agent} {
-		b.dropIn(t, unit, "[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\nExecStart=\nExecStart=/bin/sh /usr/local/bin/probe\nStandardOutput=truncate:/run/probe\n")
+		b.dropIn(t, unit, "[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\nExecStopPost=\nExecStart=\nExecStart=/bin/sh /usr/local/bin/probe\nStandardOutput=truncate:/run/probe\n")
 		b.must(t, "systemctl", "start", unit)
 		if got := b.must(t, "cat", "/run/probe"); got != allowed {
 			t.Errorf("in the sandbox of %s:\n%s\nwant:\n%s", unit, got, allowed)
