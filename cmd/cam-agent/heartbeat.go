@@ -35,8 +35,8 @@ type heartbeat struct {
 
 	turns  uint64 // of the responder, at the last beat
 	ready  bool
-	told   string // the last status
-	beatAt time.Time
+	told   string    // the last status
+	beatAt time.Time // zero before the first, which is due as soon as all moves
 }
 
 func newHeartbeat(a *agent, sender *sdnotify.Sender) *heartbeat {
@@ -69,14 +69,12 @@ func (h *heartbeat) run(ctx context.Context) error {
 func (h *heartbeat) beat(now time.Time) {
 	before := h.told
 	messages := h.news()
-	due := now.Sub(h.beatAt) >= h.interval
-	if due {
+	beat := now.Sub(h.beatAt) >= h.interval && h.alive()
+	if beat {
+		messages = append(messages, sdnotify.Watchdog)
 		h.beatAt = now
-		if h.alive() {
-			messages = append(messages, sdnotify.Watchdog)
-		}
 	}
-	if due || h.told != before {
+	if beat || h.told != before {
 		h.tell(messages...)
 	}
 }

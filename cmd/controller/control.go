@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/config"
 	"framekeeper/internal/logging"
-	"framekeeper/internal/sdnotify"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/version"
@@ -63,7 +61,7 @@ func control(ctx context.Context, cfg *config.Config, stderr io.Writer) (err err
 	}
 	log.Info().Str("box", cfg.Controller.Box).Str("version", version.String()).Int("cameras", len(cfg.Cameras)).
 		Str("http", b.address()).Msg("controller started")
-	err = b.run(ctx)
+	err = b.run(ctx, log)
 	log.Info().Msg("controller stopped")
 	return err
 }
@@ -76,7 +74,6 @@ type box struct {
 	sampler    *telemetry.Sampler
 	link       *datatransfer.Link
 	web        *web.Server // nil: [controller] http is ""
-	heartbeat  heartbeat
 }
 
 func assemble(ctx context.Context, cfg *config.Config, stderr io.Writer, log zerolog.Logger) (*box, error) {
@@ -90,7 +87,6 @@ func assemble(ctx context.Context, cfg *config.Config, stderr io.Writer, log zer
 		Agents: agents, Output: stderr, Log: log, BackoffMax: c.RestartBackoffMax, WatchdogTimeout: c.WatchdogTimeout,
 		RecoveryCommand: c.RecoveryCommand, RecoveryAfter: c.RecoveryAfter,
 	})
-	b.heartbeat = heartbeat{b: b, sender: sdnotify.FromEnv(os.Getenv), log: log}
 	b.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents})
 	publisher := &telemetry.Publisher{Sampler: b.sampler, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
 	b.link = datatransfer.NewLink(datatransfer.LinkConfig{
@@ -137,10 +133,11 @@ func agentSpecs(cfg *config.Config) ([]supervise.Spec, error) {
 }
 
 // run runs all parts until ctx ends or one of them fails, and joins them.
-func (b *box) run(ctx context.Context) error {
+func (b *box) run(ctx context.Context, log zerolog.Logger) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	parts := []func(context.Context) error{b.supervisor.Run, b.sampler.Run, b.link.Run, b.heartbeat.run}
+	notify := func(ctx context.Context) error { return b.notify(ctx, log) }
+	parts := []func(context.Context) error{b.supervisor.Run, b.sampler.Run, b.link.Run, notify}
 	if b.web != nil {
 		parts = append(parts, b.web.Run)
 	}

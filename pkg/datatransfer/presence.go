@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -37,7 +38,9 @@ type Presence struct {
 	cfg     PresenceConfig
 	checked bool
 	gone    atomic.Bool // withdrawn: not to be shown again
-	refused bool        // only the worker: Redis refuses the status
+
+	showing sync.Mutex // guards all below; held while a status is shown
+	refused bool       // Redis refuses the status
 	rival   string
 }
 
@@ -138,8 +141,11 @@ func (p *Presence) run(ctx context.Context, s *Session) error {
 	}
 }
 
-// Show writes and publishes the status once.
+// Show writes and publishes the status once. The worker does, and whoever has a
+// last word to say.
 func (p *Presence) Show(ctx context.Context, s *Session) error {
+	p.showing.Lock()
+	defer p.showing.Unlock()
 	if p.gone.Load() {
 		return nil
 	}

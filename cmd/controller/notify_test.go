@@ -9,9 +9,9 @@ import (
 	"framekeeper/internal/sdnotify"
 )
 
-// TestHeartbeat plays systemd: without Redis the controller is ready, says so,
+// TestNotify plays systemd: without Redis the controller is ready, says so,
 // gives signs of life, and says when it stops.
-func TestHeartbeat(t *testing.T) {
+func TestNotify(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
