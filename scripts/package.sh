@@ -3,23 +3,27 @@
 #
 #   package.sh             with OpenCV if libopencv-dev is there, else without
 #   package.sh --opencv    with OpenCV; installs what that needs
-#   package.sh --static    without OpenCV; needs no library, and GOARCH=arm64
-#                          (or another) makes it for another machine
+#   package.sh --static    without OpenCV; needs no library
 #
+#   --arch A               with --static, for another machine: amd64, arm64, arm
 #   --version V            default: from git
 #   --output DIR           default: bin
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-usage='usage: package.sh [--opencv | --static] [--version V] [--output DIR]'
-flavour='' version='' output=$root/bin
+usage='usage: package.sh [--opencv | --static [--arch amd64|arm64|arm]] [--version V] [--output DIR]'
+flavour='' arch='' version='' output=$root/bin
 while [ $# -gt 0 ]; do
 	case $1 in
 	--opencv | --static) flavour=${1#--} ;;
-	--version | --output)
+	--arch | --version | --output)
 		[ $# -ge 2 ] || die "$1 needs a value; $usage"
-		if [ "$1" = --version ]; then version=$2; else output=$(realpath -m -- "$2"); fi
+		case $1 in
+		--arch) arch=$2 ;;
+		--version) version=$2 ;;
+		--output) output=$(realpath -m -- "$2") ;;
+		esac
 		shift
 		;;
 	*) die "unknown argument $1; $usage" ;;
@@ -41,10 +45,10 @@ git_version() {
 
 # architecture: the machine's name in Debian.
 architecture() {
-	case $(go env GOARCH) in
+	case ${arch:-$(go env GOARCH)} in
 	arm) echo armhf ;;
 	386) echo i386 ;;
-	*) go env GOARCH ;;
+	*) echo "${arch:-$(go env GOARCH)}" ;;
 	esac
 }
 
@@ -83,9 +87,7 @@ if [ -z "$flavour" ]; then
 	flavour=static
 	[ -n "$(missing_packages libopencv-dev)" ] || flavour=opencv
 fi
-if [ "$flavour" = opencv ] && [ "$(go env GOARCH)" != "$(go env GOHOSTARCH)" ]; then
-	die "for $(go env GOARCH) there is only --static: OpenCV must be built on such a machine"
-fi
+[ -z "$arch" ] || [ "$flavour" = static ] || die '--arch goes with --static: OpenCV must be built on the machine itself'
 [ -n "$version" ] || version=$(git_version) || die 'no version: this is no git repository, name one with --version'
 dpkg --validate-version "$version" || die "the version $version is none in Debian"
 
@@ -98,7 +100,7 @@ if [ "$flavour" = opencv ]; then
 	scripts/build.sh --output "$work/bin"
 	depends+=", $(library_packages "$work/bin/cam-agent")"
 else
-	scripts/build.sh --noopencv --output "$work/bin"
+	scripts/build.sh --noopencv ${arch:+--arch "$arch"} --output "$work/bin"
 fi
 write_config
 nfpm=$root/.cache/bin/nfpm-$(go env GOVERSION)

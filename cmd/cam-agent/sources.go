@@ -5,7 +5,9 @@ import (
 	"fmt"
 
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/camera/mjpeg"
 	"framekeeper/pkg/camera/testsrc"
+	"framekeeper/pkg/camera/v4l2"
 )
 
 var _ camera.Opener = openSource
@@ -23,9 +25,9 @@ func openSource(ctx context.Context, cfg camera.Config) (camera.Source, error) {
 	case camera.SchemeOpenCV, camera.SchemeFile, camera.SchemeRTSP, camera.SchemeGst:
 		return openOpenCV(ctx, cfg)
 	case camera.SchemeV4L2:
-		return nil, fmt.Errorf("%w: source %s; use opencv:N for /dev/videoN", camera.ErrUnsupported, camera.ShownSource(cfg.Source))
+		return v4l2.Open(ctx, cfg)
 	case camera.SchemeHTTP, camera.SchemeExec:
-		return nil, fmt.Errorf("%w: source %s; use one of opencv:N, file:, rtsp://, gst: instead", camera.ErrUnsupported, camera.ShownSource(cfg.Source))
+		return mjpeg.Open(ctx, cfg)
 	}
 	return nil, fmt.Errorf("%w: source %s", camera.ErrUnsupported, camera.ShownSource(cfg.Source))
 }

@@ -72,6 +72,42 @@ func TestSandbox(t *testing.T) {
 	}
 }
 
+// cameras are a program that writes JPEGs, and a device that is not there.
+const cameras = `
+[[camera]]
+name = "execcam"
+source = "exec:sh -c 'while cat /var/lib/framekeeper/still.jpg; do sleep 0.05; done'"
+[[camera]]
+name = "lostcam"
+source = "/dev/video9"
+stall_timeout = "200ms"
+max_reopens = 1
+`
+
+// TestCameras runs what the service starts besides its agents: an exec: source's
+// program, and a recovery_command for a camera that stays away.
+func TestCameras(t *testing.T) {
+	need(t)
+	b := boot(t)
+	b.fakePort(t)
+	b.must(t, "systemctl", "start", controller)
+	b.frame(t)
+	b.must(t, "install", "-o", "framekeeper", "/tmp/out.jpg", "/var/lib/framekeeper/still.jpg")
+	b.must(t, "sed", "-i", `s/^recovery_after = .*/recovery_after = 1/; s/^recovery_command = .*/recovery_command = "systemctl start `+portUnit+`"/`, configFile)
+	b.must(t, "sh", "-c", `printf %s "$1" >>`+configFile, "sh", cameras)
+	b.must(t, "systemctl", "restart", controller)
+	eventually(t, 60*time.Second, "a frame of exec:", func() bool {
+		_, err := b.as(t, "framekeeper-client", "request", "--camera", "execcam", "-o", "/tmp/exec.jpg")
+		return err == nil
+	})
+	b.must(t, "cmp", "/tmp/exec.jpg", "/var/lib/framekeeper/still.jpg")
+	took := eventually(t, 60*time.Second, "the recovery", func() bool {
+		_, err := b.try(t, "sh", "-c", "journalctl -o cat -u "+portUnit+" | grep -q 'port 2 of hub 1-1 was off'")
+		return err == nil
+	})
+	t.Logf("recovery_command has run %v after the frame of exec:", took)
+}
+
 // fakePort puts a USB port into the box's /sys that notes what is written.
 func (b *box) fakePort(t *testing.T) {
 	t.Helper()
