@@ -94,7 +94,7 @@ func TestService(t *testing.T) {
 		t.Logf("controller %s: another one after %v, a frame %v later", c.what, took, b.frame(t))
 	}
 	// The agents were not killed with it: each start says how the last one ended.
-	starts := b.must(t, "sh", "-c", `redis-cli XRANGE frames:greencam1 - + | grep -a -o '"status":"started".*'`)
+	starts := b.starts(t)
 	if n := strings.Count(starts, `"clean":true`); n != strings.Count(starts, "\n")+1 || n < 3 {
 		t.Errorf("an agent did not end in order, want every one clean:\n%s", starts)
 	}
@@ -110,6 +110,13 @@ func TestService(t *testing.T) {
 	if left := b.installed(t); left != "" {
 		t.Errorf("purge left:\n%s", left)
 	}
+}
+
+// starts is what each start of the camera's agent said in the stream, a line
+// each.
+func (b *box) starts(t *testing.T) string {
+	t.Helper()
+	return b.must(t, "sh", "-c", `redis-cli XRANGE frames:greencam1 - + | grep -a -o '"status":"started".*'`)
 }
 
 // leftOver kills the controller while its agent hangs: that must not keep the
@@ -158,6 +165,17 @@ func TestAgentService(t *testing.T) {
 		return pid != before && pid != "0"
 	})
 	t.Logf("agent hung (WatchdogSec=10): another one after %v, a frame %v later", took, b.frame(t))
+	// As the kernel sends it when the controller is killed, again and again.
+	before = b.property(t, agent, "MainPID")
+	b.must(t, "sh", "-c", "while kill -TERM "+before+" 2>/dev/null; do :; done")
+	eventually(t, 60*time.Second, "another process", func() bool {
+		pid := b.property(t, agent, "MainPID")
+		return pid != before && pid != "0"
+	})
+	b.frame(t)
+	if starts := b.starts(t); !strings.HasSuffix(starts, `"clean":true}`) {
+		t.Errorf("told to end many times at once, the agent did not end in order:\n%s", starts)
+	}
 	b.must(t, "systemctl", "stop", agent)
 	if got := b.property(t, agent, "Result"); got != "success" {
 		t.Errorf("stopping the agent's service: %s, want success", got)
