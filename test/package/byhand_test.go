@@ -129,7 +129,24 @@ func serves(t *testing.T, b *box) {
 		_, err := b.try(t, "grep", "-q", "controller stopped", "/tmp/log")
 		return err == nil
 	})
+	endsOnce(t, b)
 	b.must(t, "redis-cli", "shutdown", "nosave")
+}
+
+// endsOnce ends an agent as the kernel does when the controller is killed: its
+// signal comes again and again. The agent must end in order all the same.
+func endsOnce(t *testing.T, b *box) {
+	t.Helper()
+	status := b.must(t, "sh", "-c", `setpriv --reuid framekeeper --regid framekeeper --init-groups framekeeper-cam-agent 2>/tmp/agent-log &
+agent=$!
+until grep -q 'Connected to Redis' /tmp/agent-log; do sleep 0.02; done
+i=0
+while [ $i -lt 20000 ]; do kill -TERM $agent 2>/dev/null; i=$((i + 1)); done
+wait $agent
+echo $?`)
+	if status != "0" {
+		t.Errorf("told to end many times at once, the agent ended with %s, want 0:\n%s", status, b.must(t, "cat", "/tmp/agent-log"))
+	}
 }
 
 func recoverRefuses(t *testing.T, b *box) {
