@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
@@ -23,12 +24,16 @@ const (
 	exitOwned  = 4 // another cam-agent serves the camera
 )
 
+// endTime is how long an orderly end may take in all.
+const endTime = 5 * time.Second
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		<-ctx.Done()
 		stop() // a second signal ends the process at once
 	}()
+	limitEnd(ctx)
 	// Standard error is a pipe to the controller. When that is killed, the next
 	// log line must not take the agent with it before it has ended in order.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -42,6 +47,17 @@ func main() {
 		fmt.Fprintln(os.Stderr, "cam-agent: "+err.Error())
 	}
 	os.Exit(exitCode(err))
+}
+
+// limitEnd ends the process when that takes too long after a signal: what hangs
+// must not keep the camera from the next agent, even if no controller is left
+// to see to that.
+func limitEnd(ctx context.Context) {
+	context.AfterFunc(ctx, func() {
+		<-time.After(endTime)
+		fmt.Fprintf(os.Stderr, "cam-agent: still busy %v after it was told to end, leaving the rest\n", endTime)
+		os.Exit(exitError)
+	})
 }
 
 func exitCode(err error) int {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/config"
+	"framekeeper/internal/sdnotify"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
@@ -38,7 +40,7 @@ const finishTime = 4 * time.Second
 //
 // Capture never waits for Redis: whatever leaves the responder is held by the
 // Outbox and the Publisher until a session takes it.
-func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, log zerolog.Logger) error {
+func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, d driver, log zerolog.Logger) error {
 	owner, err := datatransfer.Claim(cfg.StateDir, cam.Name, time.Now(), log)
 	if err != nil {
 		return fmt.Errorf("claim camera %s: %w", cam.Name, err)
@@ -46,16 +48,16 @@ func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, log ze
 	retain := int64(cfg.Delivery.RetainBytes)
 	a := &agent{
 		cfg: cfg, cam: cam, log: log, owner: owner, clock: frame.NewClock(), began: time.Now(),
-		kick: make(chan struct{}, 1),
+		kick: make(chan struct{}, 1), lost: make(chan error, 1),
 	}
-	a.grabber = camera.NewGrabber(cam, openSource, log)
+	a.grabber = camera.NewGrabber(cam, d.open, log)
 	a.outbox = datatransfer.NewOutbox(owner.Epoch, retain, log)
 	a.publisher = datatransfer.NewPublisher(cam.StreamTopic, a.outbox, retain, log)
 	a.appender = datatransfer.NewAppender(datatransfer.AppenderConfig{
 		Key: cam.FramesKey, Camera: cam.Name, MaxBytes: int64(cfg.Delivery.StreamMaxBytes), Clock: a.clock, Log: log,
 	}, a.outbox)
 	a.groups = &groups{key: cam.FramesKey, interval: cam.StatusInterval}
-	a.responder = newResponder(a, camera.NewEncoder(cam, jpegEncoder()))
+	a.responder = newResponder(a, camera.NewEncoder(cam, d.jpeg))
 	a.presence = datatransfer.NewPresence(datatransfer.PresenceConfig{
 		Key: cam.StatusKey(), Topic: cam.StatusTopic(), Interval: cam.StatusInterval,
 		Instance: owner.Instance, Owner: owner.Owner,
@@ -80,6 +82,12 @@ func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, log ze
 	return a.run(ctx)
 }
 
+// driver is the code of others that a build brings along: it may hang, or worse.
+type driver struct {
+	open camera.Opener
+	jpeg camera.JPEGFunc
+}
+
 // agent joins the camera side and the Redis side; they know nothing of each other.
 type agent struct {
 	cfg   *config.Config
@@ -89,6 +97,7 @@ type agent struct {
 	clock *frame.Clock
 	began time.Time
 	kick  chan struct{} // a status is wanted now; capacity 1
+	lost  chan error    // why the camera was given up; capacity 1
 
 	grabber   *camera.Grabber
 	responder *responder
@@ -117,18 +126,22 @@ func (a *agent) run(ctx context.Context) error {
 			}
 		})
 	}
-	part("camera", a.capture)
+	part("capture", a.capture)
 	part("redis", a.link.Run)
 	part("serve requests", a.responder.run)
 	part("watch", a.watch)
+	part("tell that it works", newHeartbeat(a, sdnotify.FromEnv(os.Getenv)).run)
 	if a.spooler != nil {
 		part("spool", a.spooler.Run)
 	}
 
 	select {
 	case <-ctx.Done():
-		a.finish(work)
+		a.finish(work, true)
 		stop(nil)
+	case err := <-a.lost:
+		a.finish(work, false) // the status stays for a while, and says why
+		stop(err)
 	case <-work.Done():
 	}
 	wg.Wait()
@@ -141,7 +154,7 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	err := context.Cause(work)
 	orderly := errors.Is(err, context.Canceled)
-	a.owner.Release(last, orderly && all)
+	a.owner.Release(last, (orderly || errors.Is(err, errCamera)) && all)
 	if orderly {
 		a.log.Info().Int("kept_for_next_start", a.outbox.Stats().Unsent).Bool("all_kept", all).Msg("Agent stopped")
 		return nil
@@ -172,20 +185,27 @@ func (a *agent) openSpool() error {
 	return nil
 }
 
+// errCamera marks the end that the camera brought about: the Redis side had
+// nothing to do with it, and has finished its work in order.
+var errCamera = errors.New("camera")
+
 // capture runs the camera. A file that has ended leaves an agent that can still
-// say so.
+// say so; a camera that has been given up ends it, as soon as what is in hand
+// has been handed over.
 func (a *agent) capture(ctx context.Context) error {
-	err := a.grabber.Run(ctx)
-	if errors.Is(err, camera.ErrEnded) {
+	switch err := a.grabber.Run(ctx); {
+	case errors.Is(err, camera.ErrEnded):
 		a.log.Info().Msg("the source has ended; requests are answered with that")
-		return nil
+	case err != nil:
+		a.lost <- fmt.Errorf("%w: %w", errCamera, err)
 	}
-	return err
+	return nil
 }
 
 // finish takes no new requests and waits until what is in hand has reached
-// Redis, or there is no hope for it in time.
-func (a *agent) finish(ctx context.Context) {
+// Redis, or there is no hope for it in time. The status is taken
+// back, or shows for a while what ended the agent.
+func (a *agent) finish(ctx context.Context, withdraw bool) {
 	ctx, cancel := context.WithTimeout(ctx, finishTime)
 	defer cancel()
 	a.responder.close(ctx)
@@ -196,10 +216,16 @@ func (a *agent) finish(ctx context.Context) {
 		return
 	}
 	_ = a.outbox.Flush(ctx) // what is left is on disk
-	if s := a.link.Session(); s != nil {
-		if err := a.presence.Withdraw(ctx, s); err != nil {
-			a.log.Debug().Err(err).Msg("the status stays until it expires")
-		}
+	s := a.link.Session()
+	if s == nil {
+		return
+	}
+	last := a.presence.Withdraw
+	if !withdraw {
+		last = a.presence.Show
+	}
+	if err := last(ctx, s); err != nil {
+		a.log.Debug().Err(err).Msg("the last status stays until it expires")
 	}
 }
 

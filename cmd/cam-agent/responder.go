@@ -29,7 +29,8 @@ type responder struct {
 	buffer []byte // the encoder's, between frames
 	size   int64  // of the last image
 
-	crowded bool // requests wait because there is no room for their answers
+	turns   atomic.Uint64 // of run's loop, so that others see that it moves
+	crowded bool          // requests wait because there is no room for their answers
 	counts  encodeCounts
 }
 
@@ -61,11 +62,21 @@ func (r *responder) closable(parse func([]byte) (frame.Request, error)) func([]b
 	return func(b []byte) (frame.Request, error) {
 		req, err := parse(b)
 		if err == nil && r.closing.Load() {
-			err = errStopping
+			err = r.whyClosing()
 		}
 		return req, err
 	}
 }
+
+// whyClosing is what a request is told that comes too late.
+func (r *responder) whyClosing() error {
+	if h := r.a.grabber.Health(); h.State == camera.StateEnded {
+		return lostError(h)
+	}
+	return errStopping
+}
+
+func lostError(h camera.Health) error { return fmt.Errorf("camera %s: %s", h.State, h.Reason) }
 
 // run serves until ctx ends, or until it is closed and nothing is pending. It
 // wakes for a new frame, a request, a change of the camera's health, and the
@@ -75,6 +86,7 @@ func (r *responder) run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		r.turns.Add(1)
 		closing := r.closing.Load() // before serving: what came earlier is served
 		r.serve()
 		next := r.expire(time.Now())
@@ -241,14 +253,17 @@ func (r *responder) pickle(h frame.Header, f *camera.Frame) ([]byte, error) {
 }
 
 // expire refuses what is too late, or cannot be served at all, and says when to
-// look again.
+// look again. While the camera is known to be lost, whoever asks is told so at
+// once; one that is being opened for the first time may be about to give a
+// frame, and that is waited for.
 func (r *responder) expire(now time.Time) time.Duration {
 	h := r.a.grabber.Health()
-	hopeless := h.State == camera.StateStalled || h.State == camera.StateRetrying || h.State == camera.StateEnded
+	lost := h.State == camera.StateStalled || h.State == camera.StateRetrying || h.State == camera.StateEnded
+	hopeless := lost && r.opened.Load() // before that, it may be a repeat and have its answer
 	for _, p := range r.requests.Take(func(p datatransfer.Pending) bool { return hopeless || !now.Before(p.Deadline) }) {
 		switch {
 		case hopeless:
-			r.fail(p, fmt.Errorf("camera %s: %s", h.State, h.Reason))
+			r.fail(p, lostError(h))
 		case r.crowded:
 			r.fail(p, fmt.Errorf("timed out: answers to other requests fill the agent's memory (retain_bytes)"))
 		case h.Reason != "":

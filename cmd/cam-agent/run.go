@@ -96,7 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer func() { _ = closer.Close() }()
 	redisconn.Quiet()
-	return pipeline(ctx, cfg, *cam, log)
+	return pipeline(ctx, cfg, *cam, driver{openSource, jpegEncoder()}, log)
 }
 
 func names(cfg *config.Config) []string {

@@ -60,7 +60,9 @@ type captureStatus struct {
 	FPS     float64      `json:"fps"`
 	AgeMS   int64        `json:"age_ms"` // of the last new frame; -1 before the first
 	Frames  uint64       `json:"frames"`
-	Skipped uint64       `json:"skipped"`
+	Skipped uint64       `json:"skipped"` // by the driver: missing in its counter
+	Broken  uint64       `json:"broken"`  // thrown away: flagged, cut short, undecodable
+	Defect  string       `json:"defect,omitempty"`
 	Reopens uint64       `json:"reopens"`
 	Stalls  uint64       `json:"stalls"`
 	Driver  string       `json:"driver,omitempty"`
@@ -113,6 +115,7 @@ func (a *agent) captureStatus() captureStatus {
 	}
 	out := captureStatus{
 		State: h.State, Reason: h.Reason, FPS: h.FPS, AgeMS: age, Frames: h.Frames, Skipped: h.Skipped,
+		Broken: h.Broken, Defect: h.BrokenWhy,
 		Reopens: h.Reopens, Stalls: h.Stalls, Driver: h.Info.Driver, Width: h.Info.Width, Height: h.Info.Height,
 	}
 	if h.Frames > 0 {

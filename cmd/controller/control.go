@@ -15,6 +15,7 @@ import (
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/version"
 	"framekeeper/internal/web"
+	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 )
 
@@ -60,7 +61,7 @@ func control(ctx context.Context, cfg *config.Config, stderr io.Writer) (err err
 	}
 	log.Info().Str("box", cfg.Controller.Box).Str("version", version.String()).Int("cameras", len(cfg.Cameras)).
 		Str("http", b.address()).Msg("controller started")
-	err = b.run(ctx)
+	err = b.run(ctx, log)
 	log.Info().Msg("controller stopped")
 	return err
 }
@@ -82,7 +83,10 @@ func assemble(ctx context.Context, cfg *config.Config, stderr io.Writer, log zer
 	}
 	c := &cfg.Controller
 	b := &box{cfg: cfg, watch: &watch{cameras: cfg.Cameras, interval: c.LogInterval}}
-	b.supervisor = supervise.New(supervise.Options{Agents: agents, Output: stderr, Log: log, BackoffMax: c.RestartBackoffMax})
+	b.supervisor = supervise.New(supervise.Options{
+		Agents: agents, Output: stderr, Log: log, BackoffMax: c.RestartBackoffMax, WatchdogTimeout: c.WatchdogTimeout,
+		RecoveryCommand: c.RecoveryCommand, RecoveryAfter: c.RecoveryAfter,
+	})
 	b.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents})
 	publisher := &telemetry.Publisher{Sampler: b.sampler, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
 	b.link = datatransfer.NewLink(datatransfer.LinkConfig{
@@ -121,16 +125,19 @@ func agentSpecs(cfg *config.Config) ([]supervise.Spec, error) {
 	}
 	var specs []supervise.Spec
 	for _, c := range cfg.Cameras {
-		specs = append(specs, supervise.Spec{Name: c.Name, Path: path, Args: []string{"--config", cfg.Path, "--camera", c.Name}})
+		specs = append(specs, supervise.Spec{
+			Name: c.Name, Source: camera.ShownSource(c.Source), Path: path, Args: []string{"--config", cfg.Path, "--camera", c.Name},
+		})
 	}
 	return specs, nil
 }
 
 // run runs all parts until ctx ends or one of them fails, and joins them.
-func (b *box) run(ctx context.Context) error {
+func (b *box) run(ctx context.Context, log zerolog.Logger) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	parts := []func(context.Context) error{b.supervisor.Run, b.sampler.Run, b.link.Run}
+	notify := func(ctx context.Context) error { return b.notify(ctx, log) }
+	parts := []func(context.Context) error{b.supervisor.Run, b.sampler.Run, b.link.Run, notify}
 	if b.web != nil {
 		parts = append(parts, b.web.Run)
 	}

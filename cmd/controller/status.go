@@ -38,6 +38,9 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 		a := h.Agents[name]
 		lines = append(lines, fmt.Sprintf("camera      %s: %s for %s, pid %d, %d restarts%s",
 			name, a.State, age(a.Since), a.PID, a.Restarts, prefixed(", last end: ", a.LastExit)), shown(h.Cameras[name]))
+		if a.Recoveries > 0 {
+			lines = append(lines, fmt.Sprintf("            recovery_command was run %d times, last: %s", a.Recoveries, a.LastRecovery))
+		}
 	}
 	if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")); err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"framekeeper/internal/supervise"
 )
 
 // environmentPrefix begins the names of all variables that are meant for us.
@@ -16,7 +18,7 @@ func (l *loader) environment(environ []string) {
 	known := overridable(l.cfg)
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, environmentPrefix) {
+		if !strings.HasPrefix(name, environmentPrefix) || isRecovery(name) {
 			continue
 		}
 		key, ok := known[name]
@@ -31,6 +33,16 @@ func (l *loader) environment(environ []string) {
 		}
 		l.origin[key.path] = name
 	}
+}
+
+// isRecovery knows the variables of a recovery command, which may well start
+// one of our programs.
+func isRecovery(name string) bool {
+	switch name {
+	case supervise.EnvCamera, supervise.EnvSource, supervise.EnvExitCode, supervise.EnvRestarts:
+		return true
+	}
+	return false
 }
 
 type overridableKey struct {

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"context"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -17,7 +18,10 @@ type agent struct {
 	out  *sink
 	log  zerolog.Logger
 
+	recovery recovery
+
 	quick    int  // ends in a row after less than HealthyAfter
+	failures int  // of the camera in a row, without a new frame
 	troubled bool // the loop or failure has been logged and not yet recovered from
 
 	mu     sync.Mutex // guards status
@@ -41,8 +45,10 @@ func (a *agent) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
+		wait := a.judge(e, life)
+		a.recover(ctx, e)
 		select {
-		case <-a.opt.After(a.judge(e, life)):
+		case <-a.opt.After(wait):
 		case <-ctx.Done():
 		}
 	}
@@ -52,7 +58,7 @@ func (a *agent) run(ctx context.Context) {
 // live runs one process to its end and says how and after how long it ended.
 func (a *agent) live(ctx context.Context, first bool) (ending, time.Duration) {
 	began := a.opt.Now()
-	p, err := start(a.spec, a.out)
+	p, pulse, err := a.start()
 	if err != nil {
 		return ending{startErr: err}, 0
 	}
@@ -64,19 +70,104 @@ func (a *agent) live(ctx context.Context, first bool) (ending, time.Duration) {
 	a.set(Running, p.pid)
 	a.log.WithLevel(a.routine()).Int("pid", p.pid).Msg("agent started")
 
+	silent := a.follow(ctx, p, pulse)
+	pulse.finish()
+	e := p.end
+	e.silent = silent
+	e.frames, e.says = pulse.state()
+	return e, a.opt.Now().Sub(began)
+}
+
+// start begins one process and listens to it.
+func (a *agent) start() (*process, *pulse, error) {
+	pulse, err := newPulse(a.opt.WatchdogTimeout)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := start(launch{
+		path: a.spec.Path, args: a.spec.Args, env: pulse.listener.Env(os.Environ(), a.opt.WatchdogTimeout), out: a.out,
+		// SIGTERM, not SIGKILL, because an agent without a controller still has
+		// frames to put on disk, and ends by itself within 5 s.
+		orphan: syscall.SIGTERM,
+	})
+	if err != nil {
+		_ = pulse.listener.Close()
+		return nil, nil, err
+	}
+	go pulse.listen(p.pid) // joined by pulse.finish
+	return p, pulse, nil
+}
+
+// follow waits for the end of the process, brings it about when ctx ends or it
+// is silent for too long, and says how long it was silent in that case.
+func (a *agent) follow(ctx context.Context, p *process, pulse *pulse) (silent time.Duration) {
+	quiet := pulse.newSilence()
+	defer quiet.end()
 	healthy := a.opt.After(a.opt.HealthyAfter)
 	for {
 		select {
 		case <-p.done:
-			return p.end, a.opt.Now().Sub(began)
+			return 0
+		case <-pulse.heard:
+			if pulse.beat() {
+				quiet.broken()
+			}
+			a.says(pulse)
+		case <-quiet.over():
+			if quiet.tooLong() {
+				a.kill(p, pulse)
+				return a.opt.WatchdogTimeout
+			}
 		case <-healthy:
 			healthy = nil
 			a.recovered()
 		case <-ctx.Done():
 			a.stop(p)
-			return p.end, a.opt.Now().Sub(began)
+			return 0
 		}
 	}
+}
+
+// says takes over what the process said.
+func (a *agent) says(pulse *pulse) {
+	frames, text := pulse.state()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.status.Says = text
+	if frames > 0 {
+		a.status.Failures = 0
+	}
+}
+
+// kill ends a process that gives no sign of life. Go's runtime answers SIGQUIT
+// with the stacks of all goroutines, which go to the log and say where it hangs.
+// One that was stopped must go on for that; one inside the kernel says nothing.
+func (a *agent) kill(p *process, pulse *pulse) {
+	a.mu.Lock()
+	a.status.Hangs++
+	a.mu.Unlock()
+	a.set(Hanging, p.pid)
+	_, says := pulse.state()
+	a.log.Error().Int("pid", p.pid).Stringer("watchdog_timeout", a.opt.WatchdogTimeout).Str("last_said", says).
+		Msg("agent gives no sign of life, killing it")
+	p.signal(syscall.SIGQUIT)
+	p.signal(syscall.SIGCONT)
+	limit := time.NewTimer(a.opt.DumpTimeout)
+	defer limit.Stop()
+	select {
+	case <-p.done:
+		return
+	case <-limit.C:
+	}
+	p.killGroup()
+	limit.Reset(a.opt.StopTimeout)
+	select {
+	case <-p.done:
+		return
+	case <-limit.C:
+	}
+	a.log.Error().Int("pid", p.pid).Msg("agent cannot be killed, a driver holds it in the kernel: unplug the camera, or restart the box")
+	<-p.done // there is no second agent as long as the first is there
 }
 
 // stop ends the process: politely, so that it can save what Redis has not
@@ -111,6 +202,12 @@ func (a *agent) judge(e ending, life time.Duration) time.Duration {
 	}
 	a.quick++
 	v := e.verdict(a.spec.Path)
+	switch {
+	case e.frames > 0:
+		a.failures = 0
+	case v.camera:
+		a.failures++
+	}
 	wait := a.pause()
 	state := Backoff
 	switch {
@@ -121,7 +218,7 @@ func (a *agent) judge(e ending, life time.Duration) time.Duration {
 		state = CrashLoop
 	}
 	a.mu.Lock()
-	a.status.LastExit = v.reason
+	a.status.LastExit, a.status.Says, a.status.Failures = v.reason, "", a.failures
 	a.mu.Unlock()
 	a.set(state, 0)
 	a.report(state, v, life, wait)

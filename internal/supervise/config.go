@@ -78,11 +78,16 @@ func (c *Config) Validate(report func(key, value, expected string)) {
 	for key, d := range map[string]time.Duration{
 		"log_interval":        c.LogInterval,
 		"restart_backoff_max": c.RestartBackoffMax,
-		"watchdog_timeout":    c.WatchdogTimeout,
 	} {
 		if d < 100*time.Millisecond || d > time.Hour {
 			report(key, d.String(), "100ms to 1h")
 		}
+	}
+	if c.WatchdogTimeout < time.Second || c.WatchdogTimeout > time.Hour {
+		report("watchdog_timeout", c.WatchdogTimeout.String(), "1s to 1h")
+	}
+	if strings.ContainsRune(c.RecoveryCommand, 0) {
+		report("recovery_command", c.RecoveryCommand, "a command line for sh -c")
 	}
 	if c.RecoveryAfter < 1 || c.RecoveryAfter > 1000 {
 		report("recovery_after", strconv.Itoa(c.RecoveryAfter), "1 to 1000")

@@ -8,11 +8,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // Exit codes cam-agent gives a meaning to.
 const (
-	exitUsage    = 2   // bad configuration or command line
+	exitUsage    = 2   // bad configuration or command line; also Go's own for a crash
 	exitCamera   = 3   // the camera failed so often that a fresh process is wanted
 	exitOwned    = 4   // another cam-agent serves the camera
 	exitNoLoader = 127 // the dynamic loader's, when a library is missing
@@ -22,39 +24,71 @@ const (
 type ending struct {
 	startErr error
 	state    *os.ProcessState
-	lastLine string // of its standard error
+	lastLine string        // of its standard error
+	crash    string        // its runtime's own word for a crash; "" if there was none
+	silent   time.Duration // how long it said nothing, if it was killed for that
+	says     string        // what it last said of itself
+	frames   uint64        // new frames its camera gave
 }
 
 // verdict is what an ending means.
 type verdict struct {
 	reason    string
 	needsHand bool // will end the same way until somebody changes something
+	camera    bool // it may be the camera's or its driver's fault
 }
 
 func (e ending) verdict(path string) verdict {
 	program := filepath.Base(path)
-	if e.startErr != nil {
+	switch {
+	case e.startErr != nil:
 		return verdict{reason: fmt.Sprintf("cannot start %s: %v", path, rootCause(e.startErr)), needsHand: true}
+	case e.silent > 0:
+		return verdict{reason: fmt.Sprintf("gave no sign of life for %v and was killed", e.silent) + after("; it had said: ", e.says), camera: true}
+	case e.crash != "":
+		return verdict{reason: fmt.Sprintf("crashed (exit code %d): %s", e.exitCode(), e.crash), camera: true}
 	}
 	switch code := e.state.ExitCode(); code {
 	case exitUsage:
-		return verdict{"refuses its configuration or command line (exit code 2), see its own message", true}
+		return verdict{reason: "refuses its configuration or command line (exit code 2), see its own message", needsHand: true}
 	case exitCamera:
-		return verdict{"the camera gave up (exit code 3)", false}
+		return verdict{reason: "the camera gave up (exit code 3)" + after(": ", strings.TrimPrefix(e.lastLine, "cam-agent: ")), camera: true}
 	case exitOwned:
 		// Often one that a killed controller left and that is just ending.
-		return verdict{"another cam-agent serves the camera (exit code 4)", false}
+		return verdict{reason: "another cam-agent serves the camera (exit code 4)"}
 	case exitNoLoader:
 		if lib, ok := missingLibrary(e.lastLine); ok {
-			return verdict{fmt.Sprintf("%s needs %s, which is not installed: install OpenCV (sudo apt-get install libopencv-dev), "+
-				"or build %s without it (scripts/build.sh --noopencv)", program, lib, program), true}
+			return verdict{reason: fmt.Sprintf("%s needs %s, which is not installed: install OpenCV (sudo apt-get install libopencv-dev), "+
+				"or build %s without it (scripts/build.sh --noopencv)", program, lib, program), needsHand: true}
 		}
-		return verdict{"exit code 127: " + e.lastLine, false}
+		return verdict{reason: "exit code 127: " + e.lastLine}
 	case -1:
-		return verdict{e.state.String(), false} // "signal: killed"
+		return verdict{reason: e.state.String(), camera: true} // "signal: killed"
 	default:
-		return verdict{fmt.Sprintf("exit code %d", code), false}
+		return verdict{reason: fmt.Sprintf("exit code %d", code)}
 	}
+}
+
+// exitCode is the process's own, or as a shell counts it, 128 and the signal
+// that ended it.
+func (e ending) exitCode() int {
+	switch {
+	case e.state == nil: // could not be started
+		return exitNoLoader
+	case e.silent > 0: // whatever Go's runtime made of SIGQUIT
+		return 128 + int(syscall.SIGKILL)
+	}
+	if status, ok := e.state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return e.state.ExitCode()
+}
+
+func after(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
 }
 
 // rootCause drops the parts of a start error that repeat the path.

@@ -16,6 +16,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+
+	"framekeeper/internal/sdnotify"
 )
 
 // The test binary stands in for cam-agent: started with this as its first
@@ -65,6 +67,23 @@ func play(part string, args []string) int {
 		signal.Notify(terms, syscall.SIGUSR1)
 		<-terms
 		return 1
+	case "beating": // gives frames and signs of life until SIGUSR1, then hangs
+		return beat(args[0])
+	case "talking":
+		for sender := sdnotify.FromEnv(os.Getenv); ; time.Sleep(20 * time.Millisecond) {
+			_ = sender.Send(sdnotify.Status("all well"), sdnotify.Ready)
+		}
+	case "frames": // gave some, ends all the same
+		_ = sdnotify.FromEnv(os.Getenv).Send(FramesVariable + "=7")
+		code, _ := strconv.Atoi(args[0])
+		return code
+	case "panic":
+		panic("all is lost")
+	case "fatal":
+		new(sync.Mutex).Unlock()
+	case "kill":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
 	case "supervise": // a whole supervisor, to be killed from outside
 		s := New(Options{Agents: []Spec{part2spec("obedient")}, Output: os.Stdout})
 		_ = s.Run(context.Background())
@@ -72,6 +91,29 @@ func play(part string, args []string) int {
 	}
 	fmt.Fprintln(os.Stderr, "unknown part", part)
 	return 99
+}
+
+func beat(frames string) int {
+	sender := sdnotify.FromEnv(os.Getenv)
+	usr := make(chan os.Signal, 1)
+	signal.Notify(usr, syscall.SIGUSR1)
+	fmt.Println("pid", os.Getpid())
+	tick := time.NewTicker(sender.Watchdog() / 8)
+	defer tick.Stop()
+	for {
+		if err := sender.Send(FramesVariable+"="+frames, sdnotify.Status("all well"), sdnotify.Ready, sdnotify.Watchdog); err != nil {
+			fmt.Println(err)
+			return 9
+		}
+		fmt.Println("beat")
+		select {
+		case <-tick.C:
+		case <-usr:
+			var never sync.Mutex
+			never.Lock()
+			never.Lock() // the timer's goroutine and the signals' keep Go from noticing
+		}
+	}
 }
 
 func part2spec(part string, args ...string) Spec {

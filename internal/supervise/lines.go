@@ -29,9 +29,10 @@ func (s *sink) write(line []byte) {
 type lines struct {
 	sink *sink
 
-	mu   sync.Mutex // guards all below
-	part []byte     // of the line that has not ended yet
-	last string     // the last line that was not blank
+	mu    sync.Mutex // guards all below
+	part  []byte     // of the line that has not ended yet
+	last  string     // the last line that was not blank
+	crash string     // the line with which Go's runtime began to say why it ends the process
 }
 
 // Write takes the next piece of output.
@@ -65,6 +66,9 @@ func (l *lines) emit() {
 	if len(bytes.TrimSpace(l.part)) > 0 {
 		l.last = printable(l.part)
 	}
+	if l.crash == "" && isCrash(l.part) {
+		l.crash = printable(l.part)
+	}
 	l.sink.write(append(l.part, '\n'))
 	l.part = l.part[:0]
 }
@@ -75,6 +79,23 @@ func (l *lines) lastLine() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.last
+}
+
+// crashLine is how the process said that it crashed, "" if it did not.
+func (l *lines) crashLine() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.crash
+}
+
+// isCrash knows the first line of a Go program that crashes: a panic, a fatal
+// error such as a deadlock, a signal of the processor's ("SIGSEGV: …").
+func isCrash(line []byte) bool {
+	if bytes.HasPrefix(line, []byte("panic: ")) || bytes.HasPrefix(line, []byte("fatal error: ")) {
+		return true
+	}
+	name, _, found := bytes.Cut(line, []byte(": "))
+	return found && bytes.HasPrefix(name, []byte("SIG")) && !bytes.ContainsRune(name, ' ')
 }
 
 func printable(line []byte) string {

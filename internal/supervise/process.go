@@ -23,22 +23,25 @@ type process struct {
 	reaped bool       // the pid may belong to somebody else now
 }
 
+// launch says what to start and how.
+type launch struct {
+	path   string
+	args   []string
+	env    []string // nil: ours
+	out    *sink
+	orphan syscall.Signal // what the kernel sends it when we die, by whatever means; 0: nothing
+}
+
 // start begins the program. The child leads a process group of its own, so
 // that a Ctrl-C at the terminal reaches only us, who then stop it in order,
 // and so that what it started itself can be killed with it.
-func start(spec Spec, out *sink) (*process, error) {
-	stdout, stderr := &lines{sink: out}, &lines{sink: out}
-	cmd := exec.Command(spec.Path, spec.Args...) //nolint:noctx // ended by signal and process group, not by a context's SIGKILL
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+func start(l launch) (*process, error) {
+	stdout, stderr := &lines{sink: l.out}, &lines{sink: l.out}
+	cmd := exec.Command(l.path, l.args...) //nolint:noctx // ended by signal and process group, not by a context's SIGKILL
+	cmd.Stdout, cmd.Stderr, cmd.Env = stdout, stderr, l.env
 	// A grandchild that left the group may hold the pipes open for ever.
 	cmd.WaitDelay = time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Setpgid: true,
-		// Sent by the kernel when we die, by whatever means: SIGTERM, not
-		// SIGKILL, because an agent without a controller still has frames to
-		// put on disk, and ends by itself within 5 s.
-		Pdeathsig: syscall.SIGTERM,
-	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: l.orphan}
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
@@ -80,7 +83,7 @@ func (p *process) wait(stdout, stderr *lines) {
 	err := p.cmd.Wait()
 	stdout.flush()
 	stderr.flush()
-	p.end = ending{state: p.cmd.ProcessState, lastLine: stderr.lastLine()}
+	p.end = ending{state: p.cmd.ProcessState, lastLine: stderr.lastLine(), crash: stderr.crashLine()}
 	if p.cmd.ProcessState == nil {
 		p.end.startErr = err
 	}
@@ -92,10 +95,13 @@ func (p *process) signal(s syscall.Signal) {
 }
 
 // killGroup ends the child and all it started.
-func (p *process) killGroup() {
+func (p *process) killGroup() { p.signalGroup(syscall.SIGKILL) }
+
+// signalGroup reaches the child and all it started.
+func (p *process) signalGroup(s syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.reaped {
-		_ = syscall.Kill(-p.pid, syscall.SIGKILL) // fails only when nobody is left
+		_ = syscall.Kill(-p.pid, s) // fails only when nobody is left
 	}
 }

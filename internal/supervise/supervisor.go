@@ -1,9 +1,11 @@
 // Package supervise keeps one cam-agent process alive for every camera.
 //
 // It promises that each agent is started, started again when it ends (with a
-// jittered, growing pause), and ended with everything it started itself when
-// the supervisor ends; that no agent outlives a supervisor that was killed;
-// and that every process is reaped. It does not judge whether a running agent
+// jittered, growing pause) or gives no more signs of life, and ended with
+// everything it started itself when the supervisor ends; that there are never
+// two of one camera; that no agent outlives a supervisor that was killed; and
+// that every process is reaped. A camera that fails again and again gets the
+// configured recovery command. It does not judge whether an agent that is alive
 // is useful: that is the business of whoever reads the agent's status. The
 // controller is its only caller.
 package supervise
@@ -27,6 +29,8 @@ const (
 	Running   State = "running"
 	Backoff   State = "backoff"    // ended, starts again after a pause
 	CrashLoop State = "crash-loop" // ended quickly too often in a row, goes on trying slowly
+	Hanging   State = "hanging"    // gave no sign of life and is being killed
+	Recovery  State = "recovery"   // ended, recovery_command runs before the next start
 	Failed    State = "failed"     // cannot run until somebody changes something, tried rarely
 	Stopping  State = "stopping"
 	Stopped   State = "stopped"
@@ -34,9 +38,10 @@ const (
 
 // Spec is one agent to keep alive.
 type Spec struct {
-	Name string // the camera's
-	Path string // the program
-	Args []string
+	Name   string // the camera's
+	Source string // as it may be shown; for recovery_command
+	Path   string // the program
+	Args   []string
 }
 
 // Status is a copy of what is known of an agent at one moment.
@@ -47,6 +52,12 @@ type Status struct {
 	Since    time.Time `json:"since"`
 	Restarts int       `json:"restarts"`
 	LastExit string    `json:"last_exit"` // why the last process ended; "" if none has
+	Says     string    `json:"says"`      // what the running process says of itself
+	Hangs    int       `json:"hangs"`     // processes that were killed for their silence
+	Failures int       `json:"failures"`  // of the camera in a row, without a new frame between them
+
+	Recoveries   int    `json:"recoveries"`    // times recovery_command was run
+	LastRecovery string `json:"last_recovery"` // how it ended; "" if it never ran
 }
 
 // Options of a Supervisor. Zero durations and functions take their defaults.
@@ -59,6 +70,17 @@ type Options struct {
 	BackoffMax   time.Duration // 30 s
 	HealthyAfter time.Duration // 30 s: a life this long forgives all quick ends before it
 	StopTimeout  time.Duration // 5 s between SIGTERM and SIGKILL
+
+	// WatchdogTimeout is how long a process may give no sign of life (see
+	// sdnotify) before it is killed. 0: it is not watched.
+	WatchdogTimeout time.Duration
+	DumpTimeout     time.Duration // 2 s from SIGQUIT, for the goroutines' stacks, to SIGKILL
+
+	// RecoveryCommand is given to sh -c when a camera has failed RecoveryAfter
+	// times in a row. "": off.
+	RecoveryCommand string
+	RecoveryAfter   int
+	RecoveryTimeout time.Duration // 60 s
 
 	Now    func() time.Time
 	After  func(time.Duration) <-chan time.Time
@@ -77,6 +99,8 @@ func (o *Options) fillDefaults() {
 		{&o.BackoffMax, 30 * time.Second},
 		{&o.HealthyAfter, 30 * time.Second},
 		{&o.StopTimeout, 5 * time.Second},
+		{&o.DumpTimeout, 2 * time.Second},
+		{&o.RecoveryTimeout, time.Minute},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.other
@@ -107,8 +131,11 @@ func New(o Options) *Supervisor {
 	o.fillDefaults()
 	out := &sink{w: o.Output}
 	s := &Supervisor{}
+	one := make(chan struct{}, 1)
 	for _, spec := range o.Agents {
-		s.agents = append(s.agents, newAgent(spec, &o, out))
+		a := newAgent(spec, &o, out)
+		a.recovery = recovery{opt: &o, one: one, log: a.log}
+		s.agents = append(s.agents, a)
 	}
 	return s
 }

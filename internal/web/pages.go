@@ -34,13 +34,15 @@ const page = `<!DOCTYPE html>
 <h1>{{.Box}}</h1>
 <p class="{{if .Link.Live}}ok{{else}}bad{{end}}">Redis: <b>{{.Link.State}}</b>{{if .Link.Live}} for {{since .Link.Since}}{{end}}{{with .Link.Cause}}: {{.}}{{end}}</p>
 <h2>Cameras</h2>
-{{range .Agents}}{{$camera := camera $ .}}<section class="agent {{if well $ .}}ok{{else}}bad{{end}}">
+{{range .Agents}}{{$agent := .}}{{$camera := camera $ .}}<section class="agent {{if well $ .}}ok{{else}}bad{{end}}">
 {{.Name}}: <b>{{.State}}</b> for {{since .Since}}{{with $camera.Trouble}}, not well: {{.}}{{end}}
 <dl>
 {{with $camera.Link}}<dt>link</dt><dd>{{.}}</dd>{{end}}
 {{with $camera.Capture}}<dt>capture</dt><dd>{{.}}</dd>{{end}}
 {{if .PID}}<dt>pid</dt><dd>{{.PID}}</dd>{{end}}
-<dt>restarts</dt><dd>{{.Restarts}}</dd>
+<dt>restarts</dt><dd>{{.Restarts}}{{with .Hangs}}, {{.}} of them because it hung{{end}}</dd>
+{{with .Failures}}<dt>failures in a row</dt><dd>{{.}}</dd>{{end}}
+{{with .Recoveries}}<dt>recovery command</dt><dd>run {{.}} times, last: {{$agent.LastRecovery}}</dd>{{end}}
 {{with .LastExit}}<dt>last end</dt><dd>{{.}}</dd>{{end}}
 {{with usage $.Telemetry .Name}}<dt>CPU</dt><dd>{{number .CPU "%"}}</dd><dt>memory</dt><dd>{{mebibytes .RSS}}</dd>{{end}}
 </dl>

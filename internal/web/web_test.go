@@ -114,6 +114,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	report := good()
 	report.Box, report.Version, report.Link.Cause = "box"+evil, evil, evil
 	report.Agents[0].LastExit = evil
+	report.Agents[0].Hangs, report.Agents[0].Recoveries, report.Agents[0].LastRecovery = 3, 2, evil
 	report.Cameras["cam1"] = Camera{Trouble: "no status " + evil}
 	resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")
 	if resp.StatusCode != http.StatusOK {
@@ -122,7 +123,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	if strings.Contains(body, "<script") {
 		t.Errorf("a script got into the page:\n%s", body)
 	}
-	for _, want := range []string{"LIVE", "1m30s", "cam1", "running", "not well: no status", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "&lt;script&gt;"} {
+	for _, want := range []string{"LIVE", "1m30s", "cam1", "running", "not well: no status", "3 of them because it hung", "run 2 times, last: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "&lt;script&gt;"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not on the page", want)
 		}

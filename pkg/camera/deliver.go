@@ -33,7 +33,7 @@ func (l *life) deliver(f *Frame) error {
 		g.health.State, g.health.Reason, g.downFrom = StateOK, "", time.Time{}
 		g.health.Info.Width, g.health.Info.Height, g.health.Info.Format = f.Width, f.Height, f.Format
 	}
-	info := g.health.Info
+	info, loud := g.health.Info, before == StateOpening || g.loud
 	g.mu.Unlock()
 
 	if unwanted != nil {
@@ -44,7 +44,7 @@ func (l *life) deliver(f *Frame) error {
 	}
 	notify(g.updates)
 	if before != StateOK {
-		g.recovered(before, info, now.Sub(downFrom))
+		g.recovered(before, loud, info, now.Sub(downFrom))
 	}
 	return nil
 }
@@ -69,8 +69,11 @@ func (l *life) count(f *Frame, sum uint64, now time.Time) bool {
 }
 
 // recovered reports the first frame of a life that may be handed out.
-func (g *Grabber) recovered(before State, info Info, down time.Duration) {
+func (g *Grabber) recovered(before State, loud bool, info Info, down time.Duration) {
 	notify(g.changed)
+	if !loud {
+		return
+	}
 	e := g.log.Info().Str("source", ShownSource(g.cfg.Source)).Str("driver", info.Driver).
 		Int("width", info.Width).Int("height", info.Height).Float64("fps", info.FPS).Stringer("format", info.Format)
 	if before == StateOpening {

@@ -21,6 +21,11 @@ import (
 const (
 	reopenWaitMin = 100 * time.Millisecond
 	reopenWaitMax = 5 * time.Second
+	// steadyAfter is how long a camera must give frames to be well again, and
+	// no longer one that comes and goes. Such a one waits too, but not for long:
+	// it does give frames.
+	steadyAfter  = 10 * time.Second
+	maxFlapWaits = 4
 )
 
 // Grabber drains one camera all the time and keeps its newest frame. A frame
@@ -42,11 +47,14 @@ type Grabber struct {
 
 	mu       sync.Mutex // guards all below
 	latest   *Frame
-	health   Health // FPS is worked out when asked for
+	health   Health        // FPS and the open source's defects are added when asked for
+	defects  DefectCounter // of the source that was opened last; nil if it counts none
 	rate     rate
 	lastSum  uint64 // hash of the newest image, with frozen_timeout only
 	haveSum  bool
 	downFrom time.Time // since when frames have been missing; zero while they come
+	loud     bool      // the log has the loss, so it gets the recovery
+	due      time.Time // when Run's goroutine acts again at the latest; zero: it does not run
 }
 
 // NewGrabber prepares a Grabber; Run starts it.
@@ -78,13 +86,17 @@ func (g *Grabber) Run(ctx context.Context) error {
 	if err != nil {
 		reason = g.describe(err)
 	}
+	g.mu.Lock()
+	g.due = time.Time{}
+	g.mu.Unlock()
 	g.setState(StateEnded, reason)
 	return err
 }
 
 func (g *Grabber) run(ctx context.Context) error {
+	flaps := 0 // lives in a row that gave frames, and soon no more
 	for reopens := 0; ; {
-		fresh, err := g.live(ctx)
+		gave, err := g.live(ctx)
 		switch {
 		case errors.Is(err, ErrStuck), errors.Is(err, ErrUnsupported):
 			return err
@@ -93,15 +105,21 @@ func (g *Grabber) run(ctx context.Context) error {
 		case errors.Is(err, io.EOF):
 			return fmt.Errorf("%w: %w", ErrEnded, err)
 		}
-		if fresh {
+		switch {
+		case gave >= steadyAfter:
+			reopens, flaps = 0, 0
+		case gave > 0:
 			reopens = 0
+			flaps++
 		}
 		if reopens >= g.cfg.MaxReopens {
 			return fmt.Errorf("%w after %d attempts to reopen it: %w", ErrGaveUp, reopens, err)
 		}
 		reopens++
-		g.retrying(reopens, err)
-		if !pause(ctx, g.reopenWait(reopens)) {
+		g.retrying(reopens, flaps, err)
+		wait := g.reopenWait(max(reopens, min(flaps, maxFlapWaits)))
+		g.expect(wait)
+		if !pause(ctx, wait) {
 			return nil
 		}
 	}
@@ -176,7 +194,28 @@ func (g *Grabber) Health() Health {
 	defer g.mu.Unlock()
 	h := g.health
 	h.FPS = g.rate.fps(time.Now())
+	g.countDefects(&h)
 	return h
+}
+
+// Overdue is for how long Run's goroutine has not done what it was to do by
+// then. It watches the source, so while it keeps time, either new frames arrive
+// or the source is being opened, closed or waited for; once it does not, nobody
+// knows, and only a fresh process helps.
+func (g *Grabber) Overdue() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.due.IsZero() {
+		return 0
+	}
+	return max(0, time.Since(g.due))
+}
+
+// expect says that Run's goroutine acts again within d.
+func (g *Grabber) expect(d time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.due = time.Now().Add(d)
 }
 
 // HealthChanged receives a value after State or Reason has changed, at most
@@ -223,17 +262,26 @@ func (g *Grabber) setState(s State, reason string) {
 }
 
 // retrying is called between two lives of the source. The log has the first
-// failure in full and then the recovery; what lies between is counted.
-func (g *Grabber) retrying(attempt int, err error) {
+// failure in full and then the recovery; what lies between is counted. Of a
+// camera that comes and goes it has ever fewer.
+func (g *Grabber) retrying(attempt, flaps int, err error) {
 	g.mu.Lock()
 	g.health.Reopens++
 	if g.downFrom.IsZero() {
 		g.downFrom = time.Now()
 	}
+	if attempt == 1 {
+		g.loud = flaps&(flaps-1) == 0
+	}
+	loud := attempt == 1 && g.loud
 	g.mu.Unlock()
 	reason := g.describe(err)
-	if attempt == 1 {
-		g.log.Warn().Str("cause", reason).Int("max_reopens", g.cfg.MaxReopens).Msg("Camera lost, reopening it")
+	if loud {
+		e := g.log.Warn().Str("cause", reason).Int("max_reopens", g.cfg.MaxReopens)
+		if flaps > 1 {
+			e = e.Int("times_in_a_row", flaps)
+		}
+		e.Msg("Camera lost, reopening it")
 	}
 	g.setState(StateRetrying, fmt.Sprintf("%s; reopening it, attempt %d of %d", reason, attempt, g.cfg.MaxReopens))
 }

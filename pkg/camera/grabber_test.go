@@ -120,7 +120,7 @@ func TestFreshness(t *testing.T) {
 			cfg := testConfig()
 			cfg.SourceLatency = c.configured
 			g := newTestGrabber(cfg, nil)
-			(&life{g: g}).open(Info{Latency: c.source})
+			(&life{g: g, ready: make(chan struct{})}).open(Info{Latency: c.source})
 			f := &Frame{Captured: arrived.Add(c.captured)}
 			if got := g.ExposedAfter(f, arrived); got != c.exposed {
 				t.Errorf("ExposedAfter = %v, want %v", got, c.exposed)

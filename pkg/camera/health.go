@@ -32,6 +32,8 @@ type Health struct {
 	LastFrame time.Time // when the last new frame arrived; zero before the first
 	Frames    uint64    // handed to the mailbox
 	Skipped   uint64    // missing in the driver's counter
+	Broken    uint64    // thrown away by the source, see Defects
+	BrokenWhy string    // what was wrong with the last one
 	Reopens   uint64    // attempts to open the source again
 	Stalls    uint64    // times the watchdog found no new frame
 	FPS       float64   // measured at arrival

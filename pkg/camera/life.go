@@ -22,25 +22,29 @@ var errAbandoned = errors.New("source abandoned")
 // guarded by the Grabber's mu.
 type life struct {
 	g          *Grabber
+	ready      chan struct{} // closed when the source is open
 	started    time.Time
 	opened     time.Time     // zero until then
 	stallAfter time.Duration // without a frame
 	lastFrame  time.Time
-	lastChange time.Time // last frame that differed from the one before, with frozen_timeout only
+	lastChange time.Time // last new frame: one that differed from the one before, with frozen_timeout
 	lastSeq    uint64
 	counted    bool // lastSeq is known
 	fresh      bool // it gave a new frame
 	abandoned  bool // nothing it still delivers counts
 }
 
-// live opens the source, drains it and closes it. fresh says whether it gave
-// any new frame. One goroutine does all three; this one watches it.
-func (g *Grabber) live(ctx context.Context) (fresh bool, err error) {
-	l := &life{g: g, started: time.Now(), stallAfter: max(g.cfg.StallTimeout, twoFrames(g.cfg.FPS))}
+// live opens the source, drains it and closes it. gave says for how long it gave
+// new frames, 0 if it gave none. One goroutine does all three; this one watches
+// it.
+func (g *Grabber) live(ctx context.Context) (gave time.Duration, err error) {
+	l := &life{g: g, ready: make(chan struct{}), started: time.Now(), stallAfter: max(g.cfg.StallTimeout, twoFrames(g.cfg.FPS))}
 	defer func() {
 		g.mu.Lock()
 		l.abandoned = true
-		fresh = l.fresh
+		if l.fresh {
+			gave = max(l.lastChange.Sub(l.opened), 1)
+		}
 		g.mu.Unlock()
 	}()
 	lifeCtx, stop := context.WithCancel(ctx)
@@ -48,26 +52,32 @@ func (g *Grabber) live(ctx context.Context) (fresh bool, err error) {
 	done := make(chan error, 1)
 	go func() { done <- l.read(lifeCtx) }()
 
+	g.expect(g.firstLook())
 	watchdog := time.NewTimer(g.firstLook())
 	defer watchdog.Stop()
-	for {
+	for ready := l.ready; ; {
 		select {
+		case <-ready: // what may take long is over; from now on it is about frames
+			ready = nil
+			g.expect(g.firstLook())
+			watchdog.Reset(g.firstLook())
 		case err := <-done:
-			return false, err
+			return 0, err
 		case <-ctx.Done():
-			return false, g.await(ctx, done, "the agent is stopping")
+			return 0, g.await(ctx, done, "the agent is stopping")
 		case <-watchdog.C:
 			left, trouble := l.check(time.Now())
 			if trouble == nil {
+				g.expect(left)
 				watchdog.Reset(left)
 				continue
 			}
 			g.setState(StateStalled, trouble.Error())
 			stop()
 			if err := g.await(ctx, done, trouble.Error()); errors.Is(err, ErrStuck) {
-				return false, err
+				return 0, err
 			}
-			return false, trouble
+			return 0, trouble
 		}
 	}
 }
@@ -92,6 +102,7 @@ func (g *Grabber) firstLook() time.Duration {
 // await gives the reading goroutine stall_timeout to end after it was told to,
 // less when the agent is stopping. why is the reason it was told.
 func (g *Grabber) await(ctx context.Context, done <-chan error, why string) error {
+	g.expect(g.cfg.StallTimeout)
 	limit := time.NewTimer(g.cfg.StallTimeout)
 	defer limit.Stop()
 	stopping := ctx.Done()
@@ -144,10 +155,13 @@ func (l *life) read(ctx context.Context) error {
 		return fmt.Errorf("open %s: %w", shown, err)
 	}
 	l.open(src.Info())
+	defects, _ := src.(DefectCounter)
+	l.g.setDefects(defects)
 	err = l.drain(ctx, src)
 	if cerr := src.Close(); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("close: %w", cerr))
 	}
+	l.g.setDefects(nil)
 	return fmt.Errorf("read %s: %w", shown, err)
 }
 
@@ -177,6 +191,7 @@ func (l *life) open(info Info) {
 	}
 	l.opened, l.lastFrame, l.lastChange = now, now, now
 	l.stallAfter = max(l.stallAfter, twoFrames(info.FPS))
+	close(l.ready)
 	g.latency.Store(int64(info.Latency))
 	g.health.Info = info
 	g.rate.reset()

@@ -70,6 +70,28 @@ func TestStallIsNoticedAndHeals(t *testing.T) {
 	})
 }
 
+// Opening may take longer than frames may stay away; what was left of that time
+// is not given to the frames.
+func TestStallAfterASlowOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig()
+		g := newTestGrabber(cfg, func(ctx context.Context, _ Config) (Source, error) {
+			if !pause(ctx, 4*time.Second) {
+				return nil, ctx.Err()
+			}
+			return &fakeSource{next: then(1, every(0), silent)}, nil
+		})
+		running(t, g)
+		h := expectState(t, g, StateOK)
+		for g.Health().State == StateOK {
+			time.Sleep(time.Millisecond)
+		}
+		if took := time.Since(h.LastFrame); took > cfg.StallTimeout+2*time.Millisecond {
+			t.Errorf("stall noticed %v after the only frame, want %v", took, cfg.StallTimeout)
+		}
+	})
+}
+
 func TestGivesUp(t *testing.T) {
 	gone := errors.New("unplugged: rtsp://admin:secret@10.0.0.5/live")
 	failing := func(context.Context, *Frame, int) error { return fmt.Errorf("%w: %w", ErrNoDevice, gone) }
@@ -99,6 +121,46 @@ func TestGivesUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A camera that comes and goes for hours must not fill the log, nor be opened ten
+// times a second.
+func TestFlappingCamera(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone := func(context.Context, *Frame, int) error { return ErrNoData }
+		plays := []step{then(2000, every(10*time.Millisecond), gone)} // steady at first
+		for range 1000 {
+			plays = append(plays, then(1, every(10*time.Millisecond), gone))
+		}
+		plays = append(plays, then(2000, every(10*time.Millisecond), gone), every(10*time.Millisecond))
+		l := &lives{plays: plays}
+		var log bytes.Buffer
+		g := NewGrabber(testConfig(), l.open, zerolog.New(&log))
+		g.jitter = func() float64 { return 0 }
+		stop := running(t, g)
+		began := time.Now()
+		for g.Health().Reopens < 1000 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if took := time.Since(began); took < 1000*700*time.Millisecond {
+			t.Errorf("1000 reopenings within %v, want at least 700ms for each", took)
+		}
+		for g.Health().Reopens < 1002 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		text := log.String()
+		lost, back := strings.Count(text, "Camera lost"), strings.Count(text, "Camera is back")
+		if lost < 5 || lost > 14 || back != lost || !strings.Contains(text, `"times_in_a_row":512`) {
+			t.Errorf("the log has it %d times lost and %d times back, want a dozen, the last of them the 512th:\n%s", lost, back, text)
+		}
+		if lines := strings.Split(strings.TrimSpace(text), "\n"); !strings.Contains(lines[len(lines)-1], "is back") {
+			t.Errorf("the last line is %s, want that the camera is back", lines[len(lines)-1])
+		}
+	})
 }
 
 func TestReopenWaits(t *testing.T) {
