@@ -189,10 +189,9 @@ func TestLadder(t *testing.T) {
 func TestLadderEndsAtTheRecoveryCommand(t *testing.T) {
 	dir := t.TempDir()
 	note := filepath.Join(dir, "note")
-	l := &ladder{}
-	// The command finds the fault's file by the camera's name.
+	// The fault's file has its name only once the ladder is there.
 	command := fmt.Sprintf(`echo "$FRAMEKEEPER_CAMERA $FRAMEKEEPER_SOURCE $FRAMEKEEPER_EXIT_CODE $FRAMEKEEPER_RESTARTS" >%s; rm "$(cat %s/where)"`, note, dir)
-	l = newLadder(t, supervise.Options{
+	l := newLadder(t, supervise.Options{
 		BackoffMax: 500 * time.Millisecond, RecoveryAfter: 3, RecoveryCommand: command, WatchdogTimeout: 10 * time.Second,
 	})
 	if err := os.WriteFile(filepath.Join(dir, "where"), []byte(l.file), 0o600); err != nil {

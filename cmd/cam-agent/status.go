@@ -5,6 +5,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"framekeeper/internal/version"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
@@ -144,15 +146,17 @@ func (a *agent) wantStatus() {
 	}
 }
 
-// watch follows what happens beside the way of a frame: the wall clock's steps.
-// A box without a battery boots in 1970 and learns the time later; the frames'
-// times follow, timeouts and IDs do not depend on it.
+// watch follows what happens beside the way of a frame: broken frames, and the
+// wall clock's steps. A box without a battery boots in 1970 and learns the time
+// later; the frames' times follow, timeouts and IDs do not depend on it.
 func (a *agent) watch(ctx context.Context) error {
+	var seen flaws
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
+			seen.report(a.grabber.Health(), time.Now(), a.log)
 			if step, moved := a.clock.Resync(clockTolerance); moved {
 				a.log.Warn().Dur("step", step).Msg("the wall clock was set, frame times follow it")
 			}
@@ -160,6 +164,25 @@ func (a *agent) watch(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// flaws is what the log has been told of frames that did not arrive whole.
+type flaws struct {
+	broken, skipped uint64
+	next            time.Time // not again before
+}
+
+const flawsInterval = time.Minute
+
+// report tells of broken frames, at most once a minute. Skipped ones alone are
+// no news: a busy box skips some.
+func (f *flaws) report(h camera.Health, now time.Time, log zerolog.Logger) {
+	if h.Broken == f.broken || now.Before(f.next) {
+		return
+	}
+	log.Warn().Uint64("broken", h.Broken-f.broken).Uint64("skipped", h.Skipped-f.skipped).Str("last_defect", h.BrokenWhy).
+		Msg("the camera's frames arrive broken and are thrown away")
+	f.broken, f.skipped, f.next = h.Broken, h.Skipped, now.Add(flawsInterval)
 }
 
 const clockTolerance = 500 * time.Millisecond

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -226,7 +225,7 @@ func TestACameraThatIsGivenUpEndsInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out bytes.Buffer
+	var out syncBuffer
 	log, closer, err := logging.New(cfg.Log, "cam-agent", &out)
 	if err != nil {
 		t.Fatal(err)

@@ -45,7 +45,8 @@ func short(n json.Number) string {
 // whether it has its link and its camera, and how far it has come.
 func headlines() []string {
 	return []string{
-		"link.state", "link.last_loss.cause", "capture.state", "capture.reason", "capture.fps", "capture.age_ms", "source",
+		"link.state", "link.last_loss.cause", "capture.state", "capture.reason", "capture.fps", "capture.age_ms", "capture.stalls", "capture.reopens",
+		"capture.skipped", "capture.broken", "source",
 		"writable", "reason", "outbox.newest", "outbox.unsent", "requests.received", "requests.answered", "requests.errors",
 		"host", "pid", "version", "uptime_s",
 	}

@@ -21,7 +21,7 @@ func (e *usageError) Unwrap() error { return e.err }
 const help = `Usage: controller [--config FILE]
 
 Runs one cam-agent for every [[camera]] of the configuration, starts it again
-when it ends, publishes the box's telemetry and serves its status page.
+when it ends or hangs, publishes the box's telemetry and serves its status page.
 
 `
 

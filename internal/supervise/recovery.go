@@ -43,6 +43,7 @@ func (a *agent) recover(ctx context.Context, e ending) {
 	}
 	failures := a.failures
 	a.failures = 0 // counting starts anew, whatever the command achieves
+	state := a.snapshot().State
 	a.set(Recovery, 0)
 	outcome, ran := a.recovery.run(ctx, append(os.Environ(),
 		EnvCamera+"="+a.spec.Name, EnvSource+"="+a.spec.Source,
@@ -51,10 +52,10 @@ func (a *agent) recover(ctx context.Context, e ending) {
 		return
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.status.Recoveries++
 	a.status.LastRecovery, a.status.Failures = outcome, 0
-	a.status.State, a.status.Since = Backoff, a.opt.Now()
+	a.mu.Unlock()
+	a.set(state, 0)
 }
 
 // run runs the command once and says how it ended. It waits for its turn.
@@ -77,11 +78,11 @@ func (r *recovery) run(ctx context.Context, env []string) (outcome string, ran b
 	}
 	late := r.await(ctx, p)
 	outcome = ended(p.end, late)
-	event := r.log.Info()
+	level := zerolog.InfoLevel
 	if late != "" || p.end.exitCode() != 0 {
-		event = r.log.Error()
+		level = zerolog.ErrorLevel
 	}
-	event.Str("outcome", outcome).Stringer("took", time.Since(began).Round(time.Millisecond)).
+	r.log.WithLevel(level).Str("outcome", outcome).Stringer("took", time.Since(began).Round(time.Millisecond)).
 		Int("lines_left_out", max(0, out.lines-recoveryLines)).Msg("recovery_command has ended")
 	return outcome, true
 }

@@ -163,6 +163,52 @@ func TestFlappingCamera(t *testing.T) {
 	})
 }
 
+// Whoever asks whether the Grabber works must not be told that it does not while
+// it waits, in whatever state; only when its own goroutine is held up.
+func TestOverdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sluggish := func(ctx context.Context, _ *Frame, _ int) error {
+			<-ctx.Done()
+			time.Sleep(500 * time.Millisecond)
+			return ctx.Err()
+		}
+		failing := func(context.Context, *Frame, int) error { return ErrNoData }
+		good := every(10 * time.Millisecond)
+		l := &lives{plays: []step{then(3, good, sluggish), failing, silent, failing, then(5, good, failing), silent}}
+		cfg := testConfig()
+		cfg.FrozenTimeout = time.Minute
+		g := newTestGrabber(cfg, l.open)
+		if d := g.Overdue(); d != 0 {
+			t.Errorf("overdue by %v before Run", d)
+		}
+		running(t, g)
+		for range 2000 {
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+			if d := g.Overdue(); d > 0 {
+				t.Fatalf("overdue by %v in state %s", d, g.Health().State)
+			}
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		held := make(chan struct{})
+		g := newTestGrabber(testConfig(), func(context.Context, Config) (Source, error) { return nil, ErrNoDevice })
+		g.jitter = func() float64 { <-held; return 0 }
+		stop := running(t, g)
+		time.Sleep(time.Minute)
+		if d := g.Overdue(); d < 50*time.Second {
+			t.Errorf("overdue by %v after a minute in which nothing was done, want nearly that", d)
+		}
+		close(held)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if d := g.Overdue(); d != 0 {
+			t.Errorf("overdue by %v after Run", d)
+		}
+	})
+}
+
 func TestReopenWaits(t *testing.T) {
 	g := newTestGrabber(testConfig(), nil)
 	for _, c := range []struct {
