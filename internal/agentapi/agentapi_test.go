@@ -165,15 +165,15 @@ func TestEndsBesideASilentCaller(t *testing.T) {
 
 func TestReadSettings(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"publish_fps": 10}`:                "",
-		`{"controls": {"gain": 3}}`:          "",
-		`{}`:                                 "",
-		`{"fps": 10}`:                        `unknown field "fps"`,
-		`{"quality": "high"}`:                "cannot unmarshal string",
-		`{"quality": 8.5}`:                   "cannot unmarshal number 8.5",
-		`{"controls": {"gain": 1e99}}`:       "cannot unmarshal number",
-		`{} {}`:                              "something follows",
-		``:                                   "EOF",
+		`{"publish_fps": 10}`:                 "",
+		`{"controls": {"gain": 3}}`:           "",
+		`{}`:                                  "",
+		`{"fps": 10}`:                         `unknown field "fps"`,
+		`{"quality": "high"}`:                 "cannot unmarshal string",
+		`{"quality": 8.5}`:                    "cannot unmarshal number 8.5",
+		`{"controls": {"gain": 1e99}}`:        "cannot unmarshal number",
+		`{} {}`:                               "something follows",
+		``:                                    "EOF",
 		`{"a":"` + strings.Repeat("x", 70000): "more than 65536 bytes",
 	} {
 		_, err := ReadSettings(strings.NewReader(text))

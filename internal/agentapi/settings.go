@@ -25,7 +25,9 @@ func Of(c *camera.Config) Settings {
 }
 
 // Empty reports whether nothing is wished for.
-func (s Settings) Empty() bool { return s.PublishFPS == nil && s.Quality == nil && len(s.Controls) == 0 }
+func (s Settings) Empty() bool {
+	return s.PublishFPS == nil && s.Quality == nil && len(s.Controls) == 0
+}
 
 // Apply is the configuration with the settings in it. What config.toml would be
 // refused for is refused here too, everything at once.
