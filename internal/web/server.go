@@ -81,6 +81,15 @@ func explain(addr, file string, err error) error {
 	}
 }
 
+// CheckPassword says whether Listen could read the password that a user needs.
+func CheckPassword(user, file string) error {
+	if user == "" {
+		return nil
+	}
+	_, err := readPassword(file)
+	return err
+}
+
 func readPassword(file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
