@@ -63,7 +63,8 @@ func (g *groups) run(ctx context.Context, s *datatransfer.Session) error {
 // spoolStatus is what waits on disk.
 type spoolStatus struct {
 	spool.Stats
-	AgeS float64 `json:"age_s"` // of the oldest frame
+	AgeS     float64 `json:"age_s"`               // of the oldest frame
+	HangingS float64 `json:"hanging_s,omitempty"` // the disk has not answered for so long
 }
 
 func (a *agent) spoolStatus() *spoolStatus {
@@ -71,6 +72,9 @@ func (a *agent) spoolStatus() *spoolStatus {
 		return nil
 	}
 	s := &spoolStatus{Stats: a.spool.Stats()}
+	if since := a.spooler.Hanging(); since > hangAfter {
+		s.HangingS = since.Seconds()
+	}
 	if !s.OldestAt.IsZero() {
 		s.AgeS = time.Since(s.OldestAt).Seconds()
 	}

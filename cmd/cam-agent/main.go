@@ -5,13 +5,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
 	"time"
 
+	"framekeeper/internal/logging"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 )
@@ -44,7 +44,7 @@ func main() {
 	}
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "cam-agent: "+err.Error())
+		logging.Say(os.Stderr, "cam-agent: "+err.Error())
 	}
 	os.Exit(exitCode(err))
 }
@@ -55,7 +55,7 @@ func main() {
 func limitEnd(ctx context.Context) {
 	context.AfterFunc(ctx, func() {
 		<-time.After(endTime)
-		fmt.Fprintf(os.Stderr, "cam-agent: still busy %v after it was told to end, leaving the rest\n", endTime)
+		logging.Say(os.Stderr, "cam-agent: still busy "+endTime.String()+" after it was told to end, leaving the rest")
 		os.Exit(exitError)
 	})
 }

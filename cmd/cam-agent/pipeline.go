@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,6 +22,10 @@ import (
 // finishTime is how long an orderly end may take to answer what was asked and
 // to hand over what is held.
 const finishTime = 4 * time.Second
+
+// joinTime is how long the parts may take to end after that. A frame's write to
+// a slow disk takes its time; longer than this only one that hangs does.
+const joinTime = 10 * time.Second
 
 // pipeline is the way of a frame, from the camera to Redis:
 //
@@ -114,15 +118,15 @@ type agent struct {
 }
 
 // run starts everything, waits for the first end or for ctx, finishes the work
-// in hand, and joins every goroutine but one that a C call holds.
+// in hand, and joins every goroutine but those that a C call or a hung disk holds.
 func (a *agent) run(ctx context.Context) error {
 	a.log.Info().Uint64("epoch", a.owner.Epoch).Str("source", camera.ShownSource(a.cam.Source)).
 		Str("redis", a.cfg.Redis.Shown()).Str("delivery", string(a.cfg.Delivery.Mode)).Msg("Agent started")
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
-	var wg sync.WaitGroup
+	var parts running
 	part := func(name string, f func(context.Context) error) {
-		wg.Go(func() {
+		parts.run(name, func() {
 			if err := f(work); err != nil {
 				stop(fmt.Errorf("%s: %w", name, err))
 			}
@@ -147,7 +151,9 @@ func (a *agent) run(ctx context.Context) error {
 		stop(err)
 	case <-work.Done():
 	}
-	wg.Wait()
+	if left := parts.join(joinTime); len(left) > 0 {
+		return a.abandon(left, context.Cause(work))
+	}
 	last, all := a.outbox.Safe()
 	if a.spool != nil {
 		if err := a.spool.Close(); err != nil {
@@ -164,6 +170,18 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	return err
 }
+
+// abandon ends the agent though some of its parts do not: a process that waits
+// for a hung disk looks alive and is not. What they held counts as after a kill.
+func (a *agent) abandon(left []string, cause error) error {
+	err := fmt.Errorf("%w %s after the end began: %s; is a disk hanging?", errAbandoned, joinTime, strings.Join(left, ", "))
+	if cause != nil && !errors.Is(cause, context.Canceled) {
+		err = fmt.Errorf("%w; %w", cause, err)
+	}
+	return err
+}
+
+var errAbandoned = errors.New("parts of the agent still run")
 
 // openSpool opens the camera's spool and takes over what an earlier start left
 // there. A disk that cannot be used is warned of, not fatal.
@@ -182,6 +200,11 @@ func (a *agent) openSpool() error {
 	}
 	a.spool = s
 	a.spooler = datatransfer.NewSpooler(a.outbox, s, losses, d.Sync == datatransfer.SyncAlways, a.log)
+	if epoch := a.outbox.Epoch(); epoch != a.owner.Epoch {
+		if err := a.owner.Raise(epoch); err != nil {
+			return err
+		}
+	}
 	if last, _ := a.outbox.Safe(); a.owner.Previous.Less(last) {
 		a.owner.Previous = last
 	}

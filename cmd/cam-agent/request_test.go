@@ -252,6 +252,35 @@ func TestABurstOfLargeAnswersIsAnsweredWhole(t *testing.T) {
 	eventually(t, "every answer is in the stream", func() bool { return len(entries(t, server.Client())) == 1+total })
 }
 
+// While Redis refuses frames but passes messages on, requests go on being
+// answered, however little memory there is: remembered answers must leave room.
+func TestAnswersGoOnWhileTheStreamIsRefused(t *testing.T) {
+	needRedis(t)
+	server := redistest.Start(t)
+	startAgent(t, writeConfig(t, server.URL(), "[delivery]\nretain_bytes = \"1MiB\"\n", small+"encoding = \"raw\"\npublish_fps = 10"))
+	a := newAsker(t, server.URL())
+	a.ask(t, nil)
+	server.ConfigSet("maxmemory", "1mb")
+	for i := range 40 { // 230 KB each: nine times the memory
+		if m := a.ask(t, map[string]any{"id": fmt.Sprint("refused-", i)}); m.Header.Status != frame.StatusOK {
+			t.Fatalf("request %d got %q", i, m.Header.Error)
+		}
+	}
+	server.ConfigSet("maxmemory", "0")
+	eventually(t, "every answer is in the stream", func() bool {
+		answers, before := 0, uint64(0)
+		for _, m := range entries(t, server.Client()) {
+			if before > 0 && m.Header.ID.Seq != before+1 {
+				t.Fatalf("frames between %d and %s were lost", before, m.Header.ID)
+			}
+			if before = m.Header.ID.Seq; m.Header.Request != nil {
+				answers++
+			}
+		}
+		return answers == 41
+	})
+}
+
 func TestRealVideoFile(t *testing.T) {
 	needRedis(t)
 	if jpegEncoder() == nil {

@@ -50,6 +50,9 @@ func newResponder(a *agent, encoder *camera.Encoder) *responder {
 	}
 	r.requests = datatransfer.NewRequests(datatransfer.RequestsConfig{
 		Rate: a.cam.RequestRate, Timeout: a.cam.RequestTimeout,
+		// While Redis takes no frames, these cannot leave the outbox's memory:
+		// half of it must stay for what comes.
+		Memory: int64(a.cfg.Delivery.RetainBytes) / 2,
 		Parse:  r.closable(parse),
 		Refuse: r.refuse, Repeat: a.publisher.Answer, Log: a.log,
 	})
@@ -216,8 +219,8 @@ func (r *responder) answer(p datatransfer.Pending, h frame.Header, f *camera.Fra
 		r.fail(p, err)
 		return
 	}
+	r.requests.Answered(p.Request, item, true) // first: a repeat that comes once it is out must find it
 	r.a.publisher.Answer(item)
-	r.requests.Answered(p.Request, item, true)
 }
 
 // publish sends a continuous frame.
@@ -306,8 +309,8 @@ func (r *responder) refuse(req frame.Request, arrived time.Time, reason string) 
 		}
 	}
 	item := datatransfer.NewItem(m, payload)
-	r.a.publisher.Answer(item)
 	r.requests.Answered(req, item, false)
+	r.a.publisher.Answer(item)
 }
 
 // open begins to serve requests. Before, one may be the repeat of a request

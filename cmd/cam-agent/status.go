@@ -19,6 +19,7 @@ type agentStatus struct {
 	Owner    string  `json:"owner"`
 	Host     string  `json:"host"`
 	PID      int     `json:"pid"`
+	Boot     string  `json:"boot"` // tells boxes apart that were made from one image
 	Version  string  `json:"version"`
 	TimeUS   int64   `json:"time_us"`
 	UptimeS  int64   `json:"uptime_s"`
@@ -45,12 +46,13 @@ type agentStatus struct {
 }
 
 type linkStatus struct {
-	State    string  `json:"state"`
-	SinceS   float64 `json:"since_s"`
-	Sessions uint64  `json:"sessions"`
-	Losses   uint64  `json:"losses"`
-	RTTUS    int64   `json:"rtt_us"`
-	LastLoss *loss   `json:"last_loss,omitempty"`
+	State    string   `json:"state"`
+	SinceS   float64  `json:"since_s"`
+	Sessions uint64   `json:"sessions"`
+	Losses   uint64   `json:"losses"`
+	RTTUS    int64    `json:"rtt_us"`
+	Stuck    []string `json:"stuck,omitempty"` // parts that do not return: a disk hangs
+	LastLoss *loss    `json:"last_loss,omitempty"`
 }
 
 type loss struct {
@@ -88,7 +90,7 @@ func (a *agent) status() agentStatus {
 	stream := a.appender.Status()
 	cam := a.tuning.now()
 	return agentStatus{
-		Camera: a.cam.Name, Instance: a.owner.Instance, Owner: a.owner.Owner, Host: host, PID: os.Getpid(),
+		Camera: a.cam.Name, Instance: a.owner.Instance, Owner: a.owner.Owner, Host: host, PID: os.Getpid(), Boot: datatransfer.BootID(),
 		Version: version.String(), TimeUS: a.clock.Now(), UptimeS: int64(time.Since(a.began).Seconds()),
 		Source: camera.ShownSource(a.cam.Source), Delivery: string(a.cfg.Delivery.Mode),
 		Encoding: string(a.cam.Encoding), Publish: cam.PublishFPS, Quality: cam.Quality, Controls: cam.Controls,
@@ -103,7 +105,7 @@ func (a *agent) linkStatus() linkStatus {
 	s := a.link.Status()
 	out := linkStatus{
 		State: s.State.String(), SinceS: time.Since(s.Since).Seconds(),
-		Sessions: s.Sessions, Losses: s.Losses, RTTUS: s.RTT.Microseconds(),
+		Sessions: s.Sessions, Losses: s.Losses, RTTUS: s.RTT.Microseconds(), Stuck: s.Stuck,
 	}
 	if s.Losses > 0 {
 		out.LastLoss = &loss{
@@ -146,13 +148,15 @@ func (a *agent) wantStatus() {
 	}
 }
 
-// watch follows what happens beside the way of a frame: broken frames, and the
-// wall clock's steps. A box without a battery boots in 1970 and learns the time
-// later; the frames' times follow, timeouts and IDs do not depend on it.
+// watch follows what happens beside the way of a frame: broken frames, a disk
+// that does not answer, and the wall clock's steps. A box without a battery
+// boots in 1970 and learns the time later; the frames' times follow, timeouts
+// and IDs do not depend on it.
 func (a *agent) watch(ctx context.Context) error {
 	var seen flaws
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	hanging := false
 	for {
 		select {
 		case <-tick.C:
@@ -160,10 +164,33 @@ func (a *agent) watch(ctx context.Context) error {
 			if step, moved := a.clock.Resync(clockTolerance); moved {
 				a.log.Warn().Dur("step", step).Msg("the wall clock was set, frame times follow it")
 			}
+			hanging = a.watchDisk(hanging)
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// hangAfter is more than a slow disk takes for anything.
+const hangAfter = 5 * time.Second
+
+// watchDisk tells once that the spool's disk hangs, and that it answers again.
+func (a *agent) watchDisk(hanging bool) bool {
+	if a.spooler == nil {
+		return false
+	}
+	since := a.spooler.Hanging()
+	switch {
+	case !hanging && since > hangAfter:
+		a.log.Error().Dur("for_ms", since).Str("spool_dir", a.cfg.Delivery.SpoolDir).
+			Msg("the disk does not answer, frames stay in memory as far as it reaches")
+	case hanging && since <= hangAfter:
+		a.log.Info().Msg("the disk answers again")
+	}
+	if hanging != (since > hangAfter) {
+		a.wantStatus()
+	}
+	return since > hangAfter
 }
 
 // flaws is what the log has been told of frames that did not arrive whole.

@@ -21,13 +21,14 @@ import (
 // itself; one that is just starting does so within that time.
 const noAgentWait = 2 * time.Second
 
-// start runs link until the returned function is called, which waits for its end.
-func start(ctx context.Context, link *datatransfer.Link) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
+// start runs link until the returned function is called, which waits for its
+// end. The returned context ends with ctx, or with the link and its reason.
+func start(ctx context.Context, link *datatransfer.Link) (linked context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
-	running.Go(func() { _ = link.Run(ctx) }) // it fails only by what an Admit says, and there is none
-	return func() {
-		cancel()
+	running.Go(func() { cancel(link.Run(ctx)) })
+	return ctx, func() {
+		cancel(nil)
 		running.Wait()
 	}
 }
@@ -53,7 +54,7 @@ func askOne(
 	})
 	// The link outlives the deadline: else it would be down because of it, and
 	// be blamed for it.
-	stop := start(context.WithoutCancel(ctx), link)
+	_, stop := start(context.WithoutCancel(ctx), link)
 	defer stop()
 	if err := link.WaitLive(ctx); err != nil {
 		return nil, 0, unreached(link.Status(), cfg, timeout, err)

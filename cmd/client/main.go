@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"framekeeper/internal/logging"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -27,12 +28,12 @@ func main() {
 	context.AfterFunc(ctx, func() {
 		stop() // from now on a second signal ends the process at once
 		time.AfterFunc(endWithin, func() {
-			fmt.Fprintf(os.Stderr, "client: not finished %s after the signal, giving up\n", endWithin)
+			logging.Say(os.Stderr, fmt.Sprintf("client: not finished %s after the signal, giving up", endWithin))
 			os.Exit(1)
 		})
 	})
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintf(os.Stderr, "client: %s\n", oneLine(err))
+		logging.Say(os.Stderr, "client: "+oneLine(err))
 		os.Exit(1)
 	}
 }

@@ -50,6 +50,7 @@ type runner struct {
 	began   time.Time
 	ended   time.Time
 	storers int
+	broken  error // why the link has ended before its time
 }
 
 func newRunner(cfg *config.Config, cams []*camera.Config, f runFlags, store *images.Store, log zerolog.Logger) *runner {
@@ -72,14 +73,17 @@ func newRunner(cfg *config.Config, cams []*camera.Config, f runFlags, store *ima
 	return r
 }
 
-// run works until ctx ends, then ends in order.
+// run works until ctx ends, or the link for good, then ends in order.
 func (r *runner) run(ctx context.Context, screen *screen) {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var background, asking sync.WaitGroup
 	background.Go(func() {
-		if err := r.link.Run(work); err != nil {
-			r.log.Error().Err(err).Msg("The link to Redis has ended")
+		if r.broken = r.link.Run(work); r.broken != nil {
+			r.log.Error().Err(r.broken).Msg("The link to Redis has ended")
+			end() // a client that hears nothing any more must not look as if it did
 		}
 	})
 	for range r.storers {

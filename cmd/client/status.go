@@ -91,7 +91,7 @@ func readStatus(ctx context.Context, cfg *config.Config, cams []*camera.Config) 
 			return nil
 		}}},
 	})
-	stop := start(ctx, link)
+	_, stop := start(ctx, link)
 	defer stop()
 	if err := link.WaitLive(ctx); err != nil {
 		return nil, err

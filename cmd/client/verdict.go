@@ -9,6 +9,9 @@ import (
 // verdict is why the run was not in order, on one line, or nil. It is asked
 // after the end.
 func (r *runner) verdict() error {
+	if r.broken != nil {
+		return fmt.Errorf("the link to Redis has ended: %w", r.broken)
+	}
 	if s := r.link.Status(); s.Sessions == 0 && s.Detail != "" {
 		return fmt.Errorf("Redis was never reached: %s; %s", s.Detail, s.Cause.Advice()) //nolint:staticcheck // a name
 	}

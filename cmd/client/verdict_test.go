@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
+	"framekeeper/internal/config"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
@@ -117,5 +120,26 @@ func TestRequestBlamesWhoeverIsToBlame(t *testing.T) {
 	early := unreached(datatransfer.LinkStatus{State: datatransfer.Connecting, Cause: redisconn.CauseNone}, cfg, time.Millisecond, nil)
 	if got := early.Error(); !strings.Contains(got, "no answer within 1ms: not connected to Redis") || !strings.Contains(got, "yet") {
 		t.Errorf("no time to connect: got %q", got)
+	}
+}
+
+// A client that can hear nothing any more must end, and say so.
+func TestRunEndsWithItsLink(t *testing.T) {
+	b := newBench(t, "stream", "greencam1")
+	cfg, err := config.Load(b.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRunner(cfg, nil, runFlags{noStore: true}, nil, zerolog.Nop())
+	fatal := errors.New("nothing helps")
+	r.link = datatransfer.NewLink(datatransfer.LinkConfig{
+		Redis: cfg.Redis, Name: "client", Log: zerolog.Nop(),
+		Admit: func(context.Context, *datatransfer.Session) error { return &datatransfer.FatalError{Err: fatal} },
+	})
+	limited, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r.run(limited, newScreen(&b.stdout, &b.stderr))
+	if err := r.verdict(); limited.Err() != nil || !errors.Is(err, fatal) {
+		t.Errorf("the run ended with %v (time over: %v), want the reason of the link's end", err, limited.Err() != nil)
 	}
 }

@@ -78,9 +78,15 @@ func (a *app) watch(ctx context.Context, f watchFlags) (err error) {
 			}).Worker())
 		}
 	}
-	stop := start(ctx, datatransfer.NewLink(lc))
+	linked, stop := start(ctx, datatransfer.NewLink(lc))
 	defer stop()
-	return printLines(ctx, a.stdout, lines, f.count)
+	if err := printLines(linked, a.stdout, lines, f.count); err != nil {
+		return err
+	}
+	if err := context.Cause(linked); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("the link to Redis has ended: %w", err)
+	}
+	return nil
 }
 
 // watchBacklog is how many published lines may wait for a slow terminal.

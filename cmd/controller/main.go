@@ -5,11 +5,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
+	"framekeeper/internal/logging"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -29,7 +29,7 @@ func main() {
 	if err == nil {
 		return
 	}
-	_, _ = fmt.Fprintln(os.Stderr, "controller:", err)
+	logging.Say(os.Stderr, "controller: "+err.Error())
 	var usage *usageError
 	if errors.As(err, &usage) {
 		os.Exit(2)

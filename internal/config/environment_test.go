@@ -48,6 +48,11 @@ func TestEnvironmentRefuses(t *testing.T) {
 	}
 }
 
+// A recovery command may start one of our programs.
+func TestEnvironmentOfARecoveryCommand(t *testing.T) {
+	mustParse(t, oneCamera, "FRAMEKEEPER_CAMERA=a", "FRAMEKEEPER_SOURCE=test:", "FRAMEKEEPER_EXIT_CODE=3", "FRAMEKEEPER_RESTARTS=5")
+}
+
 // A variable that is right does not hide a value in the file that is wrong.
 func TestEnvironmentDoesNotHideTheFile(t *testing.T) {
 	got := problems(t, "[log]\nmax_size_mb = \"x\""+oneCamera, "FRAMEKEEPER_LOG_MAX_SIZE_MB=5")

@@ -149,3 +149,22 @@ func TestDiskFull(t *testing.T) {
 	}
 	mustSave(t, s, m)
 }
+
+// A machine without a battery stores images in 1970 and learns the time later.
+func TestImagesOfAClockNeverSetAreNotOld(t *testing.T) {
+	dir := t.TempDir()
+	c := testConfig(dir)
+	s := mustOpen(t, c)
+	path := mustSave(t, s, mustMessage(t, testHeader("greencam1", 1), []byte("image")))
+	if err := os.Chtimes(path, time.Unix(100, 0), time.Unix(100, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, c)
+	s.Sweep()
+	if st := s.Stats(); st.Deleted != 0 || st.Kept != 1 {
+		t.Errorf("got %+v, want the image kept", st)
+	}
+}

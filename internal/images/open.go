@@ -80,7 +80,7 @@ func (s *Store) load() ([]entry, error) {
 				dir = filepath.Join(path, corruptDir)
 			}
 			removed += removeTemps(dir, tempFile.MatchString)
-			found, err := list(dir, d.Name(), corrupt)
+			found, err := list(dir, d.Name(), corrupt, s.now())
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
 			}
@@ -93,8 +93,22 @@ func (s *Store) load() ([]entry, error) {
 	return entries, nil
 }
 
+// plausibleFrom is before every machine that runs this was installed.
+var plausibleFrom = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant
+
+// storedAt is when a file was stored, on the clock that does not jump, so that
+// setting the wall clock later makes no image old. One that was stored by a
+// clock that had never been set counts as stored now: better kept too long than
+// deleted at once.
+func storedAt(now, modified time.Time) time.Time {
+	if modified.Before(plausibleFrom) || now.Before(plausibleFrom) {
+		return now
+	}
+	return now.Add(-now.Round(0).Sub(modified))
+}
+
 // list finds the stored files of one directory.
-func list(dir, camera string, corrupt bool) ([]entry, error) {
+func list(dir, camera string, corrupt bool, now time.Time) ([]entry, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -109,7 +123,7 @@ func list(dir, camera string, corrupt bool) ([]entry, error) {
 		if err != nil || !info.Mode().IsRegular() { // gone since, or not a file of ours
 			continue
 		}
-		entries = append(entries, entry{name: n, size: info.Size(), stored: info.ModTime()})
+		entries = append(entries, entry{name: n, size: info.Size(), stored: storedAt(now, info.ModTime())})
 	}
 	return entries, nil
 }

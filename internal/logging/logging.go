@@ -25,16 +25,22 @@ import (
 //
 // Close the closer after the last line has been written.
 func New(cfg Config, program string, stderr io.Writer) (zerolog.Logger, io.Closer, error) {
-	out, closer, err := open(cfg, program, stderr)
+	out, file, err := open(cfg, program, stderr)
 	if err != nil {
 		return zerolog.Nop(), nil, err
 	}
-	if cfg.Format == "console" {
-		out = zerolog.ConsoleWriter{Out: out, NoColor: cfg.File != "" || !isTerminal(stderr), TimeFormat: "2006-01-02 15:04:05.000"}
+	logger := func(out io.Writer) zerolog.Logger {
+		if cfg.Format == "console" {
+			out = zerolog.ConsoleWriter{Out: out, NoColor: cfg.File != "" || !isTerminal(stderr), TimeFormat: "2006-01-02 15:04:05.000"}
+		}
+		return zerolog.New(zerolog.SyncWriter(out)).Level(cfg.level()).Hook(zerolog.HookFunc(stamp)).
+			With().Str("program", program).Logger()
 	}
-	logger := zerolog.New(zerolog.SyncWriter(out)).Level(cfg.level()).Hook(zerolog.HookFunc(stamp)).
-		With().Str("program", program).Logger()
-	return logger, closer, nil
+	direct := logger(out)
+	lines := newSteady(out, func(lost uint64) {
+		direct.Warn().Uint64("lines", lost).Msg("log lines were left out: nobody read them, or the disk hung")
+	})
+	return logger(lines), &closer{lines, file}, nil
 }
 
 // stamp adds the time. zerolog's own timestamp has whole seconds unless a

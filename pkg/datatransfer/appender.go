@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -111,8 +112,10 @@ func (a *Appender) run(ctx context.Context, s *Session) error {
 				return nil
 			}
 		}
-		err := a.retry(ctx, conn, func(ctx context.Context, conn *redis.Conn) error {
-			return a.send(ctx, conn, items)
+		err := a.outbox.sending(s, func() error {
+			return a.retry(ctx, conn, func(ctx context.Context, conn *redis.Conn) error {
+				return a.send(ctx, conn, items)
+			})
 		})
 		if err != nil {
 			return err
@@ -216,7 +219,7 @@ func (a *Appender) last(ctx context.Context, conn *redis.Conn) (id frame.ID, exi
 func (a *Appender) Admit(ctx context.Context, s *Session, save func(epoch uint64) error) error {
 	conn := s.Data().Conn()
 	defer func() { _ = conn.Close() }()
-	if err := a.glance(ctx, conn); err != nil || a.admitted {
+	if err := a.glance(ctx, conn); err != nil || a.admitted || a.outbox.begun() {
 		return err
 	}
 	last, _, err := a.last(ctx, conn)
@@ -227,7 +230,7 @@ func (a *Appender) Admit(ctx context.Context, s *Session, save func(epoch uint64
 		return nil // the worker meets it again and says so
 	}
 	a.admitted = true
-	if last.Epoch < a.outbox.Epoch() {
+	if last.Epoch < a.outbox.Epoch() || last.Epoch == math.MaxUint64 { // there is none above that: a conflict
 		return nil
 	}
 	epoch, err := a.outbox.raise(last)

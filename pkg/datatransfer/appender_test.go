@@ -275,6 +275,28 @@ func TestAStreamAheadOfOurClockRaisesTheEpoch(t *testing.T) {
 	expect(t, statuses(t, server.Client()), "7", "started", "1", "2", "3")
 }
 
+// Before the first session could look at the stream, because something else
+// stood under its name, our own frames are in it: that is no foreign epoch.
+func TestAStreamThatCouldNotBeLookedAtAtFirst(t *testing.T) {
+	needRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	server.Do("SET", testKey, "not a stream")
+	w := newWriter(t, fast(server.URL()), 100, 1<<20)
+	w.add(t, 3)
+	eventually(t, "the refusal is told", func() bool { return !w.appender.Status().Writable })
+	server.Do("DEL", testKey)
+	w.drain(t)
+	w.waitLive(t)
+	before := w.Status().Losses
+	server.KillClients("pubsub")
+	eventually(t, "the kill is noticed", func() bool { return w.Status().Losses > before })
+	w.waitLive(t) // the link's end would fail the test too
+	w.add(t, 3)
+	w.drain(t)
+	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, 6)...)...)
+}
+
 func TestRefusalsHoldFramesAndHeal(t *testing.T) {
 	needRedis(t)
 	t.Parallel()

@@ -59,7 +59,11 @@ func (b *Broadcaster) run(ctx context.Context, s *Session) error {
 				return nil
 			}
 		}
-		wait, err := b.publish(ctx, conn, items)
+		var wait time.Duration
+		err := b.outbox.sending(s, func() (err error) {
+			wait, err = b.publish(ctx, conn, items)
+			return err
+		})
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/spool"
 )
 
 // This file is the outbox as the session's worker sees it: what is to be sent
@@ -35,7 +36,7 @@ func (o *Outbox) message(e *Item) (*frame.Message, *LostRange) {
 		return m, nil
 	}
 	o.mu.Lock()
-	loss, disk := e.loss, o.disk
+	loss, disk, file := e.loss, o.disk, e.file
 	if loss != nil {
 		loss.declared = loss.Last
 	}
@@ -43,23 +44,33 @@ func (o *Outbox) message(e *Item) (*frame.Message, *LostRange) {
 	if loss != nil || disk == nil {
 		return nil, loss
 	}
-	m, err := disk.Get(e.file)
+	m, err := disk.Get(file)
 	if err == nil && m.Header.ID != e.id { // written before the epoch was raised
 		h := m.Header
 		h.ID = e.id
 		m, err = frame.NewMessage(h, m.Image())
 	}
-	if err == nil {
-		o.mu.Lock()
-		o.unsent.hold(e, m) // until Redis has it, and then for as long as it fits
-		o.mu.Unlock()
-		return m, nil
-	}
-	o.log.Error().Stringer("id", e.id).Err(err).Msg("a frame on disk is unreadable")
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if err == nil {
+		if e.loss != nil { // the spool gave it up right after
+			e.loss = nil
+			o.stats.Dropped--
+		}
+		o.unsent.hold(e, m) // until Redis has it, and then for as long as it fits
+		return m, nil
+	}
+	if e.loss != nil { // the spool has told so meanwhile
+		e.loss.declared = e.id
+		return nil, e.loss
+	}
+	reason := "its file was unreadable"
+	if errors.Is(err, spool.ErrGone) { // given up to make room; the reason is on its way
+		reason = "the spool gave it up"
+	}
+	o.log.Error().Stringer("id", e.id).Err(err).Msg("a frame on disk is unreadable")
 	o.stats.Dropped++
-	e.file, e.loss = frame.ID{}, &LostRange{First: e.id, Last: e.id, Reason: "its file was unreadable", givenUp: e.id, declared: e.id}
+	e.file, e.loss = frame.ID{}, &LostRange{First: e.id, Last: e.id, Reason: reason, givenUp: e.id, declared: e.id}
 	return nil, e.loss
 }
 
@@ -187,6 +198,13 @@ func (o *Outbox) block(is bool) {
 		o.inflight = frame.ID{}
 		poke(o.store)
 	}
+}
+
+// begun says that Redis has been given something: the epoch is settled.
+func (o *Outbox) begun() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.stats.Sent > 0 || o.sent.len() > 0 || o.stats.Durable.Epoch == o.epoch
 }
 
 var errRenumber = errors.New("frames of this epoch were already sent")

@@ -29,7 +29,8 @@ type Subscription struct {
 
 // Worker does something for as long as a session is LIVE. Its context ends
 // with the session. An error it returns before that ends the session; nil means
-// that it has nothing more to do until the next one.
+// that it has nothing more to do until the next one. One that does not return
+// does without the link until it does; the link does not wait for it.
 type Worker struct {
 	Name string
 	Run  func(ctx context.Context, s *Session) error
@@ -57,26 +58,35 @@ func (e *FatalError) Unwrap() error { return e.Err }
 type Link struct {
 	cfg LinkConfig
 
-	mu      sync.Mutex // guards all below but outage
+	mu      sync.Mutex // guards the next three
 	status  LinkStatus
 	session *Session      // the one that is LIVE, or nil
 	changed chan struct{} // closed and replaced at each change of state
 
-	outage outage // only Run's goroutine
+	// Only Run's goroutine and what it starts use these.
+	outage  outage
+	places  []place     // of the workers
+	lobby   place       // of Admit
+	opening chan opened // a session's files are being read
 }
 
 // NewLink prepares a link; Run begins it.
 func NewLink(cfg LinkConfig) *Link {
-	return &Link{
+	l := &Link{
 		cfg:     cfg,
+		lobby:   make(place, 1),
 		status:  LinkStatus{State: Down, Since: time.Now()},
 		changed: make(chan struct{}),
 		outage:  newOutage(cfg.Log),
 	}
+	for range cfg.Workers {
+		l.places = append(l.places, make(place, 1))
+	}
+	return l
 }
 
 // Run keeps the link until ctx ends, then returns nil. It returns an error only
-// when Admit refused with a FatalError.
+// when Admit refused with a FatalError, or a Handle does not return (ErrStuck).
 func (l *Link) Run(ctx context.Context) error {
 	wait := newBackoff(l.cfg.Redis.BackoffMin, l.cfg.Redis.BackoffMax)
 	for {

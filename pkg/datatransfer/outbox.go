@@ -30,6 +30,7 @@ type Outbox struct {
 	unsent    queue       // not in Redis, oldest first, without holes: what is missing is a loss
 	inflight  frame.ID    // last ID of the batch being sent: it stays as it is
 	blocked   atomic.Bool // nobody drains, or Redis refuses
+	stalled   atomic.Bool // the batch being sent neither arrives nor moves
 	stats     OutboxStats
 	written   frame.ID      // everything unsent up to here was offered to the spool
 	remove    frame.ID      // the spool may forget everything up to here
@@ -189,7 +190,7 @@ func join(a, b string) string {
 
 func (o *Outbox) signal() {
 	poke(o.wake)
-	if o.blocked.Load() || o.always {
+	if o.blocked.Load() || o.stalled.Load() || o.always {
 		poke(o.store)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -37,7 +39,9 @@ type Presence struct {
 	cfg     PresenceConfig
 	checked bool
 	gone    atomic.Bool // withdrawn: not to be shown again
-	refused bool        // only the worker: Redis refuses the status
+
+	showing sync.Mutex // guards all below; held while a status is shown
+	refused bool       // Redis refuses the status
 	rival   string
 }
 
@@ -47,14 +51,31 @@ type whoIs struct {
 	Owner    string `json:"owner"`
 	Host     string `json:"host"`
 	PID      int    `json:"pid"`
+	Boot     string `json:"boot"` // of the machine: no two share it, nor two starts of one
 	TimeUS   int64  `json:"time_us"`
 }
 
-// dead reports whether the status is from a process of this box that is gone,
-// as after a kill where the state directory, and with it the owner, is not kept.
-func (w *whoIs) dead() bool {
+// BootID names this start of this machine; "" where it cannot be told. Boxes made
+// from one image share host name and state directory, but not this.
+func BootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
+}
+
+// gone reports whether the status is from a process that cannot live any more:
+// one of our own state directory, which we have locked, or one of this machine
+// whose process is not there, as after a kill where the directory is not kept.
+// Of another machine's, however much it looks like this one, nobody knows.
+func (w *whoIs) gone(owner string) bool {
+	if boot := BootID(); w.Boot != "" && boot != "" && w.Boot != boot {
+		return false
+	}
 	host, err := os.Hostname()
-	return err == nil && w.Host == host && w.PID > 0 && errors.Is(syscall.Kill(w.PID, 0), syscall.ESRCH)
+	return w.Owner == owner ||
+		err == nil && w.Host == host && w.PID > 0 && errors.Is(syscall.Kill(w.PID, 0), syscall.ESRCH)
 }
 
 // NewPresence prepares it.
@@ -71,7 +92,7 @@ func (p *Presence) Admit(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	if first == nil || first.Instance == p.cfg.Instance || first.Owner == p.cfg.Owner || first.dead() {
+	if first == nil || first.Instance == p.cfg.Instance || first.gone(p.cfg.Owner) {
 		p.checked = true
 		return nil
 	}
@@ -138,8 +159,11 @@ func (p *Presence) run(ctx context.Context, s *Session) error {
 	}
 }
 
-// Show writes and publishes the status once.
+// Show writes and publishes the status once. The worker does, and whoever has a
+// last word to say.
 func (p *Presence) Show(ctx context.Context, s *Session) error {
+	p.showing.Lock()
+	defer p.showing.Unlock()
 	if p.gone.Load() {
 		return nil
 	}
@@ -197,7 +221,7 @@ func (p *Presence) refuse(err error) error {
 func (p *Presence) watchRival(old string) {
 	var w whoIs
 	if old == "" || json.Unmarshal([]byte(old), &w) != nil ||
-		w.Instance == p.cfg.Instance || w.Owner == p.cfg.Owner || w.Instance == p.rival {
+		w.Instance == p.cfg.Instance || w.gone(p.cfg.Owner) || w.Instance == p.rival {
 		return
 	}
 	p.rival = w.Instance

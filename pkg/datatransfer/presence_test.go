@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -103,6 +105,42 @@ func TestASecondAgentIsRefused(t *testing.T) {
 	}
 	if got := shown(t, server.Client()).Instance; got != "i1" {
 		t.Errorf("the status is %q's, want the first agent's", got)
+	}
+}
+
+// Two boxes made from one image have the same host name, the same state
+// directory and hardly the same process numbers.
+func TestASecondBoxOfOneImageIsRefused(t *testing.T) {
+	needRedis(t)
+	t.Parallel()
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := redistest.Start(t)
+	stop := make(chan struct{})
+	var renewing sync.WaitGroup
+	renew := func(n int64) {
+		first, _ := json.Marshal(whoIs{Instance: "i1", Owner: "o", Host: host, PID: 1 << 22, Boot: "another box", TimeUS: n})
+		_ = server.Client().Set(context.Background(), statusKey, first, time.Minute).Err() // the test sees what comes of it
+	}
+	renew(1)
+	renewing.Go(func() {
+		for n := int64(2); ; n++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+				renew(n)
+			}
+		}
+	})
+	defer renewing.Wait()
+	defer close(stop)
+	second := present(t, fast(server.URL()), "i2", "o", time.Minute)
+	eventually(t, "the second one gives up", func() bool { return second.link.Status().State == Down && second.link.Status().Detail != "" })
+	if err := second.end(); !errors.Is(err, ErrOwned) {
+		t.Errorf("the second box's Run returned %v, want %v", err, ErrOwned)
 	}
 }
 

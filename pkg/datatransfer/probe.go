@@ -24,6 +24,10 @@ type prober struct {
 	echoes  chan uint64 // capacity 1: only the newest matters
 	seq     uint64
 	conn    *redis.Conn // the probe's own: one of the pool might have to be dialled first
+
+	// What arrived on the connections that may excuse the probe's absence.
+	since  time.Time // when it was last enough to be life
+	before uint64    // how much it was then
 }
 
 func newProber(name string, cfg redisconn.Config, s *Session) *prober {
@@ -75,7 +79,7 @@ var errNoReceiver = errors.New("the probe reached no subscriber")
 func (p *prober) once() (time.Duration, error) {
 	p.seq++
 	sent := time.Now()
-	p.s.target.Activity() // "moving" means: since this look
+	p.since, p.before = sent, p.s.target.Activity().In // "moving" means: since this look
 	reply := p.publish()
 	timer := time.NewTimer(p.cfg.CheckTimeout)
 	defer timer.Stop()
@@ -87,6 +91,7 @@ func (p *prober) once() (time.Duration, error) {
 				return 0, fmt.Errorf("publish probe: %w", err)
 			}
 			answered = true
+			p.since, p.before = time.Now(), p.s.target.Activity().ControlIn
 			timer.Reset(p.cfg.CheckTimeout) // the message is right behind its reply
 		case seq := <-p.echoes:
 			back = back || seq == p.seq
@@ -108,7 +113,7 @@ func (p *prober) once() (time.Duration, error) {
 func (p *prober) publish() <-chan error {
 	reply := make(chan error, 1)
 	payload := strconv.FormatUint(p.seq, 10)
-	p.s.wg.Go(func() {
+	p.s.core.run("probe", func() {
 		n, err := p.conn.Publish(p.s.ctx, p.channel, payload).Result()
 		if err == nil && n == 0 {
 			err = &redisconn.CauseError{Cause: redisconn.CauseWrongNode, Err: errNoReceiver}
@@ -125,11 +130,11 @@ func (p *prober) publish() <-chan error {
 // message's absence; a busy data connection must not hide a deaf one.
 func (p *prober) overdue(answered bool, waited time.Duration) (more time.Duration, err error) {
 	a := p.s.target.Activity()
-	last := a.LastRead
+	last, in := a.LastRead, a.In
 	if answered {
-		last = a.ControlRead
+		last, in = a.ControlRead, a.ControlIn
 	}
-	if left := p.cfg.CheckTimeout - time.Since(last); !last.IsZero() && left > 0 {
+	if left := p.cfg.CheckTimeout - time.Since(last); !last.IsZero() && left > 0 && p.lives(in) {
 		return left, nil
 	}
 	if !answered && a.Moving {
@@ -140,6 +145,17 @@ func (p *prober) overdue(answered bool, waited time.Duration) (more time.Duratio
 		what = "the probe was published but did not arrive"
 	}
 	return 0, silence(a, what, waited)
+}
+
+// lives says whether enough bytes arrive to be life: a byte now and then is
+// none, or a peer that drips could keep the link deaf for ever.
+func (p *prober) lives(in uint64) bool {
+	now := time.Now()
+	if in-p.before >= max(p.cfg.Drip(p.cfg.CheckTimeout), 1) {
+		p.since, p.before = now, in
+		return true
+	}
+	return now.Sub(p.since) < p.cfg.CheckTimeout
 }
 
 // silence names what a quiet connection means: where the far kernel does not

@@ -25,7 +25,7 @@ func (r *Requests) Recall(ctx context.Context, s *Session, key string, now int64
 	var found []*frame.Message
 	size, end := 0, "+"
 	began := time.Now()
-	for size < maxAnsweredSize && len(found) < maxAnswered && time.Since(began) < recallTime {
+	for size < int(r.cfg.Memory) && len(found) < maxAnswered && time.Since(began) < recallTime {
 		entries, err := s.Data().XRevRangeN(ctx, key, end, "-", recallPage).Result()
 		if err != nil {
 			if redisconn.EndsSession(err) {
@@ -63,13 +63,13 @@ func (r *Requests) Recall(ctx context.Context, s *Session, key string, now int64
 func (r *Requests) RecallKept(s *Spooler, now int64) {
 	oldest := now - recallWindow.Microseconds()
 	var found []*frame.Message
-	size := 0
+	size, began := 0, time.Now() // a wrong clock makes all of a backlog look new
 	for _, e := range s.outbox.inherited() {
 		h, err := s.spool.Header(e.file)
 		switch {
 		case err != nil:
 			continue // the drain meets it again and declares it
-		case h.PublishedUS < oldest, size >= maxAnsweredSize, len(found) >= maxAnswered:
+		case h.PublishedUS < oldest, size >= int(r.cfg.Memory), time.Since(began) > recallTime, len(found) >= maxAnswered:
 			r.rememberAll(found)
 			return
 		case h.Status != frame.StatusOK || h.Request == nil:

@@ -120,6 +120,7 @@ func TestNothingIsLostUnderRandomFaults(t *testing.T) {
 	server.Do("FLUSHALL")
 	cancel()
 	<-fed
+	w.add(t, 1) // a stream that is gone is noticed with the next frame
 	w.drain(t)
 	n := w.outbox.Stats().Newest.Seq
 	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, int(n))...)...)

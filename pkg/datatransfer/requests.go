@@ -22,6 +22,7 @@ const (
 // RequestsConfig says what requests a camera takes.
 type RequestsConfig struct {
 	Rate    float64       // per second; bursts of one second are taken
+	Memory  int64         // bytes of answers kept for repeats; 0, or more than it: maxAnsweredSize
 	Timeout time.Duration // of requests that name none
 	Parse   func([]byte) (frame.Request, error)
 	// Refuse sends an error reply for a request that gets no frame.
@@ -76,6 +77,9 @@ type RequestStats struct {
 
 // NewRequests makes an empty table.
 func NewRequests(cfg RequestsConfig) *Requests {
+	if cfg.Memory <= 0 || cfg.Memory > maxAnsweredSize {
+		cfg.Memory = maxAnsweredSize
+	}
 	return &Requests{
 		cfg: cfg, waiting: map[string]bool{}, answered: map[string]*list.Element{}, order: list.New(),
 		tokens: max(cfg.Rate, 1), filled: time.Now(), arrived: make(chan struct{}, 1),
@@ -92,6 +96,12 @@ func (r *Requests) Handle(payload []byte, arrived time.Time) {
 	}
 	req, err := r.cfg.Parse(payload)
 	if err != nil {
+		if again, known := r.known(req.ID); known { // refused now, but not when it first came
+			if again != nil {
+				r.cfg.Repeat(again)
+			}
+			return
+		}
 		r.count(func(s *RequestStats) { s.Malformed++ })
 		r.Refuse(req, arrived, err)
 		return
@@ -144,19 +154,33 @@ func (r *Requests) admit(now time.Time) bool {
 
 var errBusy = errors.New("too many requests are waiting")
 
+// known looks whether a request of this id has been answered, and then again is
+// the answer, or waits for it: each id is answered once.
+func (r *Requests) known(id string) (again *Item, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.knownLocked(id)
+}
+
+func (r *Requests) knownLocked(id string) (again *Item, known bool) {
+	if id == "" {
+		return nil, false
+	}
+	if e, ok := r.answered[id]; ok {
+		again, known = e.Value.(*answer).item, true
+	}
+	if known = known || r.waiting[id]; known {
+		r.stats.Repeated++
+	}
+	return again, known
+}
+
 // enlist makes the request pending, or returns the answer it already had.
 func (r *Requests) enlist(req frame.Request, arrived time.Time) (again *Item, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if req.ID != "" {
-		if e, ok := r.answered[req.ID]; ok {
-			r.stats.Repeated++
-			return e.Value.(*answer).item, nil
-		}
-		if r.waiting[req.ID] {
-			r.stats.Repeated++
-			return nil, nil //nolint:nilnil // it will be answered once
-		}
+	if again, known := r.knownLocked(req.ID); known {
+		return again, nil
 	}
 	if len(r.pending) >= maxPending {
 		return nil, errBusy
@@ -246,7 +270,7 @@ func (r *Requests) rememberLocked(id string, item *Item) {
 	item.pins.Add(1)
 	r.answered[id] = r.order.PushBack(&answer{id, item})
 	r.size += item.cost
-	for r.order.Len() > maxAnswered || (r.size > maxAnsweredSize && r.order.Len() > 1) {
+	for r.order.Len() > maxAnswered || (r.size > r.cfg.Memory && r.order.Len() > 1) {
 		r.forget(r.order.Front())
 	}
 }

@@ -210,3 +210,22 @@ func TestAnErrorReplyIsRememberedToo(t *testing.T) {
 		t.Errorf("%d repeats, %+v, want the error again and no second capture", len(d.again), s)
 	}
 }
+
+// A request that waits for its frame is answered with that, whatever comes under
+// its id meanwhile: an agent that is stopping refuses what is new, and repeats
+// are not.
+func TestARefusedRepeatLeavesTheFirstItsAnswer(t *testing.T) {
+	t.Parallel()
+	d := newDesk(100)
+	d.ask(`{"id":"a"}`)
+	d.ask(`{"id":"a","timeout_ms":"soon"}`)
+	if len(d.refused) != 0 || d.Stats().Pending != 1 {
+		t.Fatalf("refused %q with %d pending, want the first one waiting", d.refused, d.Stats().Pending)
+	}
+	item := sized(t, 1, 10)
+	d.Answered(d.Take(all)[0].Request, item, true)
+	d.ask(`{"id":"a","timeout_ms":"soon"}`)
+	if len(d.refused) != 0 || len(d.again) != 1 || d.again[0] != item {
+		t.Errorf("refused %q, repeated %d answers, want the first answer", d.refused, len(d.again))
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,13 +17,14 @@ import (
 // that was made for it. It ends once, as a whole, with the first error anybody
 // meets; a new one starts from nothing.
 type Session struct {
-	ctx    context.Context //nolint:containedctx // the session is its own lifetime
-	cancel context.CancelCauseFunc
-	wg     sync.WaitGroup // everything the session started
-	target *redisconn.Target
-	data   *redis.Client
-	opened []io.Closer // by stages, to be closed when the session's end has its reason
-	last   io.Closer   // the probe's connection, to be closed when nobody uses it any more
+	ctx     context.Context //nolint:containedctx // the session is its own lifetime
+	cancel  context.CancelCauseFunc
+	core    *parts // what receives and probes
+	workers *parts // Admit and the workers
+	target  *redisconn.Target
+	data    *redis.Client
+	opened  []io.Closer // by stages, to be closed when the session's end has its reason
+	last    io.Closer   // the probe's connection, to be closed when nobody uses it any more
 }
 
 // Data is the session's client for publishing, adding and reading. It is closed
@@ -42,17 +42,18 @@ type ending struct {
 	silent    time.Duration // since the last byte arrived
 }
 
-// runSession lives one session, from dial to the end of its last goroutine.
+// runSession lives one session, from dial to the end of its last goroutine, but
+// for those that have to be left behind.
 func (l *Link) runSession(parent context.Context) ending {
 	l.enter(Connecting, nil)
 	ctx, cancel := context.WithCancelCause(parent)
-	target, err := redisconn.Open(ctx, l.cfg.Redis)
+	target, err := l.open(ctx)
 	if err != nil {
 		cancel(err)
 		return ending{err: err}
 	}
 	l.update(func(st *LinkStatus) { st.Addr = target.Addr() })
-	s := &Session{ctx: ctx, cancel: cancel, target: target}
+	s := &Session{ctx: ctx, cancel: cancel, target: target, core: newParts(l.returned), workers: newParts(l.returned)}
 
 	// Whoever is blocked in a read or a write returns when the target closes,
 	// so nobody outlives the session.
@@ -78,7 +79,10 @@ func (l *Link) runSession(parent context.Context) ending {
 	for _, c := range slices.Backward(s.opened) {
 		_ = c.Close()
 	}
-	s.wg.Wait()
+	if stuck := l.join(s); stuck != nil {
+		end.err = stuck
+		return end
+	}
 	if s.last != nil {
 		_ = s.last.Close()
 	}
@@ -111,9 +115,9 @@ func (l *Link) stages(s *Session) (wasLive bool, err error) {
 		return false, err
 	}
 	l.live(s, rtt)
-	for _, w := range l.cfg.Workers {
-		s.wg.Go(func() {
-			if err := w.Run(s.ctx, s); err != nil {
+	for i, w := range l.cfg.Workers {
+		s.workers.run(w.Name, func() {
+			if err := l.work(s, l.places[i], w.Run); err != nil {
 				s.Fail(fmt.Errorf("%s: %w", w.Name, err))
 			}
 		})
@@ -130,8 +134,8 @@ func (l *Link) admit(s *Session) <-chan error {
 		close(done)
 		return done
 	}
-	s.wg.Go(func() {
-		err := l.cfg.Admit(s.ctx, s)
+	s.workers.run("look around", func() {
+		err := l.work(s, l.lobby, l.cfg.Admit)
 		if err != nil {
 			err = fmt.Errorf("look around: %w", err)
 		}
@@ -153,7 +157,7 @@ func (l *Link) subscribe(s *Session, ps *redis.PubSub, p *prober) error {
 		return fmt.Errorf("subscribe: %w", err)
 	}
 	confirmed := make(chan struct{})
-	s.wg.Go(func() { s.Fail(receive(s.ctx, ps, handlers, len(channels), confirmed)) })
+	s.core.run("receive", func() { s.Fail(receive(s.ctx, ps, handlers, len(channels), confirmed)) })
 
 	timer := time.NewTimer(l.cfg.Redis.CheckTimeout)
 	defer timer.Stop()

@@ -2,7 +2,8 @@ package datatransfer
 
 import (
 	"context"
-	"sync"
+	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -23,19 +24,27 @@ const (
 type Spooler struct {
 	outbox *Outbox
 	log    zerolog.Logger
+	spool  *spool.Spool
 	failed string // what the disk last said; only Run
 
-	mu    sync.Mutex // one at a time may use the spool: Run writes, the drain reads
-	spool *spool.Spool
+	since atomic.Int64 // when the call that the disk has not answered yet began, in ns after start; 0: none
+	start time.Time
 }
 
 // NewSpooler joins an outbox to a spool and takes over what an earlier start
-// left there. always keeps frames from being sent before they are on disk.
+// left there. The outbox's epoch is raised above those of the frames there: the
+// saved epoch may be lost and the clock be wrong, and Redis takes only IDs that
+// rise. always keeps frames from being sent before they are on disk.
 func NewSpooler(o *Outbox, s *spool.Spool, losses []spool.Loss, always bool, log zerolog.Logger) *Spooler {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	sp := &Spooler{outbox: o, spool: s, log: log}
+	sp := &Spooler{outbox: o, spool: s, log: log, start: time.Now()}
 	o.disk, o.always = sp, always
+	if newest := s.Stats().Newest; newest.Epoch >= o.epoch && newest.Epoch < math.MaxUint64 {
+		log.Warn().Uint64("epoch", newest.Epoch+1).Stringer("last", newest).
+			Msg("frames on disk are ahead of this agent's clock, continuing above them")
+		o.epoch = newest.Epoch + 1
+	}
 	var before frame.ID
 	for after := (frame.ID{}); ; {
 		ids := s.IDs(after, 1000)
@@ -68,9 +77,9 @@ func (s *Spooler) Run(ctx context.Context) error {
 		select {
 		case <-s.outbox.store:
 		case <-tick.C:
-			s.mu.Lock()
+			s.asks()
 			losses, err := s.spool.Expire()
-			s.mu.Unlock()
+			s.answered()
 			s.lost(losses)
 			if err != nil {
 				s.complain(err)
@@ -104,19 +113,29 @@ func (s *Spooler) clean() {
 	if upTo.IsZero() {
 		return
 	}
-	s.mu.Lock()
+	s.asks()
 	err := s.spool.Remove(upTo)
-	s.mu.Unlock()
+	s.answered()
 	if err != nil {
 		s.complain(err)
 	}
 }
 
-// Get reads a frame back.
-func (s *Spooler) Get(id frame.ID) (*frame.Message, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.spool.Get(id)
+// Get reads a frame back. It does not wait for what Run is writing: on a slow
+// disk the backlog would not get out.
+func (s *Spooler) Get(id frame.ID) (*frame.Message, error) { return s.spool.Get(id) }
+
+// asks and answered enclose what Run asks of the disk.
+func (s *Spooler) asks()     { s.since.Store(int64(time.Since(s.start)) + 1) }
+func (s *Spooler) answered() { s.since.Store(0) }
+
+// Hanging is for how long the disk has not answered what was asked of it.
+func (s *Spooler) Hanging() time.Duration {
+	since := s.since.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(s.start) - time.Duration(since)
 }
 
 // Stats is what the spool holds and has done.
@@ -144,15 +163,16 @@ func (s *Spooler) keep(all bool) bool {
 
 // write puts a group on disk and makes it durable.
 func (s *Spooler) write(items []keeping) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.answered()
 	for _, k := range items {
+		s.asks()
 		losses, err := s.spool.Put(k.msg)
 		s.lost(losses)
 		if err != nil {
 			return err
 		}
 	}
+	s.asks()
 	_, err := s.spool.Sync() // what it could not make durable is still in memory
 	return err
 }
@@ -214,7 +234,7 @@ func (o *Outbox) unkept(n int, all bool) (items []keeping) {
 	if o.noDisk && !all {
 		return nil
 	}
-	if !all && !o.blocked.Load() && !o.always && !o.crowded() && !o.draining() {
+	if !all && !o.blocked.Load() && !o.stalled.Load() && !o.always && !o.crowded() && !o.draining() {
 		return nil
 	}
 	start := 0

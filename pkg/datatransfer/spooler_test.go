@@ -318,3 +318,146 @@ func TestPubsubKeepsFramesOfALostSession(t *testing.T) {
 		return true
 	})
 }
+
+// The way of a frame from disk to Redis must not wait for a slow write.
+func TestReadingBackDoesNotWaitForAWrite(t *testing.T) {
+	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
+	s.add(t, 3)
+	s.onDisk(t)
+	s.spooler.asks() // as Run does, and no answer
+	if m, err := s.spooler.Get(id(100, 2)); err != nil || m.Header.ID != id(100, 2) {
+		t.Errorf("read back %v, %v", m, err)
+	}
+	eventually(t, "that the disk hangs shows", func() bool { return s.spooler.Hanging() > 50*time.Millisecond })
+	s.spooler.answered()
+	if d := s.spooler.Hanging(); d != 0 {
+		t.Errorf("the disk hangs for %s after it has answered", d)
+	}
+}
+
+// givingUp is a disk that gives a frame up while it is read.
+type givingUp struct {
+	s   *spooled
+	err error // what the read comes to
+}
+
+func (g givingUp) Get(want frame.ID) (*frame.Message, error) {
+	m, err := g.s.spooler.Get(want)
+	g.s.spooler.lost([]spool.Loss{{First: want, Last: want, Reason: spool.ReasonFull}})
+	if g.err != nil {
+		return nil, g.err
+	}
+	return m, err
+}
+
+// A frame that the spool gives up just while it is read is sent if it was read,
+// and declared once if not.
+func TestAFrameGivenUpWhileItIsRead(t *testing.T) {
+	for _, failure := range []error{nil, spool.ErrGone} {
+		s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
+		s.add(t, 3)
+		s.onDisk(t)
+		s.mu.Lock()
+		for i := range s.unsent.len() {
+			s.unsent.hold(s.unsent.at(i), nil)
+		}
+		s.disk = givingUp{s, failure}
+		s.mu.Unlock()
+		items := s.batch(2, 1<<20)
+		m, loss := s.message(items[0])
+		want := uint64(0)
+		if failure != nil {
+			want = 1
+		}
+		if (m == nil) != (failure != nil) || (loss == nil) != (failure == nil) {
+			t.Errorf("%v: got message %v, loss %v", failure, m, loss)
+		}
+		if got := s.Stats().Dropped; got != want {
+			t.Errorf("%v: %d frames count as dropped, want %d", failure, got, want)
+		}
+	}
+}
+
+// A box without a battery begins in 1970, its saved epoch is lost, and so is
+// what Redis had: the frames on disk bear epochs far above the clock's.
+func TestFramesOnDiskAheadOfTheClock(t *testing.T) {
+	needRedis(t)
+	dir := t.TempDir()
+	first := newSpooled(t, dir, 1_795_000_000, 1<<20, 64<<20, false)
+	first.add(t, 5)
+	first.onDisk(t)
+	first.stop()
+	second := newSpooled(t, dir, 30, 1<<20, 64<<20, false)
+	second.add(t, 5)
+	server := redistest.Start(t)
+	if a := second.drainTo(t, server); a.Status().Conflict {
+		t.Errorf("the agent is in conflict with itself: %+v", a.Status())
+	}
+	expect(t, statuses(t, server.Client()), "1", "2", "3", "4", "5", "started", "1", "2", "3", "4", "5")
+}
+
+// A frozen Redis is only known when the probe's time is over. Until then the
+// link is LIVE, and a kill must not take along what comes meanwhile.
+func TestFramesOfAFreezeGoToDiskBeforeItIsNoticed(t *testing.T) {
+	needRedis(t)
+	server := redistest.Start(t)
+	s := newSpooled(t, t.TempDir(), 100, 8<<20, 64<<20, false)
+	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Outbox)
+	cfg := fast(server.URL())
+	cfg.CheckTimeout, cfg.IOTimeout = patient, patient // nobody notices
+	h := listen(t, cfg, func(c *LinkConfig) { c.Workers = []Worker{a.Worker()} })
+	h.waitLive(t)
+	eventually(t, "the stream is looked at", func() bool { return !s.blocked.Load() })
+	s.add(t, 1)
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.spooler.Stats().Written; n != 0 {
+		t.Errorf("%d frames went to disk while Redis took them", n)
+	}
+	server.Freeze()
+	defer server.Thaw()
+	s.add(t, 20)
+	s.onDisk(t)
+	if st := h.Status(); st.State != Live || st.Losses > 0 {
+		t.Errorf("the link noticed: %+v; this test shows nothing", st)
+	}
+	server.Thaw()
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, 21)...)...)
+}
+
+// What was under way when Redis froze is in its socket: it takes it when it is
+// thawed, though the agent is gone by then. That its file was damaged meanwhile
+// is nobody's loss.
+func TestADamagedFileOfAFrameThatRedisTook(t *testing.T) {
+	needRedis(t)
+	server := redistest.Start(t)
+	dir := t.TempDir()
+	first := newSpooled(t, dir, 100, 8<<20, 64<<20, false)
+	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, first.Outbox)
+	link := NewLink(LinkConfig{Redis: fast(server.URL()), Name: "testcam", Workers: []Worker{a.Worker()}, Log: zerolog.Nop()})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- link.Run(ctx) }()
+	eventually(t, "the stream is looked at", func() bool { return !first.blocked.Load() })
+	server.Freeze()
+	first.add(t, 3)
+	eventually(t, "the freeze is noticed", func() bool { return link.Status().Losses > 0 })
+	first.onDisk(t)
+	cancel()
+	<-ended
+	first.stop()
+	server.Thaw()
+	eventually(t, "Redis takes what was in its socket", func() bool { return len(statuses(t, server.Client())) > 0 })
+	kept := files(t, dir)
+	if err := os.Truncate(kept[0], 100); err != nil {
+		t.Fatal(err)
+	}
+	second := newSpooled(t, dir, 200, 1<<20, 64<<20, false)
+	second.drainTo(t, server)
+	got := statuses(t, server.Client())
+	expect(t, got[len(got)-5:], "started", "1", "2", "3", "started")
+}

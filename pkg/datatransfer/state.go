@@ -47,6 +47,7 @@ type LinkStatus struct {
 	Losses   uint64          // times it was lost after that
 	RTT      time.Duration   // of the last probe: published, and received back
 	LastLoss Loss
+	Stuck    []string // workers that an ended session left behind, and that have not returned
 }
 
 // Loss tells how the last outage went, for status and metrics.

@@ -13,6 +13,16 @@ import (
 // 64 KiB in 5 s, 105 kbit/s.
 const writeChunk = 64 << 10
 
+// trickle is how many bytes a read must bring within its deadline to be more
+// than silence: a sixty-fourth of what the slowest line moves. A peer that sends
+// one byte now and then would otherwise hold a reader for ever.
+const trickle = writeChunk / 64
+
+// Drip is how many bytes must arrive within d to be more than silence.
+func (c *Config) Drip(d time.Duration) uint64 {
+	return uint64(int64(trickle) * int64(d) / int64(c.IOTimeout)) //nolint:gosec // not negative
+}
+
 // looks is how often within one read deadline the sending side is looked at. A
 // wait may last so much of the deadline longer than it should.
 const looks = 4
@@ -33,6 +43,7 @@ type conn struct {
 	writeAllowance atomic.Int64  // ns one chunk may take; 0: any
 	quietSince     atomic.Int64  // ns after meter.start: when the silence a read meets began
 	acked          atomic.Uint64 // bytes the far kernel had when the reader last looked
+	began, brought atomic.Int64  // when the present wait began or last brought a trickle, ns after meter.start, and what it has brought since
 }
 
 // SetReadDeadline begins a wait: what was acknowledged before it is no excuse
@@ -44,7 +55,20 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 		return c.Conn.SetReadDeadline(t)
 	}
 	c.stillSending()
+	c.began.Store(int64(time.Since(c.meter.start)))
+	c.brought.Store(0)
 	return c.listen(a)
+}
+
+// drips counts what arrives in one wait, and says that it is too little to be
+// called anything but silence.
+func (c *conn) drips(n int, a int64) bool {
+	if c.brought.Add(int64(n)) >= trickle {
+		c.began.Store(int64(time.Since(c.meter.start)))
+		c.brought.Store(0)
+		return false
+	}
+	return int64(time.Since(c.meter.start))-c.began.Load() > a
 }
 
 // listen lets a read wait for as long as the sending side need not be looked at.
@@ -83,11 +107,12 @@ func (c *conn) Read(p []byte) (int, error) {
 		case a == 0, n == 0 && !silent:
 			return n, err
 		case n > 0:
-			if err == nil {
+			if err == nil && !c.drips(n, a) {
 				err = c.listen(a)
 			}
 			return n, err
 		case c.stillSending():
+			c.began.Store(int64(time.Since(c.meter.start))) // the reply is not due yet
 			err = c.listen(a)
 		default:
 			left := a - (int64(time.Since(c.meter.start)) - c.quietSince.Load())

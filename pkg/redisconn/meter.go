@@ -11,7 +11,7 @@ import (
 type meter struct {
 	start    time.Time
 	lastRead [2]atomic.Int64 // by Role: ns after start at which a byte last arrived
-	bytesIn  atomic.Uint64
+	bytesIn  [2]atomic.Uint64
 	written  atomic.Uint64
 	dials    atomic.Uint64 // control connections that the server's kernel accepted
 
@@ -25,7 +25,7 @@ func newMeter() *meter {
 }
 
 func (m *meter) read(role Role, n int) {
-	m.bytesIn.Add(uint64(n)) //nolint:gosec // not negative
+	m.bytesIn[role].Add(uint64(n)) //nolint:gosec // not negative
 	m.lastRead[role].Store(int64(time.Since(m.start)))
 }
 
@@ -77,17 +77,33 @@ func (m *meter) closeAll() {
 	}
 }
 
+// acked is how many bytes the far kernel has of all connections; it stands still
+// when nothing moves, and jumps when one closes.
+func (m *meter) acked() (sum uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for c := range m.conns {
+		if q, ok := queueOf(c.Conn); ok {
+			sum += q.acked
+		}
+	}
+	return sum
+}
+
 // Activity is what the connections of a Target have to show for themselves.
 type Activity struct {
 	LastRead    time.Time // when a byte last arrived on any of them; zero if none did
 	ControlRead time.Time // the same for the subscription's connection alone
+	In          uint64    // bytes that have arrived on all of them
+	ControlIn   uint64    // on the subscription's alone
 
 	Moving bool // bytes we wrote are on their way, and some were acknowledged since the last look
 	Stuck  bool // bytes we wrote are not acknowledged by the far kernel
 }
 
 func (m *meter) activity() Activity {
-	a := Activity{LastRead: m.last(Data), ControlRead: m.last(Control)}
+	a := Activity{LastRead: m.last(Data), ControlRead: m.last(Control), ControlIn: m.bytesIn[Control].Load()}
+	a.In = a.ControlIn + m.bytesIn[Data].Load()
 	if a.ControlRead.After(a.LastRead) {
 		a.LastRead = a.ControlRead
 	}

@@ -97,8 +97,14 @@ func (t *Target) Addr() string { return t.addr }
 // Activity tells what the target's connections have shown of themselves.
 func (t *Target) Activity() Activity { return t.meter.activity() }
 
+// Acked is how many of our bytes the far kernel has, on all connections that
+// are open; it does not change what Activity calls moving.
+func (t *Target) Acked() uint64 { return t.meter.acked() }
+
 // BytesIn and BytesOut count what passed through all connections.
-func (t *Target) BytesIn() uint64 { return t.meter.bytesIn.Load() }
+func (t *Target) BytesIn() uint64 {
+	return t.meter.bytesIn[Control].Load() + t.meter.bytesIn[Data].Load()
+}
 
 // BytesOut is documented at BytesIn.
 func (t *Target) BytesOut() uint64 { return t.meter.written.Load() }

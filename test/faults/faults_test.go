@@ -139,8 +139,20 @@ func TestCapture(t *testing.T) {
 		shots = append(shots, s, s) // a second copy is not a second exposure
 	}
 	fps, gap := capture(shots, span{start, start.Add(2 * time.Second)})
-	if fps != 9 || gap != 350*time.Millisecond {
-		t.Errorf("got %v fps and a gap of %s, want 9 and 350ms", fps, gap)
+	if fps != 9 || gap.length() != 350*time.Millisecond {
+		t.Errorf("got %v fps and a gap of %s, want 9 and 350ms", fps, gap.length())
+	}
+}
+
+func TestStills(t *testing.T) {
+	start := time.Now()
+	at := func(n int) time.Time { return start.Add(time.Duration(n) * time.Millisecond) }
+	s := &stills{all: []span{{at(0), at(10)}, {at(20), at(30)}, {at(40), at(60)}}}
+	if got := s.within(span{at(5), at(50)}); got != 25*time.Millisecond {
+		t.Errorf("the machine stood still for %s in the span, want 5+10+10 ms", got)
+	}
+	if got := (*stills)(nil).within(span{at(0), at(60)}); got != 0 {
+		t.Errorf("nobody looked, and it stood still for %s", got)
 	}
 }
 

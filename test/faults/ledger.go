@@ -116,20 +116,28 @@ func readLeft(stateDir, camera string) (left, error) {
 // span is a time during which capture is looked at.
 type span struct{ from, to time.Time }
 
+// length of the span.
+func (s span) length() time.Duration { return s.to.Sub(s.from) }
+
 // capture tells how many exposures a second lie in the span, and the longest
 // time between two of them.
-func capture(shots []shot, in span) (fps float64, gap time.Duration) {
+func capture(shots []shot, in span) (fps float64, gap span) {
 	n, seen := 0, map[uint64]bool{}
 	last := in.from
+	wider := func(to time.Time) {
+		if next := (span{last, to}); next.length() > gap.length() {
+			gap = next
+		}
+	}
 	for _, s := range shots {
 		if s.status != frame.StatusOK || s.captured.Before(in.from) || s.captured.After(in.to) || seen[s.sensor] {
 			continue
 		}
 		seen[s.sensor] = true
 		n++
-		gap = max(gap, s.captured.Sub(last))
+		wider(s.captured)
 		last = s.captured
 	}
-	gap = max(gap, in.to.Sub(last))
-	return float64(n) / in.to.Sub(in.from).Seconds(), gap
+	wider(in.to)
+	return float64(n) / in.length().Seconds(), gap
 }

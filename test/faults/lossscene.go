@@ -28,8 +28,8 @@ type scene struct {
 	laggard  *laggard                   // nil: nobody lags
 	expected datatransfer.ConsumerStats // what the reader in step has to report besides frames
 
-	atEnd    func() // what else has to hold once all was read; may be nil
-	torn     uint64 // frames damaged in the spool
+	atEnd    func()     // what else has to hold once all was read; may be nil
+	torn     []frame.ID // frames damaged in the spool
 	kills    []kill
 	ends     map[uint64]frame.ID // epochs that ended in order
 	tails    map[string][]time.Duration

@@ -55,6 +55,7 @@ type options struct {
 	notes    io.Writer // what goes on, as it goes on
 	agentLog io.Writer // nil: the agents' logs are not shown
 	random   *rand.Rand
+	stills   *stills
 }
 
 func main() {
@@ -108,6 +109,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	redisconn.Quiet()
+	watching, stop := context.WithCancel(ctx)
+	o.stills = watchMachine(watching)
+	defer func() { stop(); <-o.stills.done }()
 	o.ctx, o.out, o.notes = ctx, stdout, stderr
 	o.random = rand.New(rand.NewPCG(o.seed, 0))
 	dir, err := os.MkdirTemp("", "fk-faults-bin-")

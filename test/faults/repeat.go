@@ -200,7 +200,7 @@ func (o *options) onRig(b *bench, f *fault, res *result, reps int, hold time.Dur
 	for _, s := range res.Samples[first:] {
 		fps, gap := capture(shots, s.window)
 		if f.tune.publish == 0 { // otherwise not every exposure leaves the agent
-			res.sawCapture(fps, gap)
+			res.sawCapture(fps, gap.length(), o.stills.within(gap))
 		}
 	}
 }

@@ -13,6 +13,7 @@ type result struct {
 	Samples  []sample      `json:"samples"`
 	FPS      float64       `json:"capture_fps"` // the lowest of all repetitions
 	Gap      time.Duration `json:"capture_gap"` // the largest of all repetitions; Never if not looked at
+	OwnGap   time.Duration `json:"own_gap"`     // the largest, less what the machine stood still in it
 	Ledger   ledger        `json:"ledger"`
 	Budget   budget        `json:"budget"`
 	Problems []string      `json:"problems,omitempty"`
@@ -20,11 +21,11 @@ type result struct {
 	fault *fault
 }
 
-func (res *result) sawCapture(fps float64, gap time.Duration) {
+func (res *result) sawCapture(fps float64, gap, still time.Duration) {
 	if res.Gap == never || fps < res.FPS {
 		res.FPS = fps
 	}
-	res.Gap = max(res.Gap, gap)
+	res.Gap, res.OwnGap = max(res.Gap, gap), max(res.OwnGap, gap-still)
 }
 
 // leastForP50 is how many repetitions make a median: recovery times lie evenly

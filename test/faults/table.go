@@ -30,7 +30,7 @@ func (g grid) end()                { _ = g.w.Flush() }
 // printMatrix prints all rows and what is wrong with them, and returns how many
 // rows failed.
 func printMatrix(out io.Writer, results []result, slack int) (failed int) {
-	fmt.Fprintln(out, "Times in ms as p50/p99/worst; capture: lowest fps and largest gap during the fault;")
+	fmt.Fprintln(out, "Times in ms as p50/p99/worst; capture: lowest fps and largest gap during the fault (less what the machine stood still);")
 	fmt.Fprintln(out, "frames: captured/delivered/declared/duplicates/undeclared.")
 	g := newGrid(out, "fault", "reps", "detect", "LIVE after heal", "first answer", "drained", "capture", "frames", "budget", "verdict")
 	var wrong []string
@@ -64,7 +64,7 @@ func (res *result) captureCell() string {
 	if res.Gap == never || len(res.Samples) == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.1f fps, %s", res.FPS, ms(res.Gap))
+	return fmt.Sprintf("%.1f fps, %s (%s)", res.FPS, ms(res.Gap), ms(res.OwnGap))
 }
 
 func (b budget) String() string {

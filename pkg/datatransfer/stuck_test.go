@@ -1,0 +1,159 @@
+package datatransfer
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"framekeeper/internal/redistest"
+	"framekeeper/pkg/redisconn"
+)
+
+// hang is something that blocks whoever comes, until it is let go.
+type hang struct {
+	entered atomic.Int32
+	free    chan struct{}
+}
+
+func newHang(t *testing.T) *hang {
+	h := &hang{free: make(chan struct{})}
+	t.Cleanup(h.letGo)
+	return h
+}
+
+func (h *hang) block() {
+	h.entered.Add(1)
+	<-h.free
+}
+
+func (h *hang) letGo() {
+	select {
+	case <-h.free:
+	default:
+		close(h.free)
+	}
+}
+
+// A worker in a call that no context ends, such as a write to a hung disk, must
+// not leave the agent deaf after the next loss of the connection.
+func TestAWorkerThatDoesNotReturnIsLeftBehind(t *testing.T) {
+	needRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	stuck := newHang(t)
+	var others atomic.Int32
+	h := listen(t, fast(server.URL()), func(c *LinkConfig) {
+		c.Workers = []Worker{
+			{Name: "store", Run: func(context.Context, *Session) error { stuck.block(); return nil }},
+			{Name: "other", Run: func(ctx context.Context, _ *Session) error { others.Add(1); <-ctx.Done(); return nil }},
+		}
+	})
+	t.Cleanup(stuck.letGo) // before the link is waited for
+	h.waitLive(t)
+	eventually(t, "the worker hangs", func() bool { return stuck.entered.Load() == 1 })
+	for n := range 3 {
+		before := h.Status().Losses
+		server.KillClients("pubsub")
+		eventually(t, "the kill is noticed", func() bool { return h.Status().Losses > before })
+		h.waitLive(t)
+		h.hears(t, server.Client(), strings.Repeat("m", n+1))
+	}
+	if got := h.Status().Stuck; !slices.Equal(got, []string{"store"}) {
+		t.Errorf("stuck parts are %q, want the one worker", got)
+	}
+	if n := stuck.entered.Load(); n != 1 {
+		t.Errorf("the worker that hangs was run %d times at once", n)
+	}
+	if n := others.Load(); n != 4 {
+		t.Errorf("the other worker was run %d times, want once in each of 4 sessions", n)
+	}
+	stuck.letGo()
+	eventually(t, "the worker runs again", func() bool { return stuck.entered.Load() == 2 && len(h.Status().Stuck) == 0 })
+	if n := strings.Count(h.log.String(), "do not return"); n != 1 {
+		t.Errorf("the hanging worker was told %d times, want once:\n%s", n, h.log)
+	}
+}
+
+// What hangs while a session looks around keeps it from being LIVE, as it must,
+// and is told; the link goes on when it returns.
+func TestAnAdmitThatDoesNotReturnIsLeftBehind(t *testing.T) {
+	needRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	stuck := newHang(t)
+	h := listen(t, fast(server.URL()), func(c *LinkConfig) {
+		c.Admit = func(context.Context, *Session) error { stuck.block(); return nil }
+	})
+	t.Cleanup(stuck.letGo)
+	eventually(t, "it hangs", func() bool { return stuck.entered.Load() == 1 })
+	server.KillClients("pubsub")
+	eventually(t, "it is told", func() bool { return slices.Equal(h.Status().Stuck, []string{"look around"}) })
+	stuck.letGo()
+	h.waitLive(t)
+}
+
+// A Handle that blocks makes the subscription deaf. The probe notices; only a
+// fresh process helps, so the link must end and say why.
+func TestAHandleThatBlocksEndsTheLink(t *testing.T) {
+	needRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	stuck := newHang(t)
+	log := &lines{}
+	l := NewLink(LinkConfig{Redis: fast(server.URL()), Name: "testcam", Log: zerolog.New(log), Subscriptions: []Subscription{
+		{Channel: testChannel, Handle: func([]byte, time.Time) { stuck.block() }},
+	}})
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(context.Background()) }()
+	eventually(t, "link is LIVE", func() bool { return l.Status().State == Live })
+	server.Do("PUBLISH", testChannel, "one")
+	select {
+	case err := <-ended:
+		if !errors.Is(err, ErrStuck) || !strings.Contains(err.Error(), "receive") {
+			t.Errorf("the link ended with %v, want %v and what is stuck", err, ErrStuck)
+		}
+	case <-time.After(patient):
+		t.Fatal("the link is deaf and does not end")
+	}
+	stuck.letGo()
+}
+
+// A file that cannot be read because its disk hangs: a pipe nobody writes to.
+func TestAHangingPasswordFileIsToldAndHeals(t *testing.T) {
+	needRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	cfg := fast(server.URL())
+	cfg.PasswordFile = filepath.Join(t.TempDir(), "password")
+	if err := unix.Mkfifo(cfg.PasswordFile, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := listen(t, cfg)
+	s := h.waitCause(t, redisconn.CauseConfig)
+	if !strings.Contains(s.Detail, "password_file") {
+		t.Errorf("the status says %q, want which file", s.Detail)
+	}
+	pipe, err := os.OpenFile(cfg.PasswordFile, os.O_WRONLY, 0) // the one that was hanging
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(cfg.PasswordFile); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(cfg.PasswordFile, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := pipe.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.waitLive(t)
+}
