@@ -51,12 +51,13 @@ func (b *box) reload(ctx context.Context) (*commands.ReloadResult, error) {
 		return nil, fmt.Errorf("the new configuration is refused, the old one goes on: %w", err)
 	}
 	result, err := b.takeOver(ctx, old, next)
-	event := b.logger().Info()
+	level := zerolog.InfoLevel
 	if err != nil {
-		event = b.logger().Error().Strs("problems", strings.Split(err.Error(), "\n"))
+		level = zerolog.ErrorLevel
 	}
-	event.Strs("sections", result.Sections).Strs("started", result.Cameras.Started).Strs("restarted", result.Cameras.Restarted).
-		Strs("stopped", result.Cameras.Stopped).Strs("kept", result.Cameras.Kept).Msg("configuration reloaded")
+	c := &result.Cameras
+	b.logger().WithLevel(level).Err(err).Strs("sections", result.Sections).Strs("started", c.Started).Strs("restarted", c.Restarted).
+		Strs("stopped", c.Stopped).Strs("kept", c.Kept).Msg("configuration reloaded")
 	return result, err
 }
 
@@ -113,7 +114,7 @@ func (b *box) takeOver(ctx context.Context, old *config.Config, n prepared) (*co
 	p, closer := b.parts, b.closer
 	b.mu.Unlock()
 	redis := n.closer != nil || telling(old) != telling(n.cfg) || !reflect.DeepEqual(old.Redis, n.cfg.Redis)
-	page := n.closer != nil || visible(old) != visible(n.cfg)
+	page := n.closer != nil || visible(old) != visible(n.cfg) || p.web != nil && p.web.PasswordChanged()
 	if redis {
 		fresh := b.redisSide(n.cfg, n.log)
 		p.watch, p.sampler, p.link = fresh.watch, fresh.sampler, fresh.link
