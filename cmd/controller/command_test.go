@@ -346,9 +346,7 @@ func TestReload(t *testing.T) {
 			t.Errorf("%s: got %q, want a refusal that names it", to, failure)
 		}
 	}
-	if !s.status().OK {
-		t.Error("not all is well after a refusal")
-	}
+	eventually(t, "all to be well after a refusal", func() bool { return s.status().OK })
 }
 
 func TestReloadMovesEverything(t *testing.T) {
