@@ -110,7 +110,7 @@ unit_tests() {
 }
 
 fault_tests() {
-	local flags=(-timeout 8m)
+	local flags=(-p 1 -timeout 8m)
 	[ "$quick" = no ] || flags+=(-short)
 	go_test "${flags[@]}" ./test/...
 }
@@ -139,7 +139,8 @@ linter=$root/.cache/bin/golangci-lint-$(go env GOVERSION)
 need_packages redis-server libopencv-dev libturbojpeg0-dev pkg-config gcc g++ libc6-dev ffmpeg shellcheck file ustreamer \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-tools \
 	gir1.2-gst-rtsp-server-1.0 python3-gi \
-	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps
+	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps \
+	qemu-system-x86 busybox-static kmod cpio v4l-utils
 
 go build -o "$work/testsum" ./scripts/testsum
 if [ "$quick" = no ]; then
