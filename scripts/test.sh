@@ -73,6 +73,9 @@ is_static() {
 	fi
 }
 
+# With the tests that the camera machine runs.
+check_vet() { go vet ./... && go vet -tags device ./pkg/camera/v4l2; }
+
 # Compiled on its own, so that the compiler does not disturb tests that measure
 # times.
 build_race() { go build -race ./...; }
@@ -151,7 +154,7 @@ step gofmt check_gofmt
 step shellcheck check_shell
 step "static builds" build_static
 step build scripts/build.sh
-step vet go vet ./...
+step vet check_vet
 if [ "$quick" = no ]; then
 	step "race build" build_race
 	step "linter build" await_linter
