@@ -6,8 +6,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"framekeeper/internal/sdnotify"
 	"framekeeper/internal/supervise"
 )
@@ -27,14 +25,14 @@ const (
 // that hangs holds up the answer, and with it the sign. Up means that agents are
 // being run; what cameras and Redis do is for the agents and the link to mend,
 // and no reason to start the controller again.
-func (b *box) notify(ctx context.Context, log zerolog.Logger) error {
+func (b *box) notify(ctx context.Context) error {
 	sender := sdnotify.FromEnv(os.Getenv)
 	if sender == nil {
 		return nil
 	}
 	tell := func(messages ...string) {
 		if err := sender.Send(messages...); err != nil {
-			log.Debug().Err(err).Msg("systemd was not told")
+			b.logger().Debug().Err(err).Msg("systemd was not told")
 		}
 	}
 	defer tell(sdnotify.Stopping)
