@@ -54,7 +54,24 @@ check_gofmt() {
 
 check_shell() { shellcheck scripts/*.sh .ci/run; }
 
-build_static() { CGO_ENABLED=0 go build -tags noopencv -o "$work/static/" ./cmd/...; }
+# For every kind of box: without cgo, and without a library to miss there.
+build_static() {
+	local arch
+	for arch in amd64 arm64 arm; do
+		CGO_ENABLED=0 GOARCH=$arch GOARM=7 go build -tags noopencv -o "$work/static/$arch/" ./cmd/... || return 1
+		is_static "$work/static/$arch/cam-agent" "$arch" || return 1
+	done
+}
+
+# is_static BINARY ARCH: it is of that kind, made without cgo, and loads nothing.
+is_static() {
+	local built linked
+	built=$(go version -m "$1") && linked=$(file -b "$1") || return 1
+	if [[ $built != *CGO_ENABLED=0* || $built != *GOARCH="$2"* || $linked != *"statically linked"* ]]; then
+		printf '%s\n%s\n%s: expected a static binary for %s\n' "$built" "$linked" "$1" "$2"
+		return 1
+	fi
+}
 
 # Compiled on its own, so that the compiler does not disturb tests that measure
 # times.
@@ -119,7 +136,9 @@ fuzz() {
 
 need_go
 linter=$root/.cache/bin/golangci-lint-$(go env GOVERSION)
-need_packages redis-server libopencv-dev pkg-config gcc g++ libc6-dev ffmpeg gstreamer1.0-plugins-base shellcheck \
+need_packages redis-server libopencv-dev libturbojpeg0-dev pkg-config gcc g++ libc6-dev ffmpeg shellcheck file ustreamer \
+	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-tools \
+	gir1.2-gst-rtsp-server-1.0 python3-gi \
 	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps
 
 go build -o "$work/testsum" ./scripts/testsum
@@ -129,7 +148,7 @@ if [ "$quick" = no ]; then
 fi
 step gofmt check_gofmt
 step shellcheck check_shell
-step "static build" build_static
+step "static builds" build_static
 step build scripts/build.sh
 step vet go vet ./...
 if [ "$quick" = no ]; then

@@ -22,7 +22,14 @@ import (
 	"framekeeper/pkg/redisconn"
 )
 
+// asAgent is set for a child that is to be the whole program.
+const asAgent = "FRAMEKEEPER_TEST_AS_AGENT"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asAgent) != "" {
+		_ = os.Unsetenv(asAgent)
+		main()
+	}
 	redisconn.Quiet()
 	if len(os.Args) > 2 && os.Args[1] == playAgent {
 		os.Exit(play(os.Args[2], os.Args[3:]))

@@ -221,8 +221,8 @@ func (r *responder) answer(p datatransfer.Pending, h frame.Header, f *camera.Fra
 		r.fail(p, failEncode, err)
 		return
 	}
+	r.requests.Answered(p.Request, item, true) // first: a repeat that comes once it is out must find it
 	r.a.publisher.Answer(item)
-	r.requests.Answered(p.Request, item, true)
 }
 
 // publish sends a continuous frame.
@@ -312,8 +312,8 @@ func (r *responder) refuse(req frame.Request, arrived time.Time, reason string) 
 		}
 	}
 	item := datatransfer.NewItem(m, payload)
-	r.a.publisher.Answer(item)
 	r.requests.Answered(req, item, false)
+	r.a.publisher.Answer(item)
 }
 
 // open begins to serve requests. Before, one may be the repeat of a request

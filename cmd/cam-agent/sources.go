@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/camera/mjpeg"
 	"framekeeper/pkg/camera/testsrc"
 )
 
@@ -25,7 +26,7 @@ func openSource(ctx context.Context, cfg camera.Config) (camera.Source, error) {
 	case camera.SchemeV4L2:
 		return nil, fmt.Errorf("%w: source %s; use opencv:N for /dev/videoN", camera.ErrUnsupported, camera.ShownSource(cfg.Source))
 	case camera.SchemeHTTP, camera.SchemeExec:
-		return nil, fmt.Errorf("%w: source %s; use one of opencv:N, file:, rtsp://, gst: instead", camera.ErrUnsupported, camera.ShownSource(cfg.Source))
+		return mjpeg.Open(ctx, cfg)
 	}
 	return nil, fmt.Errorf("%w: source %s", camera.ErrUnsupported, camera.ShownSource(cfg.Source))
 }

@@ -7,6 +7,7 @@ import (
 
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/camera/opencv"
+	"framekeeper/pkg/camera/turbojpeg"
 )
 
 func openOpenCV(ctx context.Context, cfg camera.Config) (camera.Source, error) {
@@ -14,4 +15,4 @@ func openOpenCV(ctx context.Context, cfg camera.Config) (camera.Source, error) {
 }
 
 // jpegEncoder is what makes this build's JPEGs; nil is the standard library.
-func jpegEncoder() camera.JPEGFunc { return opencv.EncodeJPEG }
+func jpegEncoder() camera.JPEGFunc { return new(turbojpeg.Encoder).Encode }

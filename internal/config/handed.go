@@ -32,5 +32,5 @@ func LoadHanded(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read handed configuration: %w", err)
 	}
-	return Parse(path, data, os.Environ())
+	return load(path, data)
 }

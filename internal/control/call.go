@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
 )
@@ -49,6 +51,30 @@ func NewCall(box string, fields map[string]any) (*Call, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// Do runs a link of its own, makes the call over it and waits for the answer;
+// its own error is in the Reply.
+func (c *Call) Do(ctx context.Context, cfg redisconn.Config) (*Reply, error) {
+	link := datatransfer.NewLink(datatransfer.LinkConfig{
+		Redis: cfg, Name: "client", Log: zerolog.Nop(), // whatever goes wrong is told once, by the error
+		Subscriptions: []datatransfer.Subscription{c.Subscription()}, Workers: []datatransfer.Worker{c.Worker()},
+	})
+	// The link outlives the deadline: else it would be down because of it, and
+	// be blamed for it.
+	linked, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { _ = link.Run(linked) }) // it fails only by what an Admit says, and there is none
+	if err := link.WaitLive(ctx); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoAnswer, err)
+	}
+	r, err := c.Wait(ctx)
+	if s := link.Status(); err != nil && s.State != datatransfer.Live {
+		err = fmt.Errorf("%w; the link to Redis is %s: %s", err, s.State, s.Detail)
+	}
+	return r, err
 }
 
 // Subscription hears the answer.

@@ -64,8 +64,12 @@ func call(t *testing.T, url string, fields map[string]any) (wait func() *Reply) 
 // freeze stops the server until that has been noticed.
 func freeze(s *redistest.Server, l *datatransfer.Link) {
 	s.Freeze()
-	for l.Status().State == datatransfer.Live {
-		<-l.Changed()
+	for {
+		changed := l.Changed()
+		if l.Status().State != datatransfer.Live {
+			break
+		}
+		<-changed
 	}
 	s.Thaw()
 }

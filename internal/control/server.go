@@ -190,12 +190,7 @@ func (s *Server) carryOut(ctx context.Context, j job) {
 		err = errEnding
 	}
 	if c.Name != Status {
-		level := zerolog.InfoLevel
-		if err != nil {
-			level = zerolog.WarnLevel
-		}
-		s.log().WithLevel(level).Str("command", c.Name).Str("camera", c.Camera).Str("id", c.ID).
-			Stringer("took", time.Since(began).Round(time.Millisecond)).Err(err).Msg("command carried out")
+		s.tell(c, time.Since(began), err)
 	}
 	reply := encode(c, result, err, time.Now())
 	s.mu.Lock()
@@ -204,4 +199,17 @@ func (s *Server) carryOut(ctx context.Context, j job) {
 	j.entry.reply = reply
 	s.memory.answered(j.entry)
 	s.publish(j.entry)
+}
+
+// tell logs a command that may have changed something.
+func (s *Server) tell(c *Command, took time.Duration, err error) {
+	level, message := zerolog.InfoLevel, "command carried out"
+	if err != nil {
+		level, message = zerolog.WarnLevel, "command not carried out"
+	}
+	e := s.log().WithLevel(level).Err(err).Str("command", c.Name).Str("id", c.ID).Stringer("took", took.Round(time.Millisecond))
+	if c.Camera != "" {
+		e = e.Str("camera", c.Camera)
+	}
+	e.Msg(message)
 }

@@ -50,6 +50,15 @@ func (s *Supervisor) Start(ctx context.Context, name string) (Status, error) {
 	return a.awaitLife(ctx, before)
 }
 
+// Find is how the camera of that name is.
+func (s *Supervisor) Find(name string) (Status, error) {
+	a, err := s.find(name)
+	if err != nil {
+		return Status{}, err
+	}
+	return a.snapshot(), nil
+}
+
 // find is the agent of that name. The error lists what there is.
 func (s *Supervisor) find(name string) (*agent, error) {
 	s.mu.Lock()
@@ -63,6 +72,9 @@ func (s *Supervisor) find(name string) (*agent, error) {
 			return a, nil
 		}
 		names[i] = a.name
+	}
+	if name == "" {
+		return nil, fmt.Errorf("no camera was named; there is %s", strings.Join(names, ", "))
 	}
 	return nil, fmt.Errorf("no camera %.80q; there is %s", name, strings.Join(names, ", "))
 }

@@ -58,7 +58,7 @@ func (e ending) verdict(path string) verdict {
 		return verdict{reason: "another cam-agent serves the camera (exit code 4)"}
 	case exitNoLoader:
 		if lib, ok := missingLibrary(e.lastLine); ok {
-			return verdict{reason: fmt.Sprintf("%s needs %s, which is not installed: install OpenCV (sudo apt-get install libopencv-dev), "+
+			return verdict{reason: fmt.Sprintf("%s needs %s, which is not installed: install OpenCV (sudo apt-get install libopencv-dev libturbojpeg0-dev), "+
 				"or build %s without it (scripts/build.sh --noopencv)", program, lib, program), needsHand: true}
 		}
 		return verdict{reason: "exit code 127: " + e.lastLine}

@@ -144,6 +144,8 @@ type Supervisor struct {
 	one chan struct{} // for recovery commands; capacity 1
 	wg  sync.WaitGroup
 
+	begun chan struct{} // closed when Run has
+
 	mu      sync.Mutex      // guards all below
 	ctx     context.Context //nolint:containedctx // of Run; nil before
 	opt     Options
@@ -154,7 +156,7 @@ type Supervisor struct {
 // New prepares a supervisor; nothing runs before Run.
 func New(o Options) *Supervisor {
 	o.fillDefaults()
-	s := &Supervisor{out: &sink{w: o.Output}, one: make(chan struct{}, 1), opt: o, leaving: map[string]chan struct{}{}}
+	s := &Supervisor{out: &sink{w: o.Output}, one: make(chan struct{}, 1), opt: o, leaving: map[string]chan struct{}{}, begun: make(chan struct{})}
 	for _, spec := range o.Agents {
 		s.add(spec)
 	}
@@ -192,12 +194,16 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		s.start(a)
 	}
 	s.mu.Unlock()
+	close(s.begun)
 	<-ctx.Done()
 	s.mu.Lock()   // whoever starts one more has done so, or sees that ctx has ended
 	s.mu.Unlock() //nolint:staticcheck // nothing to do but that
 	s.wg.Wait()
 	return nil
 }
+
+// Begun is closed when Run has begun, and orders can be given.
+func (s *Supervisor) Begun() <-chan struct{} { return s.begun }
 
 // Agents is what every agent is doing now, in the order of Options.Agents.
 func (s *Supervisor) Agents() []Status {

@@ -11,8 +11,9 @@ import (
 	"framekeeper/pkg/frame"
 )
 
-// JPEGFunc appends the JPEG of a BGR24 frame to dst and returns the extended
-// slice. quality is 1 to 100. It is called by one goroutine at a time.
+// JPEGFunc appends the JPEG of a frame to dst and returns the extended slice.
+// The frame is BGR24 or YUYV and has passed Check; quality is 1 to 100. It is
+// called by one goroutine at a time.
 type JPEGFunc func(dst []byte, f *Frame, quality int) ([]byte, error)
 
 // Image is an encoded frame.
@@ -31,8 +32,7 @@ type Encoder struct {
 	quality  atomic.Int32
 	jpeg     JPEGFunc // nil: the standard library
 
-	bgr     []byte       // a frame converted for jpeg or png
-	bgrOnly Frame        // wraps bgr for the JPEGFunc
+	bgr     []byte       // a frame converted for png
 	rgba    []byte       // what png reads
 	ycbcr   *image.YCbCr // what image/jpeg reads
 	png     png.Encoder
@@ -65,7 +65,7 @@ func (e *Encoder) Quality() int { return int(e.quality.Load()) }
 // good only until the frame is released. Whoever reuses Data as dst must
 // therefore keep its own dst instead.
 func (e *Encoder) Encode(dst []byte, f *Frame) (Image, error) {
-	if err := checkPixels(f); err != nil {
+	if err := f.Check(); err != nil {
 		return Image{}, fmt.Errorf("encode frame: %w", err)
 	}
 	img := Image{Encoding: e.encoding, Width: f.Width, Height: f.Height}
@@ -90,7 +90,7 @@ func (e *Encoder) Encode(dst []byte, f *Frame) (Image, error) {
 // RawBGR is the frame as rows of BGR24 without padding, whatever encoding is
 // configured. Ownership is as with Encode.
 func (e *Encoder) RawBGR(dst []byte, f *Frame) ([]byte, error) {
-	if err := checkPixels(f); err != nil {
+	if err := f.Check(); err != nil {
 		return nil, fmt.Errorf("convert frame: %w", err)
 	}
 	if f.Format == BGR24 {
@@ -129,47 +129,35 @@ func (e *Encoder) encodeJPEG(dst []byte, f *Frame) ([]byte, error) {
 	if f.Format == MJPEG {
 		return f.Data, nil
 	}
-	f, err := e.asBGR(f)
-	if err != nil {
-		return nil, err
-	}
 	return e.jpeg(dst, f, e.Quality())
 }
 
-// asBGR is the frame itself, or a BGR24 copy of it in the scratch buffer that
-// is good until the next call.
-func (e *Encoder) asBGR(f *Frame) (*Frame, error) {
-	if f.Format == BGR24 {
-		return f, nil
-	}
-	var err error
-	if e.bgr, err = toBGR(e.bgr, f); err != nil {
-		return nil, err
-	}
-	b := &e.bgrOnly
-	b.Data, b.Format, b.Width, b.Height, b.Captured, b.Seq = e.bgr, BGR24, f.Width, f.Height, f.Captured, f.Seq
-	return b, nil
-}
-
-// stdJPEG is the JPEGFunc of builds without OpenCV.
+// stdJPEG is the JPEGFunc of builds without libjpeg-turbo.
 func (e *Encoder) stdJPEG(dst []byte, f *Frame, quality int) ([]byte, error) {
 	r := image.Rect(0, 0, f.Width, f.Height)
 	if e.ycbcr == nil || e.ycbcr.Rect != r {
 		e.ycbcr = image.NewYCbCr(r, image.YCbCrSubsampleRatio420)
 	}
-	bgrToYCbCr(e.ycbcr, f.Data, f.Width, f.Height)
+	if f.Format == YUYV {
+		yuyvToYCbCr(e.ycbcr, f.Data, f.Width, f.Height)
+	} else {
+		bgrToYCbCr(e.ycbcr, f.Data, f.Width, f.Height)
+	}
 	out := appender{dst}
 	err := jpeg.Encode(&out, e.ycbcr, &jpeg.Options{Quality: quality})
 	return out.b, err
 }
 
 func (e *Encoder) encodePNG(dst []byte, f *Frame) ([]byte, error) {
-	f, err := e.asBGR(f)
+	bgr, err := e.RawBGR(e.bgr, f)
 	if err != nil {
 		return nil, err
 	}
+	if f.Format != BGR24 {
+		e.bgr = bgr
+	}
 	e.rgba = grow(e.rgba, f.Width*f.Height*4)
-	bgrToRGBA(e.rgba, f.Data)
+	bgrToRGBA(e.rgba, bgr)
 	m := &image.RGBA{Pix: e.rgba, Stride: f.Width * 4, Rect: image.Rect(0, 0, f.Width, f.Height)}
 	out := appender{dst}
 	err = e.png.Encode(&out, m)

@@ -187,8 +187,8 @@ func TestEncodeWritesIntoDst(t *testing.T) {
 func TestQualityIsLive(t *testing.T) {
 	var got []int
 	e := NewEncoder(Config{Encoding: frame.JPEG, Quality: 85}, func(dst []byte, f *Frame, q int) ([]byte, error) {
-		if f.Format != BGR24 || len(f.Data) != f.Width*f.Height*3 {
-			t.Errorf("the JPEG function got %v of %d bytes, want BGR24", f.Format, len(f.Data))
+		if f.Format != YUYV || len(f.Data) != f.Width*f.Height*2 {
+			t.Errorf("the JPEG function got %v of %d bytes, want the camera's own YUYV", f.Format, len(f.Data))
 		}
 		got = append(got, q)
 		return append(dst, 0xff), nil

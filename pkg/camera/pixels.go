@@ -10,9 +10,10 @@ import (
 // in the configuration.
 const maxSide = 16384
 
-// checkPixels refuses a frame whose bytes are not what its fields say, so that
-// the loops below need not look.
-func checkPixels(f *Frame) error {
+// Check refuses a frame whose bytes are not what its fields say, so that the
+// loops of encoders and those below need not look. Of a JPEG it looks at the
+// beginning only.
+func (f *Frame) Check() error {
 	if f.Width < 1 || f.Height < 1 || f.Width > maxSide || f.Height > maxSide {
 		return fmt.Errorf("frame of %dx%d pixels: expected 1 to %d each way", f.Width, f.Height, maxSide)
 	}
@@ -100,6 +101,39 @@ func bgrToYCbCr(dst *image.YCbCr, src []byte, w, h int) {
 			dst.Cr[chroma+x/2] = clamp8((32768*r-27439*g-5329*b)>>18 + 128)
 		}
 	}
+}
+
+// yuyvToYCbCr fills an image of 4:2:0 from BT.601 video range: luma 16 to 235
+// and chroma 16 to 240 become 0 to 255, and the chroma of two rows their mean.
+func yuyvToYCbCr(dst *image.YCbCr, src []byte, w, h int) {
+	for y := 0; y < h; y += 2 {
+		upper := src[y*w*2 : (y+1)*w*2]
+		lower := upper
+		yUpper := dst.Y[y*dst.YStride:]
+		yLower := yUpper // written twice with the same values in an odd last row
+		if y+1 < h {
+			lower = src[(y+1)*w*2 : (y+2)*w*2]
+			yLower = dst.Y[(y+1)*dst.YStride:]
+		}
+		yUpper, yLower = yUpper[:w], yLower[:w]
+		cb, cr := dst.Cb[y/2*dst.CStride:][:w/2], dst.Cr[y/2*dst.CStride:][:w/2]
+		for i := range cb {
+			p, q := upper[i*4:i*4+4:i*4+4], lower[i*4:i*4+4:i*4+4]
+			yUpper[2*i], yUpper[2*i+1] = fullLuma(p[0]), fullLuma(p[2])
+			yLower[2*i], yLower[2*i+1] = fullLuma(q[0]), fullLuma(q[2])
+			cb[i], cr[i] = fullChroma(p[1], q[1]), fullChroma(p[3], q[3])
+		}
+	}
+}
+
+func fullLuma(v byte) byte {
+	return byte(((uint32(min(max(v, 16), 235))-16)*298 + 128) >> 8)
+}
+
+// fullChroma is of the mean of two; 128, which is no colour, stays 128.
+func fullChroma(a, b byte) byte {
+	mean := (uint32(a) + uint32(b) + 1) / 2
+	return byte(((min(max(mean, 16), 240)-16)*291 + 176) >> 8)
 }
 
 // luma is BT.601's Y in full range, in 16-bit fixed point.

@@ -73,7 +73,8 @@ func (p *Publisher) Observe(f func(*Item)) { p.heard = f }
 
 // Answer queues the answer to a request. One that is queued already, because its
 // request was repeated, stays where it is: on a slow link copies would crowd
-// out everything else.
+// out everything else. One that is on its way is queued again: it may have been
+// published before whoever repeats the request was there to hear it.
 func (p *Publisher) Answer(item *Item) { p.put(&p.answers, item) }
 
 // Frame queues a continuous frame.
@@ -152,6 +153,7 @@ func (l *lane) take(n int, size int64) (items []*Item) {
 	defer l.mu.Unlock()
 	for l.queue.len() > 0 && len(items) < n && (len(items) == 0 || l.queue.at(0).cost <= size) {
 		item := l.queue.pop()
+		item.queued.Store(false)
 		size -= item.cost
 		l.bytes -= item.cost
 		items = append(items, item)
@@ -160,11 +162,16 @@ func (l *lane) take(n int, size int64) (items []*Item) {
 	return items
 }
 
-// untake puts items back at the head, in their order.
+// untake puts items back at the head, in their order, but for those that were
+// queued again meanwhile.
 func (l *lane) untake(items []*Item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := len(items) - 1; i >= 0; i-- {
+		if !items[i].queued.CompareAndSwap(false, true) {
+			items[i].pins.Add(-1)
+			continue
+		}
 		l.queue.unpop(items[i])
 		l.bytes += items[i].cost
 	}
@@ -279,7 +286,6 @@ func (p *Publisher) publish(ctx context.Context, conn *redis.Conn, l *lane, item
 			if err == nil && l == &p.answers && p.heard != nil && !items[i].published.Load() {
 				p.heard(items[i])
 			}
-			items[i].queued.Store(false)
 			l.confirmed(r.Val(), err)
 			items[i].pins.Add(-1)
 			p.outbox.Published(items[i])

@@ -174,17 +174,6 @@ func rootCause(err error) error {
 	return err
 }
 
-func (s *Source) openRTSP(url string, cfg camera.Config) error {
-	// By TCP, as OpenCV does by default: UDP tears pictures. A dead connection
-	// ends after stall_timeout instead of OpenCV's 30 s.
-	options := fmt.Sprintf("rtsp_transport;tcp|timeout;%d", cfg.StallTimeout.Microseconds())
-	if err := setDefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", options); err != nil {
-		return err
-	}
-	s.kind = kind{target: url, api: gocv.VideoCaptureFFmpeg}
-	return s.capturing(fmt.Errorf("%w: %s does not answer, or refuses user or path", camera.ErrNoDevice, s.shown))
-}
-
 func (s *Source) openPipeline(pipeline string) error {
 	if !strings.Contains(pipeline, "appsink") {
 		return fmt.Errorf("%w: %s: the pipeline must end in \"! appsink\"", camera.ErrNoDevice, s.shown)

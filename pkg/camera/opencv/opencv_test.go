@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"image/jpeg"
 	"io"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/camera/testsrc"
+	"framekeeper/pkg/camera/turbojpeg"
 	"framekeeper/pkg/frame"
 )
 
@@ -193,7 +193,7 @@ func TestClearErrors(t *testing.T) {
 		{"opencv:97", camera.ErrNoDevice, "/dev/video97"},
 		{"opencv:front", camera.ErrNoDevice, "opencv:N"},
 		{"opencv:/dev/null", camera.ErrBusy, "not a camera"},
-		{"rtsp://admin:secret@127.0.0.1:1/live", camera.ErrNoDevice, "does not answer"},
+		{"rtsp://admin:secret@127.0.0.1:1/live", camera.ErrNoDevice, "nothing listens"},
 		{"gst:nonsense password=secret ! appsink", camera.ErrNoDevice, "gst-launch"},
 		{"gst:videotestsrc", camera.ErrNoDevice, "appsink"},
 		{"test:", camera.ErrUnsupported, "test:"},
@@ -251,60 +251,11 @@ func TestPipeline(t *testing.T) {
 	}
 }
 
-func TestEncodeJPEG(t *testing.T) {
-	src := mustOpenPattern(t, 640, 480)
-	var f camera.Frame
-	if err := src.Next(t.Context(), &f); err != nil {
-		t.Fatal(err)
-	}
-	prefix := []byte("kept")
-	small, err := EncodeJPEG(prefix, &f, 50)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.HasPrefix(small, prefix) {
-		t.Error("what was in dst is gone; want the JPEG appended")
-	}
-	m, err := jpeg.Decode(bytes.NewReader(small[len(prefix):]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := testsrc.ReadImage(m); err != nil || got.Number != f.Seq {
-		t.Errorf("number %d (%v) in the decoded image, want %d", got.Number, err, f.Seq)
-	}
-	large, err := EncodeJPEG(nil, &f, 95)
-	if err != nil || len(large) <= len(small) {
-		t.Errorf("%d bytes at quality 95 (%v), %d at 50; want more", len(large), err, len(small))
-	}
-	for name, bad := range map[string]*camera.Frame{
-		"mjpeg": {Format: camera.MJPEG, Width: 2, Height: 2, Data: make([]byte, 12)},
-		"short": {Width: 2, Height: 2, Data: make([]byte, 11)},
-		"empty": {},
-		"wide":  {Width: 70000, Height: 1, Data: make([]byte, 210000)},
-	} {
-		if _, err := EncodeJPEG(nil, bad, 80); err == nil {
-			t.Errorf("%s: accepted", name)
-		}
-	}
-}
-
-func mustOpenPattern(t testing.TB, w, h int) camera.Source {
-	t.Helper()
-	cfg := config("test:")
-	cfg.Width, cfg.Height = w, h
-	s, err := testsrc.Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	return s
-}
-
 // Memory of C++ is invisible to Go's collector, so a leak of a frame per read
 // or per encoding shows only in the process's size.
 func TestMemoryIsFlat(t *testing.T) {
 	s := mustOpen(t, config("file:"+makeVideo(t, "fast.mkv", "1000", 3)))
-	e := camera.NewEncoder(camera.Config{Encoding: frame.JPEG, Quality: 80}, EncodeJPEG)
+	e := camera.NewEncoder(camera.Config{Encoding: frame.JPEG, Quality: 80}, new(turbojpeg.Encoder).Encode)
 	var f camera.Frame
 	var dst []byte
 	work := func(n int) {
@@ -341,28 +292,4 @@ func residentKiB(t *testing.T) int {
 		pages = pages*10 + int(c-'0')
 	}
 	return pages * os.Getpagesize() / 1024
-}
-
-// BenchmarkJPEG1280x720 compares the two encoders the agent can have.
-func BenchmarkJPEG1280x720(b *testing.B) {
-	src := mustOpenPattern(b, 1280, 720)
-	var f camera.Frame
-	if err := src.Next(b.Context(), &f); err != nil {
-		b.Fatal(err)
-	}
-	for name, fn := range map[string]camera.JPEGFunc{"stdlib": nil, "opencv": EncodeJPEG} {
-		b.Run(name, func(b *testing.B) {
-			e := camera.NewEncoder(camera.Config{Encoding: frame.JPEG, Quality: 80}, fn)
-			var dst []byte
-			b.ReportAllocs()
-			for b.Loop() {
-				img, err := e.Encode(dst, &f)
-				if err != nil {
-					b.Fatal(err)
-				}
-				dst = img.Data
-			}
-			b.ReportMetric(float64(len(dst)), "bytes/image")
-		})
-	}
 }

@@ -26,12 +26,13 @@ import (
 // Close waits for a read that is under way, because freeing the capture under
 // it would crash the process.
 type Source struct {
-	shown   string
-	info    camera.Info
-	kind    kind
-	pacer   *camera.Pacer // of a file; nil for what has a rhythm of its own
-	closing sync.Once
-	closed  chan struct{}
+	shown    string
+	info     camera.Info
+	kind     kind
+	pacer    *camera.Pacer // of a file; nil for what has a rhythm of its own
+	patience time.Duration // how long a network camera's read may take; 0 for others
+	closing  sync.Once
+	closed   chan struct{}
 
 	mu      sync.Mutex // guards all below, and is held during every call into OpenCV
 	capture *gocv.VideoCapture
@@ -73,7 +74,7 @@ func Open(ctx context.Context, cfg camera.Config) (camera.Source, error) {
 	case camera.SchemeFile:
 		err = s.openFile(name.Rest, cfg)
 	case camera.SchemeRTSP:
-		err = s.openRTSP(name.Rest, cfg)
+		err = s.openRTSP(ctx, name.Rest, cfg)
 	case camera.SchemeGst:
 		err = s.openPipeline(name.Rest)
 	default:
@@ -128,7 +129,11 @@ func (s *Source) learn(cfg camera.Config) error {
 		s.info.Width, s.info.Height = s.mat.Cols(), s.mat.Rows()
 	}
 	if fps > 0 {
-		s.info.Latency = time.Duration(float64(time.Second) / fps)
+		late := 1
+		if s.patience > 0 {
+			late += heldBack(s.capture)
+		}
+		s.info.Latency = time.Duration(float64(late) * float64(time.Second) / fps)
 	}
 	if s.kind.finite {
 		s.pacer = camera.NewPacer(fps)
@@ -172,7 +177,14 @@ func (s *Source) read() error {
 		s.pending = false
 		return nil
 	}
-	if s.capture.Read(&s.mat) && !s.mat.Empty() {
+	began := time.Now()
+	ok := s.capture.Read(&s.mat) && !s.mat.Empty()
+	if waited := time.Since(began); s.patience > 0 && waited >= s.patience {
+		// FFmpeg gave up, and what it still hands out was held back in its decoder:
+		// a frame from before the silence.
+		return fmt.Errorf("%w: nothing came for %v", camera.ErrNoData, waited.Round(time.Millisecond))
+	}
+	if ok {
 		return nil
 	}
 	switch {
@@ -181,7 +193,8 @@ func (s *Source) read() error {
 	case !s.kind.loops:
 		return io.EOF
 	}
-	// Opened again instead of sought back to 0, which not every container can.
+	// Opened again instead of sought back to 0. Seeking saves about 10 ms, but then
+	// .ts, .h264 and .mjpeg files give nothing more, and an .mpg starts elsewhere.
 	err := s.capture.Close()
 	s.capture = nil
 	if err != nil {

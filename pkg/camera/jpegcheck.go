@@ -1,0 +1,173 @@
+package camera
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrBadJPEG is wrapped by InspectJPEG for bytes that are not one complete
+// JPEG. A camera sends such bytes when a transfer was cut short: the frame is
+// to be dropped and counted, the camera is not broken.
+var ErrBadJPEG = errors.New("not a complete JPEG")
+
+// JPEG is what InspectJPEG found in a camera's bytes.
+type JPEG struct {
+	Data          []byte // from SOI to EOI: a part of what was inspected, without the padding
+	Width, Height int
+	NoTables      bool // Huffman tables are missing; most decoders need them
+
+	scan int // where the first SOS is, and missing tables belong
+}
+
+// The markers of ITU-T T.81, table B.1, that matter here.
+const (
+	markSOF0 = 0xc0 // baseline
+	markSOF2 = 0xc2 // progressive; between them extended sequential
+	markDHT  = 0xc4
+	markSOI  = 0xd8
+	markEOI  = 0xd9
+	markSOS  = 0xda
+	markDQT  = 0xdb
+	markDRI  = 0xdd
+	markAPP0 = 0xe0
+	markAPPf = 0xef
+	markCOM  = 0xfe
+)
+
+// InspectJPEG checks that data is one whole JPEG of a kind that decoders know
+// (8 bit, baseline, extended sequential or progressive), at most 16384 pixels
+// each way, and perhaps padded with zeros, as UVC cameras do. It walks the
+// segments before the image data, of which it looks at the end only, and
+// allocates nothing unless there is an error, which wraps ErrBadJPEG.
+func InspectJPEG(data []byte) (JPEG, error) {
+	end := len(data)
+	for end > 0 && data[end-1] == 0 {
+		end--
+	}
+	if end < 4 || data[0] != 0xff || data[1] != markSOI {
+		return JPEG{}, badJPEG("%d bytes do not begin as one", len(data))
+	}
+	if data[end-2] != 0xff || data[end-1] != markEOI {
+		return JPEG{}, badJPEG("%d bytes do not end as one", len(data))
+	}
+	j := JPEG{Data: data[:end:end], NoTables: true}
+	if err := j.walk(); err != nil {
+		return JPEG{}, err
+	}
+	return j, nil
+}
+
+func badJPEG(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrBadJPEG, fmt.Sprintf(format, args...))
+}
+
+// walk goes from segment to segment until the first scan.
+func (j *JPEG) walk() error {
+	progressive := false
+	rest := j.Data[2 : len(j.Data)-2] // what is between SOI and EOI
+	for len(rest) >= 4 {
+		if rest[0] != 0xff {
+			return badJPEG("byte %#x where a marker is due", rest[0])
+		}
+		mark := rest[1]
+		if mark == 0xff { // a fill byte
+			rest = rest[1:]
+			continue
+		}
+		size := int(rest[2])<<8 | int(rest[3])
+		if size < 2 || 2+size > len(rest) {
+			return badJPEG("segment %#x of %d bytes, %d are there", mark, size, len(rest)-2)
+		}
+		body := rest[4 : 2+size]
+		switch {
+		case mark == markSOS:
+			j.scan = len(j.Data) - 2 - len(rest)
+			return j.checkScan(body, rest[2+size:], progressive)
+		case mark >= markSOF0 && mark <= markSOF2:
+			progressive = mark == markSOF2
+			if err := j.readSize(body); err != nil {
+				return err
+			}
+		case mark == markDHT:
+			j.NoTables = false
+		case mark == markDQT, mark == markDRI, mark == markCOM, mark >= markAPP0 && mark <= markAPPf:
+		default:
+			return badJPEG("marker %#x before the image data", mark)
+		}
+		rest = rest[2+size:]
+	}
+	return badJPEG("no image data")
+}
+
+// readSize reads an SOF segment: precision, height, width, and for each
+// component its name, sampling factors and quantisation table.
+func (j *JPEG) readSize(body []byte) error {
+	if j.Width != 0 {
+		return badJPEG("two frame headers")
+	}
+	if len(body) < 6 || len(body) != 6+3*int(body[5]) {
+		return badJPEG("frame header of %d bytes", len(body))
+	}
+	if body[0] != 8 {
+		return badJPEG("%d bits a sample, expected 8", body[0])
+	}
+	if n := body[5]; n != 1 && n != 3 && n != 4 {
+		return badJPEG("%d components, expected 1, 3 or 4", n)
+	}
+	for c := body[6:]; len(c) > 0; c = c[3:] {
+		h, v := c[1]>>4, c[1]&15
+		if h < 1 || h > 4 || v < 1 || v > 4 || c[2] > 3 {
+			return badJPEG("component with sampling %dx%d and quantisation table %d", h, v, c[2])
+		}
+		for other := c[3:]; len(other) > 0; other = other[3:] {
+			if other[0] == c[0] {
+				return badJPEG("two components of the name %d", c[0])
+			}
+		}
+	}
+	w, h := int(body[3])<<8|int(body[4]), int(body[1])<<8|int(body[2])
+	if w < 1 || h < 1 || w > maxSide || h > maxSide {
+		return badJPEG("%dx%d pixels, expected 1 to %d each way", w, h, maxSide)
+	}
+	j.Width, j.Height = w, h
+	return nil
+}
+
+// checkScan looks at the first SOS segment and what follows it.
+func (j *JPEG) checkScan(body, image []byte, progressive bool) error {
+	switch {
+	case j.Width == 0:
+		return badJPEG("image data without a frame header")
+	case len(body) < 1 || body[0] < 1 || body[0] > 4 || len(body) != 4+2*int(body[0]):
+		return badJPEG("scan header of %d bytes", len(body))
+	case len(image) == 0:
+		return badJPEG("no image data")
+	case j.NoTables && progressive:
+		return badJPEG("progressive and without Huffman tables, for which no standard exists")
+	}
+	return nil
+}
+
+// AppendTo appends the image to dst, with the standard Huffman tables if it
+// lacks them. dst must not overlap Data.
+func (j *JPEG) AppendTo(dst []byte) []byte {
+	if !j.NoTables {
+		return append(dst, j.Data...)
+	}
+	dst = append(dst, j.Data[:j.scan]...)
+	dst = append(dst, standardHuffman...)
+	return append(dst, j.Data[j.scan:]...)
+}
+
+// InPlace is the image with the standard Huffman tables moved in between if it
+// lacks them: buf, of which Data must be the beginning, or a larger copy.
+func (j *JPEG) InPlace(buf []byte) []byte {
+	if !j.NoTables {
+		return buf[:len(j.Data)]
+	}
+	size := len(j.Data)
+	buf = append(buf[:size], standardHuffman...)
+	copy(buf[j.scan+len(standardHuffman):], buf[j.scan:size])
+	copy(buf[j.scan:], standardHuffman)
+	return buf
+}

@@ -1,0 +1,198 @@
+package mjpeg
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"framekeeper/pkg/camera"
+)
+
+const (
+	dialTimeout   = 5 * time.Second // and for TLS and for the answer's header, each
+	maxRedirects  = 5
+	maxLogins     = 3 // a nonce may be too old, but not every time
+	maxHeader     = 64 << 10
+	keepAliveTime = 5 * time.Second
+)
+
+// fetcher requests one URL and follows where the answer points. One goroutine
+// uses it.
+type fetcher struct {
+	url       *url.URL // without user and password
+	login     *login
+	transport *http.Transport
+	now       atomic.Pointer[arrivals] // of the connection in use
+}
+
+// newFetcher takes the URL apart. Its errors show nothing of it: a URL that is
+// not one may have its password anywhere.
+func newFetcher(source string) (*fetcher, error) {
+	u, err := url.Parse(source)
+	if err != nil || u.Hostname() == "" || strings.Contains(u.EscapedPath(), "@") {
+		return nil, fmt.Errorf("%w: %s is not a URL; in user, password and path an @ is written %%40, a / %%2F, a : %%3A and a %% %%25",
+			camera.ErrNoDevice, camera.ShownSource(source))
+	}
+	f := &fetcher{login: newLogin(u.User)}
+	u.User, u.Fragment = nil, ""
+	f.url = u
+	f.transport = &http.Transport{
+		DialContext:            f.dial,
+		TLSHandshakeTimeout:    dialTimeout,
+		ResponseHeaderTimeout:  dialTimeout,
+		MaxResponseHeaderBytes: maxHeader,
+		ReadBufferSize:         readSize,
+		IdleConnTimeout:        time.Minute,
+		DisableCompression:     true,
+		// HTTP/2 would hide when the bytes came in.
+		TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{},
+	}
+	return f, nil
+}
+
+// timedConn is a connection that knows when its bytes came in.
+type timedConn struct {
+	net.Conn
+	in  *arrivals
+	now *atomic.Pointer[arrivals]
+}
+
+func (c *timedConn) Read(p []byte) (int, error) {
+	n, err := c.in.Read(p)
+	c.now.Store(c.in)
+	return n, err
+}
+
+func (f *fetcher) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialTimeout, KeepAlive: keepAliveTime}
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	in, err := newArrivals(conn.(syscall.Conn)) //nolint:errcheck,forcetypeassert // TCP connections are
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &timedConn{conn, in, &f.now}, nil
+}
+
+// arrived is when the bytes last read did.
+func (f *fetcher) arrived() time.Time {
+	if in := f.now.Load(); in != nil {
+		return in.arrived()
+	}
+	return time.Now()
+}
+
+// get requests the URL, and gives the answer's body if it may hold JPEGs.
+func (f *fetcher) get(ctx context.Context) (io.ReadCloser, string, error) {
+	at := f.url
+	for redirects, logins := 0, 0; ; {
+		answer, err := f.request(ctx, at)
+		if err != nil {
+			return nil, "", fmt.Errorf("%w: %w", camera.ErrNoDevice, err)
+		}
+		if answer.StatusCode == http.StatusOK {
+			return checkType(answer)
+		}
+		_ = answer.Body.Close()
+		switch answer.StatusCode {
+		case http.StatusUnauthorized:
+			if logins++; logins > maxLogins || !f.trusts(at) || !f.login.choose(parseChallenges(answer.Header.Values("WWW-Authenticate"))) {
+				return nil, "", f.refused(at)
+			}
+		case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+			if redirects++; redirects > maxRedirects {
+				return nil, "", fmt.Errorf("%w: the server redirects more than %d times", camera.ErrNoDevice, maxRedirects)
+			}
+			if at, err = follow(at, answer.Header.Get("Location")); err != nil {
+				return nil, "", err
+			}
+		default:
+			return nil, "", statusError(answer.StatusCode)
+		}
+	}
+}
+
+func (f *fetcher) request(ctx context.Context, at *url.URL) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	if err != nil {
+		return nil, errors.New("make a request of the URL")
+	}
+	r.Header.Set("User-Agent", "framekeeper")
+	if f.trusts(at) {
+		if h := f.login.header(at.RequestURI()); h != "" {
+			r.Header.Set("Authorization", h)
+		}
+	}
+	return f.transport.RoundTrip(r) // no http.Client: its errors quote the URL, and it follows redirects its own way
+}
+
+// trusts reports whether user and password may be sent there: to the
+// configured host and port only, or to it by TLS.
+func (f *fetcher) trusts(at *url.URL) bool {
+	if at.Scheme == f.url.Scheme && strings.EqualFold(at.Host, f.url.Host) {
+		return true
+	}
+	return f.url.Scheme == "http" && at.Scheme == "https" && at.Port() == "" && strings.EqualFold(at.Hostname(), f.url.Hostname())
+}
+
+func (f *fetcher) refused(at *url.URL) error {
+	switch {
+	case !f.trusts(at):
+		return fmt.Errorf("%w: the server redirects to another one, which wants user and password; name that one in source", camera.ErrNoDevice)
+	case !f.login.known:
+		return fmt.Errorf("%w: the server wants user and password: http://user:password@…", camera.ErrNoDevice)
+	case f.login.scheme == "":
+		return fmt.Errorf("%w: the server wants user and password in a way that is not known here, expected basic or digest", camera.ErrNoDevice)
+	}
+	return fmt.Errorf("%w: the server refuses user or password", camera.ErrNoDevice)
+}
+
+// follow is where a redirect goes.
+func follow(at *url.URL, location string) (*url.URL, error) {
+	to, err := at.Parse(location)
+	if err != nil || location == "" || to.Scheme != "http" && to.Scheme != "https" || to.Hostname() == "" {
+		return nil, fmt.Errorf("%w: the server redirects to what is no http or https URL", camera.ErrNoDevice)
+	}
+	to.User, to.Fragment = nil, ""
+	return to, nil
+}
+
+func statusError(code int) error {
+	kind := camera.ErrNoDevice
+	switch {
+	case code == http.StatusServiceUnavailable, code == http.StatusTooManyRequests, code == http.StatusLocked:
+		kind = camera.ErrBusy
+	case code >= 500:
+		kind = camera.ErrNoData
+	}
+	return fmt.Errorf("%w: the server answers %d %s", kind, code, http.StatusText(code))
+}
+
+// checkType accepts what may be JPEGs. Servers are careless with the type of a
+// stream, but text is none.
+func checkType(answer *http.Response) (io.ReadCloser, string, error) {
+	text := answer.Header.Get("Content-Type")
+	kind, _, err := mime.ParseMediaType(text)
+	if err != nil { // such as a boundary with characters it must not have
+		kind, _, _ = strings.Cut(strings.ToLower(strings.TrimSpace(text)), ";")
+	}
+	switch {
+	case kind == "", strings.HasPrefix(kind, "multipart/"), strings.HasPrefix(kind, "image/jp"), kind == "image/pjpeg",
+		strings.HasPrefix(kind, "video/"), kind == "application/octet-stream":
+		return answer.Body, kind, nil
+	}
+	_ = answer.Body.Close()
+	return nil, "", fmt.Errorf("%w: the server sends %.40q, expected multipart/x-mixed-replace or image/jpeg", camera.ErrNoData, kind)
+}

@@ -1,0 +1,453 @@
+package mjpeg
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"framekeeper/pkg/camera"
+)
+
+// streaming serves the JPEGs as one multipart answer and then waits for the
+// client to go.
+func streaming(contentType, before, after string, length bool, jpegs ...[]byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		for _, j := range jpegs {
+			head := before
+			if length {
+				head = strings.Replace(head, "LENGTH", fmt.Sprint(len(j)), 1)
+			}
+			_, _ = w.Write(slices.Concat([]byte(head), j, []byte(after)))
+			w.(http.Flusher).Flush()
+		}
+		<-r.Context().Done()
+	}
+}
+
+func serve(t testing.TB, h http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// TestHTTPPassesThrough: in every shape of multipart, what goes in comes out.
+func TestHTTPPassesThrough(t *testing.T) {
+	want := [][]byte{picture(t, 1, 640, 480), picture(t, 2, 320, 240), picture(t, 3, 16, 16)}
+	for name, h := range map[string]http.HandlerFunc{
+		"with lengths":       streaming("multipart/x-mixed-replace; boundary=frame", "--frame\r\nContent-Type: image/jpeg\r\nContent-Length: LENGTH\r\n\r\n", "\r\n", true, want...),
+		"without lengths":    streaming("multipart/x-mixed-replace;boundary=frame", "--frame\r\nContent-Type: image/jpeg\r\n\r\n", "\r\n", false, want...),
+		"quoted boundary":    streaming(`multipart/x-mixed-replace; boundary="a b"`, "--a b\r\n\r\n", "\r\n", false, want...),
+		"dashes in the name": streaming("multipart/x-mixed-replace; boundary=--frame", "--frame\r\n\r\n", "\r\n", false, want...),
+		"bad boundary":       streaming("multipart/x-mixed-replace; boundary=a@b=c", "--a@b=c\r\n\r\n", "\r\n", false, want...),
+		"bare line feeds":    streaming("multipart/x-mixed-replace; boundary=frame", "--frame\nContent-Length: LENGTH\n\n", "\n", true, want...),
+		"no parts at all":    streaming("video/x-motion-jpeg", "", "", false, want...),
+		"no type":            streaming("", "", "", false, want...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := mustOpen(t, serve(t, h).URL+"/stream?q=1")
+			if i := src.Info(); i.Width != 640 || i.Height != 480 || i.FPS != 0 || i.Driver != "http" || i.Format != camera.MJPEG || i.Latency != time.Second/30 {
+				t.Errorf("Info is %+v", i)
+			}
+			var f camera.Frame
+			for n, data := range want {
+				if err := src.Next(t.Context(), &f); err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(f.Data, data) || f.Seq != uint64(n+1) {
+					t.Fatalf("frame %d: %d bytes, seq %d", n+1, len(f.Data), f.Seq)
+				}
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			go cancel()
+			if err := src.Next(ctx, &f); !errors.Is(err, context.Canceled) {
+				t.Errorf("the end of ctx gave %v", err)
+			}
+		})
+	}
+}
+
+func TestHTTPCloseUnblocksNext(t *testing.T) {
+	src := mustOpen(t, serve(t, streaming("multipart/x-mixed-replace", "", "", false, picture(t, 1, 16, 16))).URL)
+	var f camera.Frame
+	if err := src.Next(t.Context(), &f); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan error, 1)
+	go func() { got <- src.Next(t.Context(), &f) }()
+	if err := src.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-got; !errors.Is(err, camera.ErrClosed) {
+		t.Errorf("Next gave %v", err)
+	}
+}
+
+// TestHTTPImages: single images are requested again and again, at the
+// configured rate, on one connection.
+func TestHTTPImages(t *testing.T) {
+	var n atomic.Int64
+	addresses := map[string]bool{}
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		addresses[r.RemoteAddr] = true // one request at a time
+		w.Header().Set("Content-Type", "image/jpeg")
+		j := picture(t, int(n.Add(1)), 64, 48)
+		if n.Load() == 3 {
+			j = j[:len(j)/2] // a camera that was caught writing its file
+		}
+		_, _ = w.Write(j)
+	}))
+	cfg := config(s.URL)
+	cfg.FPS = 50
+	src, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	var f camera.Frame
+	for i, number := range []int{1, 2, 4, 5} {
+		if err := src.Next(t.Context(), &f); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(f.Data, picture(t, number, 64, 48)) || f.Seq != uint64(number) {
+			t.Errorf("image %d is not number %d, seq %d", i, number, f.Seq)
+		}
+	}
+	if took := time.Since(began); took < 50*time.Millisecond {
+		t.Errorf("4 requests at 50 a second took %v", took)
+	}
+	if src.Info().FPS != 50 || src.Info().Driver != "http images" {
+		t.Errorf("Info is %+v", src.Info())
+	}
+	if err := src.Close(); err != nil {
+		t.Error(err)
+	}
+	s.Close()
+	if len(addresses) != 1 {
+		t.Errorf("%d connections, want one", len(addresses))
+	}
+}
+
+// TestHTTPRefuses: errors say what is wrong and show neither user nor password.
+func TestHTTPRefuses(t *testing.T) {
+	mux := http.NewServeMux()
+	for path, h := range map[string]http.HandlerFunc{
+		"/text":   func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>log in</html>") },
+		"/busy":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"/broken": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"/user": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="cam"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		},
+		"/kerberos": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", "Negotiate")
+			w.WriteHeader(http.StatusUnauthorized)
+		},
+		"/loop": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", http.StatusFound) },
+		"/ftp": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "ftp://x/")
+			w.WriteHeader(http.StatusFound)
+		},
+		"/end": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "multipart/x-mixed-replace")
+		},
+		"/other": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "video/h264")
+			_, _ = io.CopyN(w, endless("h264"), 5<<20)
+		},
+		"/header": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("y", 1<<20)) },
+	} {
+		mux.HandleFunc(path, h)
+	}
+	s := serve(t, mux)
+	gone := httptest.NewServer(mux)
+	gone.Close()
+	login := func(server *httptest.Server, path string) string {
+		return strings.Replace(server.URL, "://", "://joe:hunter2@", 1) + path
+	}
+	for source, want := range map[string]struct {
+		kind error
+		says string
+	}{
+		login(s, "/text"):                    {camera.ErrNoData, `sends "text/html", expected multipart`},
+		login(s, "/busy"):                    {camera.ErrBusy, "503"},
+		login(s, "/broken"):                  {camera.ErrNoData, "500"},
+		login(s, "/missing"):                 {camera.ErrNoDevice, "404"},
+		login(s, "/user"):                    {camera.ErrNoDevice, "refuses user or password"},
+		s.URL + "/user":                      {camera.ErrNoDevice, "wants user and password"},
+		login(s, "/kerberos"):                {camera.ErrNoDevice, "not known here"},
+		login(s, "/loop"):                    {camera.ErrNoDevice, "redirects more than"},
+		login(s, "/ftp"):                     {camera.ErrNoDevice, "no http or https URL"},
+		login(s, "/end"):                     {camera.ErrNoData, "has ended the stream"},
+		login(s, "/other"):                   {camera.ErrNoData, "no JPEG in them"},
+		login(s, "/header"):                  {camera.ErrNoDevice, "header"},
+		login(gone, "/"):                     {camera.ErrNoDevice, "refused"},
+		"http://joe:hun/ter2@127.0.0.1:1/":   {camera.ErrNoDevice, "%2F"},
+		"http://joe:12/hunter2@127.0.0.1:1/": {camera.ErrNoDevice, "%2F"},
+		"http://joe:hunter%2@127.0.0.1:1/":   {camera.ErrNoDevice, "%25"},
+		"https://joe:hunter2@" + s.Listener.Addr().String(): {camera.ErrNoDevice, "tls"},
+	} {
+		src, err := Open(t.Context(), config(source))
+		if err == nil {
+			_ = src.Close()
+		}
+		text := fmt.Sprint(err)
+		if !errors.Is(err, want.kind) || errors.Is(err, io.EOF) || !strings.Contains(text, want.says) || strings.Contains(text, "hun") || strings.Contains(text, "joe") {
+			t.Errorf("%s: got %v, want %v and %q", source, err, want.kind, want.says)
+		}
+	}
+}
+
+// TestHTTPLogin plays servers that want basic or digest authentication, and
+// checks the digests as RFC 7616 has a server do it.
+func TestHTTPLogin(t *testing.T) {
+	const user, password, realm, nonce = `jo"e`, "päss:w@rd/", "cam \"1\"", "abc=="
+	digest := func(params string) string { return `Digest realm="cam \"1\"", nonce="abc==", opaque="op", ` + params }
+	basic := `Basic realm="cam \"1\""`
+	for name, c := range map[string]struct {
+		offers []string
+		want   string // the scheme and algorithm taken
+	}{
+		"basic":               {[]string{basic}, "basic"},
+		"md5":                 {[]string{digest(`qop="auth"`)}, "md5"},
+		"md5, old":            {[]string{digest(`algorithm=MD5`)}, "md5"},
+		"md5, several qops":   {[]string{digest(`qop="auth-int, auth", algorithm=MD5`)}, "md5"},
+		"md5-sess":            {[]string{digest(`qop="auth", algorithm=MD5-sess`)}, "md5-sess"},
+		"sha-256":             {[]string{digest(`qop="auth", algorithm=SHA-256`)}, "sha-256"},
+		"the best of several": {[]string{basic, digest(`qop="auth", algorithm=MD5`), digest(`qop="auth", algorithm=SHA-512-256`), digest(`algorithm=SHA-256, qop=auth`)}, "sha-256"},
+		"several in a header": {[]string{"Negotiate abc==, " + basic + ", " + digest(`qop="auth", stale=FALSE`)}, "md5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			jpg := picture(t, 1, 16, 16)
+			var requests atomic.Int64
+			s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				requests.Add(1)
+				got := parseChallenges([]string{r.Header.Get("Authorization")})
+				ok := false
+				if u, p, isBasic := r.BasicAuth(); isBasic {
+					ok = c.want == "basic" && u == user && p == password
+				} else if len(got) == 1 && got[0].scheme == "digest" {
+					ok = c.want == algorithm(got[0]) && got[0].params["username"] == user && got[0].params["realm"] == realm && got[0].params["opaque"] == "op" &&
+						got[0].params["uri"] == r.RequestURI && got[0].params["response"] == respond(got[0].params, c.want, user, password, nonce)
+				}
+				if !ok {
+					for _, o := range c.offers {
+						w.Header().Add("WWW-Authenticate", o)
+					}
+					w.WriteHeader(http.StatusUnauthorized)
+					return
+				}
+				w.Header().Set("Content-Type", "image/jpeg")
+				_, _ = w.Write(jpg)
+			}))
+			src := mustOpen(t, strings.Replace(s.URL, "://", "://jo%22e:p%C3%A4ss%3Aw%40rd%2F@", 1)+"/a%20b?c=d&e")
+			var f camera.Frame
+			for range 3 {
+				if err := src.Next(t.Context(), &f); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := requests.Load(); n != 4 {
+				t.Errorf("%d requests for 3 images, want one more", n)
+			}
+		})
+	}
+}
+
+// respond is what a server expects in response.
+func respond(p map[string]string, algorithm, user, password, nonce string) string {
+	h := func(s string) string {
+		sum := md5.New()
+		if strings.HasPrefix(algorithm, "sha-256") {
+			sum = sha256.New()
+		}
+		_, _ = io.WriteString(sum, s)
+		return hex.EncodeToString(sum.Sum(nil))
+	}
+	a1 := h(user + ":" + p["realm"] + ":" + password)
+	if strings.HasSuffix(algorithm, "-sess") {
+		a1 = h(a1 + ":" + nonce + ":" + p["cnonce"])
+	}
+	a2 := h("GET:" + p["uri"])
+	if p["qop"] == "" {
+		return h(a1 + ":" + nonce + ":" + a2)
+	}
+	return h(a1 + ":" + nonce + ":" + p["nc"] + ":" + p["cnonce"] + ":" + p["qop"] + ":" + a2)
+}
+
+// TestDigestExample is the example of RFC 7616, 3.9.1.
+func TestDigestExample(t *testing.T) {
+	for name, want := range map[string]string{
+		"MD5": "8ca523f5e9506fed4657c9700eebdbec", "SHA-256": "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1",
+	} {
+		l := &login{user: "Mufasa", password: "Circle of Life", known: true, cnonce: func() string { return "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ" }}
+		ok := l.choose(parseChallenges([]string{`Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=` + name +
+			`, nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"`}))
+		if got := l.header("/dir/index.html"); !ok || !strings.Contains(got, `response="`+want+`"`) {
+			t.Errorf("%s: %v, %s", name, ok, got)
+		}
+	}
+}
+
+// TestHTTPNonceExpires: a nonce too old is replaced, a wrong password is not
+// tried for ever, not even when the server calls every nonce too old.
+func TestHTTPNonceExpires(t *testing.T) {
+	var requests, accepted atomic.Int64
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := requests.Add(1)
+		if n%3 == 1 || r.URL.Path == "/never" {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Digest realm="r", qop="auth", nonce="%d", stale=true`, n))
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		accepted.Add(1)
+		w.Header().Set("Content-Type", "image/jpeg")
+		_, _ = w.Write(picture(t, 1, 16, 16))
+	}))
+	source := strings.Replace(s.URL, "://", "://u:p@", 1)
+	src := mustOpen(t, source)
+	var f camera.Frame
+	for range 6 {
+		if err := src.Next(t.Context(), &f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := accepted.Load(); n != 6 {
+		t.Errorf("%d images", n)
+	}
+	if _, err := Open(t.Context(), config(source+"/never")); !errors.Is(err, camera.ErrNoDevice) {
+		t.Errorf("a server that is never content gave %v", err)
+	}
+}
+
+// TestHTTPRedirects: the password goes to the configured host and port only.
+func TestHTTPRedirects(t *testing.T) {
+	jpg := picture(t, 1, 16, 16)
+	var seen atomic.Value
+	seen.Store("")
+	elsewhere := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen.Store(seen.Load().(string) + r.Header.Get("Authorization"))
+		if r.URL.Path == "/locked" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="phishing"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Content-Type", "image/jpeg")
+		_, _ = w.Write(jpg)
+	}))
+	home := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, _, ok := r.BasicAuth(); !ok {
+			w.Header().Set("WWW-Authenticate", `Basic realm="home"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		switch r.URL.Path {
+		case "/here":
+			http.Redirect(w, r, "/image", http.StatusFound)
+		case "/there", "/locked":
+			http.Redirect(w, r, strings.Replace(elsewhere.URL, "://", "://x:y@", 1)+r.URL.Path, http.StatusTemporaryRedirect)
+		default:
+			w.Header().Set("Content-Type", "image/jpeg")
+			_, _ = w.Write(jpg)
+		}
+	}))
+	base := strings.Replace(home.URL, "://", "://u:hunter2@", 1)
+	for _, path := range []string{"/here", "/there"} {
+		src := mustOpen(t, base+path)
+		var f camera.Frame
+		for range 2 {
+			if err := src.Next(t.Context(), &f); err != nil || !bytes.Equal(f.Data, jpg) {
+				t.Fatalf("%s: %v", path, err)
+			}
+		}
+	}
+	if _, err := Open(t.Context(), config(base+"/locked")); !errors.Is(err, camera.ErrNoDevice) || !strings.Contains(err.Error(), "redirects to another") {
+		t.Errorf("a redirect to one that wants a password gave %v", err)
+	}
+	if got := seen.Load().(string); got != "" {
+		t.Errorf("the other server was told %q", got)
+	}
+}
+
+// TestHTTPS: a certificate must be one the system trusts, and over TLS the
+// password may follow a redirect from http to https of the same host.
+func TestHTTPS(t *testing.T) {
+	jpg := picture(t, 1, 320, 240)
+	s := httptest.NewUnstartedServer(streaming("multipart/x-mixed-replace", "--x\r\n\r\n", "", false, jpg, jpg))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it would complain of the first client
+	s.StartTLS()
+	defer s.Close()
+	if _, err := Open(t.Context(), config(s.URL)); !errors.Is(err, camera.ErrNoDevice) || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("an unknown certificate gave %v", err)
+	}
+	f, err := newFetcher(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.transport.CloseIdleConnections()
+	f.transport.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	body, _, err := f.get(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = body.Close() }()
+	split := NewSplitter(body, f.arrived)
+	for range 2 {
+		got, first, err := split.Next(nil)
+		if err != nil || !bytes.Equal(got, jpg) || time.Since(first) > time.Minute {
+			t.Fatalf("%d bytes of %v, %v", len(got), first, err)
+		}
+	}
+
+	for to, want := range map[string]bool{
+		"http://cam/x": true, "http://CAM/": true, "https://cam/": true, "http://cam:81/": false, "https://cam:444/": false, "http://cam2/": false,
+	} {
+		f, err := newFetcher("http://u:p@cam/stream")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := follow(f.url, to)
+		if err != nil || f.trusts(at) != want {
+			t.Errorf("%s is trusted: %v, want %v; %v", to, !want, want, err)
+		}
+	}
+	if f, _ := newFetcher("https://u:p@cam/"); f.trusts(&url.URL{Scheme: "http", Host: "cam"}) {
+		t.Error("the password would go over http instead of https")
+	}
+}
+
+// FuzzChallenges: whatever a server offers, the answer is one line.
+func FuzzChallenges(f *testing.F) {
+	f.Add(`Digest realm="a", nonce="b\"", qop="auth,auth-int", Basic realm=x`)
+	f.Add(`Digest nonce="`)
+	f.Add(`Negotiate abc==, =, , Digest realm = "x" ,nonce=1`)
+	f.Fuzz(func(t *testing.T, header string) {
+		all := parseChallenges([]string{header, header})
+		if len(all) > maxChallenges {
+			t.Fatalf("%d challenges", len(all))
+		}
+		l := &login{user: "u\r\n", password: "p", known: true, cnonce: func() string { return "c" }}
+		if l.choose(all) {
+			if h := l.header("/"); strings.ContainsAny(h, "\r\n") || h == "" {
+				t.Fatalf("answered with %q", h)
+			}
+		}
+	})
+}

@@ -1,0 +1,125 @@
+// Package mjpeg is the sources "exec:" and "http(s)://": cameras that already
+// give JPEGs, from a command's standard output or from a web server. It
+// promises the camera's own bytes, nothing but missing Huffman tables added,
+// only whole JPEGs, and no process or connection left behind after Close. It
+// refuses what is no JPEG and runs no shell. The agent opens its sources.
+package mjpeg
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"framekeeper/pkg/camera"
+)
+
+const (
+	// maxJPEG bounds one JPEG; 100 megapixels at usual qualities stay below.
+	maxJPEG = 32 << 20
+	// maxGarbage bounds what is passed over without a JPEG: more is a program
+	// or server that speaks something else, such as H.264.
+	maxGarbage = 1 << 20
+	// readSize is what a pipe of Linux holds.
+	readSize = 64 << 10
+)
+
+// Splitter finds the JPEGs in a stream of bytes: JPEGs one after the other,
+// with anything or nothing between them. It reads multipart bodies with the
+// same code, since what stands between their JPEGs is text: it needs no length
+// or boundary to be right, and gives out a JPEG with its last byte instead of
+// with the boundary that follows a frame interval later. A JPEG cut short is
+// passed over, at worst with the one after it if the cut was in its headers.
+// One goroutine uses it; after an error it is of no more use.
+type Splitter struct {
+	r       io.Reader
+	arrived func() time.Time // when the bytes of the last read did
+	limit   int
+
+	walk    walker
+	buf     []byte
+	at, end int // what of buf is yet to be walked
+
+	broken  uint64 // JPEGs passed over: cut short, too large or not JPEGs after all
+	garbage int    // bytes since the last whole JPEG that belong to none
+}
+
+// NewSplitter reads from r. arrived says when the bytes that the last Read
+// gave had arrived; nil means now.
+func NewSplitter(r io.Reader, arrived func() time.Time) *Splitter {
+	if arrived == nil {
+		arrived = time.Now
+	}
+	return &Splitter{r: r, arrived: arrived, limit: maxJPEG, buf: make([]byte, readSize)}
+}
+
+// reset goes on with another reader, from which a new JPEG begins.
+func (s *Splitter) reset(r io.Reader) {
+	if s.walk.inside() {
+		s.broken++
+	}
+	s.r, s.walk, s.at, s.end = r, walker{}, 0, 0
+}
+
+// Broken counts the JPEGs that were passed over.
+func (s *Splitter) Broken() uint64 { return s.broken }
+
+// Next reads the next whole JPEG over dst, growing it as needed. first is when
+// its first byte had arrived. Errors are those of the reader, io.EOF with
+// them, and ErrNoData when there are no JPEGs to be found.
+func (s *Splitter) Next(dst []byte) (jpeg []byte, first time.Time, err error) {
+	dst = dst[:0]
+	for {
+		if s.at == s.end {
+			if err := s.fill(); err != nil {
+				return dst[:0], first, err
+			}
+		}
+		chunk := s.buf[s.at:s.end]
+		used, what := s.walk.walk(chunk)
+		s.at += used
+		switch {
+		case what == began:
+			if len(dst) > 0 {
+				s.broken++
+			} else {
+				s.garbage += used - 2
+			}
+			dst = append(dst[:0], 0xff, markSOI)
+			first = s.arrived()
+		case what == lost:
+			s.broken++
+			s.garbage += len(dst) + used
+			dst = dst[:0]
+		case what == nothing && !s.walk.inside():
+			s.garbage += used
+		case len(dst)+used > s.limit:
+			s.broken++
+			s.walk = walker{}
+			dst = dst[:0]
+		default:
+			dst = append(dst, chunk[:used]...)
+			if what == ended {
+				s.garbage = 0
+				return dst, first, nil
+			}
+		}
+		if s.garbage > maxGarbage {
+			return dst[:0], first, fmt.Errorf("%w: %d KiB came and no JPEG in them", camera.ErrNoData, s.garbage>>10)
+		}
+	}
+}
+
+// fill reads the next piece.
+func (s *Splitter) fill() error {
+	for range 100 {
+		n, err := s.r.Read(s.buf)
+		if n > 0 { // an error with it comes again
+			s.at, s.end = 0, n
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}

@@ -1,0 +1,143 @@
+package mjpeg
+
+import (
+	"bufio"
+	"errors"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+)
+
+const (
+	tailLines = 3
+	tailWidth = 200 // bytes of a line
+)
+
+// tail reads what a child writes to stderr and keeps the last lines of it, in a
+// form that may be shown.
+type tail struct {
+	r      *os.File
+	hidden *strings.Replacer
+	done   chan struct{} // closed when there is no more to read
+
+	mu    sync.Mutex // guards lines
+	lines []string
+}
+
+// newTail also gives the end to write to. hide is replaced in what is kept.
+func newTail(hide []string) (*tail, *os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	var pairs []string
+	for _, s := range hide {
+		pairs = append(pairs, s, "…")
+	}
+	t := &tail{r: r, hidden: strings.NewReplacer(pairs...), done: make(chan struct{})}
+	go t.read()
+	return t, w, nil
+}
+
+func (t *tail) read() {
+	defer close(t.done)
+	r := bufio.NewReaderSize(t.r, 4096)
+	for {
+		line, err := r.ReadSlice('\n')
+		t.keep(string(line))
+		for errors.Is(err, bufio.ErrBufferFull) { // the rest of a long line
+			_, err = r.ReadSlice('\n')
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// keep takes a line over. Programs that draw their progress over and over in
+// one line count with the last of it.
+func (t *tail) keep(line string) {
+	line = strings.TrimRight(line, "\r\n")
+	line = line[strings.LastIndexByte(line, '\r')+1:]
+	line = inURL.ReplaceAllString(t.hidden.Replace(line), "$1…")
+	line = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, line))
+	if line == "" {
+		return
+	}
+	line = strings.ToValidUTF8(line[:min(len(line), tailWidth)], "")
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.lines) == tailLines {
+		t.lines = append(t.lines[:0], t.lines[1:]...)
+	}
+	t.lines = append(t.lines, line)
+}
+
+// text is what was said last. It waits a moment for a child that has just ended.
+func (t *tail) text() string {
+	limit := time.NewTimer(200 * time.Millisecond)
+	defer limit.Stop()
+	select {
+	case <-t.done:
+	case <-limit.C: // somebody else holds the pipe
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(t.lines, " | ")
+}
+
+// close waits for the reading to end.
+func (t *tail) close() {
+	_ = t.r.Close()
+	<-t.done
+}
+
+// inURL finds what follows the scheme of a URL: user, password and tokens may
+// stand there in more than one way.
+var inURL = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s'"]+`)
+
+// secrets are the words of a command that may be passwords: what follows an
+// option, or an =, of such a name.
+func secrets(words []string) (found []string) {
+	named := false
+	for _, w := range words[1:] {
+		key, value, ok := strings.Cut(w, "=")
+		if !ok && named && !strings.HasPrefix(w, "--") {
+			found = appendSecret(found, w)
+		}
+		named = secretName(key)
+		if ok && named {
+			found = appendSecret(found, value)
+		}
+		if strings.Contains(w, "@") && !strings.Contains(w, "://") {
+			found = appendSecret(found, w)
+		}
+		named = named && !ok
+	}
+	return found
+}
+
+func appendSecret(found []string, s string) []string {
+	if len(s) < 3 { // no secret, and it would be cut out of every word
+		return found
+	}
+	return append(found, s)
+}
+
+func secretName(s string) bool {
+	s = strings.ToLower(s)
+	for _, part := range []string{"pass", "pw", "secret", "token", "key", "auth", "user", "cookie", "header", "cred"} {
+		if strings.Contains(s, part) {
+			return true
+		}
+	}
+	return s == "-u" || s == "-p" || s == "-H"
+}
