@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,23 +51,18 @@ func (a *Agents) Gather() ([]*dto.MetricFamily, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	sockets := a.Sockets()
-	said := make(chan figures, len(sockets))
+	said := make([]figures, len(sockets))
 	var asking sync.WaitGroup
-	for camera, socket := range sockets {
-		asking.Go(func() { said <- ask(ctx, camera, socket) })
+	for i, camera := range slices.Sorted(maps.Keys(sockets)) {
+		asking.Go(func() { said[i] = ask(ctx, camera, sockets[camera]) })
 	}
 	asking.Wait()
-	close(said)
 	all := map[string]*dto.MetricFamily{}
-	for f := range said {
+	for _, f := range said {
 		add(all, f.families)
 		add(all, f.own())
 	}
-	families := make([]*dto.MetricFamily, 0, len(all))
-	for _, f := range all {
-		families = append(families, f)
-	}
-	return families, nil
+	return slices.Collect(maps.Values(all)), nil
 }
 
 // ask reads one agent's figures.
@@ -107,8 +104,8 @@ func labelled(m *dto.Metric) string {
 	return ""
 }
 
-// add joins families of the same name and type. One that another version of the
-// agent gives another type is left out.
+// add joins families of the same name and type. What an agent of another version
+// gives another type is left out.
 func add(to, from map[string]*dto.MetricFamily) {
 	for name, f := range from {
 		have, ok := to[name]

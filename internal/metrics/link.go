@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/redisconn"
 )
 
 // Link shows a link. Its Lost and Back are for the LinkConfig.
@@ -28,6 +29,9 @@ func NewLink(prefix string, status func() datatransfer.LinkStatus) *Link {
 			Name: Prefix + prefix + "link_outage_seconds", Help: "How long the link's outages lasted, from a loss being noticed to LIVE again.",
 			Buckets: []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400},
 		}),
+	}
+	for _, c := range redisconn.Causes() { // so that the first loss is a change and not a beginning
+		l.losses.WithLabelValues(string(c))
 	}
 	l.Table = NewTable([]Row{
 		{prefix + "link_state", "1 for the state of the link to Redis, 0 for the others.", []string{"state"}},
