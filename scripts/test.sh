@@ -73,6 +73,9 @@ is_static() {
 	fi
 }
 
+# With the tests that the camera machine runs.
+check_vet() { go vet ./... && go vet -tags device ./pkg/camera/v4l2; }
+
 # Compiled on its own, so that the compiler does not disturb tests that measure
 # times.
 build_race() { go build -race ./...; }
@@ -127,7 +130,7 @@ unit_tests() {
 }
 
 fault_tests() {
-	local flags=(-timeout 8m)
+	local flags=(-p 1 -timeout 8m)
 	[ "$quick" = no ] || flags+=(-short)
 	go_test "${flags[@]}" ./test/...
 }
@@ -156,7 +159,8 @@ linter=$root/.cache/bin/golangci-lint-$(go env GOVERSION)
 need_packages redis-server libopencv-dev libturbojpeg0-dev pkg-config gcc g++ libc6-dev ffmpeg shellcheck file ustreamer \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-tools \
 	gir1.2-gst-rtsp-server-1.0 python3-gi \
-	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps
+	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps \
+	qemu-system-x86 busybox-static kmod cpio v4l-utils
 
 go build -o "$work/testsum" ./scripts/testsum
 if [ "$quick" = no ]; then
@@ -168,7 +172,7 @@ step gofmt check_gofmt
 step shellcheck check_shell
 step "static builds" build_static
 step build scripts/build.sh
-step vet go vet ./...
+step vet check_vet
 if [ "$quick" = no ]; then
 	step "race build" build_race
 	step "linter build" await_linter

@@ -14,6 +14,15 @@ import (
 // it counts as one that does not return.
 const checkGrace = time.Second
 
+// checkAll checks one camera after the other and goes on after one that fails.
+func checkAll(ctx context.Context, cams []camera.Config, out io.Writer) error {
+	var errs []error
+	for i := range cams {
+		errs = append(errs, check(ctx, cams[i], out))
+	}
+	return errors.Join(errs...)
+}
+
 // check opens the camera once, measures it over a few frames, and prints what
 // it gives. The configuration has been validated by then.
 func check(ctx context.Context, cam camera.Config, out io.Writer) error {
@@ -67,7 +76,7 @@ func stuck(ctx context.Context, cam camera.Config, limit time.Duration) error {
 		"try the source with another program, and check again", cam.Name, camera.ErrStuck, camera.ShownSource(cam.Source), when)
 }
 
-// measure reads a few frames and describes them in one line.
+// measure reads a few frames and describes what was asked, granted and given.
 func measure(ctx context.Context, cam camera.Config, open camera.Opener) (string, error) {
 	const frames = 10
 	src, err := open(ctx, cam)
@@ -90,6 +99,25 @@ func measure(ctx context.Context, cam camera.Config, open camera.Opener) (string
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("camera %s: %s (%s) gives %dx%d %s, measured %.1f fps; one frame as %s is %d bytes\n",
-		cam.Name, camera.ShownSource(cam.Source), src.Info().Driver, f.Width, f.Height, f.Format, fps, img.Encoding, len(img.Data)), nil
+	info := src.Info()
+	text := fmt.Sprintf("camera %s: %s (%s): asked for %dx%d at %.4g fps, format %s; granted %dx%d %s at %s\n",
+		cam.Name, camera.ShownSource(cam.Source), info.Driver, cam.Width, cam.Height, cam.FPS, cam.Format,
+		info.Width, info.Height, info.Format, shownFPS(info.FPS))
+	if info.Note != "" {
+		text += "  controls: " + info.Note + "\n"
+	}
+	if counter, ok := src.(camera.DefectCounter); ok {
+		if d := counter.Defects(); d.Broken > 0 {
+			text += fmt.Sprintf("  thrown away: %d broken frames, the last %s\n", d.Broken, d.Last)
+		}
+	}
+	return text + fmt.Sprintf("  it gives %dx%d %s, measured %.1f fps; one frame as %s is %d bytes\n",
+		f.Width, f.Height, f.Format, fps, img.Encoding, len(img.Data)), nil
+}
+
+func shownFPS(fps float64) string {
+	if fps == 0 {
+		return "a rate it does not say"
+	}
+	return fmt.Sprintf("%.4g fps", fps)
 }

@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/camera/v4l2"
 )
 
 func checkConfig() camera.Config {
@@ -74,27 +73,38 @@ func TestCheckPrintsWhatTheCameraGives(t *testing.T) {
 	}
 }
 
-func TestListNodes(t *testing.T) {
-	dev, sysfs := t.TempDir(), t.TempDir()
-	var out bytes.Buffer
-	if err := listNodes(dev, sysfs, &out); err != nil || !strings.Contains(out.String(), "no V4L2 device") {
-		t.Errorf("without devices: got %q, %v", &out, err)
-	}
-	for _, node := range []string{"video10", "video2", "video-dec"} {
-		if err := os.WriteFile(filepath.Join(dev, node), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Mkdir(filepath.Join(sysfs, "video2"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(sysfs, "video2", "name"), []byte("HD \x1b[1mWebcam\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out.Reset()
-	want := dev + "/video2  HD [1mWebcam  source = \"opencv:2\"\n" + dev + "/video10  (name unknown)  source = \"opencv:10\"\n"
-	if err := listNodes(dev, sysfs, &out); err != nil || out.String() != want {
-		t.Errorf("got %q, %v, want %q", &out, err, want)
+func TestDescribeDevice(t *testing.T) {
+	fast := []v4l2.Rate{{Min: 30, Max: 30}, {Min: 15, Max: 15}}
+	var b strings.Builder
+	describeDevice(&b, &v4l2.Device{
+		Path: "/dev/video2", Name: "HD Webcam", Driver: "uvcvideo", Bus: "usb-1", Serial: "A1", USBPort: "1-2",
+		Links: []string{"/dev/v4l/by-id/x", "/dev/v4l/by-path/y"}, Source: "/dev/v4l/by-id/x",
+		Formats: []v4l2.Format{
+			{Name: "MJPG", Text: "Motion-JPEG", Usable: true, Sizes: []v4l2.Size{
+				{MinWidth: 640, MinHeight: 480, MaxWidth: 640, MaxHeight: 480, Rates: fast},
+				{MinWidth: 1280, MinHeight: 720, MaxWidth: 1280, MaxHeight: 720, Rates: fast},
+				{MinWidth: 16, MinHeight: 16, MaxWidth: 1920, MaxHeight: 1080, Rates: []v4l2.Rate{{Min: 1, Max: 60}}},
+			}},
+			{Name: "H264", Text: "H.264", Sizes: []v4l2.Size{{}}}, {Name: "S561"},
+		},
+		Controls: []v4l2.Control{
+			{Name: "exposure_time_absolute", Aliases: []string{"exposure"}, Min: 3, Max: 2047, Default: 250, Value: 12, Note: "inactive"},
+			{Name: "reset", Note: "button"},
+		},
+	})
+	want := `/dev/video2  HD Webcam  (driver uvcvideo, bus usb-1, serial A1, USB port 1-2)
+  source = "/dev/v4l/by-id/x"
+  also /dev/v4l/by-path/y
+  MJPG Motion-JPEG
+       640x480 1280x720 at 30, 15 fps
+       16x16 to 1920x1080 at 1 to 60 fps
+  not for cam-agent: H264 S561
+  controls
+    exposure_time_absolute (or exposure) = 12: 3 to 2047, default 250, inactive
+    reset: a button, any number presses it
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", &b, want)
 	}
 }
 

@@ -41,8 +41,8 @@ func parseFlags(args []string, stdout io.Writer) (flags, error) {
 	set.SetOutput(io.Discard) // errors are returned, and main says them
 	set.StringVar(&f.config, "config", "config.toml", "the configuration `FILE`")
 	set.StringVar(&f.camera, "camera", "", "`NAME` of the camera to serve; may be left out if the file has one")
-	set.BoolVar(&f.check, "check", false, "check the configuration, open the camera once, and exit")
-	set.BoolVar(&f.devices, "list-devices", false, "print the V4L2 devices, each with its name and the source line to paste, and exit")
+	set.BoolVar(&f.check, "check", false, "check the configuration, open the camera once (without --camera each), and exit")
+	set.BoolVar(&f.devices, "list-devices", false, "print the V4L2 cameras, each with its source line to paste, formats and controls, and exit")
 	set.BoolVar(&f.version, "version", false, "print the version and exit")
 	switch err := set.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -77,6 +77,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return &usageError{err}
 	}
 	name := f.camera
+	if f.check && name == "" {
+		return checkAll(ctx, cfg.Cameras, stdout)
+	}
 	if name == "" {
 		if len(cfg.Cameras) != 1 {
 			return &usageError{fmt.Errorf("--camera is missing; %s has %s", f.config, strings.Join(names(cfg), ", "))}

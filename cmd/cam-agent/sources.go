@@ -7,6 +7,7 @@ import (
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/camera/mjpeg"
 	"framekeeper/pkg/camera/testsrc"
+	"framekeeper/pkg/camera/v4l2"
 )
 
 var _ camera.Opener = openSource
@@ -24,7 +25,7 @@ func openSource(ctx context.Context, cfg camera.Config) (camera.Source, error) {
 	case camera.SchemeOpenCV, camera.SchemeFile, camera.SchemeRTSP, camera.SchemeGst:
 		return openOpenCV(ctx, cfg)
 	case camera.SchemeV4L2:
-		return nil, fmt.Errorf("%w: source %s; use opencv:N for /dev/videoN", camera.ErrUnsupported, camera.ShownSource(cfg.Source))
+		return v4l2.Open(ctx, cfg)
 	case camera.SchemeHTTP, camera.SchemeExec:
 		return mjpeg.Open(ctx, cfg)
 	}

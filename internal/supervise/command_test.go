@@ -157,3 +157,23 @@ func TestHandsOverConfig(t *testing.T) {
 	}
 	eventually(t, "the new text", func() bool { return strings.Contains(out.String(), "accepted = 2\n") })
 }
+
+// A camera that is taken out and put in again while its first process does not
+// end has never two.
+func TestNeverTwoOfOneCamera(t *testing.T) {
+	out := &output{}
+	stubborn := part2spec("stubborn")
+	s, _ := running(t, Options{Agents: []Spec{stubborn}, Output: out, Log: testLog(t), StopTimeout: time.Second, SettleTime: 10 * time.Millisecond})
+	out.number(t, "grandchild")
+	first := s.Agents()[0].PID
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_, err := s.Update(ctx, Options{Log: testLog(t)})
+	if err == nil || !strings.Contains(err.Error(), "camera cam1: not stopped within the time given") || len(s.Agents()) != 0 {
+		t.Errorf("got %v and %+v, want that it still stops", err, s.Agents())
+	}
+	_, err = s.Update(within(t), Options{Agents: []Spec{part2spec("talking")}, Log: testLog(t), SettleTime: time.Second})
+	if now := s.Agents(); err != nil || len(now) != 1 || now[0].State != Running || now[0].PID == first || alive(first) {
+		t.Errorf("got %v and %+v, want a new process after the end of the first", err, now)
+	}
+}

@@ -91,6 +91,7 @@ func TestReadyz(t *testing.T) {
 		{"link down", func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} }, "the controller's link to Redis is DOWN: refused"},
 		{"camera stalled", func(r *Report) { r.Cameras["cam1"] = Camera{Trouble: "capture is stalled"} }, "cam1: capture is stalled"},
 		{"camera unknown", func(r *Report) { r.Cameras = nil }, "cam1: not known"},
+		{"agent stopped by command", func(r *Report) { r.Agents[0].State = supervise.Stopped }, "cam1: stopped by command, until client control start cam1"},
 		{"agent ended", func(r *Report) { r.Agents[0].State = supervise.CrashLoop }, "cam1: its process is crash-loop"},
 	} {
 		report := good()
@@ -108,7 +109,7 @@ func TestReadyz(t *testing.T) {
 			t.Errorf("%s: got %d, ok %v, %q, want %d, %q", c.name, resp.StatusCode, h.OK, h.Reasons, code, reasons)
 		}
 		if h.Controller != "up" || h.Link.State != report.Link.State || h.Agents["cam1"].State != report.Agents[0].State || h.Agents["cam1"].PID != 42 ||
-			h.Cameras["cam1"].Well() != (len(report.Cameras) > 0 && report.Cameras["cam1"].Well()) {
+			h.Cameras["cam1"].Well() != (report.Agents[0].State != supervise.Stopped && len(report.Cameras) > 0 && report.Cameras["cam1"].Well()) {
 			t.Errorf("%s: got %s, want the report's link and agent", c.name, body)
 		}
 	}
@@ -177,6 +178,17 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	}
 }
 
+func TestPageShowsStopped(t *testing.T) {
+	report := good()
+	report.Agents[0].State, report.Agents[0].PID = supervise.Stopped, 0
+	_, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")
+	for _, want := range []string{"cam1: <b>stopped</b>", "stopped by command, until client control start cam1"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is not on the page", want)
+		}
+	}
+}
+
 // A browser drops the style sheet unless the policy has the hash of what is
 // between the tags, byte for byte.
 func TestStyleMatchesThePolicy(t *testing.T) {
@@ -235,6 +247,30 @@ func TestPasswordFileIsNeeded(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: got %v, want an error that names it", file, err)
 		}
+	}
+}
+
+func TestPasswordChanged(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("old\n")
+	s, err := Listen(t.Context(), Config{Addr: "127.0.0.1:0", User: "op", PasswordFile: file, Report: good})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if err := CheckPassword("op", file); err != nil || s.PasswordChanged() {
+		t.Errorf("got %v, changed %v, want neither", err, s.PasswordChanged())
+	}
+	if write("new"); !s.PasswordChanged() {
+		t.Error("a new password is not noticed")
+	}
+	if write(""); s.PasswordChanged() || CheckPassword("op", file) == nil || CheckPassword("", file) != nil {
+		t.Error("an empty file is no new password, and only a mistake where there is a user")
 	}
 }
 

@@ -76,6 +76,9 @@ func (g *Grabber) recovered(before State, loud bool, info Info, down time.Durati
 	}
 	e := g.log.Info().Str("source", ShownSource(g.cfg.Source)).Str("driver", info.Driver).
 		Int("width", info.Width).Int("height", info.Height).Float64("fps", info.FPS).Stringer("format", info.Format)
+	if info.Note != "" {
+		e.Str("note", info.Note)
+	}
 	if before == StateOpening {
 		e.Msg("Camera opened")
 		return

@@ -80,6 +80,7 @@ type Info struct {
 	FPS     float64 // 0 if the source cannot say
 	Format  PixelFormat
 	Latency time.Duration // how old a frame may be at its Captured instant, see Config.SourceLatency
+	Note    string        // for people: what was set besides or otherwise than asked; "" if nothing
 }
 
 // Source is one opened camera. Next and Close are called by one goroutine

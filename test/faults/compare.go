@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
 )
 
@@ -76,12 +77,12 @@ func (o *options) both(b *bench, f *fault) []outcome {
 	r.startAgent()
 	r.startWatcher()
 	r.ready(began)
-	stock, err := spawn(r.TempDir(), r.log, r.bin.stock, "-url", r.server.URL(),
+	stock, err := proctest.Spawn(r.TempDir(), r.log, r.bin.stock, "-url", r.server.URL(),
 		"-username", agentUser, "-password-file", r.file, "-camera", stockName)
 	if err != nil {
 		r.Fatalf("%v", err)
 	}
-	r.Cleanup(func() { _ = stock.end(syscall.SIGKILL) })
+	r.Cleanup(func() { _ = stock.End(syscall.SIGKILL) })
 	ctx, cancel := context.WithCancel(r.ctx)
 	asker := watch(ctx, r.way, stockName, true, zerolog.Nop())
 	r.Cleanup(func() { cancel(); asker.wg.Wait() })
@@ -94,13 +95,13 @@ func (o *options) both(b *bench, f *fault) []outcome {
 	r.wait(f.hold)
 	healed := f.heal(r)
 	deadline := healed.Add(o.observe)
-	look := func(name string, p *process, w *watcher) outcome {
+	look := func(name string, p *proctest.Process, w *watcher) outcome {
 		c := outcome{Fault: f.name, Agent: name, Noticed: never, Answer: never}
 		if at, ok := w.answered(ctx, later(healed, hurt), max(time.Until(deadline), time.Millisecond)); ok {
 			c.Answer = at.Sub(healed)
 		}
-		if e, ok := p.await(ctx, hurt, time.Millisecond, func(event) bool { return true }); ok {
-			c.Noticed, c.Words = e.at.Sub(hurt), e.Msg
+		if e, ok := p.Await(ctx, hurt, time.Millisecond, func(proctest.Event) bool { return true }); ok {
+			c.Noticed, c.Words = e.At.Sub(hurt), e.Msg
 		}
 		return c
 	}

@@ -6,15 +6,17 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"framekeeper/internal/proctest"
 )
 
 // launch starts the agent (again) on its state.
 func (s *scene) launch() {
-	agent, err := spawn(s.dir, s.log, s.bin.agent, "--config", filepath.Join(s.dir, "config.toml"))
+	agent, err := proctest.Spawn(s.dir, s.log, s.bin.agent, "--config", filepath.Join(s.dir, "config.toml"))
 	if err != nil {
 		s.Fatalf("%v", err)
 	}
-	s.Cleanup(func() { _ = agent.end(syscall.SIGKILL) })
+	s.Cleanup(func() { _ = agent.End(syscall.SIGKILL) })
 	s.agent = agent
 }
 
@@ -40,8 +42,8 @@ func (s *scene) epoch() uint64 {
 // exposed before it may be gone.
 func (s *scene) killNine(state string, window time.Duration) {
 	k := kill{epoch: s.epoch(), at: time.Now(), window: window, state: state}
-	if err := s.agent.end(syscall.SIGKILL); err == nil {
-		s.problem("the agent had ended before it was killed; its log:\n%s", s.agent.tail(20))
+	if err := s.agent.End(syscall.SIGKILL); err == nil {
+		s.problem("the agent had ended before it was killed; its log:\n%s", s.agent.Tail(20))
 	}
 	s.kills = append(s.kills, k)
 	s.expected.UncleanStart++
@@ -49,8 +51,8 @@ func (s *scene) killNine(state string, window time.Duration) {
 
 // stop ends the agent in order.
 func (s *scene) stop() {
-	if err := s.agent.end(syscall.SIGTERM); err != nil {
-		s.problem("the agent ended with %v; its log:\n%s", err, s.agent.tail(20))
+	if err := s.agent.End(syscall.SIGTERM); err != nil {
+		s.problem("the agent ended with %v; its log:\n%s", err, s.agent.Tail(20))
 		return
 	}
 	state, err := readLeft(s.stateDir, cameraName)
@@ -59,7 +61,7 @@ func (s *scene) stop() {
 		return
 	}
 	if !state.Clean {
-		s.problem("the agent ended without having kept all frames; its log:\n%s", s.agent.tail(20))
+		s.problem("the agent ended without having kept all frames; its log:\n%s", s.agent.Tail(20))
 	}
 	s.ends[s.epoch()] = state.Last
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
@@ -142,7 +143,7 @@ func (s *scene) back() time.Time {
 func (s *scene) drain(limit time.Duration) (took time.Duration) {
 	from := time.Now()
 	if _, ok := s.watcher.drained(s.ctx, from, limit); !ok {
-		s.Fatalf("no new frame came through within %s; the agent's log:\n%s", limit, s.agent.tail(20))
+		s.Fatalf("no new frame came through within %s; the agent's log:\n%s", limit, s.agent.Tail(20))
 	}
 	return time.Since(from)
 }
@@ -152,14 +153,14 @@ func (s *scene) fill() {
 	limit := 2 * time.Duration(s.target) * s.interval()
 	most := s.target + 20 // not every entry is a frame
 	if !s.watcher.await(s.ctx, limit+startLimit, func() bool { return len(s.watcher.shots) >= most }) {
-		s.Fatalf("not %d frames within %s; the agent's log:\n%s", s.target, limit+startLimit, s.agent.tail(20))
+		s.Fatalf("not %d frames within %s; the agent's log:\n%s", s.target, limit+startLimit, s.agent.Tail(20))
 	}
 }
 
 // told waits for a line of the agent's log.
-func (s *scene) told(since time.Time, limit time.Duration, what string, match func(event) bool) bool {
-	if _, ok := s.agent.await(s.ctx, since, limit, match); !ok {
-		s.problem("the agent did not say within %s: %s; its log:\n%s", limit, what, s.agent.tail(20))
+func (s *scene) told(since time.Time, limit time.Duration, what string, match func(proctest.Event) bool) bool {
+	if _, ok := s.agent.Await(s.ctx, since, limit, match); !ok {
+		s.problem("the agent did not say within %s: %s; its log:\n%s", limit, what, s.agent.Tail(20))
 		return false
 	}
 	return true

@@ -2,13 +2,9 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
+	"framekeeper/internal/redistest"
 	"syscall"
 	"time"
-
-	"framekeeper/internal/redistest"
 )
 
 // outageFigures are what -mode outage reports of one run.
@@ -56,7 +52,7 @@ func (o *options) outage(s *scene, f *outageFigures, small bool) {
 	s.behindProxy(redistest.WithConfig("maxmemory", "0"))
 	s.begin()
 	s.wait(10 * time.Second) // until what is retained has filled
-	f.BeforeKiB = s.agent.footprint().RSSKiB
+	f.BeforeKiB = s.agent.Footprint().RSSKiB
 	s.away()
 	s.wait(o.observe)
 	f.Disk = s.diskUsed()
@@ -64,7 +60,7 @@ func (o *options) outage(s *scene, f *outageFigures, small bool) {
 	s.drain(2 * time.Minute)
 	f.Drained = time.Since(healed)
 	s.wait(2 * time.Second)
-	f.PeakKiB = s.agent.peak()
+	f.PeakKiB = s.agent.Peak()
 	if small {
 		s.declares(1)
 	}
@@ -85,13 +81,4 @@ func (s *scene) diskUsed() (bytes int64) {
 		}
 	}
 	return bytes
-}
-
-// peak is the most memory the process ever had.
-func (p *process) peak() (kib int) {
-	status, _ := os.ReadFile(filepath.Join("/proc", itoa(p.pid), "status"))
-	for line := range strings.Lines(string(status)) {
-		_, _ = fmt.Sscanf(line, "VmHWM: %d kB", &kib)
-	}
-	return kib
 }

@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"time"
+
+	"framekeeper/internal/proctest"
+	"framekeeper/pkg/redisconn"
 )
 
 // healLimit is how long an agent may take to recover before it counts as deaf.
@@ -44,58 +47,58 @@ func measure(r *rig, f *fault, began, hurt, healed time.Time) sample {
 	msgLost, msgBack := f.lines()
 	problem := func(format string, args ...any) { s.Problems = append(s.Problems, fmt.Sprintf(format, args...)) }
 
-	lost, noticed := r.agent.await(r.ctx, began, healLimit, func(e event) bool { return e.Msg == msgLost })
+	lost, noticed := r.agent.Await(r.ctx, began, healLimit, func(e proctest.Event) bool { return e.Msg == msgLost })
 	if !noticed {
 		problem("the fault was never noticed")
-		lost.at = hurt
+		lost.At = hurt
 	} else {
-		s.Detect, s.Cause = max(lost.at.Sub(hurt), 0), lost.Cause
+		s.Detect, s.Cause = max(lost.At.Sub(hurt), 0), lost.Cause
 	}
-	since := lost.at
+	since := lost.At
 	if early := healed.Add(-20 * time.Millisecond); early.After(since) {
 		since = early
 	}
-	back, ok := r.agent.await(r.ctx, since, healLimit, func(e event) bool { return e.Msg == msgBack })
+	back, ok := r.agent.Await(r.ctx, since, healLimit, func(e proctest.Event) bool { return e.Msg == msgBack })
 	if noticed && !ok {
 		problem("no recovery within %s of the heal", healLimit)
 	}
 	if ok {
-		back.at = liveAt(r.agent.since(began), back, msgLost)
+		back.At = liveAt(r.agent.Since(began), back, msgLost)
 	} else {
-		back.at = healed
+		back.At = healed
 	}
-	out, ok := r.watcher.drained(r.ctx, later(back.at, healed), healLimit)
+	out, ok := r.watcher.drained(r.ctx, later(back.At, healed), healLimit)
 	if !ok {
 		problem("no frame exposed after the heal came through within %s", healLimit)
 		out = time.Now()
 	} else {
 		s.Drained = max(out.Sub(healed), 0)
 	}
-	recovery(&s, r.agent.since(began), span{since, out}, healed, f)
+	recovery(&s, r.agent.Since(began), span{since, out}, healed, f)
 	if !r.tune.silent {
-		if at, ok := r.watcher.answered(r.ctx, later(lost.at, healed), healLimit); ok {
+		if at, ok := r.watcher.answered(r.ctx, later(lost.At, healed), healLimit); ok {
 			s.Answer = max(at.Sub(healed), 0)
 		} else {
 			problem("no request was answered within %s of the heal", healLimit)
 		}
 	}
-	s.window = span{hurt, later(back.at, hurt.Add(time.Second))}
+	s.window = span{hurt, later(back.At, hurt.Add(time.Second))}
 	if len(s.Problems) > 0 {
-		problem("the agent's log:\n%s", r.agent.tail(12))
+		problem("the agent's log:\n%s", r.agent.Tail(12))
 	}
 	return s
 }
 
 // recovery reads from the log when the agent was LIVE for good, how often it
 // lost its link, and whether it told the right cause.
-func recovery(s *sample, events []event, in span, healed time.Time, f *fault) {
+func recovery(s *sample, events []proctest.Event, in span, healed time.Time, f *fault) {
 	msgLost, msgBack := f.lines()
 	for _, e := range events {
 		at := liveAt(events, e, msgLost)
 		switch {
 		case e.Msg == msgLost:
 			s.Losses++
-		case e.Msg == msgBack && !e.at.Before(in.from) && at.Before(in.to):
+		case e.Msg == msgBack && !e.At.Before(in.from) && at.Before(in.to):
 			s.Live = max(at.Sub(healed), 0) // the last one: a link may come and go first
 		}
 	}
@@ -106,17 +109,17 @@ func recovery(s *sample, events []event, in span, healed time.Time, f *fault) {
 
 // liveAt is when an outage was over. Where sessions come and go the agent says
 // so only once one has lasted, but counts up to that session's beginning.
-func liveAt(events []event, back event, msgLost string) time.Time {
-	at := back.at
+func liveAt(events []proctest.Event, back proctest.Event, msgLost string) time.Time {
+	at := back.At
 	for _, e := range events {
-		if e.Msg == msgLost && e.at.Before(back.at) {
-			at = e.at.Add(time.Duration(back.LastedMS * float64(time.Millisecond)))
+		if e.Msg == msgLost && e.At.Before(back.At) {
+			at = e.At.Add(time.Duration(back.LastedMS * float64(time.Millisecond)))
 		}
 	}
-	if back.LastedMS > 0 && at.Before(back.at) {
+	if back.LastedMS > 0 && at.Before(back.At) {
 		return at
 	}
-	return back.at
+	return back.At
 }
 
 func later(a, b time.Time) time.Time {
@@ -126,7 +129,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-func causesOf(events []event) (causes []string) {
+func causesOf(events []proctest.Event) (causes []string) {
 	seen := map[string]bool{"": true}
 	for _, e := range events {
 		if !seen[e.Cause] {
@@ -203,4 +206,16 @@ func (o *options) onRig(b *bench, f *fault, res *result, reps int, hold time.Dur
 			res.sawCapture(fps, gap.length(), o.stills.within(gap))
 		}
 	}
+}
+
+// told reports whether one of the causes was named in these events.
+func told(events []proctest.Event, causes []redisconn.Cause) bool {
+	for _, e := range events {
+		for _, c := range causes {
+			if e.Cause == string(c) {
+				return true
+			}
+		}
+	}
+	return len(causes) == 0
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
@@ -49,7 +50,7 @@ type rig struct {
 
 	home     string // the agent's directory
 	stateDir string
-	agent    *process
+	agent    *proctest.Process
 	watcher  *watcher
 }
 
@@ -80,11 +81,11 @@ func (r *rig) startAgent() {
 		r.Fatalf("write config: %v", err)
 	}
 	command := append(append([]string(nil), r.wrap...), r.bin.agent, "--config", config)
-	agent, err := spawn(r.home, r.log, command[0], command[1:]...)
+	agent, err := proctest.Spawn(r.home, r.log, command[0], command[1:]...)
 	if err != nil {
 		r.Fatalf("%v", err)
 	}
-	r.Cleanup(func() { _ = agent.end(syscall.SIGKILL) })
+	r.Cleanup(func() { _ = agent.End(syscall.SIGKILL) })
 	r.agent = agent
 }
 
@@ -115,9 +116,9 @@ func (r *rig) startWatcher() {
 
 // ready waits until the agent has been LIVE since an instant.
 func (r *rig) ready(since time.Time) {
-	_, ok := r.agent.await(r.ctx, since, startLimit, func(e event) bool { return e.Msg == msgConnected || e.Msg == msgBack })
+	_, ok := r.agent.Await(r.ctx, since, startLimit, func(e proctest.Event) bool { return e.Msg == msgConnected || e.Msg == msgBack })
 	if !ok {
-		r.Fatalf("the agent is not LIVE within %s of its start; its log:\n%s", startLimit, r.agent.tail(20))
+		r.Fatalf("the agent is not LIVE within %s of its start; its log:\n%s", startLimit, r.agent.Tail(20))
 	}
 }
 
@@ -125,7 +126,7 @@ func (r *rig) ready(since time.Time) {
 // interval, so that repetitions meet the agent at different moments.
 func (r *rig) settle() {
 	if _, ok := r.watcher.drained(r.ctx, time.Now(), startLimit); !ok {
-		r.Fatalf("no frame for %s although nothing is broken; the agent's log:\n%s", startLimit, r.agent.tail(20))
+		r.Fatalf("no frame for %s although nothing is broken; the agent's log:\n%s", startLimit, r.agent.Tail(20))
 	}
 	r.wait(100*time.Millisecond + time.Duration(r.random.Int64N(int64(600*time.Millisecond))))
 }
@@ -147,8 +148,8 @@ func (r *rig) wait(d time.Duration) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-r.agent.exited:
-		r.Fatalf("the agent ended by itself; its log:\n%s", r.agent.tail(20))
+	case <-r.agent.Exited:
+		r.Fatalf("the agent ended by itself; its log:\n%s", r.agent.Tail(20))
 	case <-r.ctx.Done():
 		r.Fatalf("interrupted")
 	}
@@ -157,8 +158,8 @@ func (r *rig) wait(d time.Duration) {
 // closing ends the agent in order and the account of all its frames.
 func (r *rig) closing() (l ledger, problems []string) {
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
-	if err := r.agent.end(syscall.SIGTERM); err != nil {
-		complain("the agent ended with %v; its log:\n%s", err, r.agent.tail(20))
+	if err := r.agent.End(syscall.SIGTERM); err != nil {
+		complain("the agent ended with %v; its log:\n%s", err, r.agent.Tail(20))
 		return l, problems
 	}
 	state, err := readLeft(r.stateDir, cameraName)
@@ -167,11 +168,11 @@ func (r *rig) closing() (l ledger, problems []string) {
 		return l, problems
 	}
 	if !state.Clean {
-		complain("the agent ended without having handed over all frames; its log:\n%s", r.agent.tail(20))
+		complain("the agent ended without having handed over all frames; its log:\n%s", r.agent.Tail(20))
 	}
 	if !r.watcher.reached(r.ctx, state.Last, time.Second) {
 		r.startAgent() // what a slow line did not take in time is on disk
-		defer func() { _ = r.agent.end(syscall.SIGTERM) }()
+		defer func() { _ = r.agent.End(syscall.SIGTERM) }()
 	}
 	if !r.watcher.reached(r.ctx, state.Last, startLimit) {
 		complain("the watcher did not read up to the agent's last frame %s: %+v", state.Last, r.watcher.consumer.Stats())

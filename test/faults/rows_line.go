@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
 	"framekeeper/pkg/redisconn"
 )
@@ -74,9 +75,9 @@ func slowThenDark(r *rig, f *fault, hold time.Duration) sample {
 	watched := time.Now()
 	r.wait(hold)
 	early := blank()
-	for _, e := range r.agent.since(watched) {
+	for _, e := range r.agent.Since(watched) {
 		if e.Msg == msgLost {
-			early.Problems = append(early.Problems, "the slow line was taken for dead: "+e.text)
+			early.Problems = append(early.Problems, "the slow line was taken for dead: "+e.Text)
 		}
 	}
 	began := time.Now()
@@ -94,7 +95,7 @@ func slowThenDark(r *rig, f *fault, hold time.Duration) sample {
 func flapping(r *rig, f *fault, hold time.Duration) sample {
 	r.settle()
 	r.wait(6 * time.Second) // until what is retained has filled
-	before := r.agent.footprint()
+	before := r.agent.Footprint()
 	began := time.Now()
 	healed := began
 	for end := began.Add(hold); healed.Before(end); {
@@ -109,7 +110,7 @@ func flapping(r *rig, f *fault, hold time.Duration) sample {
 	}
 	s := measure(r, f, began, began, healed)
 	r.wait(2 * time.Second)
-	if err := flat(before, r.agent.footprint()); err != nil {
+	if err := flat(before, r.agent.Footprint()); err != nil {
 		s.Problems = append(s.Problems, err.Error())
 	}
 	return s
@@ -117,7 +118,7 @@ func flapping(r *rig, f *fault, hold time.Duration) sample {
 
 // flat says what has grown. The Go runtime keeps a thread or two more after any
 // burst, and its heap breathes.
-func flat(before, after footprint) error {
+func flat(before, after proctest.Footprint) error {
 	const threads, kib = 4, 24 << 10
 	if after.FDs > before.FDs+2 || after.Threads > before.Threads+threads || after.RSSKiB > before.RSSKiB+before.RSSKiB/5+kib {
 		return fmt.Errorf("the agent has grown from %s to %s", before, after)

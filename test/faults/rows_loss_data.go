@@ -1,10 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"strconv"
 	"time"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
@@ -78,7 +78,9 @@ func evicted(s *scene) {
 	s.server.ConfigSet("maxmemory-policy", "allkeys-lru")
 	s.server.ConfigSet("maxmemory", strconv.Itoa(used+2<<20))
 	s.told(hurt, 30*time.Second, "that the stream keeps vanishing",
-		func(e event) bool { return e.Msg == msgRefused && e.Cause == string(datatransfer.CauseEvicted) })
+		func(e proctest.Event) bool {
+			return e.Msg == msgRefused && e.Cause == string(datatransfer.CauseEvicted)
+		})
 	s.figure("loud after %s ms", ms(time.Since(hurt)))
 	s.wait(pick(s, 15*time.Second, time.Second))
 	vanished := s.status().Stream.Vanished
@@ -96,7 +98,7 @@ func evicted(s *scene) {
 	healed := time.Now()
 	took := s.drain(90 * time.Second)
 	s.figure("seeded %d times, frames flow %s ms after the heal", vanished, ms(took))
-	s.told(healed, time.Second, "that Redis takes frames again", func(e event) bool { return e.Msg == msgAccepted })
+	s.told(healed, time.Second, "that Redis takes frames again", func(e proctest.Event) bool { return e.Msg == msgAccepted })
 	l.release()
 	s.fill()
 }
@@ -129,8 +131,8 @@ func (s *scene) refusing(f *fault) {
 	f.heal(s.rig)
 	took := s.drain(startLimit)
 	s.figure("frames flow %s ms after the heal", ms(took))
-	if len(f.causes) > 0 && !told(s.agent.since(at), f.causes) {
-		s.problem("cause told: %v, want one of %q", causesOf(s.agent.since(at)), f.causes)
+	if len(f.causes) > 0 && !told(s.agent.Since(at), f.causes) {
+		s.problem("cause told: %v, want one of %q", causesOf(s.agent.Since(at)), f.causes)
 	}
 	l.release()
 	s.fill()
@@ -174,7 +176,9 @@ func foreignWriter(s *scene) {
 	at := time.Now()
 	s.server.Do("XADD", "frames:"+cameraName, "*", "who", "me")
 	s.told(at, 5*time.Second, "that there is a conflict",
-		func(e event) bool { return e.Msg == msgRefused && e.Cause == string(datatransfer.CauseConflict) })
+		func(e proctest.Event) bool {
+			return e.Msg == msgRefused && e.Cause == string(datatransfer.CauseConflict)
+		})
 	s.figure("loud after %s ms", ms(time.Since(at)))
 	s.wait(pick(s, 5*time.Second, 1500*time.Millisecond))
 	if st := s.status(); !st.Stream.Conflict || st.Stream.Writable {
@@ -198,28 +202,26 @@ func secondAgent(s *scene, sameState bool) {
 		}
 		s.writeConfig(dir+"/config.toml", state, spool)
 		at := time.Now()
-		second, err := spawn(dir, s.log, s.bin.agent, "--config", dir+"/config.toml")
+		second, err := proctest.Spawn(dir, s.log, s.bin.agent, "--config", dir+"/config.toml")
 		if err != nil {
 			s.Fatalf("%v", err)
 		}
 		select {
-		case <-second.exited:
+		case <-second.Exited:
 			s.figure("refused after %s ms", ms(time.Since(at)))
 		case <-time.After(10 * time.Second):
 			s.problem("the second agent number %d is not refused", n+1)
 		}
-		if err := second.end(9); err == nil {
+		if err := second.End(9); err == nil {
 			s.problem("the second agent ended as if nothing was wrong")
 		}
-		second.mu.Lock()
-		said := fmt.Sprint(second.dump)
-		second.mu.Unlock()
-		if !contains(said+second.tail(10), datatransfer.ErrOwned.Error()) {
+		said := second.Said()
+		if !contains(said+second.Tail(10), datatransfer.ErrOwned.Error()) {
 			s.problem("the second agent does not say why: %s", said)
 		}
-		for _, e := range s.agent.since(at) {
+		for _, e := range s.agent.Since(at) {
 			if e.Level != "info" {
-				s.problem("the first agent was disturbed: %s", e.text)
+				s.problem("the first agent was disturbed: %s", e.Text)
 			}
 		}
 		s.drain(time.Second)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
 )
 
@@ -103,10 +104,10 @@ func diskReadOnly(s *scene) {
 	s.away()
 	s.wait(time.Second)
 	s.remount(unix.MS_RDONLY, size)
-	s.told(at, 5*time.Second, "that frames cannot be kept on disk", func(e event) bool { return e.Level == "error" })
+	s.told(at, 5*time.Second, "that frames cannot be kept on disk", func(e proctest.Event) bool { return e.Level == "error" })
 	s.wait(pick(s, 8*time.Second, 1500*time.Millisecond))
 	s.remount(0, size)
-	s.told(at, 5*time.Second, "that the spool takes frames again", func(e event) bool { return contains(e.Msg, "the spool takes frames again") })
+	s.told(at, 5*time.Second, "that the spool takes frames again", func(e proctest.Event) bool { return contains(e.Msg, "the spool takes frames again") })
 	s.wait(pick(s, 3*time.Second, 500*time.Millisecond))
 	took := time.Since(at)
 	healed := s.back()
@@ -128,12 +129,12 @@ func diskReadOnlyAlways(s *scene) {
 	s.begin()
 	at := time.Now()
 	s.remount(unix.MS_RDONLY, size)
-	s.told(at, 5*time.Second, "that frames cannot be kept on disk", func(e event) bool { return e.Level == "error" })
+	s.told(at, 5*time.Second, "that frames cannot be kept on disk", func(e proctest.Event) bool { return e.Level == "error" })
 	s.wait(pick(s, 8*time.Second, time.Second))
 	took := s.drain(startLimit)
 	s.figure("frames came through in %s ms without the disk", ms(took))
 	s.remount(0, size)
-	s.told(at, 5*time.Second, "that the spool takes frames again", func(e event) bool { return contains(e.Msg, "the spool takes frames again") })
+	s.told(at, 5*time.Second, "that the spool takes frames again", func(e proctest.Event) bool { return contains(e.Msg, "the spool takes frames again") })
 	s.fill()
 	s.atEnd = func() {
 		if n := s.watcher.consumer.Stats().Declared; n > 0 {

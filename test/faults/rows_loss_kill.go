@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
 )
 
@@ -74,14 +75,14 @@ func killDraining(s *scene, always bool) {
 	s.wait(2 * time.Second)
 	s.proxy.Limit(redistest.ToServer, drainRate)
 	healed := s.back()
-	back, ok := s.agent.await(s.ctx, healed, startLimit, func(e event) bool { return e.Msg == msgBack })
+	back, ok := s.agent.Await(s.ctx, healed, startLimit, func(e proctest.Event) bool { return e.Msg == msgBack })
 	if !ok {
-		s.Fatalf("the agent did not come back; its log:\n%s", s.agent.tail(20))
+		s.Fatalf("the agent did not come back; its log:\n%s", s.agent.Tail(20))
 	}
 	s.wait(s.within(700 * time.Millisecond))
 	window := inFlight
 	if !always {
-		window = time.Since(back.at) + notYetOnDisk
+		window = time.Since(back.At) + notYetOnDisk
 	}
 	s.killNine("draining", window)
 	s.proxy.Limit(redistest.ToServer, 0)

@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
 )
 
@@ -27,24 +28,24 @@ func slowConsumer(s *scene, bound string, trims bool) {
 	s.begin()
 	s.wait(pick(s, 5*time.Second, 2*time.Second))
 
-	before := s.agent.footprint()
-	if err := syscall.Kill(client.pid, syscall.SIGSTOP); err != nil {
+	before := s.agent.Footprint()
+	if err := syscall.Kill(client.PID, syscall.SIGSTOP); err != nil {
 		s.Fatalf("stop the client: %v", err)
 	}
 	s.wait(pick(s, 60*time.Second, 4*time.Second))
-	after := s.agent.footprint()
+	after := s.agent.Footprint()
 	if err := flat(before, after); err != nil {
 		s.problem("%v", err)
 	}
 	s.figure("agent %d MiB before, %d MiB after", before.RSSKiB>>10, after.RSSKiB>>10)
-	if err := syscall.Kill(client.pid, syscall.SIGCONT); err != nil {
+	if err := syscall.Kill(client.PID, syscall.SIGCONT); err != nil {
 		s.Fatalf("wake the client: %v", err)
 	}
 	s.fill()
 	s.stop()
 	last := s.ends[s.epoch()].Seq
 	s.pause(pick(s, 10*time.Second, 3*time.Second)) // until the client has read everything
-	if err := client.end(syscall.SIGTERM); err != nil {
+	if err := client.End(syscall.SIGTERM); err != nil {
 		s.problem("the client ended with %v", err)
 	}
 	s.clientBooks(summary, last, trims)
@@ -53,12 +54,12 @@ func slowConsumer(s *scene, bound string, trims bool) {
 
 // startClient starts a client that reads from the stream's beginning, for it is
 // there first.
-func (s *scene) startClient(summary string) *process {
-	client, err := spawn(s.dir, nil, "sh", "-c", `exec "$0" run --config config.toml --no-requests --no-store >"$1"`, s.bin.client(), summary)
+func (s *scene) startClient(summary string) *proctest.Process {
+	client, err := proctest.Spawn(s.dir, nil, "sh", "-c", `exec "$0" run --config config.toml --no-requests --no-store >"$1"`, s.bin.client(), summary)
 	if err != nil {
 		s.Fatalf("%v", err)
 	}
-	s.Cleanup(func() { _ = client.end(syscall.SIGKILL) })
+	s.Cleanup(func() { _ = client.End(syscall.SIGKILL) })
 	s.until("client", func() bool { return len(s.server.Clients("pubsub")) > 0 })
 	return client
 }

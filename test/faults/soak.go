@@ -6,20 +6,21 @@ import (
 	"syscall"
 	"time"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
 	"framekeeper/pkg/frame"
 )
 
 // soakFigures are what -mode soak reports.
 type soakFigures struct {
-	Seed       uint64         `json:"seed"`
-	Faults     map[string]int `json:"faults"`
-	Footprints []footprint    `json:"footprints"` // warm, middle, end
-	Fresh      int            `json:"goroutines_fresh"`
-	Goroutines int            `json:"goroutines_end"`
-	Ledger     ledger         `json:"ledger"`
-	Samples    []sample       `json:"samples"`
-	Problems   []string       `json:"problems"`
+	Seed       uint64               `json:"seed"`
+	Faults     map[string]int       `json:"faults"`
+	Footprints []proctest.Footprint `json:"footprints"` // warm, middle, end
+	Fresh      int                  `json:"goroutines_fresh"`
+	Goroutines int                  `json:"goroutines_end"`
+	Ledger     ledger               `json:"ledger"`
+	Samples    []sample             `json:"samples"`
+	Problems   []string             `json:"problems"`
 }
 
 // warmUp is how long the agent runs before its footprint is first taken: the
@@ -83,7 +84,7 @@ func (o *options) soak(b *bench, fig *soakFigures) {
 		if len(marks) > 0 && time.Now().After(marks[0]) {
 			marks = marks[1:]
 			r.settle()
-			fig.Footprints = append(fig.Footprints, r.agent.footprint())
+			fig.Footprints = append(fig.Footprints, r.agent.Footprint())
 		}
 		f := *all[r.random.IntN(len(all))]
 		f.causes, f.check = nil, nil // the proxy between hides what is behind it
@@ -95,7 +96,7 @@ func (o *options) soak(b *bench, fig *soakFigures) {
 		fig.Samples = append(fig.Samples, s)
 		fig.Faults[f.name]++
 		fmt.Fprintf(o.notes, "%s  %3d %-40s LIVE %s ms after heal, %s\n",
-			time.Since(began).Round(time.Second), n, f.name, ms(s.Live), r.agent.footprint())
+			time.Since(began).Round(time.Second), n, f.name, ms(s.Live), r.agent.Footprint())
 	}
 	o.endOfSoak(r, fig, complain)
 }
@@ -103,8 +104,8 @@ func (o *options) soak(b *bench, fig *soakFigures) {
 // endOfSoak looks at what is left when all faults are over.
 func (o *options) endOfSoak(r *rig, fig *soakFigures, complain func(string, ...any)) {
 	r.wait(5 * time.Second)
-	fig.Footprints = append(fig.Footprints, r.agent.footprint())
-	if err := flat(fig.Footprints[0], r.agent.footprint()); err != nil {
+	fig.Footprints = append(fig.Footprints, r.agent.Footprint())
+	if err := flat(fig.Footprints[0], r.agent.Footprint()); err != nil {
 		complain("%v", err)
 	}
 	last := r.newest()
@@ -115,8 +116,8 @@ func (o *options) endOfSoak(r *rig, fig *soakFigures, complain func(string, ...a
 	if fig.Ledger.Undeclared+fig.Ledger.Duplicates > 0 {
 		complain("%d frames undeclared, %d duplicates (by %+v)", fig.Ledger.Undeclared, fig.Ledger.Duplicates, fig.Ledger.Again)
 	}
-	_ = r.agent.end(syscall.SIGQUIT) // ends with the dump that is counted
-	if fig.Goroutines = r.agent.goroutines(); fig.Goroutines > fig.Fresh+5 {
+	_ = r.agent.End(syscall.SIGQUIT) // ends with the dump that is counted
+	if fig.Goroutines = r.agent.Goroutines(); fig.Goroutines > fig.Fresh+5 {
 		complain("%d goroutines at the end, %d in a fresh agent", fig.Goroutines, fig.Fresh)
 	}
 }
@@ -143,8 +144,8 @@ func (o *options) goroutinesOfFresh(b *bench) int {
 	fresh.startAgent()
 	fresh.ready(began)
 	fresh.wait(2 * time.Second)
-	_ = fresh.agent.end(syscall.SIGQUIT) // ends with the dump that is counted
-	return fresh.agent.goroutines()
+	_ = fresh.agent.End(syscall.SIGQUIT) // ends with the dump that is counted
+	return fresh.agent.Goroutines()
 }
 
 // newest is the last ID that the agent says it gave.

@@ -1,0 +1,241 @@
+package v4l2
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// The kinds of controls, from enum v4l2_ctrl_type.
+const (
+	kindInteger     = 1
+	kindBoolean     = 2
+	kindMenu        = 3
+	kindButton      = 4
+	kindInteger64   = 5
+	kindClass       = 6
+	kindBitmask     = 8
+	kindIntegerMenu = 9
+)
+
+// Flags of controls.
+const (
+	flagDisabled  = 0x1
+	flagReadOnly  = 0x4
+	flagInactive  = 0x10
+	flagWriteOnly = 0x40
+)
+
+// Identifiers of the controls that govern each other.
+const (
+	cidBrightness      = 0x980900
+	cidHue             = 0x980903
+	cidAutoWhite       = 0x98090c
+	cidRedBalance      = 0x98090e
+	cidBlueBalance     = 0x98090f
+	cidExposure        = 0x980911
+	cidAutoGain        = 0x980912
+	cidGain            = 0x980913
+	cidAutoHue         = 0x980919
+	cidWhiteBalance    = 0x98091a
+	cidAutoBrightness  = 0x980920
+	cidAutoExposure    = 0x9a0901
+	cidExposureTime    = 0x9a0902
+	cidDynamicRate     = 0x9a0903
+	cidFocus           = 0x9a090a
+	cidAutoFocus       = 0x9a090c
+	cidZoom            = 0x9a090d
+	exposureManual     = 1
+	exposureByShutter  = 2 // the iris is automatic, the time is not
+	maxControls        = 1000
+	maxMenuItems       = 256
+	maxControlsInError = 60
+)
+
+// MenuItem is one choice of a control.
+type MenuItem struct {
+	Value int64
+	Name  string
+}
+
+// Control is a setting of a camera.
+type Control struct {
+	Name    string   // as config.toml and v4l2-ctl write it: exposure_time_absolute
+	Aliases []string // other names that are understood: exposure
+	Label   string   // the driver's: "Exposure Time, Absolute"
+	Min     int64
+	Max     int64
+	Step    int64
+	Default int64
+	Value   int64 // when it was asked for
+	Menu    []MenuItem
+	Note    string // "read-only", "inactive" or ""
+
+	id, kind, flags uint32
+}
+
+// controlName is a label as a name: letters and digits in lower case, whatever
+// is between them as one underscore. v4l2-ctl does the same.
+func controlName(label string) string {
+	var b strings.Builder
+	gap := false
+	for _, r := range label {
+		if r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			gap = b.Len() > 0
+			continue
+		}
+		if gap {
+			b.WriteByte('_')
+			gap = false
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+// aliases are short names, and those that other versions of the kernel give.
+func aliases(id uint32) []string {
+	switch id {
+	case cidExposureTime:
+		return []string{"exposure", "exposure_time_absolute", "exposure_absolute"}
+	case cidAutoExposure:
+		return []string{"auto_exposure", "exposure_auto"}
+	case cidDynamicRate:
+		return []string{"exposure_dynamic_framerate", "exposure_auto_priority"}
+	case cidWhiteBalance:
+		return []string{"white_balance", "white_balance_temperature"}
+	case cidAutoWhite:
+		return []string{"auto_white_balance", "white_balance_automatic", "white_balance_temperature_auto"}
+	case cidAutoGain:
+		return []string{"auto_gain", "gain_automatic"}
+	case cidAutoHue:
+		return []string{"auto_hue", "hue_automatic", "hue_auto"}
+	case cidAutoBrightness:
+		return []string{"auto_brightness", "brightness_automatic"}
+	case cidFocus:
+		return []string{"focus", "focus_absolute"}
+	case cidAutoFocus:
+		return []string{"auto_focus", "focus_automatic_continuous", "focus_auto"}
+	case cidZoom:
+		return []string{"zoom", "zoom_absolute"}
+	}
+	return nil
+}
+
+// governor is the automatic that must be off for a control to be set by hand,
+// and its values that count as off, the one to set first.
+func governor(id uint32) (auto uint32, off []int64) {
+	switch id {
+	case cidExposureTime, cidExposure:
+		return cidAutoExposure, []int64{exposureManual, exposureByShutter}
+	case cidGain:
+		return cidAutoGain, []int64{0}
+	case cidWhiteBalance, cidRedBalance, cidBlueBalance:
+		return cidAutoWhite, []int64{0}
+	case cidFocus:
+		return cidAutoFocus, []int64{0}
+	case cidHue:
+		return cidAutoHue, []int64{0}
+	case cidBrightness:
+		return cidAutoBrightness, []int64{0}
+	}
+	return 0, nil
+}
+
+// isGovernor reports whether the control switches an automatic.
+func isGovernor(id uint32) bool {
+	switch id {
+	case cidAutoExposure, cidAutoGain, cidAutoWhite, cidAutoFocus, cidAutoHue, cidAutoBrightness:
+		return true
+	}
+	return false
+}
+
+// find is the control of that name: its own name goes before an alias.
+func find(all []Control, name string) *Control {
+	for i := range all {
+		if all[i].Name == name {
+			return &all[i]
+		}
+	}
+	for i := range all {
+		if slices.Contains(all[i].Aliases, name) {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
+// byID is the control with that identifier.
+func byID(all []Control, id uint32) *Control {
+	for i := range all {
+		if all[i].id == id {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
+// allows reports whether the value may be set.
+func (c *Control) allows(v int64) bool {
+	if len(c.Menu) > 0 {
+		return slices.ContainsFunc(c.Menu, func(m MenuItem) bool { return m.Value == v })
+	}
+	switch c.kind {
+	case kindButton:
+		return true
+	case kindBitmask:
+		return v >= 0 && v&^c.Max == 0
+	}
+	return v >= c.Min && v <= c.Max
+}
+
+// Range is what may be set, for people.
+func (c *Control) Range() string {
+	switch {
+	case len(c.Menu) > 0:
+		items := make([]string, len(c.Menu))
+		for i, m := range c.Menu {
+			items[i] = fmt.Sprintf("%d (%s)", m.Value, m.Name)
+		}
+		return strings.Join(items, ", ")
+	case c.kind == kindBoolean:
+		return "0 (off), 1 (on)"
+	case c.kind == kindButton:
+		return "any number, which presses it"
+	case c.kind == kindBitmask:
+		return fmt.Sprintf("bits of %#x", c.Max)
+	case c.Step > 1:
+		return fmt.Sprintf("%d to %d in steps of %d", c.Min, c.Max, c.Step)
+	}
+	return fmt.Sprintf("%d to %d", c.Min, c.Max)
+}
+
+// shown is a value with its name in the menu.
+func (c *Control) shown(v int64) string {
+	for _, m := range c.Menu {
+		if m.Value == v {
+			return fmt.Sprintf("%d (%s)", v, m.Name)
+		}
+	}
+	return strconv.FormatInt(v, 10)
+}
+
+// settable are the names for an error, at most so many that it can be read.
+func settable(all []Control) string {
+	var names []string
+	for i := range all {
+		if all[i].flags&flagReadOnly == 0 {
+			names = append(names, all[i].Name)
+		}
+	}
+	switch n := len(names); {
+	case n == 0:
+		return "none"
+	case n > maxControlsInError:
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxControlsInError], ", "), n-maxControlsInError)
+	}
+	return strings.Join(names, ", ")
+}
