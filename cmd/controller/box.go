@@ -27,6 +27,7 @@ type box struct {
 	began      time.Time
 	supervisor *supervise.Supervisor
 	commands   *commands.Server
+	meters     meters
 	redis, web slot // what runs parts.redis and parts.web
 
 	reloading sync.Mutex // held by the one reload under way
@@ -60,6 +61,9 @@ func (b *box) assemble(ctx context.Context) (parts, error) {
 		return parts{}, err
 	}
 	b.supervisor = supervise.New(o)
+	if err := b.measure(); err != nil {
+		return parts{}, err
+	}
 	p := b.redisSide(b.cfg, b.log)
 	if p.web, err = b.listen(ctx, b.cfg, b.log); err != nil {
 		return parts{}, err
@@ -101,6 +105,7 @@ func (b *box) redisSide(cfg *config.Config, log zerolog.Logger) parts {
 				return p.watch.run(ctx, s.Data())
 			},
 		}, b.commands.Worker()},
+		Lost: b.meters.link.Lost, Back: b.meters.link.Back,
 		Log: log,
 	})
 	return p
@@ -113,7 +118,8 @@ func (b *box) listen(ctx context.Context, cfg *config.Config, log zerolog.Logger
 		return nil, nil //nolint:nilnil // there is none, and nothing wrong
 	}
 	return web.Listen(ctx, web.Config{
-		Addr: c.HTTP, File: cfg.Path, User: c.HTTPUser, PasswordFile: c.HTTPPasswordFile, Report: b.report, Log: log,
+		Addr: c.HTTP, File: cfg.Path, User: c.HTTPUser, PasswordFile: c.HTTPPasswordFile,
+		Report: b.report, Metrics: b.meters.handler, Log: log,
 	})
 }
 

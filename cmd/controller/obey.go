@@ -106,7 +106,7 @@ func (b *box) report() web.Report {
 		link.Cause = string(s.Cause) + ": " + s.Detail
 	}
 	return web.Report{
-		Box: name, Version: version.String(), Link: link,
+		Box: name, Version: version.String(), Link: link, Stuck: b.stuck(s, time.Now()),
 		Agents: b.supervisor.Agents(), Cameras: p.watch.report(link.Live), Telemetry: p.sampler.Latest(),
 	}
 }
