@@ -210,9 +210,12 @@ func (f Footprint) String() string {
 }
 
 // Footprint is what the process holds now; zeros if it is gone.
-func (p *Process) Footprint() Footprint {
+func (p *Process) Footprint() Footprint { return FootprintOf(p.PID) }
+
+// FootprintOf is the same of any process.
+func FootprintOf(pid int) Footprint {
 	var f Footprint
-	proc := fmt.Sprintf("/proc/%d/", p.PID)
+	proc := fmt.Sprintf("/proc/%d/", pid)
 	if fds, err := os.ReadDir(filepath.Join(proc, "fd")); err == nil {
 		f.FDs = len(fds)
 	}

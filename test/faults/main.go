@@ -14,6 +14,7 @@
 //	go run ./test/faults -mode loss         what is delivered and what is declared, fault by fault
 //	go run ./test/faults -mode outage       a long outage of large frames, lasting -observe
 //	go run ./test/faults -mode storm        random faults for -minutes, kill -9 and lost data among them
+//	go run ./test/faults -mode box          a controller with four cameras, random faults for -minutes
 //
 // Network rows need root; without it they are skipped, with the reason.
 package main
@@ -72,13 +73,13 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{}
 	set := flag.NewFlagSet("faults", flag.ContinueOnError)
 	set.SetOutput(stderr)
-	set.StringVar(&o.mode, "mode", "matrix", "matrix, cycles, stock, links, soak, loss, outage or storm")
+	set.StringVar(&o.mode, "mode", "matrix", "matrix, cycles, stock, links, soak, loss, outage, storm or box")
 	pattern := set.String("run", "", "only rows whose name matches this `regexp`")
 	set.IntVar(&o.repsFast, "reps-fast", 20, "repetitions of a fast fault")
 	set.IntVar(&o.repsSlow, "reps-slow", 5, "repetitions of a slow fault")
 	set.BoolVar(&o.short, "short", false, "each fault once, and for a shorter time")
 	set.StringVar(&o.json, "json", "", "write all figures to this `file` too")
-	set.Float64Var(&o.minutes, "minutes", 30, "how long -mode soak and -mode storm last")
+	set.Float64Var(&o.minutes, "minutes", 30, "how long -mode soak, -mode storm and -mode box last")
 	set.Uint64Var(&o.seed, "seed", 1, "the random numbers' seed")
 	set.IntVar(&o.cycles, "cycles", 100, "restarts in -mode cycles")
 	set.IntVar(&o.links, "links", 200, "links in -mode links")
@@ -124,10 +125,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	mode, ok := map[string]func() error{
 		"matrix": o.matrix, "cycles": o.cyclesMode, "stock": o.stockMode, "links": o.linksMode, "soak": o.soakMode,
-		"loss": o.lossMode, "outage": o.outageMode, "storm": o.stormMode,
+		"loss": o.lossMode, "outage": o.outageMode, "storm": o.stormMode, "box": o.boxMode,
 	}[o.mode]
 	if !ok {
-		return fmt.Errorf("-mode %s: expected matrix, cycles, stock, links, soak, loss, outage or storm", o.mode)
+		return fmt.Errorf("-mode %s: expected matrix, cycles, stock, links, soak, loss, outage, storm or box", o.mode)
 	}
 	return mode()
 }
