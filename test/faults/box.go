@@ -173,16 +173,24 @@ func (x *box) drain() {
 	}
 }
 
-// pid is the process that shows a camera's status.
+// pid is the process that shows a camera's status. A fresh agent takes a moment
+// to show it, and one whose Redis is refilled another.
 func (x *box) pid(camera string) int {
 	var status struct {
 		PID int `json:"pid"`
 	}
-	text, _ := x.server.Do("GET", "status:"+camera).(string)
-	if err := json.Unmarshal([]byte(text), &status); err != nil || status.PID == 0 {
-		x.Fatalf("read status %q of %s: %v", text, camera, err)
+	for deadline := time.Now().Add(startLimit); ; x.pause(50 * time.Millisecond) {
+		text, err := x.server.Client().Get(x.ctx, "status:"+camera).Bytes()
+		if err == nil {
+			err = json.Unmarshal(text, &status)
+		}
+		switch {
+		case err == nil && status.PID > 0:
+			return status.PID
+		case time.Now().After(deadline):
+			x.Fatalf("%s shows no status within %s: %v", camera, startLimit, err)
+		}
 	}
-	return status.PID
 }
 
 // strike sends a signal to one of the agents that are not spared.
