@@ -23,7 +23,7 @@ func mustSpawn(t *testing.T, script string) *Process {
 
 func TestTellsTheLogFromTheRest(t *testing.T) {
 	began := time.Now()
-	p := mustSpawn(t, `echo '{"message":"ready","level":"info","at":"1999","text":"no"}' >&2; echo a crash >&2; sleep 60`)
+	p := mustSpawn(t, `echo a crash >&2; echo '{"message":"ready","level":"info","at":"1999","text":"no"}' >&2; sleep 60`)
 	e, ok := p.Await(t.Context(), began, time.Minute, func(e Event) bool { return e.Msg == "ready" })
 	if !ok || e.Level != "info" || e.At.Before(began) || !strings.Contains(e.Text, "1999") {
 		t.Fatalf("got %+v, %v; want the line, stamped as it came", e, ok)

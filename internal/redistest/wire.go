@@ -167,7 +167,9 @@ func (p *pipe) write() {
 			p.release(n)
 		}
 	}
-	_ = p.to.CloseWrite() // hands the end on; fails only if the wire is cut
+	if p.wire.ctx.Err() == nil { // a cut is no orderly end
+		_ = p.to.CloseWrite() // hands the end on; fails only if the wire is cut
+	}
 }
 
 // pop waits for a chunk; false means that the stream has ended or was cut.
