@@ -56,8 +56,9 @@ func checkWith(ctx context.Context, cam camera.Config, open camera.Opener, limit
 			return stuck(ctx, cam, limit)
 		}
 	}
-	if errors.Is(r.err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return fmt.Errorf("check camera %s: %w within %v: %s", cam.Name, camera.ErrNoData, limit, camera.ShownSource(cam.Source))
+	if errors.Is(r.err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
+		none := fmt.Errorf("check camera %s: %w within %v: %s", cam.Name, camera.ErrNoData, limit, camera.ShownSource(cam.Source))
+		return camera.WithClue(none, r.err)
 	}
 	if r.err != nil {
 		return r.err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -119,5 +120,30 @@ func TestHelp(t *testing.T) {
 	var usage *usageError
 	if err := run(t.Context(), []string{"--nonsense"}, &out, &stderr); !errors.As(err, &usage) || !strings.Contains(err.Error(), "--help") || stderr.Len() > 0 {
 		t.Errorf("got %v and %q on standard error, want one usage error that names --help", err, &stderr)
+	}
+}
+
+// A source's own timeout is its own trouble, and its text is shown; the check's
+// is told with what the source has seen.
+func TestCheckSaysWhoseTimeItWas(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit time.Duration
+		err   error
+		says  string
+	}{
+		"the source's": {time.Hour, fmt.Errorf("no answer within 5s: %w", context.DeadlineExceeded), "no answer within 5s"},
+		"the check's":  {time.Nanosecond, fmt.Errorf("%w: %w", context.DeadlineExceeded, camera.Clue("it sends H.264")), "within 1ns: gst:rtspsrc …: it sends H.264"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			open := func(ctx context.Context, _ camera.Config) (camera.Source, error) {
+				if c.limit < time.Second {
+					<-ctx.Done()
+				}
+				return nil, c.err
+			}
+			if err := checkWith(t.Context(), checkConfig(), open, c.limit, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want %q", err, c.says)
+			}
+		})
 	}
 }

@@ -56,7 +56,6 @@ func openExec(ctx context.Context, command string, cfg camera.Config) (camera.So
 	s := &execSource{
 		info: camera.Info{
 			Driver:  "exec " + filepath.Base(strings.TrimPrefix(camera.ShownSource("exec:"+words[0]), "exec:")),
-			FPS:     cfg.FPS,
 			Latency: cfg.Interval(),
 		},
 		child:     child,
@@ -91,12 +90,21 @@ func (s *execSource) reading(ctx context.Context, read func() error) error {
 		return nil
 	}
 	if stopped := s.watch.why(ctx, nil); stopped != nil {
-		return stopped
+		return fmt.Errorf("%w: %w", stopped, s.clue())
 	}
 	if errors.Is(err, camera.ErrNoData) { // it gives something else than JPEGs
 		return err
 	}
 	return s.watch.why(ctx, s.ended(ctx))
+}
+
+// clue says what the command gave until it was told to end.
+func (s *execSource) clue() camera.Clue {
+	seen := "the command runs, but " + s.feed.split.clue()
+	if said := s.child.said.soFar(); said != "" {
+		seen += "; it says: " + said
+	}
+	return camera.Clue(seen)
 }
 
 // ended says how the command did, which may take a moment to end after its
@@ -117,7 +125,7 @@ func (s *execSource) ended(ctx context.Context) error {
 	return fmt.Errorf("%w: the command %s", camera.ErrNoData, how)
 }
 
-// Info says what the first JPEG was and the configured rate.
+// Info says what the first JPEG was; a command does not tell its rate.
 func (s *execSource) Info() camera.Info { return s.info }
 
 // Close ends the command and all it started. It may be called more than once.

@@ -41,6 +41,8 @@ type Splitter struct {
 
 	broken  uint64 // JPEGs passed over: cut short, too large or not JPEGs after all
 	garbage int    // bytes since the last whole JPEG that belong to none
+	came    int    // bytes since the last whole JPEG
+	cut     uint64 // broken at the last whole JPEG
 }
 
 // NewSplitter reads from r. arrived says when the bytes that the last Read
@@ -62,6 +64,23 @@ func (s *Splitter) reset(r io.Reader) {
 
 // Broken counts the JPEGs that were passed over.
 func (s *Splitter) Broken() uint64 { return s.broken }
+
+// clue says what came in place of the next whole JPEG.
+func (s *Splitter) clue() string {
+	size := fmt.Sprintf("%d bytes", s.came)
+	if s.came >= 10<<10 {
+		size = fmt.Sprintf("%d KiB", s.came>>10)
+	}
+	switch cut := s.broken - s.cut; {
+	case s.came == 0:
+		return "nothing comes"
+	case cut > 0:
+		return fmt.Sprintf("%s came, %d JPEGs in them, cut short or broken, and no whole one", size, cut)
+	case s.walk.inside():
+		return fmt.Sprintf("%s came, and the JPEG in them does not end", size)
+	}
+	return fmt.Sprintf("%s came, and no JPEG in them", size)
+}
 
 // Next reads the next whole JPEG over dst, growing it as needed. first is when
 // its first byte had arrived. Errors are those of the reader, io.EOF with
@@ -99,7 +118,7 @@ func (s *Splitter) Next(dst []byte) (jpeg []byte, first time.Time, err error) {
 		default:
 			dst = append(dst, chunk[:used]...)
 			if what == ended {
-				s.garbage = 0
+				s.garbage, s.came, s.cut = 0, s.end-s.at, s.broken
 				return dst, first, nil
 			}
 		}
@@ -115,6 +134,7 @@ func (s *Splitter) fill() error {
 		n, err := s.r.Read(s.buf)
 		if n > 0 { // an error with it comes again
 			s.at, s.end = 0, n
+			s.came += n
 			return nil
 		}
 		if err != nil {
