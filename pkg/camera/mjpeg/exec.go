@@ -36,7 +36,10 @@ type execSource struct {
 	interrupt func() // made once, so that Next allocates nothing
 }
 
-var _ camera.Source = (*execSource)(nil)
+var (
+	_ camera.Source        = (*execSource)(nil)
+	_ camera.DefectCounter = (*execSource)(nil)
+)
 
 // openExec starts the command and waits for its first JPEG.
 func openExec(ctx context.Context, command string, cfg camera.Config) (camera.Source, error) {
@@ -64,7 +67,7 @@ func openExec(ctx context.Context, command string, cfg camera.Config) (camera.So
 	}
 	out, err := newArrivals(child.stdout)
 	if err == nil {
-		s.feed.split = NewSplitter(out, out.arrived)
+		s.feed.from(NewSplitter(out, out.arrived))
 		err = s.reading(ctx, func() error { return s.feed.open(&s.info) })
 	}
 	if err != nil {
@@ -127,6 +130,9 @@ func (s *execSource) ended(ctx context.Context) error {
 
 // Info says what the first JPEG was; a command does not tell its rate.
 func (s *execSource) Info() camera.Info { return s.info }
+
+// Defects are the JPEGs that were passed over.
+func (s *execSource) Defects() camera.Defects { return s.feed.Defects() }
 
 // Close ends the command and all it started. It may be called more than once.
 func (s *execSource) Close() error {

@@ -107,6 +107,9 @@ func TestExecPassesThrough(t *testing.T) {
 	if f.Width != 16 || f.Height != 16 {
 		t.Errorf("the last frame is %dx%d", f.Width, f.Height)
 	}
+	if d := src.(camera.DefectCounter).Defects(); d.Broken != 1 || !strings.Contains(d.Last, "cut short") {
+		t.Errorf("%+v, want the one cut short", d)
+	}
 	err := src.Next(t.Context(), &f)
 	if !errors.Is(err, camera.ErrNoData) || errors.Is(err, io.EOF) ||
 		!strings.HasSuffix(err.Error(), "the command has ended (exit status 3): the last word") {

@@ -32,7 +32,10 @@ type httpSource struct {
 	body io.ReadCloser
 }
 
-var _ camera.Source = (*httpSource)(nil)
+var (
+	_ camera.Source        = (*httpSource)(nil)
+	_ camera.DefectCounter = (*httpSource)(nil)
+)
 
 // openHTTP requests the URL and waits for the first JPEG.
 func openHTTP(ctx context.Context, source string, cfg camera.Config) (camera.Source, error) {
@@ -50,7 +53,7 @@ func openHTTP(ctx context.Context, source string, cfg camera.Config) (camera.Sou
 		interrupt: cancel,
 		closed:    make(chan struct{}),
 	}
-	s.feed.split = NewSplitter(nil, fetch.arrived)
+	s.feed.from(NewSplitter(nil, fetch.arrived))
 	if err := s.reading(ctx, func() error { return s.begin(ctx, cfg) }); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -162,6 +165,9 @@ func (s *httpSource) clue() camera.Clue {
 
 // Info says what the first JPEG was; a stream does not tell its rate.
 func (s *httpSource) Info() camera.Info { return s.info }
+
+// Defects are the JPEGs that were passed over.
+func (s *httpSource) Defects() camera.Defects { return s.feed.Defects() }
 
 // Close ends the connection. It may be called more than once.
 func (s *httpSource) Close() error {

@@ -40,6 +40,7 @@ type Splitter struct {
 	at, end int // what of buf is yet to be walked
 
 	broken  uint64 // JPEGs passed over: cut short, too large or not JPEGs after all
+	spoilt  func() // told of each of them; may be nil
 	garbage int    // bytes since the last whole JPEG that belong to none
 	came    int    // bytes since the last whole JPEG
 	cut     uint64 // broken at the last whole JPEG
@@ -57,9 +58,16 @@ func NewSplitter(r io.Reader, arrived func() time.Time) *Splitter {
 // reset goes on with another reader, from which a new JPEG begins.
 func (s *Splitter) reset(r io.Reader) {
 	if s.walk.inside() {
-		s.broken++
+		s.spoil()
 	}
 	s.r, s.walk, s.at, s.end = r, walker{}, 0, 0
+}
+
+func (s *Splitter) spoil() {
+	s.broken++
+	if s.spoilt != nil {
+		s.spoilt()
+	}
 }
 
 // Broken counts the JPEGs that were passed over.
@@ -99,20 +107,20 @@ func (s *Splitter) Next(dst []byte) (jpeg []byte, first time.Time, err error) {
 		switch {
 		case what == began:
 			if len(dst) > 0 {
-				s.broken++
+				s.spoil()
 			} else {
 				s.garbage += used - 2
 			}
 			dst = append(dst[:0], 0xff, markSOI)
 			first = s.arrived()
 		case what == lost:
-			s.broken++
+			s.spoil()
 			s.garbage += len(dst) + used
 			dst = dst[:0]
 		case what == nothing && !s.walk.inside():
 			s.garbage += used
 		case len(dst)+used > s.limit:
-			s.broken++
+			s.spoil()
 			s.walk = walker{}
 			dst = dst[:0]
 		default:
