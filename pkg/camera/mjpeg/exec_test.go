@@ -227,11 +227,13 @@ func TestExecOpenIsInterrupted(t *testing.T) {
 // TestExecSaysWhatCame: a command that runs and gives nothing of use is told to
 // end, and what it gave is in the error.
 func TestExecSaysWhatCame(t *testing.T) {
+	cut := file(t, picture(t, 1, 64, 48))
 	for command, want := range map[string]string{
-		"exec sleep 100":                           "the command runs, but nothing comes",
-		"echo no sensor >&2; exec sleep 100":       "but nothing comes; it says: no sensor",
-		"printf h264; exec sleep 100":              "but 4 bytes came, and no JPEG in them",
-		`printf "\\377\\330\\377"; exec sleep 100`: "but 3 bytes came, and the JPEG in them does not end",
+		"exec sleep 100":                     "the command runs, but nothing comes",
+		"echo no sensor >&2; exec sleep 100": "but nothing comes; it says: no sensor",
+		"printf h264; exec sleep 100":        "but 4 bytes came, and no JPEG in them",
+		"head -c 99 " + cut + "; echo; head -c 99 " + cut + "; exec sleep 100": "199 bytes came, in them 1 times the beginning of a JPEG and no whole one",
+		`printf "\\377\\330\\377"; exec sleep 100`:                             "but 3 bytes came, and the JPEG in them does not end",
 	} {
 		t.Run(command, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)

@@ -83,7 +83,7 @@ func (s *Splitter) clue() string {
 	case s.came == 0:
 		return "nothing comes"
 	case cut > 0:
-		return fmt.Sprintf("%s came, %d JPEGs in them, cut short or broken, and no whole one", size, cut)
+		return fmt.Sprintf("%s came, in them %d times the beginning of a JPEG and no whole one", size, cut)
 	case s.walk.inside():
 		return fmt.Sprintf("%s came, and the JPEG in them does not end", size)
 	}

@@ -145,7 +145,7 @@ func secretWords(words []string) (found []string) {
 
 func appendSecret(found []string, s string) []string {
 	s = strings.Trim(s, "'\"`") // as a script has it
-	if len(s) < 3 { // no secret, and it would be cut out of every word
+	if len(s) < 3 {             // no secret, and it would be cut out of every word
 		return found
 	}
 	return append(found, s)
