@@ -147,3 +147,34 @@ func TestCheckSaysWhoseTimeItWas(t *testing.T) {
 		})
 	}
 }
+
+// burst is a source that has frames waiting when it is opened, as a network
+// camera has, and then gives one each interval.
+type burst struct {
+	waiting  int
+	interval time.Duration
+}
+
+func (s *burst) Next(context.Context, *camera.Frame) error {
+	if s.waiting--; s.waiting < 0 {
+		time.Sleep(s.interval)
+	}
+	return nil
+}
+func (s *burst) Info() camera.Info { return camera.Info{} }
+func (s *burst) Close() error      { return nil }
+
+func TestCheckMeasuresTheCamerasOwnRate(t *testing.T) {
+	for want, src := range map[float64]*burst{
+		25:  {waiting: 40, interval: 40 * time.Millisecond},
+		500: {interval: 2 * time.Millisecond},
+		0.1: {waiting: 1, interval: 10 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			fps, err := measureRate(t.Context(), src, &camera.Frame{})
+			if err != nil || fps < want*0.99 || fps > want*1.01 {
+				t.Errorf("measured %v fps, %v, want %v", fps, err, want)
+			}
+		})
+	}
+}
