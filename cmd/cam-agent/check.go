@@ -26,7 +26,7 @@ func checkAll(ctx context.Context, cams []camera.Config, out io.Writer) error {
 // check opens the camera once, measures it over a few frames, and prints what
 // it gives. The configuration has been validated by then.
 func check(ctx context.Context, cam camera.Config, out io.Writer) error {
-	return checkWith(ctx, cam, openSource, 2*cam.StallTimeout+10*time.Second, out)
+	return checkWith(ctx, cam, openSource, 2*max(cam.StallTimeout, 2*cam.Interval())+10*time.Second, out)
 }
 
 // checkWith is check with a limit. A call into a driver cannot be cancelled: one
@@ -56,8 +56,9 @@ func checkWith(ctx context.Context, cam camera.Config, open camera.Opener, limit
 			return stuck(ctx, cam, limit)
 		}
 	}
-	if errors.Is(r.err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return fmt.Errorf("check camera %s: %w within %v: %s", cam.Name, camera.ErrNoData, limit, camera.ShownSource(cam.Source))
+	if errors.Is(r.err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
+		none := fmt.Errorf("check camera %s: %w within %v: %s", cam.Name, camera.ErrNoData, limit, camera.ShownSource(cam.Source))
+		return camera.WithClue(none, r.err)
 	}
 	if r.err != nil {
 		return r.err
@@ -78,23 +79,16 @@ func stuck(ctx context.Context, cam camera.Config, limit time.Duration) error {
 
 // measure reads a few frames and describes what was asked, granted and given.
 func measure(ctx context.Context, cam camera.Config, open camera.Opener) (string, error) {
-	const frames = 10
 	src, err := open(ctx, cam)
 	if err != nil {
 		return "", fmt.Errorf("open camera %s: %w", cam.Name, err)
 	}
 	defer func() { _ = src.Close() }()
 	var f camera.Frame
-	var first time.Time
-	for n := range frames {
-		if err := src.Next(ctx, &f); err != nil {
-			return "", fmt.Errorf("read frame %d of camera %s: %w", n+1, cam.Name, err)
-		}
-		if n == 0 {
-			first = time.Now()
-		}
+	fps, err := measureRate(ctx, src, &f)
+	if err != nil {
+		return "", fmt.Errorf("read camera %s: %w", cam.Name, err)
 	}
-	fps := float64(frames-1) / time.Since(first).Seconds()
 	img, err := camera.NewEncoder(cam, jpegEncoder()).Encode(nil, &f)
 	if err != nil {
 		return "", err
@@ -113,6 +107,34 @@ func measure(ctx context.Context, cam camera.Config, open camera.Opener) (string
 	}
 	return text + fmt.Sprintf("  it gives %dx%d %s, measured %.1f fps; one frame as %s is %d bytes\n",
 		f.Width, f.Height, f.Format, fps, img.Encoding, len(img.Data)), nil
+}
+
+const (
+	settleTime  = 300 * time.Millisecond // what waited while the source was opened comes in a burst
+	rateFrames  = 10
+	rateAtLeast = 2 * time.Second // or fewer frames in so long, of a slow camera
+)
+
+// measureRate leaves the last frame it read in f.
+func measureRate(ctx context.Context, src camera.Source, f *camera.Frame) (fps float64, err error) {
+	var began, from time.Time
+	for read, n := 1, 0; ; read++ {
+		if err := src.Next(ctx, f); err != nil {
+			return 0, fmt.Errorf("frame %d: %w", read, err)
+		}
+		now := time.Now()
+		switch {
+		case read == 1:
+			began = now
+		case now.Sub(began) < settleTime:
+		case from.IsZero():
+			from = now
+		default:
+			if n++; n == rateFrames || now.Sub(from) >= rateAtLeast {
+				return float64(n) / now.Sub(from).Seconds(), nil
+			}
+		}
+	}
 }
 
 func shownFPS(fps float64) string {

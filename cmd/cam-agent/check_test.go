@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -119,5 +120,61 @@ func TestHelp(t *testing.T) {
 	var usage *usageError
 	if err := run(t.Context(), []string{"--nonsense"}, &out, &stderr); !errors.As(err, &usage) || !strings.Contains(err.Error(), "--help") || stderr.Len() > 0 {
 		t.Errorf("got %v and %q on standard error, want one usage error that names --help", err, &stderr)
+	}
+}
+
+// A source's own timeout is its own trouble, and its text is shown; the check's
+// is told with what the source has seen.
+func TestCheckSaysWhoseTimeItWas(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit time.Duration
+		err   error
+		says  string
+	}{
+		"the source's": {time.Hour, fmt.Errorf("no answer within 5s: %w", context.DeadlineExceeded), "no answer within 5s"},
+		"the check's":  {time.Nanosecond, fmt.Errorf("%w: %w", context.DeadlineExceeded, camera.Clue("it sends H.264")), "within 1ns: gst:rtspsrc …: it sends H.264"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			open := func(ctx context.Context, _ camera.Config) (camera.Source, error) {
+				if c.limit < time.Second {
+					<-ctx.Done()
+				}
+				return nil, c.err
+			}
+			if err := checkWith(t.Context(), checkConfig(), open, c.limit, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want %q", err, c.says)
+			}
+		})
+	}
+}
+
+// burst is a source that has frames waiting when it is opened, as a network
+// camera has, and then gives one each interval.
+type burst struct {
+	waiting  int
+	interval time.Duration
+}
+
+func (s *burst) Next(context.Context, *camera.Frame) error {
+	if s.waiting--; s.waiting < 0 {
+		time.Sleep(s.interval)
+	}
+	return nil
+}
+func (s *burst) Info() camera.Info { return camera.Info{} }
+func (s *burst) Close() error      { return nil }
+
+func TestCheckMeasuresTheCamerasOwnRate(t *testing.T) {
+	for want, src := range map[float64]*burst{
+		25:  {waiting: 40, interval: 40 * time.Millisecond},
+		500: {interval: 2 * time.Millisecond},
+		0.1: {waiting: 1, interval: 10 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			fps, err := measureRate(t.Context(), src, &camera.Frame{})
+			if err != nil || fps < want*0.99 || fps > want*1.01 {
+				t.Errorf("measured %v fps, %v, want %v", fps, err, want)
+			}
+		})
 	}
 }

@@ -56,7 +56,7 @@ func TestSourcesRefused(t *testing.T) {
 		says string
 	}{
 		"exec:no-such-program --password hunter2": {camera.ErrNoDevice, "no such program"},
-		"http://joe:hunter2@127.0.0.1:1/stream":   {camera.ErrNoDevice, "refused"},
+		"http://joe:hunter2@127.0.0.1:1/stream":   {camera.ErrNoDevice, "nothing listens"},
 		"nonsense":                                {nil, camera.SourceExpected},
 	} {
 		cfg := camera.Default()

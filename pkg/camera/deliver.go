@@ -75,7 +75,10 @@ func (g *Grabber) recovered(before State, loud bool, info Info, down time.Durati
 		return
 	}
 	e := g.log.Info().Str("source", ShownSource(g.cfg.Source)).Str("driver", info.Driver).
-		Int("width", info.Width).Int("height", info.Height).Float64("fps", info.FPS).Stringer("format", info.Format)
+		Int("width", info.Width).Int("height", info.Height).Stringer("format", info.Format)
+	if info.FPS > 0 {
+		e.Float64("fps", info.FPS)
+	}
 	if info.Note != "" {
 		e.Str("note", info.Note)
 	}

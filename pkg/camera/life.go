@@ -74,10 +74,11 @@ func (g *Grabber) live(ctx context.Context) (gave time.Duration, err error) {
 			}
 			g.setState(StateStalled, trouble.Error())
 			stop()
-			if err := g.await(ctx, done, trouble.Error()); errors.Is(err, ErrStuck) {
+			err := g.await(ctx, done, trouble.Error())
+			if errors.Is(err, ErrStuck) {
 				return 0, err
 			}
-			return 0, trouble
+			return 0, WithClue(trouble, err)
 		}
 	}
 }

@@ -35,7 +35,7 @@ func TestStallIsNoticedAndHeals(t *testing.T) {
 		sluggish := func(ctx context.Context, _ *Frame, _ int) error {
 			<-ctx.Done()
 			time.Sleep(500 * time.Millisecond)
-			return ctx.Err()
+			return fmt.Errorf("%w: %w", ctx.Err(), Clue("it sends H.264"))
 		}
 		l := &lives{plays: []step{then(3, every(10*time.Millisecond), sluggish), every(10 * time.Millisecond)}}
 		var log bytes.Buffer
@@ -51,7 +51,9 @@ func TestStallIsNoticedAndHeals(t *testing.T) {
 		if !strings.Contains(h.Reason, "no frames for 2s") {
 			t.Errorf("reason %q does not say what is wrong", h.Reason)
 		}
-		expectState(t, g, StateRetrying)
+		if h = expectState(t, g, StateRetrying); !strings.Contains(h.Reason, "no frames for 2s: it sends H.264; reopening") {
+			t.Errorf("reason %q lacks what the source has seen", h.Reason)
+		}
 		expectState(t, g, StateOK)
 		time.Sleep(time.Second)
 		h = g.Health()

@@ -36,7 +36,10 @@ type execSource struct {
 	interrupt func() // made once, so that Next allocates nothing
 }
 
-var _ camera.Source = (*execSource)(nil)
+var (
+	_ camera.Source        = (*execSource)(nil)
+	_ camera.DefectCounter = (*execSource)(nil)
+)
 
 // openExec starts the command and waits for its first JPEG.
 func openExec(ctx context.Context, command string, cfg camera.Config) (camera.Source, error) {
@@ -56,7 +59,6 @@ func openExec(ctx context.Context, command string, cfg camera.Config) (camera.So
 	s := &execSource{
 		info: camera.Info{
 			Driver:  "exec " + filepath.Base(strings.TrimPrefix(camera.ShownSource("exec:"+words[0]), "exec:")),
-			FPS:     cfg.FPS,
 			Latency: cfg.Interval(),
 		},
 		child:     child,
@@ -65,7 +67,7 @@ func openExec(ctx context.Context, command string, cfg camera.Config) (camera.So
 	}
 	out, err := newArrivals(child.stdout)
 	if err == nil {
-		s.feed.split = NewSplitter(out, out.arrived)
+		s.feed.from(NewSplitter(out, out.arrived))
 		err = s.reading(ctx, func() error { return s.feed.open(&s.info) })
 	}
 	if err != nil {
@@ -91,12 +93,21 @@ func (s *execSource) reading(ctx context.Context, read func() error) error {
 		return nil
 	}
 	if stopped := s.watch.why(ctx, nil); stopped != nil {
-		return stopped
+		return fmt.Errorf("%w: %w", stopped, s.clue())
 	}
 	if errors.Is(err, camera.ErrNoData) { // it gives something else than JPEGs
 		return err
 	}
 	return s.watch.why(ctx, s.ended(ctx))
+}
+
+// clue says what the command gave until it was told to end.
+func (s *execSource) clue() camera.Clue {
+	seen := "the command runs, but " + s.feed.split.clue()
+	if said := s.child.said.soFar(); said != "" {
+		seen += "; it says: " + said
+	}
+	return camera.Clue(seen)
 }
 
 // ended says how the command did, which may take a moment to end after its
@@ -117,8 +128,11 @@ func (s *execSource) ended(ctx context.Context) error {
 	return fmt.Errorf("%w: the command %s", camera.ErrNoData, how)
 }
 
-// Info says what the first JPEG was and the configured rate.
+// Info says what the first JPEG was; a command does not tell its rate.
 func (s *execSource) Info() camera.Info { return s.info }
+
+// Defects are the JPEGs that were passed over.
+func (s *execSource) Defects() camera.Defects { return s.feed.Defects() }
 
 // Close ends the command and all it started. It may be called more than once.
 func (s *execSource) Close() error {

@@ -91,7 +91,7 @@ func TestExecPassesThrough(t *testing.T) {
 	want := [][]byte{picture(t, 1, 640, 480), thumbnailed(picture(t, 2, 320, 240), picture(t, 3, 16, 16)), picture(t, 4, 16, 16)}
 	path := file(t, want[0], want[1], want[0][:1000], want[2])
 	src := mustOpen(t, "exec:sh -c 'cat "+path+"; echo the last word >&2; exit 3'")
-	if i := src.Info(); i.Width != 640 || i.Height != 480 || i.Format != camera.MJPEG || i.Driver != "exec sh" || i.FPS != 30 || i.Latency != time.Second/30 {
+	if i := src.Info(); i.Width != 640 || i.Height != 480 || i.Format != camera.MJPEG || i.Driver != "exec sh" || i.FPS != 0 || i.Latency != time.Second/30 {
 		t.Errorf("Info is %+v", i)
 	}
 	var f camera.Frame
@@ -106,6 +106,9 @@ func TestExecPassesThrough(t *testing.T) {
 	}
 	if f.Width != 16 || f.Height != 16 {
 		t.Errorf("the last frame is %dx%d", f.Width, f.Height)
+	}
+	if d := src.(camera.DefectCounter).Defects(); d.Broken != 1 || !strings.Contains(d.Last, "cut short") {
+		t.Errorf("%+v, want the one cut short", d)
 	}
 	err := src.Next(t.Context(), &f)
 	if !errors.Is(err, camera.ErrNoData) || errors.Is(err, io.EOF) ||
@@ -218,6 +221,29 @@ func TestExecOpenIsInterrupted(t *testing.T) {
 	}
 	if alive(pid) {
 		t.Error("the command is still alive")
+	}
+}
+
+// TestExecSaysWhatCame: a command that runs and gives nothing of use is told to
+// end, and what it gave is in the error.
+func TestExecSaysWhatCame(t *testing.T) {
+	cut := file(t, picture(t, 1, 64, 48))
+	for command, want := range map[string]string{
+		"exec sleep 100":                     "the command runs, but nothing comes",
+		"echo no sensor >&2; exec sleep 100": "but nothing comes; it says: no sensor",
+		"printf h264; exec sleep 100":        "but 4 bytes came, and no JPEG in them",
+		"head -c 99 " + cut + "; echo; head -c 99 " + cut + "; exec sleep 100": "199 bytes came, in them 1 times the beginning of a JPEG and no whole one",
+		`printf "\\377\\330\\377"; exec sleep 100`:                             "but 3 bytes came, and the JPEG in them does not end",
+	} {
+		t.Run(command, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			_, err := Open(ctx, config("exec:sh -c '"+command+"'"))
+			var clue camera.Clue
+			if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &clue) || !strings.Contains(string(clue), want) {
+				t.Errorf("got %v, want %q", err, want)
+			}
+		})
 	}
 }
 

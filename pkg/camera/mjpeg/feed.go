@@ -14,10 +14,17 @@ const maxRefused = 30
 
 // feed makes a Splitter's JPEGs into frames.
 type feed struct {
+	camera.DefectCount
 	split   *Splitter
 	whole   uint64 // JPEGs
 	pending bool   // first holds a frame that was read while opening
 	first   camera.Frame
+}
+
+// from makes frames of what the Splitter finds.
+func (d *feed) from(split *Splitter) {
+	d.split = split
+	split.spoilt = func() { d.AddDefect("cut short, too large or no JPEG after all") }
 }
 
 // next reads the next frame. Frame.Seq counts what came, so that JPEGs passed
@@ -39,6 +46,7 @@ func (d *feed) next(f *camera.Frame) error {
 		d.whole++
 		j, err := camera.InspectJPEG(data)
 		if err != nil {
+			d.AddDefect(err.Error())
 			if refused++; refused == maxRefused {
 				return fmt.Errorf("%w that can be used: %w", camera.ErrNoData, err)
 			}

@@ -100,7 +100,7 @@ func (f *fetcher) get(ctx context.Context) (io.ReadCloser, string, error) {
 	for redirects, logins := 0, 0; ; {
 		answer, err := f.request(ctx, at)
 		if err != nil {
-			return nil, "", fmt.Errorf("%w: %w", camera.ErrNoDevice, err)
+			return nil, "", unreachable(at, err)
 		}
 		if answer.StatusCode == http.StatusOK {
 			return checkType(answer)

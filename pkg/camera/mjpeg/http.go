@@ -32,7 +32,10 @@ type httpSource struct {
 	body io.ReadCloser
 }
 
-var _ camera.Source = (*httpSource)(nil)
+var (
+	_ camera.Source        = (*httpSource)(nil)
+	_ camera.DefectCounter = (*httpSource)(nil)
+)
 
 // openHTTP requests the URL and waits for the first JPEG.
 func openHTTP(ctx context.Context, source string, cfg camera.Config) (camera.Source, error) {
@@ -50,7 +53,7 @@ func openHTTP(ctx context.Context, source string, cfg camera.Config) (camera.Sou
 		interrupt: cancel,
 		closed:    make(chan struct{}),
 	}
-	s.feed.split = NewSplitter(nil, fetch.arrived)
+	s.feed.from(NewSplitter(nil, fetch.arrived))
 	if err := s.reading(ctx, func() error { return s.begin(ctx, cfg) }); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -70,7 +73,11 @@ func (s *httpSource) begin(ctx context.Context, cfg camera.Config) error {
 	if s.single = strings.HasPrefix(kind, "image/"); s.single {
 		s.info.Driver, s.info.FPS = "http images", cfg.FPS
 	}
-	return s.feed.open(&s.info)
+	err = s.feed.open(&s.info)
+	if s.single && errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: the server's image is no whole JPEG", camera.ErrNoData)
+	}
+	return err
 }
 
 // request goes on with a new answer.
@@ -140,11 +147,27 @@ func (s *httpSource) reading(ctx context.Context, read func() error) error {
 	default:
 		err = fmt.Errorf("%w: read from the server: %w", camera.ErrNoData, err)
 	}
-	return s.watch.why(ctx, err)
+	if stopped := s.watch.why(ctx, nil); stopped != nil {
+		return fmt.Errorf("%w: %w", stopped, s.clue())
+	}
+	return err
+}
+
+// clue says what the server gave until the source was told to end.
+func (s *httpSource) clue() camera.Clue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.body == nil {
+		return "the server does not answer"
+	}
+	return camera.Clue("the server has answered, but " + s.feed.split.clue())
 }
 
 // Info says what the first JPEG was; a stream does not tell its rate.
 func (s *httpSource) Info() camera.Info { return s.info }
+
+// Defects are the JPEGs that were passed over.
+func (s *httpSource) Defects() camera.Defects { return s.feed.Defects() }
 
 // Close ends the connection. It may be called more than once.
 func (s *httpSource) Close() error {

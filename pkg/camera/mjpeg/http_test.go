@@ -170,6 +170,11 @@ func TestHTTPRefuses(t *testing.T) {
 			w.Header().Set("Content-Type", "video/h264")
 			_, _ = io.CopyN(w, endless("h264"), 5<<20)
 		},
+		"/half": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "image/jpeg")
+			_, _ = w.Write([]byte{0xff, 0xd8, 0xff, 0xdb})
+		},
+		"/hangup": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"/header": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("y", 1<<20)) },
 	} {
 		mux.HandleFunc(path, h)
@@ -196,11 +201,13 @@ func TestHTTPRefuses(t *testing.T) {
 		login(s, "/end"):                     {camera.ErrNoData, "has ended the stream"},
 		login(s, "/other"):                   {camera.ErrNoData, "no JPEG in them"},
 		login(s, "/header"):                  {camera.ErrNoDevice, "header"},
-		login(gone, "/"):                     {camera.ErrNoDevice, "refused"},
+		login(s, "/half"):                    {camera.ErrNoData, "image is no whole JPEG"},
+		login(s, "/hangup"):                  {camera.ErrNoDevice, "without an answer; does it speak http?"},
+		login(gone, "/"):                     {camera.ErrNoDevice, "nothing listens at 127.0.0.1:"},
 		"http://joe:hun/ter2@127.0.0.1:1/":   {camera.ErrNoDevice, "%2F"},
 		"http://joe:12/hunter2@127.0.0.1:1/": {camera.ErrNoDevice, "%2F"},
 		"http://joe:hunter%2@127.0.0.1:1/":   {camera.ErrNoDevice, "%25"},
-		"https://joe:hunter2@" + s.Listener.Addr().String(): {camera.ErrNoDevice, "tls"},
+		"https://joe:hunter2@" + s.Listener.Addr().String(): {camera.ErrNoDevice, "write http://"},
 	} {
 		src, err := Open(t.Context(), config(source))
 		if err == nil {

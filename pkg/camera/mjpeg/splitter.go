@@ -40,7 +40,10 @@ type Splitter struct {
 	at, end int // what of buf is yet to be walked
 
 	broken  uint64 // JPEGs passed over: cut short, too large or not JPEGs after all
+	spoilt  func() // told of each of them; may be nil
 	garbage int    // bytes since the last whole JPEG that belong to none
+	came    int    // bytes since the last whole JPEG
+	cut     uint64 // broken at the last whole JPEG
 }
 
 // NewSplitter reads from r. arrived says when the bytes that the last Read
@@ -55,13 +58,37 @@ func NewSplitter(r io.Reader, arrived func() time.Time) *Splitter {
 // reset goes on with another reader, from which a new JPEG begins.
 func (s *Splitter) reset(r io.Reader) {
 	if s.walk.inside() {
-		s.broken++
+		s.spoil()
 	}
 	s.r, s.walk, s.at, s.end = r, walker{}, 0, 0
 }
 
+func (s *Splitter) spoil() {
+	s.broken++
+	if s.spoilt != nil {
+		s.spoilt()
+	}
+}
+
 // Broken counts the JPEGs that were passed over.
 func (s *Splitter) Broken() uint64 { return s.broken }
+
+// clue says what came in place of the next whole JPEG.
+func (s *Splitter) clue() string {
+	size := fmt.Sprintf("%d bytes", s.came)
+	if s.came >= 10<<10 {
+		size = fmt.Sprintf("%d KiB", s.came>>10)
+	}
+	switch cut := s.broken - s.cut; {
+	case s.came == 0:
+		return "nothing comes"
+	case cut > 0:
+		return fmt.Sprintf("%s came, in them %d times the beginning of a JPEG and no whole one", size, cut)
+	case s.walk.inside():
+		return fmt.Sprintf("%s came, and the JPEG in them does not end", size)
+	}
+	return fmt.Sprintf("%s came, and no JPEG in them", size)
+}
 
 // Next reads the next whole JPEG over dst, growing it as needed. first is when
 // its first byte had arrived. Errors are those of the reader, io.EOF with
@@ -80,26 +107,26 @@ func (s *Splitter) Next(dst []byte) (jpeg []byte, first time.Time, err error) {
 		switch {
 		case what == began:
 			if len(dst) > 0 {
-				s.broken++
+				s.spoil()
 			} else {
 				s.garbage += used - 2
 			}
 			dst = append(dst[:0], 0xff, markSOI)
 			first = s.arrived()
 		case what == lost:
-			s.broken++
+			s.spoil()
 			s.garbage += len(dst) + used
 			dst = dst[:0]
 		case what == nothing && !s.walk.inside():
 			s.garbage += used
 		case len(dst)+used > s.limit:
-			s.broken++
+			s.spoil()
 			s.walk = walker{}
 			dst = dst[:0]
 		default:
 			dst = append(dst, chunk[:used]...)
 			if what == ended {
-				s.garbage = 0
+				s.garbage, s.came, s.cut = 0, s.end-s.at, s.broken
 				return dst, first, nil
 			}
 		}
@@ -115,6 +142,7 @@ func (s *Splitter) fill() error {
 		n, err := s.r.Read(s.buf)
 		if n > 0 { // an error with it comes again
 			s.at, s.end = 0, n
+			s.came += n
 			return nil
 		}
 		if err != nil {

@@ -89,6 +89,11 @@ func (t *tail) text() string {
 	case <-t.done:
 	case <-limit.C: // somebody else holds the pipe
 	}
+	return t.soFar()
+}
+
+// soFar is what was said last by a child that goes on.
+func (t *tail) soFar() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return strings.Join(t.lines, " | ")
@@ -104,11 +109,24 @@ func (t *tail) close() {
 // stand there in more than one way.
 var inURL = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s'"]+`)
 
-// secrets are the words of a command that may be passwords: what follows an
-// option, or an =, of such a name.
-func secrets(words []string) (found []string) {
-	named := false
+// secrets are the words of a command, and of a script for sh -c in it, that may
+// be passwords: what follows an option, or an =, of such a name.
+func secrets(words []string) []string {
+	found := secretWords(words[1:])
 	for _, w := range words[1:] {
+		if script := strings.FieldsFunc(w, inScript); len(script) > 1 {
+			found = append(found, secretWords(script)...)
+		}
+	}
+	return found
+}
+
+// inScript is what stands between the words of a script, roughly.
+func inScript(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(";|&()", r) }
+
+func secretWords(words []string) (found []string) {
+	named := false
+	for _, w := range words {
 		key, value, ok := strings.Cut(w, "=")
 		if !ok && named && !strings.HasPrefix(w, "--") {
 			found = appendSecret(found, w)
@@ -126,7 +144,8 @@ func secrets(words []string) (found []string) {
 }
 
 func appendSecret(found []string, s string) []string {
-	if len(s) < 3 { // no secret, and it would be cut out of every word
+	s = strings.Trim(s, "'\"`") // as a script has it
+	if len(s) < 3 {             // no secret, and it would be cut out of every word
 		return found
 	}
 	return append(found, s)

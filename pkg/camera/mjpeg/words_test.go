@@ -56,7 +56,7 @@ func FuzzSplitWords(f *testing.F) {
 }
 
 func TestTailShowsNoSecrets(t *testing.T) {
-	words, err := splitWords(`cam --password hunter2 -u admin:geheim user-pw=s3cret --size 640 joe@home rtsp://u:p@host/x`)
+	words, err := splitWords(`cam --password hunter2 -u admin:geheim user-pw=s3cret sh -c 'PASSWORD="p4ss" x --token "t0ken" | y' --size 640 joe@home rtsp://u:p@host/x`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestTailShowsNoSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"lost", "1%\r2%\r3% of 640\r", strings.Repeat("é", 5000), "\x1b[31mwrong hunter2 for admin:geheim\x00", "s3cret joe@home rtsp://u:p@host/x: refused",
+		"lost", "1%\r2%\r3% of 640\r", strings.Repeat("é", 5000), "\x1b[31mwrong hunter2 for admin:geheim\x00", "s3cret joe@home rtsp://u:p@host/x: refused", "+ PASSWORD=p4ss x --token t0ken",
 	} {
 		if _, err := w.WriteString(line + "\n"); err != nil {
 			t.Fatal(err)
@@ -74,7 +74,7 @@ func TestTailShowsNoSecrets(t *testing.T) {
 	_ = w.Close()
 	got := said.text()
 	said.close()
-	for _, secret := range []string{"hunter2", "geheim", "s3cret", "joe", "u:p", "host/x", "\x1b", "\x00", "lost"} {
+	for _, secret := range []string{"hunter2", "geheim", "s3cret", "p4ss", "t0ken", "joe", "u:p", "host/x", "\x1b", "\x00", "lost"} {
 		if strings.Contains(got, secret) {
 			t.Errorf("%q shows %q", got, secret)
 		}

@@ -30,6 +30,11 @@ func (s *Source) openRTSP(ctx context.Context, rawURL string, cfg camera.Config)
 	if err := setDefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", options); err != nil {
 		return err
 	}
+	// Its own lines, one or more for each attempt and each damaged picture, would
+	// fill the log, and nobody vouches for what of the URL they show.
+	if err := setDefault("OPENCV_FFMPEG_LOGLEVEL", "-8"); err != nil {
+		return err
+	}
 	s.kind = kind{target: rawURL, api: gocv.VideoCaptureFFmpeg}
 	refused := fmt.Errorf("%w: %s does not answer, or refuses user or path", camera.ErrNoDevice, s.shown)
 	if err := s.capturing(refused); err != nil {

@@ -23,9 +23,11 @@ const options = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 // freshOptions undoes what an earlier source of this process has set.
 func freshOptions(t *testing.T) {
 	t.Helper()
-	t.Setenv(options, "")
-	if err := os.Unsetenv(options); err != nil {
-		t.Fatal(err)
+	for _, key := range []string{options, "OPENCV_FFMPEG_LOGLEVEL"} {
+		t.Setenv(key, "")
+		if err := os.Unsetenv(key); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
