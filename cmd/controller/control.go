@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 
@@ -11,6 +10,7 @@ import (
 
 	"framekeeper/internal/config"
 	"framekeeper/internal/logging"
+	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/version"
@@ -21,6 +21,7 @@ import (
 
 // control runs the box:
 //
+//	redis-server, if embedded: there before and after all the rest
 //	[[camera]]… ──► Supervisor ──► cam-agent processes
 //	                    │ states          watch ◄══ Link ══ status:<camera>
 //	                    ▼                    │
@@ -32,9 +33,6 @@ import (
 // What can be wrong from the start is an error before anything runs. Redis is
 // not among it: the Link goes on trying, and says so.
 func control(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error) {
-	if cfg.Redis.Embedded {
-		return &usageError{fmt.Errorf("%s: redis.embedded = true is not available in this version: set it to false and run redis-server as a service", cfg.Path)}
-	}
 	log, closer, err := logging.New(cfg.Log, "controller", stderr)
 	if err != nil {
 		return err
@@ -73,7 +71,8 @@ type box struct {
 	watch      *watch
 	sampler    *telemetry.Sampler
 	link       *datatransfer.Link
-	web        *web.Server // nil: [controller] http is ""
+	web        *web.Server         // nil: [controller] http is ""
+	redis      *redisserver.Server // nil: Redis is somebody else's
 }
 
 func assemble(ctx context.Context, cfg *config.Config, stderr io.Writer, log zerolog.Logger) (*box, error) {
@@ -81,8 +80,12 @@ func assemble(ctx context.Context, cfg *config.Config, stderr io.Writer, log zer
 	if err != nil {
 		return nil, err
 	}
+	server, err := embedded(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
 	c := &cfg.Controller
-	b := &box{cfg: cfg, watch: &watch{cameras: cfg.Cameras, interval: c.LogInterval}}
+	b := &box{redis: server, cfg: cfg, watch: &watch{cameras: cfg.Cameras, interval: c.LogInterval}}
 	b.supervisor = supervise.New(supervise.Options{
 		Agents: agents, Output: stderr, Log: log, BackoffMax: c.RestartBackoffMax, WatchdogTimeout: c.WatchdogTimeout,
 		RecoveryCommand: c.RecoveryCommand, RecoveryAfter: c.RecoveryAfter,
@@ -134,6 +137,7 @@ func agentSpecs(cfg *config.Config) ([]supervise.Spec, error) {
 
 // run runs all parts until ctx ends or one of them fails, and joins them.
 func (b *box) run(ctx context.Context, log zerolog.Logger) error {
+	defer b.serveRedis(ctx)()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	notify := func(ctx context.Context) error { return b.notify(ctx, log) }
@@ -179,7 +183,7 @@ func (b *box) report() web.Report {
 		link.Cause = string(s.Cause) + ": " + s.Detail
 	}
 	return web.Report{
-		Box: b.cfg.Controller.Box, Version: version.String(), Link: link,
+		Redis: b.redisStatus(), Box: b.cfg.Controller.Box, Version: version.String(), Link: link,
 		Agents: b.supervisor.Agents(), Cameras: b.watch.report(link.Live), Telemetry: b.sampler.Latest(),
 	}
 }

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"errors"
+	"io"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -30,6 +31,7 @@ type launch struct {
 	env    []string // nil: ours
 	out    *sink
 	orphan syscall.Signal // what the kernel sends it when we die, by whatever means; 0: nothing
+	stdin  io.Reader      // nil: nothing to read
 }
 
 // start begins the program. The child leads a process group of its own, so
@@ -38,6 +40,7 @@ type launch struct {
 func start(l launch) (*process, error) {
 	stdout, stderr := &lines{sink: l.out}, &lines{sink: l.out}
 	cmd := exec.Command(l.path, l.args...) //nolint:noctx // ended by signal and process group, not by a context's SIGKILL
+	cmd.Stdin = l.stdin
 	cmd.Stdout, cmd.Stderr, cmd.Env = stdout, stderr, l.env
 	// A grandchild that left the group may hold the pipes open for ever.
 	cmd.WaitDelay = time.Second

@@ -3,6 +3,7 @@ package web
 import (
 	"time"
 
+	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 )
@@ -12,6 +13,7 @@ type Report struct {
 	Box       string
 	Version   string
 	Link      Link
+	Redis     *redisserver.Status // nil: the box runs none of its own
 	Agents    []supervise.Status
 	Cameras   map[string]Camera // by name: what each agent says of itself
 	Telemetry *telemetry.Sample // nil before the first
@@ -59,6 +61,7 @@ type Health struct {
 	Box        string                      `json:"box"`
 	Version    string                      `json:"version"`
 	Link       Link                        `json:"link"`
+	Redis      *redisserver.Status         `json:"redis,omitempty"`
 	Agents     map[string]supervise.Status `json:"agents"`  // the processes, by camera name
 	Cameras    map[string]Camera           `json:"cameras"` // what they say of themselves
 }
@@ -66,7 +69,7 @@ type Health struct {
 func (r *Report) health() Health {
 	h := Health{
 		OK: r.healthy(), Controller: "up", Box: r.Box, Version: r.Version,
-		Link: r.Link, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
+		Link: r.Link, Redis: r.Redis, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
 	}
 	for _, a := range r.Agents {
 		h.Agents[a.Name] = a
