@@ -54,6 +54,7 @@ func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, d driv
 		cfg: cfg, cam: cam, log: log, owner: owner, clock: frame.NewClock(), began: time.Now(),
 		kick: make(chan struct{}, 1), lost: make(chan error, 1),
 	}
+	a.tuning = &tuning{a: a, cam: cam}
 	a.grabber = camera.NewGrabber(cam, d.open, log)
 	a.outbox = datatransfer.NewOutbox(owner.Epoch, retain, log)
 	a.publisher = datatransfer.NewPublisher(cam.StreamTopic, a.outbox, retain, log)
@@ -103,6 +104,7 @@ type agent struct {
 	kick  chan struct{} // a status is wanted now; capacity 1
 	lost  chan error    // why the camera was given up; capacity 1
 
+	tuning    *tuning
 	grabber   *camera.Grabber
 	responder *responder
 	outbox    *datatransfer.Outbox
@@ -134,6 +136,7 @@ func (a *agent) run(ctx context.Context) error {
 	part("redis", a.link.Run)
 	part("serve requests", a.responder.run)
 	part("watch", a.watch)
+	part("serve the controller", a.private)
 	part("tell that it works", newHeartbeat(a, sdnotify.FromEnv(os.Getenv)).run)
 	if a.spooler != nil {
 		part("spool", a.spooler.Run)

@@ -29,8 +29,9 @@ type responder struct {
 	buffer []byte // the encoder's, between frames
 	size   int64  // of the last image
 
-	turns   atomic.Uint64 // of run's loop, so that others see that it moves
-	crowded bool          // requests wait because there is no room for their answers
+	paced   atomic.Pointer[pace] // the pace to take over; nil: none
+	turns   atomic.Uint64        // of run's loop, so that others see that it moves
+	crowded bool                 // requests wait because there is no room for their answers
 	counts  encodeCounts
 }
 
@@ -123,6 +124,9 @@ func (r *responder) serve() {
 		}
 	}
 	defer f.Release()
+	if p := r.paced.Swap(nil); p != nil {
+		r.pace = *p
+	}
 	asked := r.take(f)
 	due := fresh && !r.closing.Load() && r.pace.due(f.Captured)
 	if len(asked) == 0 && !due {
@@ -318,6 +322,12 @@ func (r *responder) open() {
 }
 
 func (r *responder) isOpen() bool { return r.opened.Load() }
+
+// setPace changes how many frames go out unasked, from the next frame on.
+func (r *responder) setPace(p pace) {
+	r.paced.Store(&p)
+	r.poke()
+}
 
 func (r *responder) poke() {
 	select {

@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case f.devices:
 		return listDevices(stdout)
 	}
-	cfg, err := config.Load(f.config)
+	cfg, err := config.LoadHanded(f.config)
 	if err != nil {
 		return &usageError{err}
 	}

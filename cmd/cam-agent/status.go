@@ -27,6 +27,9 @@ type agentStatus struct {
 	Delivery string  `json:"delivery"`
 	Encoding string  `json:"encoding"`
 	Publish  float64 `json:"publish_fps"`
+	Quality  int     `json:"quality"`
+
+	Controls map[string]int64 `json:"controls,omitempty"` // as configured, and as set since
 
 	Link     linkStatus                `json:"link"`
 	Capture  captureStatus             `json:"capture"`
@@ -85,11 +88,12 @@ func (a *agent) status() agentStatus {
 	host, _ := os.Hostname()
 	answers, frames := a.publisher.Stats()
 	stream := a.appender.Status()
+	cam := a.tuning.now()
 	return agentStatus{
 		Camera: a.cam.Name, Instance: a.owner.Instance, Owner: a.owner.Owner, Host: host, PID: os.Getpid(), Boot: datatransfer.BootID(),
 		Version: version.String(), TimeUS: a.clock.Now(), UptimeS: int64(time.Since(a.began).Seconds()),
 		Source: camera.ShownSource(a.cam.Source), Delivery: string(a.cfg.Delivery.Mode),
-		Encoding: string(a.cam.Encoding), Publish: a.cam.PublishFPS,
+		Encoding: string(a.cam.Encoding), Publish: cam.PublishFPS, Quality: cam.Quality, Controls: cam.Controls,
 		Link: a.linkStatus(), Capture: a.captureStatus(),
 		Writable: stream.Writable, Reason: stream.Reason, Stream: stream,
 		Outbox: a.outbox.Stats(), Spool: a.spoolStatus(), Groups: a.groups.list(), Requests: a.responder.requests.Stats(), Answers: answers, Frames: frames,

@@ -1,7 +1,8 @@
 // Command client is the operator's side of Framekeeper: it requests frames,
 // receives and stores them (client run), makes single requests (client
-// request), and shows what arrives (client watch) and which agents are there
-// (client status). Run it with --help.
+// request), shows what arrives (client watch) and which agents are there
+// (client status), and commands a box's controller (client control). Run it
+// with --help.
 package main
 
 import (

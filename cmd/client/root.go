@@ -33,7 +33,7 @@ func newRoot(a *app) *cobra.Command {
 	root.PersistentFlags().StringVar(&a.configFile, "config", "config.toml", "configuration file")
 	root.SetVersionTemplate("client {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRunCmd(a), newRequestCmd(a), newWatchCmd(a), newStatusCmd(a))
+	root.AddCommand(newRunCmd(a), newRequestCmd(a), newWatchCmd(a), newStatusCmd(a), newControlCmd(a))
 	return root
 }
 

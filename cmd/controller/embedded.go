@@ -10,31 +10,34 @@ import (
 
 	"framekeeper/internal/config"
 	"framekeeper/internal/redisserver"
-	"framekeeper/pkg/datatransfer"
 )
 
 // embedded is the box's own redis-server, nil if it has none.
-func embedded(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*redisserver.Server, error) {
+func (b *box) embedded(ctx context.Context, cfg *config.Config) (*redisserver.Server, error) {
 	if !cfg.Redis.Embedded {
 		return nil, nil //nolint:nilnil // none is what was asked for
 	}
-	bytes := int64(cfg.Delivery.StreamMaxBytes)
-	if cfg.Delivery.Mode == datatransfer.ModePubSub {
-		bytes = 0
-	}
-	warnOfMemory(redisserver.MemoryFor(len(cfg.Cameras), bytes), log)
+	warnOfMemory(redisserver.MemoryFor(len(cfg.Cameras), streamBytes(cfg)), b.logger())
 	server, err := redisserver.New(ctx, redisserver.Options{
-		Redis: cfg.Redis, Dir: filepath.Join(cfg.StateDir, "redis"), Cameras: len(cfg.Cameras), StreamBytes: bytes, Log: log,
-		HangTimeout: cfg.Controller.WatchdogTimeout,
+		Redis: cfg.Redis, Dir: filepath.Join(cfg.StateDir, "redis"), Cameras: len(cfg.Cameras), StreamBytes: streamBytes(cfg),
+		Log: b.logger, HangTimeout: cfg.Controller.WatchdogTimeout,
 	})
 	if err != nil {
-		return nil, &usageError{fmt.Errorf("%s: %w", cfg.Path, err)}
+		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
 	}
 	return server, nil
 }
 
+// streamBytes is how much of each camera Redis is to hold.
+func streamBytes(cfg *config.Config) int64 {
+	if !cfg.Delivery.Mode.Streams() {
+		return 0
+	}
+	return int64(cfg.Delivery.StreamMaxBytes)
+}
+
 // warnOfMemory tells of a server that may take more than half of what there is.
-func warnOfMemory(bound int64, log zerolog.Logger) {
+func warnOfMemory(bound int64, log *zerolog.Logger) {
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
 		return
@@ -46,29 +49,19 @@ func warnOfMemory(bound int64, log zerolog.Logger) {
 	}
 }
 
-// redisStatus is nil if the box has no server of its own.
-func (b *box) redisStatus() *redisserver.Status {
-	if b.redis == nil {
+// runServer runs the box's own redis-server, if it has one.
+func (p *parts) runServer(ctx context.Context) error {
+	if p.server == nil {
 		return nil
 	}
-	s := b.redis.Status()
-	return &s
+	return p.server.Run(ctx)
 }
 
-// serveRedis runs the box's own redis-server beside everything else, and for
-// longer: agents that are being stopped still hand over what they hold.
-func (b *box) serveRedis(ctx context.Context) (stop func()) {
-	if b.redis == nil {
-		return func() {}
+// redisStatus is nil if the box has no server of its own.
+func (p *parts) redisStatus() *redisserver.Status {
+	if p.server == nil {
+		return nil
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = b.redis.Run(ctx) // its errors are its own to outlive
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
+	s := p.server.Status()
+	return &s
 }

@@ -19,7 +19,8 @@ import (
 
 func TestMain(m *testing.M) {
 	redisconn.Quiet()
-	goleak.VerifyTestMain(m)
+	// lumberjack never ends the goroutine that tidies up behind a log file.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun"))
 }
 
 // output collects what a program writes.

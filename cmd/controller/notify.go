@@ -5,22 +5,20 @@ import (
 	"os"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"framekeeper/internal/sdnotify"
 )
 
 // notify tells systemd, if that has started the controller (Type=notify), that
 // it is up, and with WatchdogSec that what it runs can still be asked: a
 // supervisor or a link that hangs holds up the answer, and with it the sign.
-func (b *box) notify(ctx context.Context, log zerolog.Logger) error {
+func (b *box) notify(ctx context.Context) error {
 	sender := sdnotify.FromEnv(os.Getenv)
 	if sender == nil {
 		return nil
 	}
 	tell := func(messages ...string) {
 		if err := sender.Send(messages...); err != nil {
-			log.Debug().Err(err).Msg("systemd was not told")
+			b.logger().Debug().Err(err).Msg("systemd was not told")
 		}
 	}
 	tell(sdnotify.Ready)
@@ -33,8 +31,7 @@ func (b *box) notify(ctx context.Context, log zerolog.Logger) error {
 	beat := time.NewTicker(interval)
 	defer beat.Stop()
 	for {
-		b.supervisor.Agents()
-		tell(sdnotify.Watchdog, sdnotify.Status("link "+b.link.Status().State.String()))
+		tell(sdnotify.Watchdog, sdnotify.Status("link "+b.report().Link.State))
 		select {
 		case <-beat.C:
 		case <-ctx.Done():

@@ -22,11 +22,11 @@ const hurry = time.Second
 // watch reads what the agents say of themselves in Redis: that a process runs
 // does not mean that it works.
 type watch struct {
-	cameras  []camera.Config
 	interval time.Duration
 
-	mu   sync.Mutex       // guards seen
-	seen map[string]sight // in this session
+	mu      sync.Mutex       // guards all below
+	cameras []camera.Config  // never changed in place
+	seen    map[string]sight // in this session
 }
 
 // sight is what was seen of one camera's status.
@@ -56,8 +56,9 @@ func (w *watch) run(ctx context.Context, client redis.Cmdable) error {
 	defer w.forget()
 	for {
 		wait := w.interval
-		for i := range w.cameras {
-			s, err := w.look(ctx, client, &w.cameras[i])
+		cameras := w.list()
+		for i := range cameras {
+			s, err := w.look(ctx, client, &cameras[i])
 			if err != nil {
 				if ctx.Err() != nil {
 					return nil
@@ -76,6 +77,19 @@ func (w *watch) run(ctx context.Context, client redis.Cmdable) error {
 			return nil
 		}
 	}
+}
+
+func (w *watch) list() []camera.Config {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cameras
+}
+
+// follow is called when there are other cameras to look at.
+func (w *watch) follow(cameras []camera.Config) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cameras = cameras
 }
 
 func (w *watch) forget() {

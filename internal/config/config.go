@@ -33,6 +33,7 @@ type Config struct {
 	Cameras    []camera.Config       `toml:"camera"`
 
 	Path string // the file it came from
+	Text []byte // what that held, when it was read by a Load
 }
 
 // defaults is a configuration whose file is empty.
@@ -60,7 +61,15 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return Parse(path, data, os.Environ())
+	return load(path, data)
+}
+
+func load(path string, data []byte) (*Config, error) {
+	cfg, err := Parse(path, data, os.Environ())
+	if err == nil {
+		cfg.Text = data
+	}
+	return cfg, err
 }
 
 func read(path string) ([]byte, error) {

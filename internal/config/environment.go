@@ -18,7 +18,7 @@ func (l *loader) environment(environ []string) {
 	known := overridable(l.cfg)
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, environmentPrefix) || isRecovery(name) {
+		if !strings.HasPrefix(name, environmentPrefix) || isInternal(name) {
 			continue
 		}
 		key, ok := known[name]
@@ -35,11 +35,11 @@ func (l *loader) environment(environ []string) {
 	}
 }
 
-// isRecovery knows the variables of a recovery command, which may well start
-// one of our programs.
-func isRecovery(name string) bool {
+// isInternal knows the variables our programs give to those they start, which
+// may well be our programs too.
+func isInternal(name string) bool {
 	switch name {
-	case supervise.EnvCamera, supervise.EnvSource, supervise.EnvExitCode, supervise.EnvRestarts:
+	case supervise.EnvCamera, supervise.EnvSource, supervise.EnvExitCode, supervise.EnvRestarts, supervise.ConfigVariable:
 		return true
 	}
 	return false

@@ -27,7 +27,7 @@ func (s *Server) live(ctx context.Context, first bool) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	said := &speech{log: s.opt.Log}
+	said := &speech{log: s.opt.Log()}
 	child, err := supervise.StartChild(supervise.ChildSpec{
 		Path: s.path, Args: []string{"-"}, // its configuration comes on standard input
 		// Nothing of ours: not a password in a variable, not systemd's socket.
@@ -54,7 +54,7 @@ func (s *Server) live(ctx context.Context, first bool) (time.Duration, error) {
 
 // settings finds out what the next process is to be told.
 func (s *Server) settings(ctx context.Context) (*settings, error) {
-	set := &settings{place: s.place, dir: s.workDir(), memory: s.status.Memory, admin: rand.Text()}
+	set := &settings{place: s.place, dir: s.workDir(), memory: s.Status().Memory, admin: rand.Text()}
 	var err error
 	if set.addrs, err = s.place.addresses(ctx); err != nil {
 		return nil, err
@@ -81,20 +81,20 @@ func (s *Server) workDir() string {
 // follow watches the process until it has ended, brings that about when ctx
 // ends or it does not answer, and says why in the latter case.
 func (s *Server) follow(ctx context.Context, child *supervise.Child, set *settings) error {
-	w := watcher{Server: s, told: set, client: s.newClient(set), child: child, password: set.password}
+	w := watcher{Server: s, told: set, client: s.newClient(set), child: child}
 	silent := w.run(ctx)
 	switch {
 	case ctx.Err() != nil:
 		s.set(Stopped, child.PID())
 		if !child.Stop(s.opt.StopTimeout) {
-			s.opt.Log.Warn().Int("pid", child.PID()).Stringer("after", s.opt.StopTimeout).Msg("embedded Redis did not stop and was killed")
+			s.opt.Log().Warn().Int("pid", child.PID()).Stringer("after", s.opt.StopTimeout).Msg("embedded Redis did not stop and was killed")
 		}
 	case silent:
 		s.mu.Lock()
 		s.status.Hangs++
 		s.mu.Unlock()
 		s.set(Hanging, child.PID())
-		s.opt.Log.Error().Int("pid", child.PID()).Stringer("for", s.opt.HangTimeout).Msg("embedded Redis does not answer, killing it")
+		s.opt.Log().Error().Int("pid", child.PID()).Stringer("for", s.opt.HangTimeout).Msg("embedded Redis does not answer, killing it")
 		child.Kill()
 		return fmt.Errorf("did not answer for %v and was killed", s.opt.HangTimeout)
 	}
@@ -118,7 +118,7 @@ func (s *Server) newClient(set *settings) *redis.Client {
 // speech takes what the process writes, one line at a time, and keeps the last.
 // It is read once the process is gone.
 type speech struct {
-	log zerolog.Logger
+	log *zerolog.Logger
 	end string
 }
 

@@ -44,7 +44,7 @@ type Status struct {
 	Restarts int       `json:"restarts"`
 	Hangs    int       `json:"hangs"`     // processes that were killed because they did not answer
 	LastExit string    `json:"last_exit"` // why the last process ended or could not be started; "" if none did
-	Memory   int64     `json:"maxmemory"`
+	Memory   int64     `json:"maxmemory"` // bytes
 }
 
 // Options of a Server. Zero durations take their defaults.
@@ -52,8 +52,8 @@ type Options struct {
 	Redis       redisconn.Config
 	Dir         string // its working directory; made when needed. It writes nothing there
 	Cameras     int
-	StreamBytes int64 // of each camera's stream
-	Log         zerolog.Logger
+	StreamBytes int64                  // of each camera's stream
+	Log         func() *zerolog.Logger // as it is configured now
 
 	HangTimeout  time.Duration // 10 s without an answer
 	BackoffMin   time.Duration // 50 ms
@@ -187,7 +187,7 @@ func (s *Server) report(reason string, life, wait time.Duration) {
 		level, message = zerolog.ErrorLevel, "embedded Redis keeps ending, trying on slowly"
 	}
 	s.last = reason
-	s.opt.Log.WithLevel(level).Str("reason", reason).Stringer("lived", life.Round(time.Millisecond)).
+	s.opt.Log().WithLevel(level).Str("reason", reason).Stringer("lived", life.Round(time.Millisecond)).
 		Stringer("next_start_in", wait.Round(time.Millisecond)).Msg(message)
 }
 
@@ -206,6 +206,13 @@ func (s *Server) set(state State, pid int) {
 		s.status.Since = time.Now()
 	}
 	s.status.State, s.status.PID = state, pid
+}
+
+// Resize bounds the running server's memory anew, for so many cameras.
+func (s *Server) Resize(cameras int, streamBytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Memory = MemoryFor(cameras, streamBytes)
 }
 
 // Status is what the server is doing now.

@@ -58,7 +58,8 @@ func begin(t *testing.T, o Options) *scene {
 		t.Skip(err)
 	}
 	log := &logged{}
-	o.Log = zerolog.New(log)
+	logger := zerolog.New(log)
+	o.Log = func() *zerolog.Logger { return &logger }
 	if o.Dir == "" {
 		o.Dir = filepath.Join(t.TempDir(), "redis")
 	}
@@ -168,6 +169,11 @@ func TestServesWithItsBounds(t *testing.T) {
 		if err != nil || strings.Contains(string(text), "FRAMEKEEPER") || strings.Contains(string(text), "user ") {
 			t.Errorf("%s: got %q, %v", file, text, err)
 		}
+	}
+	s.server.Resize(1, 4<<20)
+	s.awaitLog("its new size")
+	if got, err := c.ConfigGet(t.Context(), "maxmemory").Result(); err != nil || got["maxmemory"] != fmt.Sprint((4<<20)*5/4+headroom) {
+		t.Errorf("maxmemory after a change: got %v, %v", got, err)
 	}
 	s.stop()
 	if err := syscall.Kill(-status.PID, 0); err == nil {

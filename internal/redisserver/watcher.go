@@ -18,18 +18,17 @@ const looks = 4
 // eager is how often a server that is just coming up is looked at.
 const eager = 20 * time.Millisecond
 
-// watcher looks whether one process answers, and hands a changed password on.
+// watcher looks whether one process answers, and tells it what has changed.
 type watcher struct {
 	*Server
-	told     *settings
-	client   *redis.Client
-	child    *supervise.Child
-	password string // the server has
+	told   *settings // what the server knows
+	client *redis.Client
+	child  *supervise.Child
 
 	up      bool      // it has answered
 	heard   time.Time // when it last did, or was started
 	misses  int       // looks since then
-	refused bool      // a changed password could not be taken over, and that was logged
+	refused bool      // it did not take over a change, and that was logged
 }
 
 // run watches until the process or ctx has ended, or the process has been
@@ -94,28 +93,42 @@ func (w *watcher) answered(ctx context.Context) {
 	if !w.up {
 		w.up = true
 		w.set(Running, w.child.PID())
-		w.opt.Log.WithLevel(w.routine()).Int("pid", w.child.PID()).Str("addr", w.place.String()).Int64("maxmemory", w.status.Memory).
+		w.opt.Log().WithLevel(w.routine()).Int("pid", w.child.PID()).Str("addr", w.place.String()).Int64("maxmemory", w.told.memory).
 			Int("restarts", w.Status().Restarts).Msg("embedded Redis runs")
 	}
 	w.rotate(ctx)
+	w.resize(ctx)
 }
 
 // rotate makes the server take a password that has changed in its file. Those
 // connected stay so, as with any Redis; others get in with the new one only.
 func (w *watcher) rotate(ctx context.Context) {
 	password, err := w.opt.Redis.Password()
-	if err != nil || password == w.password || password == "" {
+	if err != nil || password == w.told.password || password == "" {
 		return // a file that is just being written, or is gone: the old one stays
 	}
+	if w.tell(ctx, "ACL", "SETUSER", w.place.userName(), "resetpass", "#"+hashed(password)) {
+		w.told.password = password
+		w.opt.Log().Info().Msg("embedded Redis has taken over the changed password")
+	}
+}
+
+func (w *watcher) resize(ctx context.Context) {
+	memory := w.Status().Memory
+	if memory != w.told.memory && w.tell(ctx, "CONFIG", "SET", "maxmemory", memory) {
+		w.told.memory = memory
+		w.opt.Log().Info().Int64("maxmemory", memory).Msg("embedded Redis has taken over its new size")
+	}
+}
+
+// tell runs a command, and logs once that commands are refused.
+func (w *watcher) tell(ctx context.Context, command ...any) bool {
 	limit, cancel := context.WithTimeout(ctx, w.opt.HangTimeout/looks)
 	defer cancel()
-	err = w.client.Do(limit, "ACL", "SETUSER", w.place.userName(), "resetpass", "#"+hashed(password)).Err()
-	switch {
-	case err == nil:
-		w.password, w.refused = password, false
-		w.opt.Log.Info().Msg("embedded Redis has taken over the changed password")
-	case ctx.Err() == nil && !w.refused:
-		w.refused = true
-		w.opt.Log.Warn().Err(err).Msg("embedded Redis does not take the changed password")
+	err := w.client.Do(limit, command...).Err()
+	if err != nil && ctx.Err() == nil && !w.refused {
+		w.opt.Log().Warn().Err(err).Msg("embedded Redis does not take over what has changed")
 	}
+	w.refused = err != nil
+	return err == nil
 }

@@ -9,52 +9,70 @@ import (
 )
 
 // agent is the loop around one camera's processes. Only run's goroutine
-// changes it; others read it through snapshot.
+// touches it; others read it through snapshot, and give orders.
 type agent struct {
-	spec Spec
-	opt  *Options
-	out  *sink
-	log  zerolog.Logger
+	name   string
+	settle time.Duration
+	out    *sink
+	kick   chan struct{}      // capacity 1: there is an order to look at
+	gone   chan struct{}      // closed when run has returned
+	cancel context.CancelFunc // ends run; set before it begins
+	latest Spec               // the last one ordered; guarded by the Supervisor's mu
 
+	spec     Spec
+	opt      *Options
+	log      zerolog.Logger
 	recovery recovery
 
 	quick    int  // ends in a row after less than HealthyAfter
 	failures int  // of the camera in a row, without a new frame
 	troubled bool // the loop or failure has been logged and not yet recovered from
 
-	mu     sync.Mutex // guards status
-	status Status
+	mu      sync.Mutex // guards all below
+	status  Status
+	orders  orders
+	changed chan struct{} // closed and replaced at each change of them
 }
 
-func newAgent(spec Spec, o *Options, out *sink) *agent {
-	return &agent{
-		spec:   spec,
-		opt:    o,
-		out:    out,
-		log:    o.Log.With().Str("camera", spec.Name).Logger(),
-		status: Status{Name: spec.Name, State: Starting, Since: o.Now()},
+func newAgent(spec Spec, o *Options, out *sink, one chan struct{}) *agent {
+	a := &agent{
+		name: spec.Name, settle: o.SettleTime, out: out, kick: make(chan struct{}, 1), gone: make(chan struct{}),
+		latest: spec, spec: spec, recovery: recovery{one: one},
+		status: Status{Name: spec.Name, State: Starting, Since: o.Now()}, changed: make(chan struct{}),
 	}
+	a.use(o)
+	return a
 }
 
-// run is the life of the agent: one process after another until ctx ends.
+// use makes these the options.
+func (a *agent) use(o *Options) {
+	a.opt, a.log = o, o.Log.With().Str("camera", a.name).Logger()
+	a.recovery.opt, a.recovery.log = a.opt, a.log
+}
+
+// run is the life of the agent: one process after another until ctx ends, and
+// none while it is to be stopped.
 func (a *agent) run(ctx context.Context) {
-	for first := true; ctx.Err() == nil; first = false {
+	defer close(a.gone)
+	for first := true; a.mayStart(ctx); first = false {
 		e, life := a.live(ctx, first)
 		if ctx.Err() != nil {
 			break
 		}
+		if a.ordered() {
+			a.forgive()
+			continue
+		}
 		wait := a.judge(e, life)
 		a.recover(ctx, e)
-		select {
-		case <-a.opt.After(wait):
-		case <-ctx.Done():
-		}
+		a.rest(ctx, wait)
 	}
 	a.set(Stopped, 0)
 }
 
 // live runs one process to its end and says how and after how long it ended.
 func (a *agent) live(ctx context.Context, first bool) (ending, time.Duration) {
+	a.begin()
 	began := a.opt.Now()
 	p, pulse, err := a.start()
 	if err != nil {
@@ -64,6 +82,7 @@ func (a *agent) live(ctx context.Context, first bool) (ending, time.Duration) {
 	if !first {
 		a.status.Restarts++
 	}
+	a.orders.phase = runs
 	a.mu.Unlock()
 	a.set(Running, p.pid)
 	a.log.WithLevel(a.routine()).Int("pid", p.pid).Msg("agent started")
@@ -109,6 +128,7 @@ func (a *agent) judge(e ending, life time.Duration) time.Duration {
 	}
 	a.mu.Lock()
 	a.status.LastExit, a.status.Says, a.status.Failures = v.reason, "", a.failures
+	a.status.Ready, a.orders.phase = false, over
 	a.mu.Unlock()
 	a.set(state, 0)
 	a.report(state, v, life, wait)
@@ -152,12 +172,13 @@ func (a *agent) routine() zerolog.Level {
 }
 
 func (a *agent) set(s State, pid int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.status.State != s {
-		a.status.Since = a.opt.Now()
-	}
-	a.status.State, a.status.PID = s, pid
+	a.update(func(status *Status) {
+		if status.State != s {
+			status.Since = a.opt.Now()
+		}
+		status.State, status.PID = s, pid
+		status.Ready = status.Ready && s == Running
+	})
 }
 
 func (a *agent) snapshot() Status {

@@ -14,7 +14,7 @@ func (a *agent) start() (*process, *pulse, error) {
 		return nil, nil, err
 	}
 	p, err := start(launch{
-		path: a.spec.Path, args: a.spec.Args, env: pulse.listener.Env(os.Environ(), a.opt.WatchdogTimeout), out: a.out,
+		path: a.spec.Path, args: a.spec.Args, env: pulse.listener.Env(os.Environ(), a.opt.WatchdogTimeout), config: a.spec.Config, out: a.out,
 		// SIGTERM, not SIGKILL, because an agent without a controller still has
 		// frames to put on disk, and ends by itself within 5 s.
 		orphan: syscall.SIGTERM,
@@ -45,11 +45,16 @@ func (a *agent) follow(ctx context.Context, p *process, pulse *pulse) (silent ti
 		case <-quiet.over():
 			if quiet.tooLong() {
 				a.kill(p, pulse)
-				return a.opt.WatchdogTimeout
+				return pulse.timeout
 			}
 		case <-healthy:
 			healthy = nil
 			a.recovered()
+		case <-a.kick:
+			if a.adopt(); a.ordered() {
+				a.stop(p)
+				return 0
+			}
 		case <-ctx.Done():
 			a.stop(p)
 			return 0
@@ -60,12 +65,12 @@ func (a *agent) follow(ctx context.Context, p *process, pulse *pulse) (silent ti
 // says takes over what the process said.
 func (a *agent) says(pulse *pulse) {
 	frames, text := pulse.state()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.status.Says = text
-	if frames > 0 {
-		a.status.Failures = 0
-	}
+	a.update(func(s *Status) {
+		s.Says, s.Ready = text, pulse.isReady()
+		if frames > 0 {
+			s.Failures = 0
+		}
+	})
 }
 
 // kill ends a process that gives no sign of life. Go's runtime answers SIGQUIT
@@ -77,7 +82,7 @@ func (a *agent) kill(p *process, pulse *pulse) {
 	a.mu.Unlock()
 	a.set(Hanging, p.pid)
 	_, says := pulse.state()
-	a.log.Error().Int("pid", p.pid).Stringer("watchdog_timeout", a.opt.WatchdogTimeout).Str("last_said", says).
+	a.log.Error().Int("pid", p.pid).Stringer("watchdog_timeout", pulse.timeout).Str("last_said", says).
 		Msg("agent gives no sign of life, killing it")
 	p.signal(syscall.SIGQUIT)
 	p.signal(syscall.SIGCONT)

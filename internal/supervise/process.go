@@ -2,7 +2,9 @@ package supervise
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -29,9 +31,28 @@ type launch struct {
 	path   string
 	args   []string
 	env    []string // nil: ours
+	config []byte   // to be found behind ConfigVariable; nil: nothing
 	out    *sink
 	orphan syscall.Signal // what the kernel sends it when we die, by whatever means; 0: nothing
 	stdin  io.Reader      // nil: nothing to read
+}
+
+// ConfigVariable names the descriptor on which an agent finds the text of its
+// configuration. The file may be different already, or broken.
+const ConfigVariable = "FRAMEKEEPER_CONFIG_FD"
+
+// inMemory is a file without a name that holds the text.
+func inMemory(text []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("config.toml", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("keep configuration in memory: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "config.toml")
+	if _, err := f.WriteAt(text, 0); err != nil { // the child reads from the start
+		_ = f.Close()
+		return nil, fmt.Errorf("keep configuration in memory: %w", err)
+	}
+	return f, nil
 }
 
 // start begins the program. The child leads a process group of its own, so
@@ -45,6 +66,15 @@ func start(l launch) (*process, error) {
 	// A grandchild that left the group may hold the pipes open for ever.
 	cmd.WaitDelay = time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: l.orphan}
+	if l.config != nil {
+		text, err := inMemory(l.config)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = text.Close() }() // the child has its own
+		cmd.ExtraFiles = []*os.File{text}
+		cmd.Env = append(cmd.Environ(), ConfigVariable+"=3")
+	}
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {

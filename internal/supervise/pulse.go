@@ -25,6 +25,7 @@ type pulse struct {
 
 	mu     sync.Mutex // guards all below
 	beaten bool       // a sign of life has come since the last look
+	ready  bool
 	frames uint64
 	says   string
 }
@@ -59,6 +60,7 @@ func (p *pulse) take(m sdnotify.Message) {
 	// Only this counts as one: a process in which something hangs may still tell
 	// how it is.
 	p.beaten = p.beaten || m["WATCHDOG"] == "1"
+	p.ready = p.ready || m["READY"] == "1"
 	if n, err := strconv.ParseUint(m[FramesVariable], 10, 64); err == nil {
 		p.frames = n
 	}
@@ -78,6 +80,12 @@ func (p *pulse) state() (frames uint64, says string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.frames, p.says
+}
+
+func (p *pulse) isReady() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ready
 }
 
 // beat says whether a sign of life has come since it was last called.

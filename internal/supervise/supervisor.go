@@ -14,6 +14,7 @@ import (
 	"context"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,7 +34,7 @@ const (
 	Recovery  State = "recovery"   // ended, recovery_command runs before the next start
 	Failed    State = "failed"     // cannot run until somebody changes something, tried rarely
 	Stopping  State = "stopping"
-	Stopped   State = "stopped"
+	Stopped   State = "stopped" // by command, or because the supervisor ends
 )
 
 // Spec is one agent to keep alive.
@@ -42,6 +43,19 @@ type Spec struct {
 	Source string // as it may be shown; for recovery_command
 	Path   string // the program
 	Args   []string
+
+	// Settings stands for everything the process reads at its start: a change
+	// needs a new process.
+	Settings string
+	// Config is what the process finds behind ConfigVariable, so that it reads
+	// what the controller has accepted and not what the file holds by then. Nil:
+	// nothing.
+	Config []byte
+}
+
+// needsRestart reports whether a process of s has to make way for one of next.
+func (s *Spec) needsRestart(next *Spec) bool {
+	return s.Path != next.Path || s.Settings != next.Settings || !slices.Equal(s.Args, next.Args)
 }
 
 // Status is a copy of what is known of an agent at one moment.
@@ -52,6 +66,7 @@ type Status struct {
 	Since    time.Time `json:"since"`
 	Restarts int       `json:"restarts"`
 	LastExit string    `json:"last_exit"` // why the last process ended; "" if none has
+	Ready    bool      `json:"ready"`     // it has said that it is up
 	Says     string    `json:"says"`      // what the running process says of itself
 	Hangs    int       `json:"hangs"`     // processes that were killed for their silence
 	Failures int       `json:"failures"`  // of the camera in a row, without a new frame between them
@@ -70,6 +85,7 @@ type Options struct {
 	BackoffMax   time.Duration // 30 s
 	HealthyAfter time.Duration // 30 s: a life this long forgives all quick ends before it
 	StopTimeout  time.Duration // 5 s between SIGTERM and SIGKILL
+	SettleTime   time.Duration // 3 s: a process that has not said that it is ready counts as running after that
 
 	// WatchdogTimeout is how long a process may give no sign of life (see
 	// sdnotify) before it is killed. 0: it is not watched.
@@ -99,6 +115,7 @@ func (o *Options) fillDefaults() {
 		{&o.BackoffMax, 30 * time.Second},
 		{&o.HealthyAfter, 30 * time.Second},
 		{&o.StopTimeout, 5 * time.Second},
+		{&o.SettleTime, 3 * time.Second},
 		{&o.DumpTimeout, 2 * time.Second},
 		{&o.RecoveryTimeout, time.Minute},
 	} {
@@ -120,39 +137,78 @@ func (o *Options) fillDefaults() {
 	}
 }
 
-// Supervisor runs the agents. Run may be called once; Agents at any time from
-// any goroutine.
+// Supervisor runs the agents. Run may be called once; everything else at any
+// time from any goroutine.
 type Supervisor struct {
-	agents []*agent
+	out *sink
+	one chan struct{} // for recovery commands; capacity 1
+	wg  sync.WaitGroup
+
+	begun chan struct{} // closed when Run has
+
+	mu      sync.Mutex      // guards all below
+	ctx     context.Context //nolint:containedctx // of Run; nil before
+	opt     Options
+	agents  []*agent
+	leaving map[string]chan struct{} // closed when the agent that was taken out is gone
 }
 
 // New prepares a supervisor; nothing runs before Run.
 func New(o Options) *Supervisor {
 	o.fillDefaults()
-	out := &sink{w: o.Output}
-	s := &Supervisor{}
-	one := make(chan struct{}, 1)
+	s := &Supervisor{out: &sink{w: o.Output}, one: make(chan struct{}, 1), opt: o, leaving: map[string]chan struct{}{}, begun: make(chan struct{})}
 	for _, spec := range o.Agents {
-		a := newAgent(spec, &o, out)
-		a.recovery = recovery{opt: &o, one: one, log: a.log}
-		s.agents = append(s.agents, a)
+		s.add(spec)
 	}
 	return s
+}
+
+func (s *Supervisor) add(spec Spec) *agent {
+	o := s.opt // a copy: the agent's own until it is given another
+	a := newAgent(spec, &o, s.out, s.one)
+	s.agents = append(s.agents, a)
+	return a
+}
+
+// start begins an agent's loop. The caller holds mu and has looked at ctx.
+func (s *Supervisor) start(a *agent) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	a.cancel = cancel
+	earlier := s.leaving[a.name]
+	delete(s.leaving, a.name)
+	s.wg.Go(func() {
+		defer cancel()
+		if earlier != nil { // there are never two of one camera
+			<-earlier
+		}
+		a.run(ctx)
+	})
 }
 
 // Run keeps the agents alive until ctx ends, then stops them, and returns when
 // every process is gone and every goroutine has ended.
 func (s *Supervisor) Run(ctx context.Context) error {
-	var wg sync.WaitGroup
+	s.mu.Lock()
+	s.ctx = ctx
 	for _, a := range s.agents {
-		wg.Go(func() { a.run(ctx) })
+		s.start(a)
 	}
-	wg.Wait()
+	s.mu.Unlock()
+	close(s.begun)
+	<-ctx.Done()
+	s.mu.Lock()   // whoever starts one more has done so, or sees that ctx has ended
+	s.mu.Unlock() //nolint:staticcheck // nothing to do but that
+	s.wg.Wait()
 	return nil
 }
 
+// Begun is closed when Run has begun, and orders can be given.
+func (s *Supervisor) Begun() <-chan struct{} { return s.begun }
+
 // Agents is what every agent is doing now, in the order of Options.Agents.
 func (s *Supervisor) Agents() []Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	all := make([]Status, 0, len(s.agents))
 	for _, a := range s.agents {
 		all = append(all, a.snapshot())

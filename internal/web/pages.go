@@ -100,8 +100,8 @@ func helpers() template.FuncMap {
 		"style":  func() template.CSS { return style }, // verbatim, so that its hash fits
 		"now":    func() string { return time.Now().Format(time.DateTime) },
 		"since":  func(t time.Time) string { return time.Since(t).Round(time.Second).String() },
-		"well":   func(r Report, a supervise.Status) bool { return r.well(a) },
-		"camera": func(r Report, a supervise.Status) Camera { return r.camera(a) },
+		"well":   func(r Report, a supervise.Status) bool { return r.Well(a) },
+		"camera": func(r Report, a supervise.Status) Camera { return r.Camera(a) },
 		"usage": func(s *telemetry.Sample, name string) *telemetry.AgentSample {
 			if s == nil {
 				return nil

@@ -43,15 +43,16 @@ func (c Camera) Well() bool { return c.Trouble == "" }
 // agent says itself that it is connected, captures and can write.
 func (r *Report) healthy() bool {
 	for _, a := range r.Agents {
-		if !r.well(a) {
+		if !r.Well(a) {
 			return false
 		}
 	}
 	return r.Link.Live
 }
 
-func (r *Report) well(a supervise.Status) bool {
-	return a.State == supervise.Running && r.camera(a).Well()
+// Well reports whether one agent is as it should be.
+func (r *Report) Well(a supervise.Status) bool {
+	return a.State == supervise.Running && r.Camera(a).Well()
 }
 
 // Health is the JSON of /healthz.
@@ -73,13 +74,16 @@ func (r *Report) health() Health {
 	}
 	for _, a := range r.Agents {
 		h.Agents[a.Name] = a
-		h.Cameras[a.Name] = r.camera(a)
+		h.Cameras[a.Name] = r.Camera(a)
 	}
 	return h
 }
 
-// camera is what is known of an agent's camera.
-func (r *Report) camera(a supervise.Status) Camera {
+// Camera is what is known of an agent's camera.
+func (r *Report) Camera(a supervise.Status) Camera {
+	if a.State == supervise.Stopped {
+		return Camera{Trouble: "stopped by command, until client control start " + a.Name}
+	}
 	if c, ok := r.Cameras[a.Name]; ok {
 		return c
 	}

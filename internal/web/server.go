@@ -33,16 +33,17 @@ type Config struct {
 // Server is the box's HTTP server. Run may be called once.
 type Server struct {
 	cfg      Config
+	password string
 	listener net.Listener
 	server   *http.Server
 }
 
 // Listen takes the address and prepares the pages. Visitors wait until Run.
 func Listen(ctx context.Context, cfg Config) (*Server, error) {
-	handler := pages(cfg)
+	handler, password := pages(cfg), ""
 	if cfg.User != "" {
-		password, err := readPassword(cfg.PasswordFile)
-		if err != nil {
+		var err error
+		if password, err = readPassword(cfg.PasswordFile); err != nil {
 			return nil, err
 		}
 		handler = basicAuth(cfg.User, password, handler)
@@ -54,6 +55,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	return &Server{
 		cfg:      cfg,
+		password: password,
 		listener: listener,
 		server: &http.Server{
 			Handler:           secured(handler),
@@ -79,6 +81,24 @@ func explain(addr, file string, err error) error {
 	default:
 		return fmt.Errorf("listen on %s: %w: check [controller] http in %s", addr, err, file)
 	}
+}
+
+// CheckPassword says whether Listen could read the password that a user needs.
+func CheckPassword(user, file string) error {
+	if user == "" {
+		return nil
+	}
+	_, err := readPassword(file)
+	return err
+}
+
+// PasswordChanged says whether the password file holds another password by now.
+func (s *Server) PasswordChanged() bool {
+	if s.cfg.User == "" {
+		return false
+	}
+	password, err := readPassword(s.cfg.PasswordFile)
+	return err == nil && password != s.password
 }
 
 func readPassword(file string) (string, error) {

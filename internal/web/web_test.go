@@ -90,6 +90,7 @@ func TestHealthz(t *testing.T) {
 		{"link down", func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} }, http.StatusServiceUnavailable},
 		{"camera stalled", func(r *Report) { r.Cameras["cam1"] = Camera{Trouble: "capture is stalled"} }, http.StatusServiceUnavailable},
 		{"camera unknown", func(r *Report) { r.Cameras = nil }, http.StatusServiceUnavailable},
+		{"agent stopped by command", func(r *Report) { r.Agents[0].State = supervise.Stopped }, http.StatusServiceUnavailable},
 		{"agent ended", func(r *Report) { r.Agents[0].State = supervise.CrashLoop }, http.StatusServiceUnavailable},
 	} {
 		report := good()
@@ -103,7 +104,7 @@ func TestHealthz(t *testing.T) {
 			t.Errorf("%s: got %d, ok %v, want %d", c.name, resp.StatusCode, h.OK, c.code)
 		}
 		if h.Controller != "up" || h.Link.State != report.Link.State || h.Agents["cam1"].State != report.Agents[0].State || h.Agents["cam1"].PID != 42 ||
-			h.Cameras["cam1"].Well() != (len(report.Cameras) > 0 && report.Cameras["cam1"].Well()) {
+			h.Cameras["cam1"].Well() != (report.Agents[0].State != supervise.Stopped && len(report.Cameras) > 0 && report.Cameras["cam1"].Well()) {
 			t.Errorf("%s: got %s, want the report's link and agent", c.name, body)
 		}
 	}
@@ -124,6 +125,17 @@ func TestPageShowsAndEscapes(t *testing.T) {
 		t.Errorf("a script got into the page:\n%s", body)
 	}
 	for _, want := range []string{"LIVE", "1m30s", "cam1", "running", "not well: no status", "3 of them because it hung", "run 2 times, last: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "&lt;script&gt;"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is not on the page", want)
+		}
+	}
+}
+
+func TestPageShowsStopped(t *testing.T) {
+	report := good()
+	report.Agents[0].State, report.Agents[0].PID = supervise.Stopped, 0
+	_, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")
+	for _, want := range []string{"cam1: <b>stopped</b>", "stopped by command, until client control start cam1"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not on the page", want)
 		}
@@ -186,6 +198,30 @@ func TestPasswordFileIsNeeded(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: got %v, want an error that names it", file, err)
 		}
+	}
+}
+
+func TestPasswordChanged(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("old\n")
+	s, err := Listen(t.Context(), Config{Addr: "127.0.0.1:0", User: "op", PasswordFile: file, Report: good})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if err := CheckPassword("op", file); err != nil || s.PasswordChanged() {
+		t.Errorf("got %v, changed %v, want neither", err, s.PasswordChanged())
+	}
+	if write("new"); !s.PasswordChanged() {
+		t.Error("a new password is not noticed")
+	}
+	if write(""); s.PasswordChanged() || CheckPassword("op", file) == nil || CheckPassword("", file) != nil {
+		t.Error("an empty file is no new password, and only a mistake where there is a user")
 	}
 }
 

@@ -42,7 +42,8 @@ type Grabber struct {
 	updates chan struct{}
 	changed chan struct{}
 	ended   chan struct{} // closed when Run returns
-	latency atomic.Int64  // of the open source, in nanoseconds
+	orders  chan controlOrder
+	latency atomic.Int64 // of the open source, in nanoseconds
 
 	mu       sync.Mutex // guards all below
 	latest   *Frame
@@ -51,9 +52,10 @@ type Grabber struct {
 	rate     rate
 	lastSum  uint64 // hash of the newest image, with frozen_timeout only
 	haveSum  bool
-	downFrom time.Time // since when frames have been missing; zero while they come
-	loud     bool      // the log has the loss, so it gets the recovery
-	due      time.Time // when Run's goroutine acts again at the latest; zero: it does not run
+	downFrom time.Time        // since when frames have been missing; zero while they come
+	loud     bool             // the log has the loss, so it gets the recovery
+	controls map[string]int64 // set since the start, never changed in place
+	due      time.Time        // when Run's goroutine acts again at the latest; zero: it does not run
 }
 
 // NewGrabber prepares a Grabber; Run starts it.
@@ -67,6 +69,7 @@ func NewGrabber(cfg Config, open Opener, log zerolog.Logger) *Grabber {
 		updates: make(chan struct{}, 1),
 		changed: make(chan struct{}, 1),
 		ended:   make(chan struct{}),
+		orders:  make(chan controlOrder),
 		health:  Health{State: StateOpening, Reason: "the camera is being opened"},
 	}
 }

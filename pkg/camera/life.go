@@ -150,7 +150,7 @@ func (l *life) check(now time.Time) (left time.Duration, trouble error) {
 // read is the one goroutine that touches the source.
 func (l *life) read(ctx context.Context) error {
 	shown := ShownSource(l.g.cfg.Source)
-	src, err := l.g.opener(ctx, l.g.cfg)
+	src, err := l.g.opener(ctx, l.g.toOpen())
 	if err != nil {
 		return fmt.Errorf("open %s: %w", shown, err)
 	}
@@ -170,6 +170,7 @@ func (l *life) drain(ctx context.Context, src Source) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		l.g.obey(src)
 		f := l.g.pool.get()
 		if err := src.Next(ctx, f); err != nil {
 			f.Release()

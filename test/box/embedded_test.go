@@ -75,13 +75,22 @@ func TestEmbeddedRedis(t *testing.T) {
 	}
 	t.Logf("stored %d and %d images", b.images("cam1"), b.images("cam2"))
 
+	// One camera more needs more memory, and nothing else.
+	b.write(strings.ReplaceAll(embeddedBox, "REDIS", addr) + "[[camera]]\nname = \"cam3\"\nsource = \"test:\"\n")
+	controller.signal(syscall.SIGHUP)
+	b.await("a third camera, and the room for it", func() bool {
+		r := b.health().Redis
+		return strings.Contains(controller.out.String(), "has taken over its new size") && r != nil && r.PID == last.Redis.PID && r.Memory > last.Redis.Memory
+	})
+	last = b.awaitHealthy()
+
 	// Stopped, it could not end by itself; the kernel does it.
 	if err := syscall.Kill(last.Redis.PID, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	_ = controller.end(syscall.SIGKILL)
 	b.await("the end of what the killed controller ran", func() bool {
-		return !alive(last.Redis.PID) && !alive(last.Agents["cam1"].PID) && !alive(last.Agents["cam2"].PID)
+		return !alive(last.Redis.PID) && !alive(last.Agents["cam1"].PID) && !alive(last.Agents["cam2"].PID) && !alive(last.Agents["cam3"].PID)
 	})
 	if c, err := net.Dial("tcp", addr); err == nil {
 		_ = c.Close()

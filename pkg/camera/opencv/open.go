@@ -91,16 +91,35 @@ func (s *Source) configure(cfg camera.Config) error {
 	s.capture.Set(gocv.VideoCaptureFrameWidth, float64(cfg.Width))
 	s.capture.Set(gocv.VideoCaptureFrameHeight, float64(cfg.Height))
 	s.capture.Set(gocv.VideoCaptureFPS, cfg.FPS)
+	return s.setControls(cfg.Controls)
+}
+
+func (s *Source) setControls(values map[string]int64) error {
 	known := controls()
-	for _, name := range slices.Sorted(maps.Keys(cfg.Controls)) {
-		property, ok := known[name]
-		if !ok {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if _, ok := known[name]; !ok {
 			return fmt.Errorf("%w: control %q; through OpenCV there are %s", camera.ErrUnsupported,
 				name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
-		s.capture.Set(property, float64(cfg.Controls[name]))
+	}
+	for name, value := range values {
+		s.capture.Set(known[name], float64(value))
 	}
 	return nil
+}
+
+// SetControls sets a device's controls between two frames. A driver takes what
+// it can; OpenCV does not tell.
+func (s *Source) SetControls(values map[string]int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.capture == nil:
+		return camera.ErrClosed
+	case s.kind.api != gocv.VideoCaptureV4L2:
+		return fmt.Errorf("%w: %s has no controls", camera.ErrUnsupported, s.shown)
+	}
+	return s.setControls(values)
 }
 
 // openFile opens file:PATH, file:PATH?loop=0 or file:PATH?loop=1 (the default).

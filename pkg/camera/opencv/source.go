@@ -51,7 +51,10 @@ type kind struct {
 	finite bool // has an end
 }
 
-var _ camera.Source = (*Source)(nil)
+var (
+	_ camera.Source        = (*Source)(nil)
+	_ camera.ControlSetter = (*Source)(nil)
+)
 
 // Open opens the source the configuration names: opencv:N, file:PATH,
 // rtsp://… or gst:PIPELINE. ctx is looked at between calls into OpenCV, which

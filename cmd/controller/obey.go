@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"framekeeper/internal/agentapi"
+	commands "framekeeper/internal/control"
+	"framekeeper/internal/supervise"
+	"framekeeper/internal/telemetry"
+	"framekeeper/internal/version"
+	"framekeeper/internal/web"
+	"framekeeper/pkg/datatransfer"
+)
+
+// obey carries out one command.
+func (b *box) obey(ctx context.Context, c commands.Command) (any, error) {
+	switch c.Name {
+	case commands.Status:
+		return b.status(), nil
+	case commands.Reload:
+		result, err := b.reload(ctx)
+		if result == nil {
+			return nil, err
+		}
+		return result, err
+	case commands.Restart:
+		return shownStatus(b.supervisor.Restart(ctx, c.Camera))
+	case commands.Stop:
+		return shownStatus(b.supervisor.Stop(ctx, c.Camera))
+	case commands.Start:
+		return shownStatus(b.supervisor.Start(ctx, c.Camera))
+	case commands.Set:
+		return b.set(ctx, c)
+	}
+	return nil, fmt.Errorf("the command %q is not carried out here", c.Name)
+}
+
+// shownStatus leaves out the status of a camera that is not there.
+func shownStatus(s supervise.Status, err error) (any, error) {
+	if s.Name == "" {
+		return nil, err
+	}
+	return s, err
+}
+
+// set changes a running agent's settings, through its socket.
+func (b *box) set(ctx context.Context, c commands.Command) (any, error) {
+	s, err := b.supervisor.Find(c.Camera)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	path := agentapi.Path(b.cfg.StateDir, c.Camera)
+	b.mu.Unlock()
+	now, err := agentapi.Caller{Path: path}.Set(ctx, c.Settings)
+	switch {
+	case errors.Is(err, agentapi.ErrNoAgent):
+		return nil, fmt.Errorf("%w: camera %s is %s", err, c.Camera, s.State)
+	case err != nil:
+		return nil, err
+	}
+	return now, nil
+}
+
+// status is the box as the command shows it.
+func (b *box) status() commands.BoxStatus {
+	r := b.report()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := commands.BoxStatus{
+		Box: r.Box, Version: r.Version, OK: true, UptimeS: commands.Seconds(time.Since(b.began)),
+		Config: b.cfg.Path, LoadedS: commands.Seconds(time.Since(b.loaded)), LinkS: commands.Seconds(time.Since(r.Link.Since)),
+		Cameras: []commands.CameraStatus{},
+	}
+	for _, a := range r.Agents {
+		c := r.Camera(a)
+		if s.OK = s.OK && r.Well(a); c.Trouble == "" && a.State != supervise.Running {
+			c.Trouble = "its process is " + string(a.State)
+		}
+		s.Cameras = append(s.Cameras, commands.CameraStatus{
+			Status: a, ForS: commands.Seconds(time.Since(a.Since)), Link: c.Link, Capture: c.Capture, Trouble: c.Trouble,
+		})
+	}
+	return s
+}
+
+// agents is the supervisor's knowledge as telemetry wants it.
+func (b *box) agents() []telemetry.Agent {
+	var agents []telemetry.Agent
+	for _, a := range b.supervisor.Agents() {
+		agents = append(agents, telemetry.Agent{Name: a.Name, PID: a.PID, State: string(a.State), Restarts: a.Restarts})
+	}
+	return agents
+}
+
+func (b *box) report() web.Report {
+	b.mu.Lock()
+	p, name := b.parts, b.cfg.Controller.Box
+	b.mu.Unlock()
+	s := p.link.Status()
+	link := web.Link{State: s.State.String(), Live: s.State == datatransfer.Live, Since: s.Since}
+	if s.Cause != "" {
+		link.Cause = string(s.Cause) + ": " + s.Detail
+	}
+	return web.Report{
+		Box: name, Version: version.String(), Link: link, Redis: p.redisStatus(),
+		Agents: b.supervisor.Agents(), Cameras: p.watch.report(link.Live), Telemetry: p.sampler.Latest(),
+	}
+}

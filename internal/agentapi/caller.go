@@ -1,0 +1,78 @@
+package agentapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"syscall"
+)
+
+// ErrNoAgent says that nobody serves the socket.
+var ErrNoAgent = errors.New("no agent answers")
+
+// Caller talks to the agent behind one socket. Any goroutine may use it.
+type Caller struct{ Path string }
+
+// Get reads what the agent serves at url, such as "/settings", up to limit bytes.
+func (c Caller) Get(ctx context.Context, url string, limit int64) ([]byte, error) {
+	return c.do(ctx, http.MethodGet, url, nil, limit)
+}
+
+// Set changes settings, and says how they are then.
+func (c Caller) Set(ctx context.Context, s Settings) (Settings, error) {
+	wish, err := json.Marshal(s)
+	if err != nil {
+		return Settings{}, fmt.Errorf("encode settings: %w", err)
+	}
+	b, err := c.do(ctx, http.MethodPost, "/settings", wish, maxBody)
+	if err != nil {
+		return Settings{}, err
+	}
+	return ReadSettings(bytes.NewReader(b))
+}
+
+func (c Caller) do(ctx context.Context, method, url string, body []byte, limit int64) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://agent"+url, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("ask agent: %w", err)
+	}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: c.dial} // one call, one connection, nothing left
+	resp, err := transport.RoundTrip(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w at %s", ErrNoAgent, c.Path)
+	case err != nil:
+		return nil, fmt.Errorf("ask agent at %s: %w", c.Path, err)
+	}
+	defer func() { _ = resp.Body.Close() }() // only read from
+	b, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("ask agent at %s: %w", c.Path, err)
+	case int64(len(b)) > limit:
+		return nil, fmt.Errorf("ask agent at %s: the answer has more than %d bytes", c.Path, limit)
+	case resp.StatusCode == http.StatusOK:
+		return b, nil
+	}
+	var f failure
+	if json.Unmarshal(b, &f) == nil && f.Error != "" {
+		return nil, errors.New(f.Error)
+	}
+	return nil, fmt.Errorf("ask agent at %s for %s: %s", c.Path, url, resp.Status)
+}
+
+func (c Caller) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	name, release, err := short(c.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", name)
+}

@@ -1,0 +1,149 @@
+// Package control is the language in which a box's controller is commanded over
+// Redis, and both ends of it. It promises that every command it can read is
+// answered, with its id; that a command that comes again under its id gets the
+// same answer and has no second effect; and that neither holds up the link. It
+// refuses what it does not know, and says what there is. What commands do is
+// the controller's business.
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"framekeeper/internal/agentapi"
+	"framekeeper/pkg/frame"
+)
+
+// The commands.
+const (
+	Status  = "status"
+	Restart = "restart"
+	Stop    = "stop"
+	Start   = "start"
+	Reload  = "reload"
+	Set     = "set"
+)
+
+// Channel is where a box takes commands.
+func Channel(box string) string { return "control/" + box }
+
+// ReplyChannel is where it answers them.
+func ReplyChannel(box string) string { return "control-reply/" + box }
+
+// Command is one command as it was read.
+type Command struct {
+	ID       string // "": every copy is a command of its own
+	Name     string
+	Camera   string            // of restart, stop, start and set
+	Settings agentapi.Settings // of set
+	Timeout  time.Duration     // for its effect; 0: the default
+}
+
+// Bounds of a command beyond those of any request (see pkg/frame).
+const (
+	maxControls    = 100
+	maxControlName = 64
+	maxCamera      = 64
+)
+
+// ErrCommand is what every refusal of a command wraps.
+var ErrCommand = errors.New("malformed command")
+
+const sample = `{"id": "1", "command": "restart", "camera": "greencam1"}`
+
+// Parse reads a command as it arrives. When it fails, the Command still carries
+// an ID that could be read, so that the answer can be matched.
+func Parse(data []byte) (Command, error) {
+	r, err := frame.ParseRequest(data)
+	c := Command{ID: r.ID, Timeout: r.Timeout}
+	if err != nil {
+		text, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), frame.ErrRequest.Error()+": "), "; expected one object")
+		return c, refuse("%s; expected one object such as %s", text, sample)
+	}
+	var keys map[string]json.RawMessage // a map, because struct fields would match "Command" too
+	if err := json.Unmarshal(r.Object, &keys); err != nil {
+		return c, refuse("not JSON: %v", err)
+	}
+	if err := decode(keys, "command", &c.Name, "a string"); err != nil {
+		return c, err
+	}
+	allowed, known := keysOf(c.Name)
+	if !known {
+		return c, fmt.Errorf("no command %.40q; there are %s", c.Name, strings.Join([]string{Reload, Restart, Set, Start, Status, Stop}, ", "))
+	}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if !slices.Contains(allowed, key) {
+			return c, refuse("unknown key %.40q; %s has %s", key, c.Name, strings.Join(allowed, ", "))
+		}
+	}
+	return c, c.arguments(keys)
+}
+
+// keysOf are the keys a command may have.
+func keysOf(name string) (keys []string, known bool) {
+	keys = []string{"id", "command", "timeout_ms"}
+	switch name {
+	case Status, Reload:
+		return keys, true
+	case Restart, Stop, Start:
+		return append(keys, "camera"), true
+	case Set:
+		return append(keys, "camera", "publish_fps", "quality", "controls"), true
+	}
+	return nil, false
+}
+
+func (c *Command) arguments(keys map[string]json.RawMessage) error {
+	err := decode(keys, "camera", &c.Camera, "a string")
+	if err == nil && len(c.Camera) > maxCamera {
+		err = refuse("camera is longer than %d bytes", maxCamera)
+	}
+	if err == nil {
+		err = decode(keys, "publish_fps", &c.Settings.PublishFPS, "a number")
+	}
+	if err == nil {
+		err = decode(keys, "quality", &c.Settings.Quality, "a whole number")
+	}
+	if err == nil {
+		err = decode(keys, "controls", &c.Settings.Controls, `an object of whole numbers such as {"exposure": 250}`)
+	}
+	if err != nil {
+		return err
+	}
+	if len(c.Settings.Controls) > maxControls {
+		return refuse("%d controls, at most %d are allowed", len(c.Settings.Controls), maxControls)
+	}
+	for name := range c.Settings.Controls {
+		if name == "" || len(name) > maxControlName {
+			return refuse("a control's name has %d bytes, expected 1 to %d", len(name), maxControlName)
+		}
+	}
+	if c.Name == Set && c.Settings.Empty() {
+		return refuse("nothing to set, expected publish_fps, quality or controls")
+	}
+	return nil
+}
+
+// decode reads one key, if it is there. null is not a value.
+func decode(keys map[string]json.RawMessage, key string, into any, expected string) error {
+	v, ok := keys[key]
+	if !ok {
+		return nil
+	}
+	if string(v) == "null" || json.Unmarshal(v, into) != nil {
+		return refuse("%s is %.40s, expected %s", key, v, expected)
+	}
+	return nil
+}
+
+func refuse(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrCommand}, args...)...)
+}
+
+// camera reports whether the command is about one camera.
+func (c *Command) camera() bool { return c.Name != Status && c.Name != Reload }

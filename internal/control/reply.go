@@ -1,0 +1,65 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The two outcomes of a command.
+const (
+	OK    = "ok"
+	Error = "error"
+)
+
+// Reply is the answer to one command.
+type Reply struct {
+	ID      string          `json:"id"`
+	Command string          `json:"command,omitempty"`
+	Camera  string          `json:"camera,omitempty"`
+	Status  string          `json:"status"` // ok or error
+	Error   string          `json:"error,omitempty"`
+	Result  json.RawMessage `json:"result,omitempty"` // depends on the command; may be there with an error too
+	TimeUS  int64           `json:"time_us"`          // Unix microseconds
+}
+
+// encode is the answer to c as it is published.
+func encode(c *Command, result any, failure error, now time.Time) []byte {
+	r := Reply{ID: c.ID, Command: c.Name, Camera: c.Camera, Status: OK, TimeUS: now.UnixMicro()}
+	if failure != nil {
+		r.Status, r.Error = Error, failure.Error()
+	}
+	if result != nil {
+		b, err := json.Marshal(result)
+		if err != nil {
+			r.Status, r.Error = Error, "the result cannot be encoded: "+err.Error()
+		}
+		r.Result = b
+	}
+	b, err := json.Marshal(r)
+	if err != nil { // Result is valid JSON by now, or nil
+		return []byte(`{"id":"","status":"error","error":"the answer cannot be encoded"}`)
+	}
+	return b
+}
+
+// ParseReply reads an answer.
+func ParseReply(data []byte) (*Reply, error) {
+	var r Reply
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	if r.Status != OK && r.Status != Error {
+		return nil, fmt.Errorf("read answer: status is %.40q, expected ok or error", r.Status)
+	}
+	return &r, nil
+}
+
+// Err is the error of an answer that has one.
+func (r *Reply) Err() error {
+	if r.Status == OK {
+		return nil
+	}
+	return errors.New(r.Error)
+}

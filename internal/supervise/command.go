@@ -1,0 +1,80 @@
+package supervise
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Restart ends the camera's process, if one runs, starts a new one, and returns
+// when that runs, or with the reason why it does not. A stopped camera is
+// started.
+func (s *Supervisor) Restart(ctx context.Context, name string) (Status, error) {
+	a, err := s.find(name)
+	if err != nil {
+		return Status{}, err
+	}
+	before := a.order(func(o *orders) { o.held, o.afresh = false, true })
+	return a.awaitLife(ctx, before)
+}
+
+// Stop ends the camera's process and returns when it is gone. It stays so until
+// Start or Restart, also across an Update.
+func (s *Supervisor) Stop(ctx context.Context, name string) (Status, error) {
+	a, err := s.find(name)
+	if err != nil {
+		return Status{}, err
+	}
+	a.order(func(o *orders) { o.held, o.afresh = true, false })
+	return a.awaitStop(ctx)
+}
+
+// Start starts a camera that is stopped, or one that waits for its next start,
+// and returns like Restart. One that runs is left alone.
+func (s *Supervisor) Start(ctx context.Context, name string) (Status, error) {
+	a, err := s.find(name)
+	if err != nil {
+		return Status{}, err
+	}
+	var already bool
+	before := a.order(func(o *orders) {
+		already = !o.held && !o.afresh && o.lives > 0 && o.phase != over
+		if o.held = false; already {
+			return
+		}
+		o.afresh = true
+	})
+	if already {
+		before--
+	}
+	return a.awaitLife(ctx, before)
+}
+
+// Find is how the camera of that name is.
+func (s *Supervisor) Find(name string) (Status, error) {
+	a, err := s.find(name)
+	if err != nil {
+		return Status{}, err
+	}
+	return a.snapshot(), nil
+}
+
+// find is the agent of that name. The error lists what there is.
+func (s *Supervisor) find(name string) (*agent, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx == nil || s.ctx.Err() != nil {
+		return nil, ErrEnding
+	}
+	names := make([]string, len(s.agents))
+	for i, a := range s.agents {
+		if a.name == name {
+			return a, nil
+		}
+		names[i] = a.name
+	}
+	if name == "" {
+		return nil, fmt.Errorf("no camera was named; there is %s", strings.Join(names, ", "))
+	}
+	return nil, fmt.Errorf("no camera %.80q; there is %s", name, strings.Join(names, ", "))
+}

@@ -1,0 +1,184 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// phase is how far the newest process of an agent has come.
+type phase int
+
+const (
+	begun phase = iota // it is being started
+	runs
+	over
+)
+
+// orders is what others want of an agent, and what they wait for.
+type orders struct {
+	held   bool // no process is to run
+	afresh bool // what runs is to end, and a new process to start at once
+
+	spec *Spec    // for the next process; nil: as the last one
+	opt  *Options // from now on; nil: as before
+
+	lives int // processes started, or tried to
+	phase phase
+}
+
+// ErrEnding says that the supervisor is ending, or has not begun.
+var ErrEnding = errors.New("the supervisor does not run")
+
+// order changes what is wanted and says how many processes there were before.
+func (a *agent) order(change func(*orders)) (before int) {
+	a.mu.Lock()
+	before = a.orders.lives
+	change(&a.orders)
+	a.mu.Unlock()
+	select {
+	case a.kick <- struct{}{}:
+	default: // it has yet to look at the last one
+	}
+	return before
+}
+
+// ordered reports whether a process that runs is to end, and a wait too.
+func (a *agent) ordered() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.orders.held || a.orders.afresh
+}
+
+// adopt takes over changed options. Only run's goroutine calls it.
+func (a *agent) adopt() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.orders.opt != nil {
+		a.use(a.orders.opt)
+		a.orders.opt = nil
+	}
+}
+
+// begin is called before each start.
+func (a *agent) begin() {
+	a.adopt()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.orders.spec != nil {
+		a.spec, a.orders.spec = *a.orders.spec, nil
+	}
+	a.orders.afresh = false
+	a.orders.lives++
+	a.orders.phase = begun
+	a.status.Ready = false
+}
+
+// mayStart waits for as long as the agent is to be stopped, and says whether it
+// is to go on.
+func (a *agent) mayStart(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		a.adopt()
+		a.mu.Lock()
+		held := a.orders.held
+		a.mu.Unlock()
+		if !held {
+			return true
+		}
+		a.set(Stopped, 0)
+		select {
+		case <-a.kick:
+		case <-ctx.Done():
+		}
+	}
+	return false
+}
+
+// rest waits until the next start, which an order brings about at once.
+func (a *agent) rest(ctx context.Context, wait time.Duration) {
+	enough := a.opt.After(wait)
+	for !a.ordered() {
+		select {
+		case <-enough:
+			return
+		case <-a.kick:
+			a.adopt()
+		case <-ctx.Done():
+			return
+		}
+	}
+	a.forgive()
+}
+
+// forgive forgets what went before: whoever gives an order has looked into it.
+func (a *agent) forgive() {
+	a.quick, a.failures, a.troubled = 0, 0, false
+	a.update(func(s *Status) { s.Says, s.Failures, a.orders.phase = "", 0, over })
+}
+
+// update changes the status and wakes those who wait for a change. The change
+// may touch the orders too.
+func (a *agent) update(change func(*Status)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	change(&a.status)
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+// look is the agent as it is now, and a channel that is closed when it changes.
+func (a *agent) look() (Status, orders, <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.status, a.orders, a.changed
+}
+
+// awaitLife waits for the first process after the given number of them: until
+// it says that it is ready, or has run for a while without saying anything. The
+// error says why it does not run.
+func (a *agent) awaitLife(ctx context.Context, before int) (Status, error) {
+	settled := time.NewTimer(time.Hour)
+	defer settled.Stop()
+	for settling := false; ; {
+		s, o, changed := a.look()
+		switch {
+		case o.held:
+			return s, errors.New("it was stopped by another command meanwhile")
+		case o.lives > before+1, o.lives == before+1 && o.phase == over:
+			return s, fmt.Errorf("the new cam-agent has ended: %s", s.LastExit)
+		case o.lives == before+1 && o.phase == runs && s.Ready:
+			return s, nil
+		case o.lives == before+1 && o.phase == runs && !settling:
+			settling = true
+			settled.Reset(a.settle)
+		}
+		select {
+		case <-changed:
+		case <-settled.C:
+			return s, nil
+		case <-a.gone:
+			return s, ErrEnding
+		case <-ctx.Done():
+			return s, fmt.Errorf("not within the time given: the agent is %s%s", s.State, after(": ", s.LastExit))
+		}
+	}
+}
+
+// awaitStop waits until no process runs.
+func (a *agent) awaitStop(ctx context.Context) (Status, error) {
+	for {
+		s, o, changed := a.look()
+		switch {
+		case s.State == Stopped:
+			return s, nil
+		case !o.held:
+			return s, errors.New("it was started by another command meanwhile")
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return s, fmt.Errorf("not within the time given: the agent is %s, and stops when that is over", s.State)
+		}
+	}
+}
