@@ -28,6 +28,7 @@ type box struct {
 	began      time.Time
 	supervisor *supervise.Supervisor
 	commands   *commands.Server
+	backlog    *telemetry.Backlog
 	redis, web slot // what runs parts.redis and parts.web
 	server     slot // what runs parts.server
 
@@ -51,7 +52,7 @@ type parts struct {
 }
 
 func newBox(cfg *config.Config, stderr io.Writer, log zerolog.Logger, closer io.Closer) *box {
-	b := &box{stderr: stderr, began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
+	b := &box{stderr: stderr, backlog: telemetry.NewBacklog(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
 	b.commands = commands.NewServer(b.obey, b.logger)
 	return b
 }
@@ -90,8 +91,8 @@ func (b *box) supervision(cfg *config.Config, log zerolog.Logger) (supervise.Opt
 func (b *box) redisSide(cfg *config.Config, log zerolog.Logger) parts {
 	c := &cfg.Controller
 	p := parts{watch: &watch{cameras: cfg.Cameras, interval: c.LogInterval}}
-	p.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents})
-	publisher := &telemetry.Publisher{Sampler: p.sampler, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
+	p.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents, Backlog: b.backlog})
+	publisher := &telemetry.Publisher{Backlog: b.backlog, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
 	p.link = datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis:         cfg.Redis,
 		Name:          c.Box,

@@ -91,7 +91,9 @@ func (b *box) status() commands.BoxStatus {
 func (b *box) agents() []telemetry.Agent {
 	var agents []telemetry.Agent
 	for _, a := range b.supervisor.Agents() {
-		agents = append(agents, telemetry.Agent{Name: a.Name, PID: a.PID, State: string(a.State), Restarts: a.Restarts})
+		agents = append(agents, telemetry.Agent{
+			Name: a.Name, PID: a.PID, State: string(a.State), Restarts: a.Restarts, Frames: a.Frames, FramesAt: a.FramesAt,
+		})
 	}
 	return agents
 }
