@@ -51,7 +51,10 @@ func TestEmbeddedRedis(t *testing.T) {
 	if err := syscall.Kill(first.Redis.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	b.await("another redis-server", func() bool { r := b.health().Redis; return r != nil && r.Restarts == 1 && r.State == redisserver.Running })
+	b.await("another redis-server", func() bool {
+		r := b.health().Redis
+		return r != nil && r.Restarts == 1 && r.State == redisserver.Running
+	})
 	b.awaitFrames(10, "cam1", "cam2")
 
 	stopped := b.awaitHealthy().Redis.PID
