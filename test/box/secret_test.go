@@ -1,22 +1,17 @@
 package box
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"fmt"
-	"image"
-	"image/jpeg"
 	"io/fs"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -97,42 +92,11 @@ func (s *search) in(where, text string) {
 	}
 }
 
-// cameraServer gives MJPEG to who knows the password, and says no otherwise.
-func cameraServer(t *testing.T) string {
-	t.Helper()
-	var picture bytes.Buffer
-	if err := jpeg.Encode(&picture, image.NewGray(image.Rect(0, 0, 64, 48)), nil); err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, password, _ := r.BasicAuth(); password != cameraSecret || r.URL.Path != "/good" {
-			w.Header().Set("WWW-Authenticate", `Basic realm="camera"`)
-			http.Error(w, "no, "+r.URL.String(), http.StatusUnauthorized)
-			return
-		}
-		w.Header().Set("Content-Type", "multipart/x-mixed-replace; boundary=part")
-		for {
-			_, err := fmt.Fprintf(w, "--part\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n", picture.Len(), picture.Bytes())
-			if err != nil {
-				return
-			}
-			w.(http.Flusher).Flush()
-			select {
-			case <-time.After(30 * time.Millisecond):
-			case <-r.Context().Done():
-				return
-			}
-		}
-	}))
-	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
-	return server.Listener.Addr().String()
-}
-
 // TestPlantedSecrets runs the programs well and badly, and searches everything
 // they show for passwords.
 func TestPlantedSecrets(t *testing.T) {
 	addr := freeAddr(t)
-	text := strings.NewReplacer("REDIS", addr, "CAMERA", cameraSecret, "TOKEN", tokenSecret, "SERVER", cameraServer(t)).Replace(secretBox)
+	text := strings.NewReplacer("REDIS", addr, "CAMERA", cameraSecret, "TOKEN", tokenSecret, "SERVER", startCamera(t, "127.0.0.1:0").addr()).Replace(secretBox)
 	b := newBox(t, text)
 	for file, secret := range map[string]string{"redis-password": redisSecret, "http-password": httpSecret} {
 		if err := os.WriteFile(b.path(file), []byte(secret+"\n"), 0o600); err != nil {
