@@ -4,26 +4,34 @@
 #   build.sh                            cam-agent with OpenCV (sources opencv:, file:, rtsp:, gst:)
 #   build.sh --noopencv                 a static cam-agent without it
 #   build.sh --noopencv --arch arm64    all three for another machine, in bin/arm64 (or amd64, arm)
+#   --output DIR                        into DIR instead
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-opencv=yes arch='' out=bin
+opencv=yes arch='' out=''
 while [ $# -gt 0 ]; do
 	case $1 in
 	--noopencv) opencv=no ;;
 	--arch)
 		case ${2:-} in
-		amd64 | arm64 | arm) arch=$2 out=bin/$2 ;;
+		amd64 | arm64 | arm) arch=$2 ;;
 		*) die "--arch ${2:-} is none of amd64, arm64, arm" ;;
 		esac
 		shift
 		;;
-	*) die "unknown argument $1; usage: build.sh [--noopencv [--arch amd64|arm64|arm]]" ;;
+	--output)
+		[ $# -ge 2 ] || die '--output needs a directory'
+		out=$(realpath -m -- "$2")
+		shift
+		;;
+	*) die "unknown argument $1; usage: build.sh [--noopencv [--arch amd64|arm64|arm]] [--output DIR]" ;;
 	esac
 	shift
 done
 [ -z "$arch" ] || [ "$opencv" = no ] || die "--arch goes with --noopencv: OpenCV must be built on the machine itself"
+
+[ -n "$out" ] || out=bin${arch:+/$arch}
 
 need_go
 cd "$root"

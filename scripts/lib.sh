@@ -65,6 +65,16 @@ need_go() {
 	command -v go >/dev/null || die "Go is not in PATH: install Go 1.26 or newer from https://go.dev/dl/"
 }
 
+# build_tool FILE DIR PACKAGE: a program whose version is pinned in the module in
+# DIR, of its own so that its many dependencies do not become ours.
+build_tool() {
+	if [ ! -x "$1" ] || [ "$root/$2/go.sum" -nt "$1" ]; then
+		mkdir -p "${1%/*}"
+		GOOS='' GOARCH='' nice -n 19 go -C "$root/$2" build -o "$1.new" "$3"
+		mv "$1.new" "$1"
+	fi
+}
+
 # answers HOST PORT: does anything accept connections there?
 # shellcheck disable=SC2016  # the inner shell expands
 answers() { timeout 2 bash -c 'exec 3<>"/dev/tcp/$1/$2"' _ "$1" "$2" 2>/dev/null; }

@@ -52,7 +52,7 @@ check_gofmt() {
 	}
 }
 
-check_shell() { shellcheck scripts/*.sh .ci/run; }
+check_shell() { shellcheck scripts/*.sh test/package/boot.sh packaging/{await-agents,command,recover} packaging/scripts/* .ci/run; }
 
 # For every kind of box: without cgo, and without a library to miss there.
 build_static() {
@@ -73,19 +73,15 @@ is_static() {
 	fi
 }
 
+# With the tests that the camera machine runs.
+check_vet() { go vet ./... && go vet -tags device ./pkg/camera/v4l2; }
+
 # Compiled on its own, so that the compiler does not disturb tests that measure
 # times.
 build_race() { go build -race ./...; }
 
-# The linter's version is pinned in a module of its own, so that its many
-# dependencies do not become ours. It takes minutes to build the first time.
-build_linter() {
-	if [ ! -x "$linter" ] || [ tools/go.sum -nt "$linter" ]; then
-		mkdir -p "${linter%/*}"
-		nice -n 19 go -C tools build -o "$linter.new" github.com/golangci/golangci-lint/v2/cmd/golangci-lint
-		mv "$linter.new" "$linter"
-	fi
-}
+# It takes minutes to build the first time.
+build_linter() { build_tool "$linter" tools github.com/golangci/golangci-lint/v2/cmd/golangci-lint; }
 
 await_linter() {
 	local result=0
@@ -100,7 +96,6 @@ run_linter() { "$linter" run ./...; }
 # go_test ARGUMENT...: go test, counted.
 go_test() { go test -json "$@" | "$work/testsum" -counts "$counts"; }
 
-# The fault tests measure times, so nothing else runs beside them.
 unit_tests() {
 	# One package at a time: they start servers and starve each other.
 	local packages flags=(-race -p 1 -timeout 8m)
@@ -109,8 +104,10 @@ unit_tests() {
 	go_test "${flags[@]}" "${packages[@]}"
 }
 
+# The fault tests measure times, so nothing else runs beside them. They run
+# programs that Go does not know of, so results of earlier runs say nothing.
 fault_tests() {
-	local flags=(-p 1 -timeout 8m)
+	local flags=(-p 1 -count 1 -timeout 15m)
 	[ "$quick" = no ] || flags+=(-short)
 	go_test "${flags[@]}" ./test/...
 }
@@ -140,7 +137,7 @@ need_packages redis-server libopencv-dev libturbojpeg0-dev pkg-config gcc g++ li
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-tools \
 	gir1.2-gst-rtsp-server-1.0 python3-gi \
 	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps \
-	qemu-system-x86 busybox-static kmod cpio v4l-utils
+	qemu-system-x86 busybox-static kmod cpio v4l-utils debootstrap dpkg-dev
 
 go build -o "$work/testsum" ./scripts/testsum
 if [ "$quick" = no ]; then
@@ -151,7 +148,7 @@ step gofmt check_gofmt
 step shellcheck check_shell
 step "static builds" build_static
 step build scripts/build.sh
-step vet go vet ./...
+step vet check_vet
 if [ "$quick" = no ]; then
 	step "race build" build_race
 	step "linter build" await_linter

@@ -27,10 +27,16 @@ const (
 // endTime is how long an orderly end may take in all.
 const endTime = 5 * time.Second
 
+// oneSignal is how long signals count as one. When the controller is killed, the
+// kernel sends its death signal again for every thread of it that dies with us
+// as its child for the moment; two of them must not pass for somebody's haste.
+const oneSignal = 500 * time.Millisecond
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		<-ctx.Done()
+		<-time.After(oneSignal)
 		stop() // a second signal ends the process at once
 	}()
 	limitEnd(ctx)

@@ -257,11 +257,11 @@ func TestABurstOfLargeAnswersIsAnsweredWhole(t *testing.T) {
 func TestAnswersGoOnWhileTheStreamIsRefused(t *testing.T) {
 	needRedis(t)
 	server := redistest.Start(t)
-	startAgent(t, writeConfig(t, server.URL(), "[delivery]\nretain_bytes = \"1MiB\"\n", small+"encoding = \"raw\"\npublish_fps = 10"))
+	startAgent(t, writeConfig(t, server.URL(), "[delivery]\nretain_bytes = \"3MiB\"\n", small+"encoding = \"raw\"\npublish_fps = 10"))
 	a := newAsker(t, server.URL())
 	a.ask(t, nil)
 	server.ConfigSet("maxmemory", "1mb")
-	for i := range 40 { // 230 KB each: nine times the memory
+	for i := range 40 { // 230 KB each: three times the memory
 		if m := a.ask(t, map[string]any{"id": fmt.Sprint("refused-", i)}); m.Header.Status != frame.StatusOK {
 			t.Fatalf("request %d got %q", i, m.Header.Error)
 		}

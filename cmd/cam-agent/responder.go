@@ -155,7 +155,9 @@ func (r *responder) take(f *camera.Frame) []datatransfer.Pending {
 	if !r.opened.Load() {
 		return nil
 	}
-	room, none := min(r.a.publisher.Room(), r.a.outbox.Room()), true
+	lane, idle := r.a.publisher.Room()
+	room, empty := r.a.outbox.Room()
+	room, empty = min(room, lane), empty && idle
 	r.crowded = false
 	size := r.size
 	if pixels := int64(f.Width * f.Height * 3); size == 0 {
@@ -168,11 +170,11 @@ func (r *responder) take(f *camera.Frame) []datatransfer.Pending {
 			return false
 		}
 		cost := size + int64(len(p.Request.Object)) + headerSize
-		if room -= cost; room < 0 && (!none || room+cost <= 0) {
+		if cost > room && !empty {
 			r.crowded = true
 			return false
 		}
-		none = false
+		room, empty = room-cost, false
 		return true
 	})
 }

@@ -290,12 +290,12 @@ func (o *Outbox) Stats() OutboxStats {
 	return s
 }
 
-// Room is how many bytes may be added before something has to leave the memory
-// that is neither in Redis nor on disk.
-func (o *Outbox) Room() int64 {
+// Room is how many bytes of items may be added before memory is full. An outbox
+// that waits for nothing takes one item, however large.
+func (o *Outbox) Room() (bytes int64, empty bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.limit - o.unsent.bytes
+	return o.limit - o.unsent.bytes, o.unsent.bytes == 0
 }
 
 // Epoch is the epoch IDs are given from.

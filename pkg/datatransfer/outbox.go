@@ -31,6 +31,7 @@ type Outbox struct {
 	inflight  frame.ID    // last ID of the batch being sent: it stays as it is
 	blocked   atomic.Bool // nobody drains, or Redis refuses
 	stalled   atomic.Bool // the batch being sent neither arrives nor moves
+	watch     stallWatch  // of that batch; has a mutex of its own
 	stats     OutboxStats
 	written   frame.ID      // everything unsent up to here was offered to the spool
 	remove    frame.ID      // the spool may forget everything up to here

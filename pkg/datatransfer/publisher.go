@@ -39,6 +39,7 @@ type lane struct {
 	queue   ring[*Item]
 	bytes   int64 // of the queue
 	sending int   // taken from the queue, not yet confirmed
+	flying  int64 // bytes of those
 	refused bool  // Redis forbids publishing; told once
 	stats   LaneStats
 	drained chan struct{} // closed and replaced when everything was published
@@ -74,16 +75,14 @@ func (p *Publisher) Answer(item *Item) { p.put(&p.answers, item) }
 // Frame queues a continuous frame.
 func (p *Publisher) Frame(item *Item) { p.put(&p.frames, item) }
 
-// Room is how many bytes of answers may be queued before any is given up. An
-// empty lane has room for one, however large.
-func (p *Publisher) Room() int64 {
+// Room is how many bytes of answers may be added before any is given up, also if
+// those on their way come back because the link is lost. A lane that is empty
+// takes one, however large.
+func (p *Publisher) Room() (bytes int64, empty bool) {
 	l := &p.answers
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.queue.len() == 0 {
-		return max(p.limit, 1)
-	}
-	return p.limit - l.bytes
+	return p.limit - l.bytes - l.flying, l.queue.len() == 0 && l.sending == 0
 }
 
 // Stats are the counts of the answers and of the continuous frames.
@@ -150,6 +149,7 @@ func (l *lane) take(n int, size int64) (items []*Item) {
 		item.queued.Store(false)
 		size -= item.cost
 		l.bytes -= item.cost
+		l.flying += item.cost
 		items = append(items, item)
 	}
 	l.sending = len(items)
@@ -169,13 +169,14 @@ func (l *lane) untake(items []*Item) {
 		l.queue.unpop(items[i])
 		l.bytes += items[i].cost
 	}
-	l.sending = 0
+	l.sending, l.flying = 0, 0
 }
 
-// confirmed notes one item's end and how many heard it.
-func (l *lane) confirmed(receivers int64, err error) {
+// confirmed notes an item's end and how many heard it.
+func (l *lane) confirmed(item *Item, receivers int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.flying -= item.cost
 	switch {
 	case err != nil:
 		l.stats.Refused++
@@ -277,7 +278,7 @@ func (p *Publisher) publish(ctx context.Context, conn *redis.Conn, l *lane, item
 		err := r.Err()
 		switch {
 		case err == nil, redisconn.CauseOf(err) == redisconn.CauseServer:
-			l.confirmed(r.Val(), err)
+			l.confirmed(items[i], r.Val(), err)
 			items[i].pins.Add(-1)
 			p.outbox.Published(items[i])
 		case redisconn.EndsSession(err):

@@ -225,6 +225,37 @@ func TestControls(t *testing.T) {
 	}
 }
 
+// Controls are set between two frames of a stream that goes on.
+func TestControlsWhileItStreams(t *testing.T) {
+	path := vivid(t)
+	s := mustOpen(t, configFor(path))
+	var f camera.Frame
+	mustNext(t, s, &f)
+	setter, ok := any(s).(camera.ControlSetter)
+	if !ok {
+		t.Fatal("the source's controls cannot be set")
+	}
+	if err := setter.SetControls(map[string]int64{"gain": 9, "brightness": 77}); err != nil {
+		t.Fatal(err)
+	}
+	mustNext(t, s, &f)
+	for name, want := range map[string]int64{"gain": 9, "gain_automatic": 0, "brightness": 77} {
+		if got := value(t, path, name); got != want {
+			t.Errorf("%s is %d, want %d", name, got, want)
+		}
+	}
+	if err := setter.SetControls(map[string]int64{"brightness": 256}); err == nil || !strings.Contains(err.Error(), "0 to 255") {
+		t.Errorf("got %v, want what was expected", err)
+	}
+	mustNext(t, s, &f)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := setter.SetControls(map[string]int64{"brightness": 1}); !errors.Is(err, camera.ErrClosed) {
+		t.Errorf("after Close: got %v, want ErrClosed", err)
+	}
+}
+
 func TestSequenceCountsWhatTheDriverDrops(t *testing.T) {
 	path := vivid(t)
 	s := mustOpen(t, configFor(path))

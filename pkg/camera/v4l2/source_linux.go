@@ -35,6 +35,7 @@ type Source struct {
 var (
 	_ camera.Source        = (*Source)(nil)
 	_ camera.DefectCounter = (*Source)(nil)
+	_ camera.ControlSetter = (*Source)(nil)
 )
 
 // Open opens the device the configuration names, asks for format, size, rate and
@@ -113,6 +114,17 @@ func (s *Source) configure(cfg camera.Config) error {
 		}
 	}
 	return s.queue.start()
+}
+
+// SetControls sets controls as Open does, between two frames.
+func (s *Source) SetControls(values map[string]int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.freed {
+		return camera.ErrClosed
+	}
+	_, err := s.dev.applyControls(values)
+	return err
 }
 
 // Info says what was granted.
