@@ -83,6 +83,23 @@ build_race() { go build -race ./...; }
 # It takes minutes to build the first time.
 build_linter() { build_tool "$linter" tools github.com/golangci/golangci-lint/v2/cmd/golangci-lint; }
 
+# Prometheus's own checker, out of Debian's package: to install that would start
+# a server where there is systemd.
+fetch_promtool() {
+	local tool=$root/.cache/bin/promtool
+	[ ! -x "$tool" ] || return 0
+	if ! command -v apt-get >/dev/null || command -v promtool >/dev/null; then
+		return 0 # the test uses the one in PATH, or says that there is none
+	fi
+	mkdir -p "${tool%/*}" "$work/prometheus"
+	local options=()
+	[ "$(id -u)" -ne 0 ] || options=(-o APT::Sandbox::User=root) # only we may enter $work
+	(cd "$work/prometheus" && apt-get download -q "${options[@]}" prometheus) &&
+		dpkg-deb --fsys-tarfile "$work/prometheus/"prometheus_*.deb | tar -xO ./usr/bin/promtool >"$tool.new" &&
+		chmod 755 "$tool.new" &&
+		mv "$tool.new" "$tool"
+}
+
 await_linter() {
 	local result=0
 	wait "$linter_pid" || result=$?
@@ -144,6 +161,7 @@ if [ "$quick" = no ]; then
 	build_linter >"$work/linter.log" 2>&1 &
 	linter_pid=$!
 fi
+step promtool fetch_promtool
 step gofmt check_gofmt
 step shellcheck check_shell
 step "static builds" build_static

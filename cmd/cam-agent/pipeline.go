@@ -55,9 +55,11 @@ func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, d driv
 		kick: make(chan struct{}, 1), lost: make(chan error, 1),
 	}
 	a.tuning = &tuning{a: a, cam: cam}
+	a.meters = newMeters(func() datatransfer.LinkStatus { return a.link.Status() })
 	a.grabber = camera.NewGrabber(cam, d.open, log)
 	a.outbox = datatransfer.NewOutbox(owner.Epoch, retain, log)
 	a.publisher = datatransfer.NewPublisher(cam.StreamTopic, a.outbox, retain, log)
+	a.publisher.Observe(a.answered)
 	a.appender = datatransfer.NewAppender(datatransfer.AppenderConfig{
 		Key: cam.FramesKey, Camera: cam.Name, MaxBytes: int64(cfg.Delivery.StreamMaxBytes), Clock: a.clock, Log: log,
 	}, a.outbox)
@@ -82,6 +84,7 @@ func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, d driv
 	}
 	a.link = datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis: cfg.Redis, Name: cam.Name, Admit: a.admit, Workers: workers, Log: log,
+		Lost: a.meters.link.Lost, Back: a.meters.link.Back,
 		Subscriptions: []datatransfer.Subscription{{Channel: cam.RequestTopic, Handle: a.responder.requests.Handle}},
 	})
 	return a.run(ctx)
@@ -105,6 +108,7 @@ type agent struct {
 	lost  chan error    // why the camera was given up; capacity 1
 
 	tuning    *tuning
+	meters    *meters
 	grabber   *camera.Grabber
 	responder *responder
 	outbox    *datatransfer.Outbox

@@ -135,7 +135,7 @@ func (r *responder) serve() {
 	img, err := r.encode(f)
 	if err != nil {
 		for _, p := range asked {
-			r.fail(p, err)
+			r.fail(p, failEncode, err)
 		}
 		return
 	}
@@ -200,7 +200,9 @@ func (r *responder) encode(f *camera.Frame) (camera.Image, error) {
 		r.buffer = img.Data // ours, not the frame's own bytes passed through
 	}
 	r.counts.encoded.Add(1)
-	r.counts.nanoseconds.Add(uint64(time.Since(began)))
+	took := time.Since(began)
+	r.counts.nanoseconds.Add(uint64(took))
+	r.a.meters.encode.Observe(took.Seconds())
 	return img, nil
 }
 
@@ -218,7 +220,7 @@ func (r *responder) answer(p datatransfer.Pending, h frame.Header, f *camera.Fra
 	h.Request, h.RequestedUS = p.Request.Object, r.a.clock.Micros(p.Arrived)
 	item, err := r.add(h, f, img, true)
 	if err != nil {
-		r.fail(p, err)
+		r.fail(p, failEncode, err)
 		return
 	}
 	r.requests.Answered(p.Request, item, true) // first: a repeat that comes once it is out must find it
@@ -272,13 +274,13 @@ func (r *responder) expire(now time.Time) time.Duration {
 	for _, p := range r.requests.Take(func(p datatransfer.Pending) bool { return hopeless || !now.Before(p.Deadline) }) {
 		switch {
 		case hopeless:
-			r.fail(p, lostError(h))
+			r.fail(p, failCamera, lostError(h))
 		case r.crowded:
-			r.fail(p, fmt.Errorf("timed out: answers to other requests fill the agent's memory (retain_bytes)"))
+			r.fail(p, failMemory, fmt.Errorf("timed out: answers to other requests fill the agent's memory (retain_bytes)"))
 		case h.Reason != "":
-			r.fail(p, fmt.Errorf("timed out after %s: %s", p.Deadline.Sub(p.Arrived), h.Reason))
+			r.fail(p, failTimeout, fmt.Errorf("timed out after %s: %s", p.Deadline.Sub(p.Arrived), h.Reason))
 		default:
-			r.fail(p, fmt.Errorf("timed out: no frame was exposed within %s", p.Deadline.Sub(p.Arrived)))
+			r.fail(p, failTimeout, fmt.Errorf("timed out: no frame was exposed within %s", p.Deadline.Sub(p.Arrived)))
 		}
 	}
 	next := r.requests.NextDeadline()
@@ -288,7 +290,8 @@ func (r *responder) expire(now time.Time) time.Duration {
 	return max(next.Sub(now), 0)
 }
 
-func (r *responder) fail(p datatransfer.Pending, reason error) {
+func (r *responder) fail(p datatransfer.Pending, why failure, reason error) {
+	r.a.meters.failed[why].Add(1)
 	r.requests.Refuse(p.Request, p.Arrived, reason)
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"framekeeper/internal/agentapi"
+	"framekeeper/internal/metrics"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
 )
@@ -96,6 +97,11 @@ func (a *agent) private(ctx context.Context) error {
 		return nil
 	}
 	s.HandleSettings(a.tuning.settings, a.tuning.set)
+	figures, err := a.registry()
+	if err != nil {
+		return err
+	}
+	s.Handle("GET /metrics", metrics.Handler(figures).ServeHTTP)
 	if err := s.Run(ctx); err != nil {
 		a.log.Warn().Err(err).Msg("the socket for the controller is lost")
 	}

@@ -29,6 +29,7 @@ type box struct {
 	supervisor *supervise.Supervisor
 	commands   *commands.Server
 	backlog    *telemetry.Backlog
+	meters     meters
 	redis, web slot // what runs parts.redis and parts.web
 	server     slot // what runs parts.server
 
@@ -64,6 +65,9 @@ func (b *box) assemble(ctx context.Context) (parts, error) {
 		return parts{}, err
 	}
 	b.supervisor = supervise.New(o)
+	if err := b.measure(); err != nil {
+		return parts{}, err
+	}
 	p := b.redisSide(b.cfg, b.log)
 	if p.server, err = b.embedded(ctx, b.cfg); err != nil {
 		return parts{}, &usageError{err}
@@ -108,6 +112,7 @@ func (b *box) redisSide(cfg *config.Config, log zerolog.Logger) parts {
 				return p.watch.run(ctx, s.Data())
 			},
 		}, b.commands.Worker()},
+		Lost: b.meters.link.Lost, Back: b.meters.link.Back,
 		Log: log,
 	})
 	return p
@@ -120,7 +125,8 @@ func (b *box) listen(ctx context.Context, cfg *config.Config, log zerolog.Logger
 		return nil, nil //nolint:nilnil // there is none, and nothing wrong
 	}
 	return web.Listen(ctx, web.Config{
-		Addr: c.HTTP, File: cfg.Path, User: c.HTTPUser, PasswordFile: c.HTTPPasswordFile, Report: b.report, Log: log,
+		Addr: c.HTTP, File: cfg.Path, User: c.HTTPUser, PasswordFile: c.HTTPPasswordFile,
+		Report: b.report, Metrics: b.meters.handler, Log: log,
 	})
 }
 

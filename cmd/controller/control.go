@@ -28,7 +28,7 @@ import (
 //	   the box ──► Sampler ──► Publisher ══ Link ══► Redis, log_topic
 //	                    │                    │ state
 //	                    ▼                    ▼
-//	                 web server: / and /healthz
+//	                 web server: /, /healthz, /readyz, /metrics ◄── agents' figures, over unix sockets
 //
 // What can be wrong from the start is an error before anything runs. Redis is
 // not among it: the Link goes on trying, and says so.

@@ -109,6 +109,7 @@ func (b *box) report() web.Report {
 	}
 	return web.Report{
 		Box: name, Version: version.String(), Link: link, Redis: p.redisStatus(),
+		Stuck:  b.stuck(s, time.Now()),
 		Agents: b.supervisor.Agents(), Cameras: p.watch.report(link.Live), Telemetry: p.sampler.Latest(),
 	}
 }

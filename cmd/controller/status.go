@@ -59,7 +59,7 @@ func askHealth(ctx context.Context, cfg supervise.Config) (*web.Health, error) {
 	addr := reachable(cfg.HTTP)
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/healthz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask controller: %w", err)
 	}

@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -79,19 +78,17 @@ func pages(cfg Config) http.Handler {
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		report := cfg.Report()
-		h := report.health()
-		b, err := json.Marshal(h)
-		if err != nil {
-			cfg.Log.Error().Err(err).Msg("cannot encode health")
-			http.Error(w, "cannot encode health, see the log", http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		if !h.OK {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		_, _ = w.Write(append(b, '\n'))
+		alive := report.alive()
+		verdict(w, cfg.Log, alive.OK, alive)
 	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		report := cfg.Report()
+		health := report.health()
+		verdict(w, cfg.Log, health.OK, health)
+	})
+	if cfg.Metrics != nil {
+		mux.Handle("GET /metrics", cfg.Metrics)
+	}
 	return mux
 }
 

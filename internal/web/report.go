@@ -14,6 +14,7 @@ type Report struct {
 	Version   string
 	Link      Link
 	Redis     *redisserver.Status // nil: the box runs none of its own
+	Stuck     []string            // what of the controller itself does not go on; empty as a rule
 	Agents    []supervise.Status
 	Cameras   map[string]Camera // by name: what each agent says of itself
 	Telemetry *telemetry.Sample // nil before the first
@@ -39,15 +40,29 @@ type Camera struct {
 // Well reports whether the agent says that it works.
 func (c Camera) Well() bool { return c.Trouble == "" }
 
-// healthy reports whether all is as it should be: every process runs, and its
-// agent says itself that it is connected, captures and can write.
-func (r *Report) healthy() bool {
+// troubles are all reasons why not all is as it should be: that every process
+// runs, and its agent says itself that it is connected, captures and can write.
+func (r *Report) troubles() []string {
+	all := append([]string{}, r.Stuck...)
+	if !r.Link.Live {
+		all = append(all, "the controller's link to Redis is "+r.Link.State+prefixed(": ", r.Link.Cause))
+	}
 	for _, a := range r.Agents {
-		if !r.Well(a) {
-			return false
+		switch c := r.Camera(a); {
+		case a.State != supervise.Running && a.State != supervise.Stopped:
+			all = append(all, a.Name+": its process is "+string(a.State)+prefixed(", last end: ", a.LastExit))
+		case !r.Well(a):
+			all = append(all, a.Name+": "+c.Trouble)
 		}
 	}
-	return r.Link.Live
+	return all
+}
+
+func prefixed(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
 }
 
 // Well reports whether one agent is as it should be.
@@ -55,9 +70,25 @@ func (r *Report) Well(a supervise.Status) bool {
 	return a.State == supervise.Running && r.Camera(a).Well()
 }
 
-// Health is the JSON of /healthz.
+// Alive is the JSON of /healthz.
+type Alive struct {
+	OK         bool     `json:"ok"`
+	Controller string   `json:"controller"` // always "up": it answered
+	Box        string   `json:"box"`
+	Version    string   `json:"version"`
+	Reasons    []string `json:"reasons"` // why not OK
+}
+
+func (r *Report) alive() Alive {
+	return Alive{
+		OK: len(r.Stuck) == 0, Controller: "up", Box: r.Box, Version: r.Version, Reasons: append([]string{}, r.Stuck...),
+	}
+}
+
+// Health is the JSON of /readyz.
 type Health struct {
 	OK         bool                        `json:"ok"`
+	Reasons    []string                    `json:"reasons"`    // why not OK
 	Controller string                      `json:"controller"` // always "up": it answered
 	Box        string                      `json:"box"`
 	Version    string                      `json:"version"`
@@ -68,8 +99,9 @@ type Health struct {
 }
 
 func (r *Report) health() Health {
+	troubles := r.troubles()
 	h := Health{
-		OK: r.healthy(), Controller: "up", Box: r.Box, Version: r.Version,
+		OK: len(troubles) == 0, Reasons: troubles, Controller: "up", Box: r.Box, Version: r.Version,
 		Link: r.Link, Redis: r.Redis, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
 	}
 	for _, a := range r.Agents {

@@ -1,5 +1,5 @@
-// Package web serves the box's own pages: /healthz for machines and / for
-// people. It promises that everything it shows is escaped, that a set user name
+// Package web serves the box's own pages: /healthz, /readyz and /metrics for
+// machines and / for people. It promises that everything it shows is escaped, that a set user name
 // guards every page, and that slow or greedy visitors cannot hold the program.
 // It changes nothing on the box. The controller is its only caller.
 package web
@@ -27,6 +27,7 @@ type Config struct {
 	User         string // "": no password is asked for
 	PasswordFile string // read once, when the server is made
 	Report       func() Report
+	Metrics      http.Handler // serves /metrics; nil: there are none
 	Log          zerolog.Logger
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,33 +81,79 @@ func get(t *testing.T, method, url, user, password string) (*http.Response, stri
 	return resp, string(body)
 }
 
-func TestHealthz(t *testing.T) {
+func TestReadyz(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*Report)
-		code   int
+		reason string // "": ready
 	}{
-		{"all well", func(*Report) {}, http.StatusOK},
-		{"link down", func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} }, http.StatusServiceUnavailable},
-		{"camera stalled", func(r *Report) { r.Cameras["cam1"] = Camera{Trouble: "capture is stalled"} }, http.StatusServiceUnavailable},
-		{"camera unknown", func(r *Report) { r.Cameras = nil }, http.StatusServiceUnavailable},
-		{"agent stopped by command", func(r *Report) { r.Agents[0].State = supervise.Stopped }, http.StatusServiceUnavailable},
-		{"agent ended", func(r *Report) { r.Agents[0].State = supervise.CrashLoop }, http.StatusServiceUnavailable},
+		{"all well", func(*Report) {}, ""},
+		{"link down", func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} }, "the controller's link to Redis is DOWN: refused"},
+		{"camera stalled", func(r *Report) { r.Cameras["cam1"] = Camera{Trouble: "capture is stalled"} }, "cam1: capture is stalled"},
+		{"camera unknown", func(r *Report) { r.Cameras = nil }, "cam1: not known"},
+		{"agent stopped by command", func(r *Report) { r.Agents[0].State = supervise.Stopped }, "cam1: stopped by command, until client control start cam1"},
+		{"agent ended", func(r *Report) { r.Agents[0].State = supervise.CrashLoop }, "cam1: its process is crash-loop"},
 	} {
 		report := good()
 		c.change(&report)
-		resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/healthz", "", "")
+		resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/readyz", "", "")
 		var h Health
 		if err := json.Unmarshal([]byte(body), &h); err != nil {
 			t.Fatalf("%s: %v in %s", c.name, err, body)
 		}
-		if resp.StatusCode != c.code || h.OK != (c.code == http.StatusOK) {
-			t.Errorf("%s: got %d, ok %v, want %d", c.name, resp.StatusCode, h.OK, c.code)
+		code, reasons := http.StatusOK, []string{}
+		if c.reason != "" {
+			code, reasons = http.StatusServiceUnavailable, []string{c.reason}
+		}
+		if resp.StatusCode != code || h.OK != (c.reason == "") || !slices.Equal(h.Reasons, reasons) || h.Reasons == nil {
+			t.Errorf("%s: got %d, ok %v, %q, want %d, %q", c.name, resp.StatusCode, h.OK, h.Reasons, code, reasons)
 		}
 		if h.Controller != "up" || h.Link.State != report.Link.State || h.Agents["cam1"].State != report.Agents[0].State || h.Agents["cam1"].PID != 42 ||
 			h.Cameras["cam1"].Well() != (report.Agents[0].State != supervise.Stopped && len(report.Cameras) > 0 && report.Cameras["cam1"].Well()) {
 			t.Errorf("%s: got %s, want the report's link and agent", c.name, body)
 		}
+	}
+}
+
+// A box whose cameras are gone is alive: nobody should restart the controller
+// for that.
+func TestHealthz(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		stuck []string
+		code  int
+	}{
+		{"alive", nil, http.StatusOK},
+		{"the link hangs", []string{"the link to Redis has not moved for 1m0s"}, http.StatusServiceUnavailable},
+	} {
+		report := good()
+		report.Link, report.Cameras, report.Stuck = Link{State: "DOWN"}, nil, c.stuck
+		resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/healthz", "", "")
+		var h Alive
+		if err := json.Unmarshal([]byte(body), &h); err != nil {
+			t.Fatalf("%s: %v in %s", c.name, err, body)
+		}
+		if resp.StatusCode != c.code || h.OK != (c.code == http.StatusOK) || h.Controller != "up" || !slices.Equal(h.Reasons, c.stuck) {
+			t.Errorf("%s: got %d, %s, want %d and %q", c.name, resp.StatusCode, body, c.code, c.stuck)
+		}
+	}
+}
+
+func TestMetricsAreServedAndGuarded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("word"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	figures := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "figures") })
+	url := serve(t, Config{Report: good, User: "op", PasswordFile: file, Metrics: figures}) + "/metrics"
+	if resp, body := get(t, http.MethodGet, url, "", ""); resp.StatusCode != http.StatusUnauthorized || strings.Contains(body, "figures") {
+		t.Errorf("without a password: got %d, %q, want 401", resp.StatusCode, body)
+	}
+	if resp, body := get(t, http.MethodGet, url, "op", "word"); resp.StatusCode != http.StatusOK || body != "figures" {
+		t.Errorf("got %d, %q, want the figures", resp.StatusCode, body)
+	}
+	if resp, _ := get(t, http.MethodGet, serve(t, Config{Report: good})+"/metrics", "", ""); resp.StatusCode != http.StatusNotFound {
+		t.Errorf("without metrics: got %d, want 404", resp.StatusCode)
 	}
 }
 
@@ -171,6 +218,8 @@ func TestBasicAuth(t *testing.T) {
 	}{
 		{"/", "", "", 401},
 		{"/healthz", "", "", 401},
+		{"/readyz", "", "", 401},
+		{"/metrics", "", "", 401},
 		{"/nothing", "", "", 401},
 		{"/", "op", "wrong", 401},
 		{"/", "op", "secret word\n", 401},

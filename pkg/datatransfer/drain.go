@@ -64,12 +64,13 @@ func (o *Outbox) message(e *Item) (*frame.Message, *LostRange) {
 		e.loss.declared = e.id
 		return nil, e.loss
 	}
-	reason := "its file was unreadable"
+	reason := reasonUnreadable
 	if errors.Is(err, spool.ErrGone) { // given up to make room; the reason is on its way
-		reason = "the spool gave it up"
+		reason = reasonGone
 	}
 	o.log.Error().Stringer("id", e.id).Err(err).Msg("a frame on disk is unreadable")
 	o.stats.Dropped++
+	o.countLoss(reason, 1)
 	e.file, e.loss = frame.ID{}, &LostRange{First: e.id, Last: e.id, Reason: reason, givenUp: e.id, declared: e.id}
 	return nil, e.loss
 }
@@ -177,9 +178,10 @@ func (o *Outbox) fillHole(last frame.ID) {
 	if !first.Less(head) {
 		return
 	}
+	o.countLoss(reasonForgotten, head.Seq-first.Seq)
 	o.unsent.unpop(&Item{
 		id:   frame.ID{Epoch: head.Epoch, Seq: head.Seq - 1},
-		loss: &LostRange{First: first, Last: frame.ID{Epoch: head.Epoch, Seq: head.Seq - 1}, Reason: "Redis lost them and the agent no longer held them"},
+		loss: &LostRange{First: first, Last: frame.ID{Epoch: head.Epoch, Seq: head.Seq - 1}, Reason: reasonForgotten},
 	})
 }
 

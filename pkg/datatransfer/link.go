@@ -45,7 +45,11 @@ type LinkConfig struct {
 	// link may be LIVE. A FatalError ends the link, any other the session.
 	Admit   func(ctx context.Context, s *Session) error
 	Workers []Worker
-	Log     zerolog.Logger
+	// Lost and Back, if set, are told of each loss of a LIVE session and of each
+	// time the link is LIVE again after one. They must not block, nor ask the
+	// link.
+	Lost, Back func(Loss)
+	Log        zerolog.Logger
 }
 
 // FatalError ends a link for good.
@@ -75,7 +79,7 @@ func NewLink(cfg LinkConfig) *Link {
 	l := &Link{
 		cfg:     cfg,
 		lobby:   make(place, 1),
-		status:  LinkStatus{State: Down, Since: time.Now()},
+		status:  LinkStatus{State: Down, Since: time.Now(), Moved: time.Now()},
 		changed: make(chan struct{}),
 		outage:  newOutage(cfg.Log),
 	}
@@ -171,11 +175,13 @@ func (l *Link) update(change func(*LinkStatus)) {
 	defer l.mu.Unlock()
 	before := l.status.State
 	change(&l.status)
+	l.status.Moved = time.Now()
 	if l.status.State != Live {
 		l.session = nil
 	}
 	if l.status.State != before {
-		l.status.Since = time.Now()
+		l.status.Since = l.status.Moved
+		l.status.Changes++
 		close(l.changed)
 		l.changed = make(chan struct{})
 	}
@@ -207,6 +213,7 @@ func (l *Link) live(s *Session, rtt time.Duration) {
 	l.update(func(st *LinkStatus) {
 		if st.Losses > 0 && st.LastLoss.Lasted == 0 {
 			st.LastLoss.Lasted = now.Sub(st.LastLoss.At)
+			tell(l.cfg.Back, st.LastLoss)
 		}
 		l.outage.over(*st, now)
 		st.State, st.Cause, st.Detail = Live, redisconn.CauseNone, ""
@@ -225,7 +232,14 @@ func (l *Link) lost(end ending) {
 		if end.wasLive {
 			st.Losses++
 			st.LastLoss = Loss{At: now, Silent: end.silent, Cause: st.Cause}
+			tell(l.cfg.Lost, st.LastLoss)
 		}
 	})
 	l.outage.noticed(end, l.Status(), l.cfg.Redis.Shown(), now)
+}
+
+func tell(observer func(Loss), l Loss) {
+	if observer != nil {
+		observer(l)
+	}
 }

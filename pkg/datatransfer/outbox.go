@@ -33,15 +33,16 @@ type Outbox struct {
 	stalled   atomic.Bool // the batch being sent neither arrives nor moves
 	watch     stallWatch  // of that batch; has a mutex of its own
 	stats     OutboxStats
-	written   frame.ID      // everything unsent up to here was offered to the spool
-	remove    frame.ID      // the spool may forget everything up to here
-	noDisk    bool          // nobody listens: frames stay in memory
-	always    bool          // nothing is sent before it is on disk
-	diskFails bool          // the disk refused the last frame: always has to do without it
-	disk      Disk          // nil: memory only
-	wake      chan struct{} // capacity 1, for the drain: there may be something to send
-	store     chan struct{} // capacity 1, for the spooler: there may be something to keep
-	drained   chan struct{} // closed and replaced whenever unsent shrinks
+	losses    map[string]uint64 // by kind
+	written   frame.ID          // everything unsent up to here was offered to the spool
+	remove    frame.ID          // the spool may forget everything up to here
+	noDisk    bool              // nobody listens: frames stay in memory
+	always    bool              // nothing is sent before it is on disk
+	diskFails bool              // the disk refused the last frame: always has to do without it
+	disk      Disk              // nil: memory only
+	wake      chan struct{}     // capacity 1, for the drain: there may be something to send
+	store     chan struct{}     // capacity 1, for the spooler: there may be something to keep
+	drained   chan struct{}     // closed and replaced whenever unsent shrinks
 }
 
 // OutboxStats is what the outbox holds and has done; counts are frames.
@@ -66,7 +67,7 @@ type Disk interface {
 // NewOutbox makes an outbox that holds at most limit bytes in memory.
 func NewOutbox(epoch uint64, limit int64, log zerolog.Logger) *Outbox {
 	o := &Outbox{
-		log: log, limit: limit, epoch: epoch, next: 1,
+		log: log, limit: limit, epoch: epoch, next: 1, losses: map[string]uint64{},
 		wake: make(chan struct{}, 1), store: make(chan struct{}, 1), drained: make(chan struct{}),
 	}
 	o.blocked.Store(true)
@@ -142,7 +143,7 @@ func (o *Outbox) bound() {
 		case e.onDisk():
 			o.unsent.hold(e, nil)
 		default:
-			o.lose(i, "the agent's memory was full while Redis took no frames")
+			o.lose(i, reasonMemory)
 			i-- // the loss may have been joined to the one before
 		}
 	}
@@ -153,6 +154,7 @@ func (o *Outbox) bound() {
 func (o *Outbox) lose(i int, reason string) {
 	e := o.unsent.at(i)
 	o.stats.Dropped++
+	o.countLoss(reason, 1)
 	o.unsent.hold(e, nil)
 	e.payload, e.file, e.size = nil, frame.ID{}, 0
 	e.loss = &LostRange{First: e.id, Last: e.id, Reason: reason, givenUp: e.id}

@@ -26,6 +26,7 @@ type Publisher struct {
 	outbox *Outbox
 	limit  int64
 	log    zerolog.Logger
+	heard  func(*Item) // nil: nobody observes
 
 	answers lane
 	frames  lane
@@ -65,6 +66,11 @@ func NewPublisher(topic string, o *Outbox, limit int64, log zerolog.Logger) *Pub
 		answers: newLane(), frames: newLane(),
 	}
 }
+
+// Observe has f told of each answer when Redis has taken it for the first time;
+// repeats are not told. f must not block, nor keep the item. It is set before
+// the workers run.
+func (p *Publisher) Observe(f func(*Item)) { p.heard = f }
 
 // Answer queues the answer to a request. One that is queued already, because its
 // request was repeated, stays where it is: on a slow link copies would crowd
@@ -278,6 +284,9 @@ func (p *Publisher) publish(ctx context.Context, conn *redis.Conn, l *lane, item
 		err := r.Err()
 		switch {
 		case err == nil, redisconn.CauseOf(err) == redisconn.CauseServer:
+			if err == nil && l == &p.answers && p.heard != nil && !items[i].published.Load() {
+				p.heard(items[i])
+			}
 			l.confirmed(items[i], r.Val(), err)
 			items[i].pins.Add(-1)
 			p.outbox.Published(items[i])

@@ -72,6 +72,7 @@ type RequestStats struct {
 	Refused   uint64 `json:"refused"`  // beyond the rate: of these only one a second is told
 	Repeated  uint64 `json:"repeated"` // known by their id
 	Malformed uint64 `json:"malformed"`
+	Busy      uint64 `json:"busy"` // too many were waiting
 	Pending   int    `json:"pending"`
 }
 
@@ -183,6 +184,7 @@ func (r *Requests) enlist(req frame.Request, arrived time.Time) (again *Item, er
 		return again, nil
 	}
 	if len(r.pending) >= maxPending {
+		r.stats.Busy++
 		return nil, errBusy
 	}
 	timeout := req.Timeout

@@ -53,8 +53,9 @@ func NewSpooler(o *Outbox, s *spool.Spool, losses []spool.Loss, always bool, log
 		}
 		for _, id := range ids {
 			if before.Epoch == id.Epoch && before.Next() != id {
+				o.countLoss(reasonRestart, id.Seq-before.Seq-1)
 				o.unsent.push(&Item{id: frame.ID{Epoch: id.Epoch, Seq: id.Seq - 1}, loss: &LostRange{
-					First: before.Next(), Last: frame.ID{Epoch: id.Epoch, Seq: id.Seq - 1}, Reason: "not on disk after a restart",
+					First: before.Next(), Last: frame.ID{Epoch: id.Epoch, Seq: id.Seq - 1}, Reason: reasonRestart,
 				}})
 			}
 			o.unsent.push(&Item{id: id, file: id})

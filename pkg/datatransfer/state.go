@@ -39,6 +39,8 @@ func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 type LinkStatus struct {
 	State    State
 	Since    time.Time       // when State was entered
+	Changes  uint64          // of State
+	Moved    time.Time       // when the link last did anything: a probe came back, an attempt began or failed
 	Cause    redisconn.Cause // why the last session ended or could not begin; "" while LIVE
 	Detail   string          // the error behind Cause, without secrets
 	Addr     string          // of the node last tried

@@ -6,8 +6,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -67,6 +69,9 @@ var advice = map[Cause]string{ //nolint:gochecknoglobals // a constant table
 	CauseServer:      "Redis answered with an error: see what it says, and its log",
 	CauseOther:       "see what the error says",
 }
+
+// Causes are all there are, in order.
+func Causes() []Cause { return slices.Sorted(maps.Keys(advice)) }
 
 // Errors that carry their cause.
 type (

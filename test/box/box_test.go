@@ -193,9 +193,9 @@ func (b *box) get(path, user, password string) (int, string, error) {
 	return resp.StatusCode, string(body), err
 }
 
-// health is /healthz; not OK when there is none.
+// health is /readyz; not OK when there is none.
 func (b *box) health() (h web.Health) {
-	if _, body, err := b.get("/healthz", "", ""); err == nil {
+	if _, body, err := b.get("/readyz", "", ""); err == nil {
 		_ = json.Unmarshal([]byte(body), &h) // a zero Health is none
 	}
 	return h

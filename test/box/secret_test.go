@@ -108,7 +108,7 @@ func TestPlantedSecrets(t *testing.T) {
 	b.await("the good camera", func() bool { return b.start("client", "request", "--camera", "good").finish() == nil })
 	messages := s.overhear(addr)
 	b.await("the bad cameras' ends, and the recovery command", func() bool {
-		_, page, _ := b.get("/healthz", "operator", httpSecret)
+		_, page, _ := b.get("/readyz", "operator", httpSecret)
 		_, err := os.Stat(b.path("recovery-environment"))
 		return err == nil && strings.Contains(page, "the camera gave up") && strings.Contains(page, "configuration")
 	})

@@ -138,7 +138,7 @@ func TestCapture(t *testing.T) {
 		s := shot{status: frame.StatusOK, sensor: uint64(n), captured: at}
 		shots = append(shots, s, s) // a second copy is not a second exposure
 	}
-	fps, gap := capture(shots, span{start, start.Add(2 * time.Second)})
+	fps, gap := capture(shots, span{start, start.Add(2 * time.Second)}, nil)
 	if fps != 9 || gap.length() != 350*time.Millisecond {
 		t.Errorf("got %v fps and a gap of %s, want 9 and 350ms", fps, gap.length())
 	}

@@ -119,9 +119,9 @@ type span struct{ from, to time.Time }
 // length of the span.
 func (s span) length() time.Duration { return s.to.Sub(s.from) }
 
-// capture tells how many exposures a second lie in the span, and the longest
-// time between two of them.
-func capture(shots []shot, in span) (fps float64, gap span) {
+// capture tells how many exposures a second lie in the span, but for the times
+// in which the machine stood still, and the longest time between two of them.
+func capture(shots []shot, in span, idle *stills) (fps float64, gap span) {
 	n, seen := 0, map[uint64]bool{}
 	last := in.from
 	wider := func(to time.Time) {
@@ -139,5 +139,5 @@ func capture(shots []shot, in span) (fps float64, gap span) {
 		last = s.captured
 	}
 	wider(in.to)
-	return float64(n) / in.length().Seconds(), gap
+	return float64(n) / (in.length() - idle.within(in)).Seconds(), gap
 }

@@ -201,7 +201,7 @@ func (o *options) onRig(b *bench, f *fault, res *result, reps int, hold time.Dur
 	res.Problems = append(res.Problems, problems...)
 	shots := r.watcher.seen()
 	for _, s := range res.Samples[first:] {
-		fps, gap := capture(shots, s.window)
+		fps, gap := capture(shots, s.window, o.stills)
 		if f.tune.publish == 0 { // otherwise not every exposure leaves the agent
 			res.sawCapture(fps, gap.length(), o.stills.within(gap))
 		}

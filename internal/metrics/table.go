@@ -1,0 +1,101 @@
+// Package metrics turns what the programs know of themselves into Prometheus
+// metrics. It promises that a scrape reads what is there already (only
+// histograms are written to beside the work, without locks), that names follow
+// Prometheus's conventions, that labels come from tables and configurations and
+// never from outside, and that agents which do not answer neither hang a scrape
+// nor spoil the others' figures. Agent and controller are its callers.
+package metrics
+
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Prefix begins the name of every metric of ours.
+const Prefix = "framekeeper_"
+
+// Row names one metric, without Prefix. One that ends in _total is a counter,
+// any other a gauge.
+type Row struct {
+	Name, Help string
+	Labels     []string
+}
+
+// Table collects metrics whose values are read when they are asked for.
+type Table struct {
+	rows  map[string]row
+	order []string
+	read  func(Values)
+}
+
+type row struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+}
+
+// NewTable makes a collector. read is called for each scrape, at times for two
+// at once.
+func NewTable(rows []Row, read func(Values)) *Table {
+	t := &Table{rows: make(map[string]row, len(rows)), read: read}
+	for _, r := range rows {
+		kind := prometheus.GaugeValue
+		if strings.HasSuffix(r.Name, "_total") {
+			kind = prometheus.CounterValue
+		}
+		t.rows[r.Name] = row{prometheus.NewDesc(Prefix+r.Name, r.Help, r.Labels, nil), kind}
+		t.order = append(t.order, r.Name)
+	}
+	return t
+}
+
+// Describe is for the registry.
+func (t *Table) Describe(ch chan<- *prometheus.Desc) {
+	for _, name := range t.order {
+		ch <- t.rows[name].desc
+	}
+}
+
+// Collect is for the registry.
+func (t *Table) Collect(ch chan<- prometheus.Metric) { t.read(Values{t.rows, ch}) }
+
+// Values takes the values of one scrape.
+type Values struct {
+	rows map[string]row
+	ch   chan<- prometheus.Metric
+}
+
+// Set gives a metric of the table its value; labels are those of its Row, in
+// order.
+func (v Values) Set(name string, value float64, labels ...string) {
+	r := v.rows[name]
+	m, err := prometheus.NewConstMetric(r.desc, r.kind, value, labels...)
+	if err != nil {
+		m = prometheus.NewInvalidMetric(r.desc, err)
+	}
+	v.ch <- m
+}
+
+// Flag sets a metric to 1 or 0.
+func (v Values) Flag(name string, is bool, labels ...string) {
+	value := 0.0
+	if is {
+		value = 1
+	}
+	v.Set(name, value, labels...)
+}
+
+// State sets a metric whose last label is a state: 1 for the present one, 0 for
+// all others.
+func (v Values) State(name, now string, all []string, labels ...string) {
+	for _, s := range all {
+		v.Flag(name, s == now, append(labels[:len(labels):len(labels)], s)...)
+	}
+}
+
+// Some sets a metric that could be measured, and leaves out one that could not.
+func (v Values) Some(name string, value *float64, unit float64, labels ...string) {
+	if value != nil {
+		v.Set(name, *value*unit, labels...)
+	}
+}

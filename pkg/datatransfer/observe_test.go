@@ -1,0 +1,66 @@
+package datatransfer
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/pkg/frame"
+)
+
+// Every word a metric may show is known beforehand, and a reason without one
+// would be a loss that is not counted.
+func TestLossKinds(t *testing.T) {
+	kinds := LossKinds()
+	for _, kind := range kinds {
+		if kind == "" || kind == "other" {
+			t.Errorf("got kind %q, want one word that says what", kind)
+		}
+	}
+	if !slices.IsSorted(kinds) || len(slices.Compact(kinds)) != len(kinds) {
+		t.Errorf("got %v, want each once, in order", kinds)
+	}
+}
+
+func TestLossesAreCountedByKind(t *testing.T) {
+	o := NewOutbox(7, 3000, zerolog.Nop())
+	for range 10 {
+		if _, err := o.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
+			return frame.NewMessage(frame.Header{Camera: "c", ID: id, Status: frame.StatusOK}, make([]byte, 1000))
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost := o.Losses()
+	if len(lost) != 1 || lost["memory_full"] == 0 || lost["memory_full"] != o.Stats().Dropped {
+		t.Errorf("got %v, want the %d dropped for want of memory", lost, o.Stats().Dropped)
+	}
+	o.resume(frame.ID{})
+	if held := o.Losses()["redis_lost"]; held != 0 {
+		t.Errorf("got %d lost by Redis, want none: it never had them", held)
+	}
+}
+
+func TestLinkTellsOfLossAndReturn(t *testing.T) {
+	l := NewLink(LinkConfig{Log: zerolog.Nop()})
+	var lost, back []Loss
+	l.cfg.Lost = func(x Loss) { lost = append(lost, x) }
+	l.cfg.Back = func(x Loss) { back = append(back, x) }
+	before := l.Status()
+	l.live(&Session{}, time.Millisecond)
+	l.lost(ending{err: errUnsubscribed, wasLive: true, connected: true, silent: time.Second})
+	l.lost(ending{err: errUnsubscribed}) // a failed attempt is no loss
+	if len(lost) != 1 || lost[0].Silent != time.Second || lost[0].Cause == "" || len(back) != 0 {
+		t.Fatalf("got losses %+v and returns %+v, want one loss after 1s", lost, back)
+	}
+	l.live(&Session{}, time.Millisecond)
+	if len(back) != 1 || back[0].Lasted <= 0 || back[0].At != lost[0].At {
+		t.Errorf("got returns %+v, want the one of %+v", back, lost[0])
+	}
+	after := l.Status()
+	if after.Changes != before.Changes+3 || !after.Moved.After(before.Moved) {
+		t.Errorf("got %d changes, moved at %v, want 3 more than %d and later than %v", after.Changes, after.Moved, before.Changes, before.Moved)
+	}
+}
