@@ -83,6 +83,7 @@ func TestService(t *testing.T) {
 		return b.property(t, controller, "StatusText") == "1 of 1 agents running, link LIVE"
 	})
 	t.Logf("what it wrote:\n%s", b.listing(t, "/var/lib/framekeeper", "/var/log/framekeeper"))
+	b.reload(t)
 
 	for _, c := range []struct{ signal, what string }{{"KILL", "killed"}, {"STOP", "hung (WatchdogSec=4)"}, {"QUIT", "crashed with Go's exit code 2"}} {
 		before := b.property(t, controller, "MainPID")
@@ -109,6 +110,20 @@ func TestService(t *testing.T) {
 	b.must(t, "rm", "-r", dropIns+controller+".d")
 	if left := b.installed(t); left != "" {
 		t.Errorf("purge left:\n%s", left)
+	}
+}
+
+// reload has the configuration read again by the process that runs.
+func (b *box) reload(t *testing.T) {
+	t.Helper()
+	before := b.property(t, controller, "MainPID")
+	b.must(t, "systemctl", "reload", controller)
+	eventually(t, 10*time.Second, "the reload", func() bool {
+		_, err := b.try(t, "sh", "-c", "journalctl -o cat -u "+controller+" | grep -q 'configuration reloaded'")
+		return err == nil
+	})
+	if after := b.property(t, controller, "MainPID"); after != before {
+		t.Errorf("the reload made process %s of %s", after, before)
 	}
 }
 
