@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,6 +32,7 @@ const (
 type box struct {
 	*rig
 	home       string
+	page       string // the controller's HTTP address
 	controller *proctest.Process
 	readers    []*watcher
 	kills      []uint64 // by camera
@@ -42,6 +46,7 @@ type box struct {
 type boxPrint struct {
 	When  string                        `json:"when"`
 	Holds map[string]proctest.Footprint `json:"holds"` // by program
+	Work  map[string]int                `json:"goroutines"`
 	Disk  int64                         `json:"disk"`
 }
 
@@ -66,7 +71,7 @@ func (o *options) boxMode() error {
 	for _, p := range x.prints {
 		fmt.Fprintf(o.out, "%-7s disk %d KiB", p.When, p.Disk>>10)
 		for _, name := range x.programs() {
-			fmt.Fprintf(o.out, "; %s %s", name, p.Holds[name])
+			fmt.Fprintf(o.out, "; %s %s, %d goroutines", name, p.Holds[name], p.Work[name])
 		}
 		fmt.Fprintln(o.out)
 	}
@@ -98,7 +103,7 @@ func (x *box) live(total time.Duration) {
 	x.serve(redistest.Start(x))
 	x.proxy = redistest.NewProxy(x, x.server.Addr())
 	x.settings = []string{setting("url", x.proxy.URL())}
-	x.home = x.TempDir()
+	x.home, x.page = x.TempDir(), x.freeAddress()
 	x.start()
 	began := time.Now()
 	x.drain()
@@ -136,7 +141,7 @@ func (x *box) start() {
 		"[redis]", strings.Join(x.settings, "\n"),
 		"[delivery]", setting("retain_bytes", "8MiB"), setting("spool_dir", filepath.Join(x.home, "spool")),
 		"[log]", setting("format", "json"),
-		"[controller]", setting("http", ""), setting("log_interval", "1s"), setting("watchdog_timeout", "2s"),
+		"[controller]", setting("http", x.page), setting("log_interval", "1s"), setting("watchdog_timeout", "2s"),
 	}
 	for n := range boxCameras {
 		lines = append(lines, "[[camera]]", setting("name", boxCamera(n)), setting("source", "test:"),
@@ -221,7 +226,38 @@ func (x *box) print(when string) {
 	if err != nil {
 		x.problem("measure %s: %v", x.home, err)
 	}
+	p.Work = x.goroutines()
 	x.prints = append(x.prints, p)
+}
+
+// freeAddress is one that nobody listens on.
+func (x *box) freeAddress() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		x.Fatalf("look for a free port: %v", err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// goroutines is how many each program runs, by its metrics.
+func (x *box) goroutines() map[string]int {
+	reply, err := http.Get("http://" + x.page + "/metrics")
+	if err != nil {
+		x.Fatalf("read metrics: %v", err)
+	}
+	defer func() { _ = reply.Body.Close() }()
+	found := map[string]int{}
+	for lines := bufio.NewScanner(reply.Body); lines.Scan(); {
+		var name string
+		var n int
+		if _, err := fmt.Sscanf(lines.Text(), "go_goroutines %d", &n); err == nil {
+			found["controller"] = n
+		} else if _, err := fmt.Sscanf(lines.Text(), "go_goroutines{camera=%q} %d", &name, &n); err == nil {
+			found[name] = n
+		}
+	}
+	return found
 }
 
 // stayedFlat compares the first look with the last.
@@ -230,6 +266,9 @@ func (x *box) stayedFlat() {
 	for _, name := range x.programs() {
 		if err := flat(first.Holds[name], last.Holds[name]); err != nil {
 			x.problem("%s: %v", name, err)
+		}
+		if before, after := first.Work[name], last.Work[name]; before == 0 || after > before+5 {
+			x.problem("%s: %d goroutines, %d at the start", name, after, before)
 		}
 	}
 	const kept = 1 << 20 // state files, and a spool directory's own size
