@@ -13,6 +13,7 @@ import (
 
 	"framekeeper/internal/config"
 	commands "framekeeper/internal/control"
+	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/web"
@@ -27,8 +28,10 @@ type box struct {
 	began      time.Time
 	supervisor *supervise.Supervisor
 	commands   *commands.Server
+	backlog    *telemetry.Backlog
 	meters     meters
 	redis, web slot // what runs parts.redis and parts.web
+	server     slot // what runs parts.server
 
 	reloading sync.Mutex // held by the one reload under way
 
@@ -45,11 +48,12 @@ type parts struct {
 	watch   *watch
 	sampler *telemetry.Sampler
 	link    *datatransfer.Link
-	web     *web.Server // nil: [controller] http is ""
+	web     *web.Server         // nil: [controller] http is ""
+	server  *redisserver.Server // nil: Redis is somebody else's
 }
 
 func newBox(cfg *config.Config, stderr io.Writer, log zerolog.Logger, closer io.Closer) *box {
-	b := &box{stderr: stderr, began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
+	b := &box{stderr: stderr, backlog: telemetry.NewBacklog(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
 	b.commands = commands.NewServer(b.obey, b.logger)
 	return b
 }
@@ -65,6 +69,9 @@ func (b *box) assemble(ctx context.Context) (parts, error) {
 		return parts{}, err
 	}
 	p := b.redisSide(b.cfg, b.log)
+	if p.server, err = b.embedded(ctx, b.cfg); err != nil {
+		return parts{}, &usageError{err}
+	}
 	if p.web, err = b.listen(ctx, b.cfg, b.log); err != nil {
 		return parts{}, err
 	}
@@ -88,8 +95,8 @@ func (b *box) supervision(cfg *config.Config, log zerolog.Logger) (supervise.Opt
 func (b *box) redisSide(cfg *config.Config, log zerolog.Logger) parts {
 	c := &cfg.Controller
 	p := parts{watch: &watch{cameras: cfg.Cameras, interval: c.LogInterval}}
-	p.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents})
-	publisher := &telemetry.Publisher{Sampler: p.sampler, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
+	p.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents, Backlog: b.backlog})
+	publisher := &telemetry.Publisher{Backlog: b.backlog, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
 	p.link = datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis:         cfg.Redis,
 		Name:          c.Box,
@@ -150,6 +157,8 @@ func agentSpecs(cfg *config.Config) ([]supervise.Spec, error) {
 func (b *box) run(ctx context.Context, p parts, hangups <-chan os.Signal) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	// Agents that are being stopped still hand over what they hold.
+	b.server.open(context.WithoutCancel(ctx), cancel)
 	b.redis.open(ctx, cancel)
 	b.web.open(ctx, cancel)
 	var wg sync.WaitGroup
@@ -160,6 +169,7 @@ func (b *box) run(ctx context.Context, p parts, hangups <-chan os.Signal) error 
 			}
 		})
 	}
+	b.server.put(p.runServer)
 	part(b.supervisor.Run)
 	<-b.supervisor.Begun() // whoever gives it orders comes later
 	part(b.commands.Run)
@@ -170,6 +180,7 @@ func (b *box) run(ctx context.Context, p parts, hangups <-chan os.Signal) error 
 	wg.Wait()
 	b.redis.clear()
 	b.web.clear()
+	b.server.clear()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}

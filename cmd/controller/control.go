@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -17,6 +16,8 @@ import (
 )
 
 // control runs the box:
+//
+//	redisserver.Server ──► redis-server, if embedded: there before all the rest and after it
 //
 //	[[camera]]… ──► Supervisor ──► cam-agent processes ◄── settings, over unix sockets
 //	                  │      ▲                                      │
@@ -32,9 +33,6 @@ import (
 // What can be wrong from the start is an error before anything runs. Redis is
 // not among it: the Link goes on trying, and says so.
 func control(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error) {
-	if err := runnable(cfg); err != nil {
-		return &usageError{err}
-	}
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -68,14 +66,6 @@ func control(ctx context.Context, cfg *config.Config, stderr io.Writer) (err err
 	err = b.run(ctx, p, hangups)
 	b.logger().Info().Msg("controller stopped")
 	return err
-}
-
-// runnable refuses what this version cannot do.
-func runnable(cfg *config.Config) error {
-	if cfg.Redis.Embedded {
-		return fmt.Errorf("%s: redis.embedded = true is not available in this version: set it to false and run redis-server as a service", cfg.Path)
-	}
-	return nil
 }
 
 // closeLog ends the log of the last configuration.

@@ -226,12 +226,22 @@ func TestPortTaken(t *testing.T) {
 
 func TestStartErrors(t *testing.T) {
 	var usage *usageError
-	s := newSetup(t, "redis://127.0.0.1:1/0", "embedded = true")
+	s := newSetup(t, "redis://203.0.113.7:6379/0", "embedded = true\npassword_file = \"secret\"") // an address for documents
 	_, err := s.ask()
-	wantOneLine(t, err, "redis.embedded", "set it to false")
+	wantOneLine(t, err, "203.0.113.7:6379", "not an address of this box", "set embedded = false", s.config)
 	if !errors.As(err, &usage) {
 		t.Errorf("embedded: got %T, want a usage error", err)
 	}
+
+	path := os.Getenv("PATH")
+	t.Setenv("PATH", s.dir)
+	s.write(t, "redis://127.0.0.1:1/0", s.state, "embedded = true")
+	_, err = s.ask()
+	wantOneLine(t, err, "redis-server, which is not installed", "apt-get install redis-server")
+	if !errors.As(err, &usage) {
+		t.Errorf("no redis-server: got %T, want a usage error", err)
+	}
+	t.Setenv("PATH", path)
 
 	s.write(t, "redis://127.0.0.1:1/0", s.state, "")
 	t.Setenv("PATH", "/nowhere")

@@ -91,7 +91,9 @@ func (b *box) status() commands.BoxStatus {
 func (b *box) agents() []telemetry.Agent {
 	var agents []telemetry.Agent
 	for _, a := range b.supervisor.Agents() {
-		agents = append(agents, telemetry.Agent{Name: a.Name, PID: a.PID, State: string(a.State), Restarts: a.Restarts})
+		agents = append(agents, telemetry.Agent{
+			Name: a.Name, PID: a.PID, State: string(a.State), Restarts: a.Restarts, Frames: a.Frames, FramesAt: a.FramesAt,
+		})
 	}
 	return agents
 }
@@ -106,7 +108,8 @@ func (b *box) report() web.Report {
 		link.Cause = string(s.Cause) + ": " + s.Detail
 	}
 	return web.Report{
-		Box: name, Version: version.String(), Link: link, Stuck: b.stuck(s, time.Now()),
+		Box: name, Version: version.String(), Link: link, Redis: p.redisStatus(),
+		Stuck:  b.stuck(s, time.Now()),
 		Agents: b.supervisor.Agents(), Cameras: p.watch.report(link.Live), Telemetry: p.sampler.Latest(),
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"framekeeper/internal/config"
 	commands "framekeeper/internal/control"
 	"framekeeper/internal/logging"
+	"framekeeper/internal/redisserver"
 	"framekeeper/internal/web"
 )
 
@@ -67,6 +68,8 @@ type prepared struct {
 	log    zerolog.Logger
 	closer io.Closer   // nil: log is the one there was
 	web    *web.Server // nil: the address is the same, or there is to be none
+
+	server *redisserver.Server // nil: it is the one there was, or there is to be none
 }
 
 // prepare reads the file and makes what may fail.
@@ -74,11 +77,16 @@ func (b *box) prepare(ctx context.Context, old *config.Config) (n prepared, err 
 	if n.cfg, err = config.Load(old.Path); err != nil {
 		return n, err
 	}
-	if err := errors.Join(runnable(n.cfg), fixed(old, n.cfg)); err != nil {
+	if err := fixed(old, n.cfg); err != nil {
 		return n, err
 	}
 	if _, err := agentSpecs(n.cfg); err != nil {
 		return n, err
+	}
+	if serving(old) != serving(n.cfg) {
+		if n.server, err = b.embedded(ctx, n.cfg); err != nil {
+			return n, err
+		}
 	}
 	n.log = *b.logger()
 	if n.cfg.Log != old.Log {
@@ -113,6 +121,12 @@ func (b *box) takeOver(ctx context.Context, old *config.Config, n prepared) (*co
 	b.mu.Lock()
 	p, closer := b.parts, b.closer
 	b.mu.Unlock()
+	if serving(old) != serving(n.cfg) {
+		p.server = n.server
+		b.server.put(p.runServer)
+	} else if p.server != nil {
+		p.server.Resize(len(n.cfg.Cameras), streamBytes(n.cfg))
+	}
 	redis := n.closer != nil || telling(old) != telling(n.cfg) || !reflect.DeepEqual(old.Redis, n.cfg.Redis)
 	page := n.closer != nil || visible(old) != visible(n.cfg) || p.web != nil && p.web.PasswordChanged()
 	if redis {
@@ -154,6 +168,14 @@ func (b *box) takeOver(ctx context.Context, old *config.Config, n prepared) (*co
 // telling is what the Redis side is made of, besides [redis].
 func telling(c *config.Config) string {
 	return fmt.Sprintf("%q %q %s %s", c.Controller.Box, c.Controller.LogTopic, c.Controller.LogFormat, c.Controller.LogInterval)
+}
+
+// serving is what the box's own redis-server is made of, besides its size.
+func serving(c *config.Config) string {
+	if !c.Redis.Embedded {
+		return ""
+	}
+	return fmt.Sprintf("%q %q %q %s", c.Redis.URL, c.Redis.Username, c.Redis.PasswordFile, c.Controller.WatchdogTimeout)
 }
 
 // visible is what the web page is made of.

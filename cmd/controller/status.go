@@ -37,6 +37,10 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 		fmt.Sprintf("controller  up, box %s, version %s", h.Box, h.Version),
 		"redis       " + h.Link.State + lived(h.Link) + prefixed(": ", h.Link.Cause),
 	}
+	if r := h.Redis; r != nil {
+		lines = append(lines, fmt.Sprintf("            redis-server of this box: %s for %s, pid %d, %d restarts%s",
+			r.State, age(r.Since), r.PID, r.Restarts, prefixed(", last end: ", r.LastExit)))
+	}
 	for _, name := range slices.Sorted(maps.Keys(h.Agents)) {
 		a := h.Agents[name]
 		lines = append(lines, fmt.Sprintf("camera      %s: %s for %s, pid %d, %d restarts%s",

@@ -67,6 +67,7 @@ func (a *agent) says(pulse *pulse) {
 	frames, text := pulse.state()
 	a.update(func(s *Status) {
 		s.Says, s.Ready = text, pulse.isReady()
+		s.Frames, s.FramesAt = frames, a.opt.Now()
 		if frames > 0 {
 			s.Failures = 0
 		}

@@ -3,6 +3,7 @@ package supervise
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -33,6 +34,7 @@ type launch struct {
 	config []byte   // to be found behind ConfigVariable; nil: nothing
 	out    *sink
 	orphan syscall.Signal // what the kernel sends it when we die, by whatever means; 0: nothing
+	stdin  io.Reader      // nil: nothing to read
 }
 
 // ConfigVariable names the descriptor on which an agent finds the text of its
@@ -59,6 +61,7 @@ func inMemory(text []byte) (*os.File, error) {
 func start(l launch) (*process, error) {
 	stdout, stderr := &lines{sink: l.out}, &lines{sink: l.out}
 	cmd := exec.Command(l.path, l.args...) //nolint:noctx // ended by signal and process group, not by a context's SIGKILL
+	cmd.Stdin = l.stdin
 	cmd.Stdout, cmd.Stderr, cmd.Env = stdout, stderr, l.env
 	// A grandchild that left the group may hold the pipes open for ever.
 	cmd.WaitDelay = time.Second

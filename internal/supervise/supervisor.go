@@ -71,6 +71,9 @@ type Status struct {
 	Hangs    int       `json:"hangs"`     // processes that were killed for their silence
 	Failures int       `json:"failures"`  // of the camera in a row, without a new frame between them
 
+	Frames   uint64    `json:"-"` // new ones of the process's camera, when it last said so
+	FramesAt time.Time `json:"-"`
+
 	Recoveries   int    `json:"recoveries"`    // times recovery_command was run
 	LastRecovery string `json:"last_recovery"` // how it ended; "" if it never ran
 }

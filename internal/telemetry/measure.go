@@ -22,6 +22,15 @@ type meter struct {
 
 	busy, total float64 // seconds of all cores, at the last measurement
 	processes   map[int]usage
+	frames      map[string]count // by agent
+}
+
+// count is how many frames an agent's camera had given at one moment.
+type count struct {
+	pid    int
+	frames uint64
+	at     time.Time
+	fps    *float64 // as last worked out
 }
 
 // usage is one process's processor time at one moment.
@@ -42,6 +51,8 @@ func (m *meter) measure(ctx context.Context) *Sample {
 		TimeUS:      time.Now().UnixMicro(),
 		CPU:         m.cpu(ctx),
 		Temperature: temperature(thermalDir),
+		Throttled:   throttled(ctx, throttledFile, throttledProgram),
+		Network:     network(ctx),
 		Agents:      m.sampleAgents(ctx),
 	}
 	if v, err := mem.VirtualMemoryWithContext(ctx); err == nil {
@@ -82,17 +93,37 @@ func (m *meter) cpu(ctx context.Context) *float64 {
 
 func (m *meter) sampleAgents(ctx context.Context) map[string]AgentSample {
 	samples := map[string]AgentSample{}
-	seen := map[int]usage{}
+	seen, counted := map[int]usage{}, map[string]count{}
 	for _, a := range m.agents() {
 		s := AgentSample{PID: a.PID, State: a.State, Restarts: a.Restarts}
 		if a.PID > 0 {
 			s.CPU, s.RSS = m.process(ctx, a.PID, seen)
+			c := m.fps(a)
+			s.FPS, counted[a.Name] = c.fps, c
 		}
 		samples[a.Name] = s
 	}
-	m.processes = seen
+	m.processes, m.frames = seen, counted
 	return samples
 }
+
+// fps is how fast frames have come since the last sample. Agents tell their
+// count now and then; while there is no new one, the last figure stands.
+func (m *meter) fps(a Agent) count {
+	now := count{pid: a.PID, frames: a.Frames, at: a.FramesAt}
+	last, known := m.frames[a.Name]
+	switch {
+	case !known || last.pid != now.pid || now.frames < last.frames || last.at.IsZero():
+	case now.at.After(last.at):
+		now.fps = rounded(float64(now.frames-last.frames) / now.at.Sub(last.at).Seconds())
+	case time.Since(now.at) < staleAfter:
+		return last
+	}
+	return now
+}
+
+// staleAfter is when an agent that tells no new count has none: it hangs.
+const staleAfter = 30 * time.Second
 
 // process measures one process and notes its usage in seen for the next time.
 func (m *meter) process(ctx context.Context, pid int, seen map[int]usage) (percent *float64, rss *uint64) {

@@ -11,7 +11,7 @@ import (
 
 // Publisher puts samples on a Redis channel.
 type Publisher struct {
-	Sampler *Sampler
+	Backlog *Backlog
 	Topic   string
 	Format  string // json or list, see Sample.Payload
 	Log     zerolog.Logger
@@ -19,19 +19,32 @@ type Publisher struct {
 	refused bool // the last sample was, and it has been logged
 }
 
-// Run publishes each new sample through the client until ctx ends or the
-// connection fails; it returns the failure. One Run at a time. What the server
-// answers with an error (no permission, for one) is logged once and tried
-// again with the next sample: it is no fault of the connection.
+// Run publishes what there is and each new sample through the client until ctx
+// ends or the connection fails; it returns the failure. One Run at a time. What
+// the server answers with an error (no permission, for one) is logged once and
+// tried again when the next sample is there: it is no fault of the connection.
+//
+// A sample whose confirmation was lost is published again by the next Run. The
+// list format has no place for a time, so that only the newest is published.
 func (p *Publisher) Run(ctx context.Context, client redis.Cmdable) error {
 	for {
+		e, ok := p.Backlog.oldest(p.Format == "list")
+		if ok {
+			err := p.publish(ctx, client, p.Backlog.stamped(e))
+			if err != nil && ctx.Err() == nil {
+				return err
+			}
+			if ok = err == nil && !p.refused; ok {
+				p.Backlog.published(e)
+			}
+		}
+		if ok && ctx.Err() == nil {
+			continue
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case sample := <-p.Sampler.New():
-			if err := p.publish(ctx, client, sample); err != nil && ctx.Err() == nil {
-				return err
-			}
+		case <-p.Backlog.news:
 		}
 	}
 }

@@ -37,7 +37,7 @@ func publishing(t *testing.T, server *redistest.Server, format string) (give fun
 	t.Helper()
 	log = &logged{}
 	s := NewSampler(Config{Interval: time.Hour})
-	p := &Publisher{Sampler: s, Topic: "box1_log", Format: format, Log: zerolog.New(log)}
+	p := &Publisher{Backlog: s.cfg.Backlog, Topic: "box1_log", Format: format, Log: zerolog.New(log)}
 	ctx, cancel := context.WithCancel(context.Background())
 	client := server.Client()
 	result, done := make(chan error, 1), make(chan struct{})
@@ -77,7 +77,6 @@ func TestRefusalIsLoggedOnceAndOutlived(t *testing.T) {
 	server := redistest.Start(t)
 	give, log, ended := publishing(t, server, "list")
 	server.Do("ACL", "SETUSER", "default", "-publish")
-	// Whoever gives the next sample before the last was taken replaces it.
 	for log.count("refuses telemetry") == 0 {
 		give(&Sample{})
 		time.Sleep(5 * time.Millisecond)
@@ -116,5 +115,84 @@ func TestLostConnectionEndsTheRun(t *testing.T) {
 		}
 	case <-time.After(20 * time.Second):
 		t.Error("Run went on without a connection")
+	}
+}
+
+// TestLastHourIsSentAfterwards kills a real server, and has it back.
+func TestLastHourIsSentAfterwards(t *testing.T) {
+	server := redistest.Start(t)
+	backlog := NewBacklog()
+	began := time.Now()
+	clock := began.Add(-2 * time.Hour)
+	backlog.now = func() time.Time { return clock }
+	take := func(n int) {
+		for i := range n {
+			backlog.add(&Sample{Box: "box1", UptimeS: ptr(float64(i))})
+			clock = clock.Add(time.Minute)
+		}
+	}
+	p := &Publisher{Backlog: backlog, Topic: "box1_log", Format: "json", Log: zerolog.Nop()}
+	server.Kill()
+	take(121)
+	clock = began
+	if err := p.Run(t.Context(), server.Client()); err == nil {
+		t.Fatal("got no error without a server")
+	}
+	server.Restart()
+	sub := server.Client().Subscribe(t.Context(), "box1_log")
+	defer sub.Close()
+	if _, err := sub.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	client := server.Client()
+	go func() { done <- p.Run(ctx, client) }()
+	for minute := 60; minute <= 120; minute++ {
+		limit, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		m, err := sub.ReceiveMessage(limit)
+		cancel()
+		if err != nil {
+			t.Fatalf("sample of minute %d: %v", minute, err)
+		}
+		var s Sample
+		if err := json.Unmarshal([]byte(m.Payload), &s); err != nil {
+			t.Fatal(err)
+		}
+		want := began.Add(time.Duration(minute-120) * time.Minute)
+		if *s.UptimeS != float64(minute) || time.UnixMicro(s.TimeUS).Sub(want).Abs() > time.Second {
+			t.Fatalf("got sample %v of %v, want %d of %v", *s.UptimeS, time.UnixMicro(s.TimeUS), minute, want)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run returned %v, want nil", err)
+	}
+}
+
+func TestBacklogIsBounded(t *testing.T) {
+	b := NewBacklog()
+	for i := range 2 * keepCount {
+		b.add(&Sample{UptimeS: ptr(float64(i))})
+	}
+	if len(b.entries) != keepCount {
+		t.Errorf("got %d, want %d", len(b.entries), keepCount)
+	}
+	large := strings.Repeat("x", keepBytes/4)
+	for range 6 {
+		b.add(&Sample{Box: large})
+	}
+	if len(b.entries) > 4 || b.bytes > keepBytes {
+		t.Errorf("got %d samples of %d bytes, want at most %d bytes", len(b.entries), b.bytes, keepBytes)
+	}
+	// The old shape has no time.
+	b.add(&Sample{CPU: ptr(7)})
+	e, ok := b.oldest(true)
+	if !ok || show(e.sample.CPU) != "7" || len(b.entries) != 1 || b.bytes != e.size {
+		t.Errorf("got %+v of %d, want the newest alone", e, len(b.entries))
+	}
+	b.published(e)
+	if b.bytes != 0 || len(b.entries) != 0 {
+		t.Errorf("got %d bytes in %d, want none", b.bytes, len(b.entries))
 	}
 }

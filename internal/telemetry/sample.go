@@ -1,6 +1,7 @@
 // Package telemetry measures the box: processor, temperature, memory, disk,
-// load, and the same for each agent. It promises that what cannot be measured
-// is null rather than wrong, and that a measurement that hangs (a dead network
+// network, load, and the same for each agent; and publishes it, what was
+// measured while the link was down included. It promises that what cannot be
+// measured is null rather than wrong, that what is kept is bounded, and that a measurement that hangs (a dead network
 // mount, a sensor on a stuck bus) blocks neither publishing nor the end of the
 // program. The controller is its only caller.
 package telemetry
@@ -8,6 +9,7 @@ package telemetry
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // Agent is what the supervisor knows of one agent.
@@ -16,6 +18,8 @@ type Agent struct {
 	PID      int // 0: not running
 	State    string
 	Restarts int
+	Frames   uint64    // new ones of the process's camera
+	FramesAt time.Time // when that was so
 }
 
 // Sample is one measurement of the box. A nil number could not be measured.
@@ -28,6 +32,8 @@ type Sample struct {
 	Disk        *float64               `json:"disk"`        // percent of the file system that holds state_dir
 	UptimeS     *float64               `json:"uptime_s"`    // of the box
 	Load        *[3]float64            `json:"load"`        // over 1, 5 and 15 minutes
+	Throttled   *Throttled             `json:"throttled"`   // null where no firmware tells
+	Network     map[string]Interface   `json:"network"`     // by name; without loopback
 	Agents      map[string]AgentSample `json:"agents"`      // by camera name
 }
 
@@ -38,6 +44,17 @@ type AgentSample struct {
 	Restarts int      `json:"restarts"`
 	CPU      *float64 `json:"cpu"` // percent of one core, since the sample before
 	RSS      *uint64  `json:"rss"` // bytes
+	FPS      *float64 `json:"fps"` // new frames of its camera a second, since the sample before
+}
+
+// Interface is what has passed through a network interface since it came up.
+type Interface struct {
+	RXBytes   uint64 `json:"rx_bytes"`
+	TXBytes   uint64 `json:"tx_bytes"`
+	RXErrors  uint64 `json:"rx_errors"`
+	TXErrors  uint64 `json:"tx_errors"`
+	RXDropped uint64 `json:"rx_dropped"`
+	TXDropped uint64 `json:"tx_dropped"`
 }
 
 // Payload is the sample as it is published: an object ("json"), or the array

@@ -12,32 +12,30 @@ type Config struct {
 	Path     string // on the file system whose fill is reported
 	Interval time.Duration
 	Agents   func() []Agent // what to report of the agents; called from Run
+	Backlog  *Backlog       // gets each sample; nil: one of the sampler's own
 }
 
 // Sampler measures every interval and keeps the newest sample. Run may be
-// called once; Latest and New from any goroutine.
+// called once; Latest from any goroutine.
 type Sampler struct {
 	cfg    Config
 	sample func(context.Context) *Sample
 	latest atomic.Pointer[Sample]
-	news   chan *Sample
 }
 
 // NewSampler prepares a sampler; nothing is measured before Run.
 func NewSampler(cfg Config) *Sampler {
+	if cfg.Backlog == nil {
+		cfg.Backlog = NewBacklog()
+	}
 	return &Sampler{
 		cfg:    cfg,
 		sample: newMeter(cfg.Box, cfg.Path, cfg.Agents).measure,
-		news:   make(chan *Sample, 1),
 	}
 }
 
 // Latest is the newest sample, nil before the first.
 func (s *Sampler) Latest() *Sample { return s.latest.Load() }
-
-// New gives each sample once, to one receiver. A sample nobody took yet gives
-// way to the next.
-func (s *Sampler) New() <-chan *Sample { return s.news }
 
 // Run measures until ctx ends. When a measurement hangs, Run waits for it
 // without starting another, and leaves it behind when ctx ends: nothing can
@@ -73,13 +71,8 @@ func (s *Sampler) leave(result <-chan *Sample) {
 	}
 }
 
-// publish makes the sample the newest one in both places. Only Run sends on
-// the channel, so after emptying it there is room.
+// publish makes the sample the newest one, and hands it on.
 func (s *Sampler) publish(sample *Sample) {
 	s.latest.Store(sample)
-	select {
-	case <-s.news:
-	default:
-	}
-	s.news <- sample
+	s.cfg.Backlog.add(sample)
 }

@@ -3,11 +3,13 @@ package telemetry
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/shirou/gopsutil/v4/net"
 	"go.uber.org/goleak"
 )
 
@@ -80,7 +82,7 @@ func TestPayload(t *testing.T) {
 	for format, want := range map[string]string{
 		"list": `[1.5,null,30]`,
 		"json": `{"box":"b","time_us":5,"cpu":1.5,"temperature":null,"memory":30,"disk":null,"uptime_s":null,"load":null,` +
-			`"agents":{"c":{"pid":7,"state":"running","restarts":0,"cpu":null,"rss":4096}}}`,
+			`"throttled":null,"network":null,"agents":{"c":{"pid":7,"state":"running","restarts":0,"cpu":null,"rss":4096,"fps":null}}}`,
 	} {
 		if got, err := s.Payload(format); err != nil || string(got) != want {
 			t.Errorf("%s: got %s, %v, want %s", format, got, err, want)
@@ -131,21 +133,25 @@ func runSampler(t *testing.T, s *Sampler) (stop func()) {
 	}
 }
 
-func TestSamplerNewestWins(t *testing.T) {
+func TestSamplerHandsEachSampleOn(t *testing.T) {
 	s := NewSampler(Config{Interval: time.Millisecond})
 	made := make(chan int64)
 	n := int64(0)
 	s.sample = func(context.Context) *Sample {
 		n++
 		made <- n
-		return &Sample{TimeUS: n}
+		return &Sample{UptimeS: ptr(float64(n))}
 	}
 	stop := runSampler(t, s)
 	for range 5 {
-		<-made // the fifth begins only after the fourth has been published
+		<-made // the fifth begins only after the fourth has been handed on
 	}
-	if got := (<-s.New()).TimeUS; got != 4 && got != 5 {
-		t.Errorf("got sample %d, want the newest", got)
+	for want := range 4 {
+		e, ok := s.cfg.Backlog.oldest(false)
+		if !ok || *e.sample.UptimeS != float64(want+1) {
+			t.Fatalf("got %+v, want sample %d", e, want+1)
+		}
+		s.cfg.Backlog.published(e)
 	}
 	go func() {
 		for range made {
@@ -153,6 +159,72 @@ func TestSamplerNewestWins(t *testing.T) {
 	}()
 	stop()
 	close(made)
+}
+
+func TestThrottled(t *testing.T) {
+	dir := t.TempDir()
+	file, script := filepath.Join(dir, "get_throttled"), filepath.Join(dir, "vcgencmd")
+	if got := throttled(t.Context(), file, script); got != nil {
+		t.Errorf("no firmware: got %+v, want nil", got)
+	}
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n[ \"$1\" = get_throttled ] && echo throttled=0x50005\n"), 0o755); err != nil { //nolint:gosec // to be run
+		t.Fatal(err)
+	}
+	want := `{"flags":"0x50005","now":["under-voltage","throttled"],"since_boot":["under-voltage","throttled"]}`
+	if got, _ := json.Marshal(throttled(t.Context(), file, script)); string(got) != want {
+		t.Errorf("the program: got %s, want %s", got, want)
+	}
+	if err := os.WriteFile(file, []byte("80008\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want = `{"flags":"0x80008","now":["soft temperature limit"],"since_boot":["soft temperature limit"]}`
+	if got, _ := json.Marshal(throttled(t.Context(), file, script)); string(got) != want {
+		t.Errorf("the file: got %s, want %s", got, want)
+	}
+	for _, text := range []string{"", "0x", "error=1 error_msg=\"x\"", "fffffffff", "throttled=-1"} {
+		if got := parseThrottled([]byte(text)); got != nil {
+			t.Errorf("%q: got %+v, want nil", text, got)
+		}
+	}
+}
+
+func TestInterfaces(t *testing.T) {
+	all := []net.IOCountersStat{{Name: "lo", BytesRecv: 99}, {Name: "eth0", BytesRecv: 7, BytesSent: 5, Errin: 1, Errout: 2, Dropin: 3, Dropout: 4}}
+	for i := range 30 {
+		all = append(all, net.IOCountersStat{Name: fmt.Sprintf("veth%d", i)})
+	}
+	got := interfaces(all)
+	if len(got) != maxInterfaces || got["eth0"] != (Interface{7, 5, 1, 2, 3, 4}) {
+		t.Errorf("got %d with eth0 %+v, want %d, the busiest among them", len(got), got["eth0"], maxInterfaces)
+	}
+	if _, ok := got["lo"]; ok {
+		t.Error("got loopback, want it left out")
+	}
+	if network(t.Context()) == nil {
+		t.Error("this machine's interfaces: got nil")
+	}
+}
+
+func TestFPS(t *testing.T) {
+	m := newMeter("b", "/", nil)
+	now := time.Now()
+	for i, c := range []struct {
+		agent Agent
+		want  *float64
+	}{
+		{Agent{Name: "c", PID: 1}, nil},
+		{Agent{Name: "c", PID: 1, Frames: 10, FramesAt: now}, nil},
+		{Agent{Name: "c", PID: 1, Frames: 60, FramesAt: now.Add(2 * time.Second)}, ptr(25)},
+		{Agent{Name: "c", PID: 1, Frames: 60, FramesAt: now.Add(2 * time.Second)}, ptr(25)}, // nothing new was told
+		{Agent{Name: "c", PID: 1, Frames: 60, FramesAt: now.Add(4 * time.Second)}, ptr(0)},
+		{Agent{Name: "c", PID: 2, Frames: 99, FramesAt: now.Add(5 * time.Second)}, nil},
+	} {
+		got := m.fps(c.agent)
+		m.frames = map[string]count{"c": got}
+		if show(got.fps) != show(c.want) {
+			t.Errorf("step %d: got %s, want %s", i, show(got.fps), show(c.want))
+		}
+	}
 }
 
 func TestHungMeasurementBlocksNothing(t *testing.T) {

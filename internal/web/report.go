@@ -3,6 +3,7 @@ package web
 import (
 	"time"
 
+	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 )
@@ -12,7 +13,8 @@ type Report struct {
 	Box       string
 	Version   string
 	Link      Link
-	Stuck     []string // what of the controller itself does not go on; empty as a rule
+	Redis     *redisserver.Status // nil: the box runs none of its own
+	Stuck     []string            // what of the controller itself does not go on; empty as a rule
 	Agents    []supervise.Status
 	Cameras   map[string]Camera // by name: what each agent says of itself
 	Telemetry *telemetry.Sample // nil before the first
@@ -91,6 +93,7 @@ type Health struct {
 	Box        string                      `json:"box"`
 	Version    string                      `json:"version"`
 	Link       Link                        `json:"link"`
+	Redis      *redisserver.Status         `json:"redis,omitempty"`
 	Agents     map[string]supervise.Status `json:"agents"`  // the processes, by camera name
 	Cameras    map[string]Camera           `json:"cameras"` // what they say of themselves
 }
@@ -99,7 +102,7 @@ func (r *Report) health() Health {
 	troubles := r.troubles()
 	h := Health{
 		OK: len(troubles) == 0, Reasons: troubles, Controller: "up", Box: r.Box, Version: r.Version,
-		Link: r.Link, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
+		Link: r.Link, Redis: r.Redis, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
 	}
 	for _, a := range r.Agents {
 		h.Agents[a.Name] = a

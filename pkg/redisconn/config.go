@@ -118,10 +118,19 @@ func (c *Config) validateURL(report Report) {
 	if u.User.Username() != "" && c.Username != "" && u.User.Username() != c.Username {
 		report("username", c.Username, "the user name given in url, or none there")
 	}
+	if c.Embedded && u.Scheme == "rediss" {
+		report("embedded", "true", "a url with redis:// or unix://: the controller's own server has no TLS; run one as a service for that")
+	}
+	if ip := net.ParseIP(u.Hostname()); c.Embedded && ip != nil && ip.IsUnspecified() {
+		report("url", c.Shown(), "one address of this box, together with embedded = true")
+	}
 	if c.Embedded && u.Scheme != "unix" && !isLocal(u.Hostname()) && c.PasswordFile == "" {
 		report("embedded", "true", "password_file too, because url is not a loopback address")
 	}
 }
+
+// Password reads password_file; "" if there is none.
+func (c *Config) Password() (string, error) { return readPassword(c.PasswordFile) }
 
 // Shown is the URL without credentials, fit for logs and errors.
 func (c *Config) Shown() string {

@@ -72,6 +72,8 @@ func TestConfigRefuses(t *testing.T) {
 		"sentinel, no host":  {func(c *Config) { c.SentinelName, c.Sentinels = "m", []string{":1"} }, "sentinel_addrs", "host:port"},
 		"sentinel and unix":  {func(c *Config) { c.URL, c.SentinelName, c.Sentinels = "unix:///r", "m", []string{"a:1"} }, "sentinel_addrs", "unix"},
 		"embedded lookalike": {func(c *Config) { c.URL, c.Embedded = "redis://127.0.0.1.example.com", true }, "embedded", "password_file"},
+		"embedded TLS":       {func(c *Config) { c.URL, c.Embedded = "rediss://127.0.0.1:1", true }, "embedded", "no TLS"},
+		"embedded anywhere":  {func(c *Config) { c.URL, c.Embedded, c.PasswordFile = "redis://0.0.0.0:1", true, "pw" }, "url", "one address of this box"},
 		"embedded sentinel":  {func(c *Config) { c.Embedded, c.SentinelName, c.Sentinels = true, "m", []string{"a:1"} }, "embedded", "sentinel_addrs"},
 	} {
 		c := Default()

@@ -1,0 +1,105 @@
+package redisserver
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// What the server needs besides the streams: its own, the clients' buffers, of
+// which one that lags may fill 32 MB, and the answers on their way.
+const (
+	headroom = 64 << 20
+	overhead = 4 // a quarter of each stream, for its index and the allocator
+)
+
+// MemoryFor is the bound of a server that holds the streams of so many cameras.
+func MemoryFor(cameras int, streamBytes int64) int64 {
+	return int64(cameras)*(streamBytes+streamBytes/overhead) + headroom
+}
+
+// adminUser is who watches the server. The name is free of what a user's own
+// may be, and its password is made anew for each process.
+const adminUser = "framekeeper-controller"
+
+// refused are the commands with which a user could stop the server, turn it
+// into somebody else's replica, make it write files or run code.
+const refused = "-acl -config +config|get -debug -module -replicaof -slaveof -failover -shutdown -save -bgsave -bgrewriteaof -migrate -sync -psync"
+
+// settings are everything that one process is told.
+type settings struct {
+	place    place
+	addrs    []netip.Addr
+	dir      string
+	memory   int64
+	password string // "": none is asked for
+	admin    string // the admin's password
+}
+
+// conf is the configuration as redis-server reads it from its standard input.
+// Passwords are in it as hashes only.
+func (s *settings) conf() []byte {
+	lines := []string{
+		"daemonize no",
+		`logfile ""`,
+		"loglevel warning",
+		"dir " + quoted(s.dir),
+		`save ""`,
+		"appendonly no",
+		"maxmemory " + strconv.FormatInt(s.memory, 10),
+		"maxmemory-policy noeviction",
+		"maxclients 1000",
+		"databases " + strconv.Itoa(max(16, s.place.database+1)),
+		"protected-mode yes",
+		fmt.Sprintf("user %s on #%s ~* &* +@all", adminUser, hashed(s.admin)),
+	}
+	lines = append(lines, s.listen()...)
+	lines = append(lines, s.user()...)
+	return []byte(strings.Join(lines, "\n") + "\n")
+}
+
+func (s *settings) listen() []string {
+	if s.place.socket != "" {
+		return []string{"port 0", "unixsocket " + quoted(s.place.socket), "unixsocketperm 770"}
+	}
+	bind := "bind"
+	for _, a := range s.addrs {
+		bind += " " + a.String()
+	}
+	return []string{"port " + s.place.port, bind}
+}
+
+// user is the one the programs use. If it has a name, nobody gets in without.
+func (s *settings) user() []string {
+	secret := "nopass"
+	if s.password != "" {
+		secret = "#" + hashed(s.password)
+	}
+	rights := fmt.Sprintf("on %s ~* &* +@all %s", secret, refused)
+	if name := s.place.userName(); name != defaultUser {
+		return []string{"user " + defaultUser + " off", "user " + name + " " + rights}
+	}
+	return []string{"user " + defaultUser + " " + rights}
+}
+
+const defaultUser = "default"
+
+func (p *place) userName() string {
+	if p.user == "" {
+		return defaultUser
+	}
+	return p.user
+}
+
+func hashed(password string) string {
+	sum := sha256.Sum256([]byte(password))
+	return hex.EncodeToString(sum[:])
+}
+
+// quoted is a value as redis.conf wants it.
+func quoted(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`).Replace(s) + `"`
+}

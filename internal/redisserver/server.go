@@ -1,0 +1,223 @@
+// Package redisserver runs a redis-server of the box's own, at the address that
+// the [redis] table names.
+//
+// It promises that the server is started again when it ends, and killed and
+// started again when it does not answer; that its memory is bounded and it
+// evicts nothing; that it listens where its URL says and nowhere else; that no
+// password is in its arguments, environment or files; and that it ends with the
+// program, however that ends. It keeps nothing on disk: what it forgets, the
+// agents add again. The controller is its only caller.
+package redisserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/pkg/redisconn"
+)
+
+// State is what the server is doing, in words for people.
+type State string
+
+// The states of the server.
+const (
+	Starting State = "starting"
+	Running  State = "running" // it answers
+	Hanging  State = "hanging" // it does not answer and is being killed
+	Waiting  State = "waiting" // it ended or cannot be started, and is tried again after a pause
+	Stopped  State = "stopped"
+)
+
+// Status is a copy of what is known of the server at one moment.
+type Status struct {
+	State    State     `json:"state"`
+	PID      int       `json:"pid"` // 0 while no process runs
+	Since    time.Time `json:"since"`
+	Restarts int       `json:"restarts"`
+	Hangs    int       `json:"hangs"`     // processes that were killed because they did not answer
+	LastExit string    `json:"last_exit"` // why the last process ended or could not be started; "" if none did
+	Memory   int64     `json:"maxmemory"` // bytes
+}
+
+// Options of a Server. Zero durations take their defaults.
+type Options struct {
+	Redis       redisconn.Config
+	Dir         string // its working directory; made when needed. It writes nothing there
+	Cameras     int
+	StreamBytes int64                  // of each camera's stream
+	Log         func() *zerolog.Logger // as it is configured now
+
+	HangTimeout  time.Duration // 10 s without an answer
+	BackoffMin   time.Duration // 50 ms
+	BackoffMax   time.Duration // 5 s
+	HealthyAfter time.Duration // 30 s: a life this long forgives all ends before it
+	StopTimeout  time.Duration // 2 s between SIGTERM and SIGKILL
+}
+
+func (o *Options) fillDefaults() {
+	for _, d := range []struct {
+		value *time.Duration
+		other time.Duration
+	}{
+		{&o.HangTimeout, 10 * time.Second},
+		{&o.BackoffMin, 50 * time.Millisecond},
+		{&o.BackoffMax, 5 * time.Second},
+		{&o.HealthyAfter, 30 * time.Second},
+		{&o.StopTimeout, 2 * time.Second},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.other
+		}
+	}
+}
+
+// program is looked for in PATH.
+const program = "redis-server"
+
+// Server keeps one redis-server running. Run may be called once; Status at any
+// time from any goroutine. Only Run's goroutine changes what mu does not guard.
+type Server struct {
+	opt   Options
+	place place
+	path  string // the program
+
+	quick int    // ends in a row after less than HealthyAfter
+	last  string // the reason of the last end
+
+	mu     sync.Mutex // guards status
+	status Status
+}
+
+// New prepares a server; nothing runs before Run. The error is one that only
+// somebody's hand can change: no redis-server, or a url of another machine.
+func New(ctx context.Context, o Options) (*Server, error) {
+	o.fillDefaults()
+	p, err := placeOf(&o.Redis)
+	if err != nil {
+		return nil, err
+	}
+	if strings.ContainsAny(p.user, " \t\r\n\"'\\") || p.user == adminUser {
+		return nil, fmt.Errorf("redis.username %q cannot be made a user of an embedded server", p.user)
+	}
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return nil, errors.New("redis.embedded = true needs redis-server, which is not installed: sudo apt-get install redis-server, " +
+			"and, because Debian starts one of its own, sudo systemctl disable --now redis-server")
+	}
+	if err := p.check(ctx); err != nil {
+		return nil, err
+	}
+	memory := MemoryFor(o.Cameras, o.StreamBytes)
+	return &Server{opt: o, place: p, path: path, status: Status{State: Starting, Since: time.Now(), Memory: memory}}, nil
+}
+
+// check refuses a url that means another machine. A box whose network is not up
+// yet may still get the address.
+func (p *place) check(ctx context.Context) error {
+	_, err := p.addresses(ctx)
+	if !errors.Is(err, errNotOurs) {
+		return nil // a name that cannot be found now is tried again
+	}
+	own, lerr := ownAddresses()
+	if lerr != nil || !hasNetwork(own) {
+		return nil
+	}
+	return fmt.Errorf("redis.embedded = true runs the server on this box, but redis.url says %s, and %w: "+
+		"set embedded = false to use the server there, or give an address of this box", p, err)
+}
+
+// Run keeps the server running until ctx ends, then stops it, and returns when
+// its process is gone.
+func (s *Server) Run(ctx context.Context) error {
+	for first := true; ctx.Err() == nil; first = false {
+		life, err := s.live(ctx, first)
+		if ctx.Err() != nil {
+			break
+		}
+		wait := s.judge(err, life)
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+	s.set(Stopped, 0)
+	return nil
+}
+
+// loopAfter quick ends in a row are no accident any more.
+const loopAfter = 5
+
+// judge draws the consequences of an end: state, log, and how long to wait
+// before the next start.
+func (s *Server) judge(err error, life time.Duration) time.Duration {
+	if life >= s.opt.HealthyAfter {
+		s.quick = 0
+	}
+	s.quick++
+	wait := s.opt.BackoffMin
+	for i := 1; i < s.quick && wait < s.opt.BackoffMax; i++ {
+		wait *= 2
+	}
+	wait = min(time.Duration(float64(wait)*(0.75+rand.Float64()/2)), s.opt.BackoffMax) //nolint:gosec // jitter
+	s.report(err.Error(), life, wait)
+	s.mu.Lock()
+	s.status.LastExit = err.Error()
+	s.mu.Unlock()
+	s.set(Waiting, 0)
+	return wait
+}
+
+// report logs an end. What repeats itself is only counted in the status.
+func (s *Server) report(reason string, life, wait time.Duration) {
+	level, message := zerolog.WarnLevel, "embedded Redis is down, starting it again"
+	switch {
+	case s.quick > loopAfter, s.quick > 1 && life == 0 && reason == s.last:
+		level = zerolog.DebugLevel
+	case s.quick == loopAfter:
+		level, message = zerolog.ErrorLevel, "embedded Redis keeps ending, trying on slowly"
+	}
+	s.last = reason
+	s.opt.Log().WithLevel(level).Str("reason", reason).Stringer("lived", life.Round(time.Millisecond)).
+		Stringer("next_start_in", wait.Round(time.Millisecond)).Msg(message)
+}
+
+// routine is the level for what happens at every start: silent in a loop.
+func (s *Server) routine() zerolog.Level {
+	if s.quick >= loopAfter {
+		return zerolog.DebugLevel
+	}
+	return zerolog.InfoLevel
+}
+
+func (s *Server) set(state State, pid int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status.State != state {
+		s.status.Since = time.Now()
+	}
+	s.status.State, s.status.PID = state, pid
+}
+
+// Resize bounds the running server's memory anew, for so many cameras.
+func (s *Server) Resize(cameras int, streamBytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Memory = MemoryFor(cameras, streamBytes)
+}
+
+// Status is what the server is doing now.
+func (s *Server) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}

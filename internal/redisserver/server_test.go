@@ -1,0 +1,359 @@
+package redisserver
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"framekeeper/internal/redistest"
+	"framekeeper/pkg/redisconn"
+)
+
+func TestMain(m *testing.M) {
+	redisconn.Quiet()
+	goleak.VerifyTestMain(m)
+}
+
+// logged collects log lines.
+type logged struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// scene is one server under test.
+type scene struct {
+	*testing.T
+	server *Server
+	log    *logged
+	stop   func()
+}
+
+func begin(t *testing.T, o Options) *scene {
+	t.Helper()
+	if err := redistest.Available(); err != nil {
+		t.Skip(err)
+	}
+	log := &logged{}
+	logger := zerolog.New(log)
+	o.Log = func() *zerolog.Logger { return &logger }
+	if o.Dir == "" {
+		o.Dir = filepath.Join(t.TempDir(), "redis")
+	}
+	s, err := New(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run returned %v, want nil", err)
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		if t.Failed() {
+			t.Logf("the log:\n%s", log)
+		}
+	})
+	return &scene{T: t, server: s, log: log, stop: stop}
+}
+
+func (s *scene) await(what string, ok func(Status) bool) Status {
+	s.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		status := s.server.Status()
+		if ok(status) {
+			return status
+		}
+		if time.Now().After(deadline) {
+			s.Fatalf("waited 30 s in vain for %s; got %+v", what, status)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (s *scene) awaitRunning() Status {
+	s.Helper()
+	return s.await("a server that answers", func(st Status) bool { return st.State == Running })
+}
+
+func (s *scene) awaitLog(text string) {
+	s.Helper()
+	s.await("the log line "+text, func(Status) bool { return strings.Contains(s.log.String(), text) })
+}
+
+// client is one of the programs, with what the configuration gives it.
+func client(t *testing.T, cfg redisconn.Config) *redis.Client {
+	t.Helper()
+	target, err := redisconn.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := target.Client(redisconn.Data)
+	t.Cleanup(func() {
+		_ = c.Close()
+		target.Close()
+	})
+	return c
+}
+
+func freeURL(t *testing.T, host string) (cfg redisconn.Config) {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	cfg = redisconn.Default()
+	cfg.URL, cfg.Embedded = "redis://"+l.Addr().String()+"/0", true
+	return cfg
+}
+
+func passwordFile(t *testing.T, password string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestServesWithItsBounds(t *testing.T) {
+	cfg := freeURL(t, "127.0.0.1")
+	s := begin(t, Options{Redis: cfg, Cameras: 2, StreamBytes: 8 << 20})
+	status := s.awaitRunning()
+	c := client(t, cfg)
+	for key, want := range map[string]string{
+		"maxmemory": fmt.Sprint(2*(8<<20)*5/4 + headroom), "maxmemory-policy": "noeviction", "save": "", "appendonly": "no", "bind": "127.0.0.1",
+	} {
+		got, err := c.ConfigGet(t.Context(), key).Result()
+		if err != nil || got[key] != want {
+			t.Errorf("%s: got %q, %v, want %q", key, got[key], err, want)
+		}
+	}
+	for _, command := range [][]any{{"SHUTDOWN"}, {"CONFIG", "SET", "dir", "/"}, {"REPLICAOF", "127.0.0.1", "1"}, {"SAVE"}, {"ACL", "LIST"}, {"DEBUG", "SEGFAULT"}} {
+		if err := c.Do(t.Context(), command...).Err(); err == nil || !strings.Contains(err.Error(), "NOPERM") && !strings.Contains(err.Error(), "not allowed") {
+			t.Errorf("%v: got %v, want a refusal", command, err)
+		}
+	}
+	for _, file := range []string{"cmdline", "environ"} {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", status.PID, file))
+		if err != nil || strings.Contains(string(text), "FRAMEKEEPER") || strings.Contains(string(text), "user ") {
+			t.Errorf("%s: got %q, %v", file, text, err)
+		}
+	}
+	s.server.Resize(1, 4<<20)
+	s.awaitLog("its new size")
+	if got, err := c.ConfigGet(t.Context(), "maxmemory").Result(); err != nil || got["maxmemory"] != fmt.Sprint((4<<20)*5/4+headroom) {
+		t.Errorf("maxmemory after a change: got %v, %v", got, err)
+	}
+	s.stop()
+	if err := syscall.Kill(-status.PID, 0); err == nil {
+		t.Error("the process group is still there after the end")
+	}
+	if files, err := os.ReadDir(s.server.opt.Dir); err != nil || len(files) != 0 {
+		t.Errorf("got %v, %v, want nothing on disk", files, err)
+	}
+}
+
+func TestKilledServerReturns(t *testing.T) {
+	s := begin(t, Options{Redis: freeURL(t, "127.0.0.1")})
+	first := s.awaitRunning()
+	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	again := s.await("another process", func(st Status) bool { return st.State == Running && st.PID != first.PID })
+	if again.Restarts != 1 || !strings.Contains(again.LastExit, "signal: killed") {
+		t.Errorf("got %+v, want one restart after a kill", again)
+	}
+}
+
+func TestHungServerIsReplaced(t *testing.T) {
+	s := begin(t, Options{Redis: freeURL(t, "127.0.0.1"), HangTimeout: 400 * time.Millisecond})
+	first := s.awaitRunning()
+	if err := syscall.Kill(first.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	again := s.await("another process", func(st Status) bool { return st.State == Running && st.PID != first.PID })
+	if again.Hangs != 1 || !strings.Contains(again.LastExit, "did not answer") {
+		t.Errorf("got %+v, want one hang", again)
+	}
+	if err := syscall.Kill(first.PID, 0); err == nil {
+		t.Error("the hung process is still there")
+	}
+}
+
+// The two lives of a box with a user and a password, of which the second one
+// comes while the server runs.
+func TestPasswordAndItsRotation(t *testing.T) {
+	cfg := freeURL(t, "127.0.0.1")
+	cfg.Username, cfg.PasswordFile = "bob", passwordFile(t, "first")
+	s := begin(t, Options{Redis: cfg, HangTimeout: 400 * time.Millisecond}) // looks often
+	s.awaitRunning()
+	if err := client(t, cfg).Set(t.Context(), "k", "v", 0).Err(); err != nil {
+		t.Errorf("with the password: %v", err)
+	}
+	stranger := cfg
+	stranger.Username, stranger.PasswordFile = "", ""
+	if err := client(t, stranger).Get(t.Context(), "k").Err(); err == nil || !strings.Contains(err.Error(), "NOAUTH") {
+		t.Errorf("without a password: got %v, want NOAUTH", err)
+	}
+	if err := os.WriteFile(cfg.PasswordFile, []byte("second\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitLog("taken over the changed password")
+	if v, err := client(t, cfg).Get(t.Context(), "k").Result(); err != nil || v != "v" {
+		t.Errorf("with the new password: got %q, %v, want v", v, err)
+	}
+	old := cfg
+	old.PasswordFile = passwordFile(t, "first")
+	if err := client(t, old).Get(t.Context(), "k").Err(); err == nil {
+		t.Error("the old password still opens")
+	}
+}
+
+func TestUnixSocket(t *testing.T) {
+	cfg := redisconn.Default()
+	socket := filepath.Join(t.TempDir(), "r.sock")
+	if err := os.WriteFile(socket, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg.URL, cfg.Embedded = "unix://"+socket, true
+	s := begin(t, Options{Redis: cfg})
+	s.awaitLog("no socket: remove it")
+	if text, err := os.ReadFile(socket); err != nil || string(text) != "precious" {
+		t.Errorf("the file in the way: got %q, %v, want it untouched", text, err)
+	}
+	if err := os.Remove(socket); err != nil {
+		t.Fatal(err)
+	}
+	first := s.awaitRunning()
+	if err := client(t, cfg).Ping(t.Context()).Err(); err != nil {
+		t.Error(err)
+	}
+	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil { // leaves its socket
+		t.Fatal(err)
+	}
+	s.await("another process", func(st Status) bool { return st.State == Running && st.PID != first.PID })
+}
+
+func TestAddressInUse(t *testing.T) {
+	cfg := freeURL(t, "127.0.0.1")
+	l, err := net.Listen("tcp", strings.TrimSuffix(strings.TrimPrefix(cfg.URL, "redis://"), "/0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := begin(t, Options{Redis: cfg})
+	status := s.await("a reason", func(st Status) bool { return st.State == Waiting })
+	if !strings.Contains(status.LastExit, "another program listens on 127.0.0.1") || !strings.Contains(status.LastExit, "systemctl disable") {
+		t.Errorf("got %q, want who is in the way and what to do", status.LastExit)
+	}
+	_ = l.Close()
+	s.awaitRunning()
+	if n := strings.Count(s.log.String(), `"level":"warn"`); n != 1 {
+		t.Errorf("told %d times, want once", n)
+	}
+}
+
+// An address that others reach needs a password, and is the only one taken.
+func TestOtherAddress(t *testing.T) {
+	own, err := ownAddresses()
+	if err != nil || !hasNetwork(own) {
+		t.Skipf("this machine has no address but its own loopback: %v", err)
+	}
+	var host string
+	for _, a := range own {
+		if !a.IsLoopback() && !a.IsLinkLocalUnicast() {
+			host = a.String()
+			break
+		}
+	}
+	cfg := freeURL(t, host)
+	cfg.PasswordFile = passwordFile(t, "")
+	s := begin(t, Options{Redis: cfg})
+	s.awaitLog("is for others to reach, and password_file")
+	if err := os.WriteFile(cfg.PasswordFile, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitRunning()
+	if err := client(t, cfg).Ping(t.Context()).Err(); err != nil {
+		t.Error(err)
+	}
+	stranger := cfg
+	stranger.PasswordFile = ""
+	if err := client(t, stranger).Ping(t.Context()).Err(); err == nil || !strings.Contains(err.Error(), "NOAUTH") {
+		t.Errorf("without a password: got %v, want NOAUTH", err)
+	}
+	local := cfg
+	p, err := placeOf(&cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	local.URL = "redis://127.0.0.1:" + p.port
+	if err := client(t, local).Ping(t.Context()).Err(); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("on loopback: got %v, want nobody there", err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	cfg := redisconn.Default()
+	cfg.URL, cfg.Embedded = "redis://203.0.113.7:6379", true // an address for documents
+	own, err := ownAddresses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(t.Context(), Options{Redis: cfg}); hasNetwork(own) && (err == nil || !strings.Contains(err.Error(), "not an address of this box")) {
+		t.Errorf("a remote address: got %v", err)
+	}
+	cfg.URL, cfg.Username = "redis://127.0.0.1", "a b"
+	if _, err := New(t.Context(), Options{Redis: cfg}); err == nil || !strings.Contains(err.Error(), "redis.username") {
+		t.Errorf("a name with a space: got %v", err)
+	}
+}
+
+// A server that ends at once is tried ever more slowly, and told of twice.
+func TestCrashLoop(t *testing.T) {
+	bin := t.TempDir()
+	script := "#!/bin/sh\ncat >/dev/null\necho 'no such luck' >&2\nexit 1\n"
+	if err := os.WriteFile(filepath.Join(bin, program), []byte(script), 0o755); err != nil { //nolint:gosec // to be run
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	s := begin(t, Options{Redis: freeURL(t, "127.0.0.1"), BackoffMin: time.Millisecond, BackoffMax: 5 * time.Millisecond})
+	status := s.await("ten restarts", func(st Status) bool { return st.Restarts >= 10 })
+	if !strings.Contains(status.LastExit, "exit status 1: no such luck") {
+		t.Errorf("got %q, want how it ended and what it said", status.LastExit)
+	}
+	if n := strings.Count(s.log.String(), "keeps ending, trying on slowly"); n != 1 {
+		t.Errorf("the loop was told %d times, want once", n)
+	}
+}
