@@ -82,7 +82,8 @@ func (h *heartbeat) beat(now time.Time) {
 // news is the state, for machines and for people.
 func (h *heartbeat) news() []string {
 	health := h.a.grabber.Health()
-	h.ready = h.ready || health.State != camera.StateOpening
+	// One that could not be opened at all was never ready: who waits for the start is to hear that.
+	h.ready = h.ready || health.State != camera.StateOpening && (health.State != camera.StateEnded || health.Frames > 0)
 	text := fmt.Sprintf("camera %s, link %s", health.State, h.a.link.Status().State)
 	if health.Reason != "" {
 		text += ": " + health.Reason

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -49,7 +50,7 @@ once. The exit code is 0 when it was carried out.`,
 
 func (a *app) plainControl(f *controlFlags, name, short string) *cobra.Command {
 	return &cobra.Command{
-		Use: name, Short: short, Args: cobra.NoArgs,
+		Use: name, Short: short, Args: words(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.control(cmd.Context(), f, map[string]any{"command": name})
 		},
@@ -58,7 +59,7 @@ func (a *app) plainControl(f *controlFlags, name, short string) *cobra.Command {
 
 func (a *app) cameraControl(f *controlFlags, name, short string) *cobra.Command {
 	return &cobra.Command{
-		Use: name + " CAMERA", Short: short, Args: cobra.ExactArgs(1),
+		Use: name + " CAMERA", Short: short, Args: words(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.control(cmd.Context(), f, map[string]any{"command": name, "camera": args[0]})
 		},
@@ -74,7 +75,7 @@ func (a *app) setControl(f *controlFlags) *cobra.Command {
 		Short:   "Change a running camera's settings, until its agent ends",
 		Long:    "Changes a running camera's settings at once. They last until its agent ends:\nconfig.toml is the truth.",
 		Example: "  client control set greencam1 --publish-fps 10 --quality 80\n  client control set usbcam --control exposure=250 --control gain=3",
-		Args:    cobra.ExactArgs(1),
+		Args:    words(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fields := map[string]any{"command": control.Set, "camera": args[0]}
 			if cmd.Flags().Changed("publish-fps") {
@@ -90,6 +91,9 @@ func (a *app) setControl(f *controlFlags) *cobra.Command {
 			if len(values) > 0 {
 				fields["controls"] = values
 			}
+			if len(fields) == 2 {
+				return errors.New("nothing to set, expected --publish-fps, --quality or --control")
+			}
 			return a.control(cmd.Context(), f, fields)
 		},
 	}
@@ -97,6 +101,20 @@ func (a *app) setControl(f *controlFlags) *cobra.Command {
 	cmd.Flags().IntVar(&quality, "quality", 0, "JPEG's quality, 1 to 100")
 	cmd.Flags().StringArrayVar(&controls, "control", nil, "NAME=VALUE of a camera's control; may be repeated")
 	return cmd
+}
+
+// words wants so many words after a command, and shows how it is written if
+// there are others.
+func words(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < n:
+			return fmt.Errorf("%s: the camera is missing: expected %s", cmd.Name(), cmd.UseLine())
+		case len(args) > n:
+			return fmt.Errorf("%s: %.80q is too much: expected %s", cmd.Name(), args[n], cmd.UseLine())
+		}
+		return nil
+	}
 }
 
 func controlValues(texts []string) (map[string]int64, error) {

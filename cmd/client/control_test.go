@@ -126,10 +126,12 @@ func TestControlWithoutAnswer(t *testing.T) {
 		{[]string{"--box", "box8", "--timeout", "1s", "status"}, "no answer: no controller listens on control/box8: is that the box's name, and does its controller run? (waited 1s)"},
 		{[]string{"--box", "Box 8", "status"}, `--box "Box 8": expected 1 to 64 of a-z`},
 		{[]string{"--timeout", "0s", "status"}, "--timeout 0s: expected 1ms to 10m0s"},
-		{[]string{"set", "greencam1"}, "nothing to set, expected publish_fps, quality or controls"},
+		{[]string{"set", "greencam1"}, "nothing to set, expected --publish-fps, --quality or --control"},
 		{[]string{"set", "greencam1", "--control", "gain"}, `--control "gain": expected NAME=VALUE with a whole number`},
 		{[]string{"set", "greencam1", "--control", "gain=much"}, `--control "gain=much": expected NAME=VALUE with a whole number`},
-		{[]string{"stop"}, "accepts 1 arg(s), received 0"},
+		{[]string{"stop"}, "stop: the camera is missing: expected client control stop CAMERA"},
+		{[]string{"set", "greencam1", "quality=80"}, `set: "quality=80" is too much: expected client control set CAMERA [flags]`},
+		{[]string{"status", "greencam1"}, `status: "greencam1" is too much: expected client control status`},
 		{[]string{"jump"}, `unknown command "jump"`},
 	} {
 		err := b.client(t.Context(), append([]string{"control"}, c.args...)...)

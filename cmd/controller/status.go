@@ -18,6 +18,9 @@ import (
 	"framekeeper/internal/web"
 )
 
+// answerTime is how long a controller may take to say how it is.
+const answerTime = 3 * time.Second
+
 var errUnwell = errors.New("not all is well, see above")
 
 // printStatus asks the running controller how it is. The error says that there
@@ -57,7 +60,7 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 
 func askHealth(ctx context.Context, cfg supervise.Config) (*web.Health, error) {
 	addr := reachable(cfg.HTTP)
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
 	if err != nil {
@@ -73,7 +76,10 @@ func askHealth(ctx context.Context, cfg supervise.Config) (*web.Health, error) {
 	// No proxy: the controller is on this machine.
 	client := &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
 	resp, err := client.Do(req)
-	if err != nil {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("the controller at %s does not answer within %s, it hangs or was stopped: end it with scripts/stop.sh and start it again", addr, answerTime)
+	case err != nil:
 		return nil, fmt.Errorf("no controller answers at %s: start it with scripts/start.sh", addr)
 	}
 	defer func() { _ = resp.Body.Close() }() // only read from

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -141,6 +142,33 @@ func TestForeignFileStays(t *testing.T) {
 	}
 	if b, _ := os.ReadFile(path); string(b) != "precious" {
 		t.Error("the file was harmed")
+	}
+}
+
+// An agent that hangs, or is killed for it, is told from one that refuses.
+func TestSilentAgent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "agent.sock")
+	silent, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := (Caller{Path: path}).Set(ctx, Settings{}); !errors.Is(err, ErrNoAgent) || !strings.Contains(err.Error(), "in time") {
+		t.Errorf("got %v, want ErrNoAgent, and that it was a matter of time", err)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		for range 2 { // the one above still waits there
+			if conn, err := silent.Accept(); err == nil {
+				_ = conn.Close()
+			}
+		}
+	})
+	if _, err := (Caller{Path: path}).Set(t.Context(), Settings{}); !errors.Is(err, ErrNoAgent) || !strings.Contains(err.Error(), "ended meanwhile") {
+		t.Errorf("got %v, want ErrNoAgent, and that it ended", err)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// ErrNoAgent says that nobody serves the socket.
+// ErrNoAgent says that nobody serves the socket, or not in time.
 var ErrNoAgent = errors.New("no agent answers")
 
 // Caller talks to the agent behind one socket. Any goroutine may use it.
@@ -47,6 +47,10 @@ func (c Caller) do(ctx context.Context, method, url string, body []byte, limit i
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%w at %s", ErrNoAgent, c.Path)
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("%w at %s, it ended meanwhile", ErrNoAgent, c.Path)
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("%w in time at %s", ErrNoAgent, c.Path)
 	case err != nil:
 		return nil, fmt.Errorf("ask agent at %s: %w", c.Path, err)
 	}

@@ -73,8 +73,12 @@ func Parse(data []byte) (Command, error) {
 		return c, err
 	}
 	allowed, known := keysOf(c.Name)
-	if !known {
-		return c, fmt.Errorf("no command %.40q; there are %s", c.Name, strings.Join([]string{Reload, Restart, Set, Start, Status, Stop}, ", "))
+	all := strings.Join([]string{Reload, Restart, Set, Start, Status, Stop}, ", ")
+	switch {
+	case c.Name == "":
+		return c, refuse("command is missing; there are %s", all)
+	case !known:
+		return c, fmt.Errorf("no command %.40q; there are %s", c.Name, all)
 	}
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		if !slices.Contains(allowed, key) {

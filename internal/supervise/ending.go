@@ -50,7 +50,7 @@ func (e ending) verdict(path string) verdict {
 	}
 	switch code := e.state.ExitCode(); code {
 	case exitUsage:
-		return verdict{reason: "refuses its configuration or command line (exit code 2), see its own message", needsHand: true}
+		return verdict{reason: "refuses its configuration or command line (exit code 2)" + after(": ", strings.TrimPrefix(e.lastLine, "cam-agent: ")), needsHand: true}
 	case exitCamera:
 		return verdict{reason: "the camera gave up (exit code 3)" + after(": ", strings.TrimPrefix(e.lastLine, "cam-agent: ")), camera: true}
 	case exitOwned:

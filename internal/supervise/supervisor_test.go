@@ -149,6 +149,7 @@ func TestExitCodes(t *testing.T) {
 		reason []string
 	}{
 		{part2spec("exit", "2"), Failed, 30 * time.Second, []string{"configuration", "exit code 2"}},
+		{part2spec("say", "cam-agent: camera: needs OpenCV", "2"), Failed, 30 * time.Second, []string{"exit code 2): camera: needs OpenCV"}},
 		{part2spec("exit", "3"), Backoff, 200 * time.Millisecond, []string{"camera gave up"}},
 		{part2spec("exit", "4"), Backoff, 200 * time.Millisecond, []string{"another cam-agent"}},
 		{part2spec("say", loader, "127"), Failed, 30 * time.Second, []string{"libopencv_core.so.406", "apt-get install libopencv-dev", "--noopencv"}},

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"net"
 	"net/http"
+	"sync/atomic"
 )
 
 // basicAuth lets in only who knows both words. Their hashes are compared, in
@@ -40,4 +42,24 @@ func secured(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
 	})
+}
+
+// maxVisitors is how many connections there may be at a time. Each costs a file
+// descriptor and some kilobytes, which the box needs for its cameras.
+const maxVisitors = 200
+
+// visitors counts connections, and closes those that are too many.
+type visitors struct{ now atomic.Int64 }
+
+// limit is called by net/http whenever a connection changes.
+func (v *visitors) limit(conn net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		if v.now.Add(1) > maxVisitors {
+			_ = conn.Close() // net/http sees it, and says StateClosed
+		}
+	case http.StateClosed, http.StateHijacked:
+		v.now.Add(-1)
+	case http.StateActive, http.StateIdle:
+	}
 }

@@ -62,8 +62,8 @@ func (g *Grabber) obey(src Source) {
 func (g *Grabber) setControls(src Source, controls map[string]int64) error {
 	setter, ok := src.(ControlSetter)
 	if !ok {
-		return fmt.Errorf("controls %s: %s has none that can be set while it runs: %w",
-			strings.Join(slices.Sorted(maps.Keys(controls)), ", "), ShownSource(g.cfg.Source), ErrUnsupported)
+		return fmt.Errorf("controls %s: %s has none that can be set while it runs",
+			strings.Join(slices.Sorted(maps.Keys(controls)), ", "), ShownSource(g.cfg.Source))
 	}
 	if err := setter.SetControls(controls); err != nil {
 		return fmt.Errorf("set controls: %w", err)

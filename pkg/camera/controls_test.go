@@ -68,8 +68,9 @@ func TestSetControls(t *testing.T) {
 		g := newTestGrabber(testConfig(), (&lives{plays: []step{every(time.Millisecond)}}).open)
 		stop := running(t, g)
 		err := g.SetControls(t.Context(), map[string]int64{"gain": 1, "focus": 2})
-		if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "controls focus, gain") || strings.Contains(err.Error(), "secret") {
-			t.Errorf("got %v, want ErrUnsupported that names the controls and no password", err)
+		if err == nil || !strings.Contains(err.Error(), "controls focus, gain") || !strings.HasSuffix(err.Error(), "none that can be set while it runs") ||
+			strings.Contains(err.Error(), "secret") {
+			t.Errorf("got %v, want that the source has none, with the controls' names and no password", err)
 		}
 		_ = stop()
 		if err := g.SetControls(t.Context(), map[string]int64{"gain": 1}); err == nil || !strings.Contains(err.Error(), "camera ended") {
