@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
@@ -50,22 +50,7 @@ func needRedis(t *testing.T) {
 }
 
 // syncBuffer is what the agent logs into while the test reads.
-type syncBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
+type syncBuffer struct{ proctest.Output }
 
 // writeConfig writes a config.toml for one camera; more is put before its table.
 func writeConfig(t *testing.T, url, more, camera string) string {

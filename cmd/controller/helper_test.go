@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -14,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -24,22 +24,7 @@ func TestMain(m *testing.M) {
 }
 
 // output collects what a program writes.
-type output struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
+type output struct{ proctest.Output }
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()

@@ -1,7 +1,6 @@
 package redisserver
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -17,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
 	"framekeeper/pkg/redisconn"
 )
@@ -27,22 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 // logged collects log lines.
-type logged struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
+type logged struct{ proctest.Output }
 
 // scene is one server under test.
 type scene struct {

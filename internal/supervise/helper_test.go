@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/sdnotify"
 )
 
@@ -125,22 +125,7 @@ func part2spec(part string, args ...string) Spec {
 }
 
 // output collects what agents say and lets a test wait for it.
-type output struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
+type output struct{ proctest.Output }
 
 // number waits for a line "word N" and returns N.
 func (o *output) number(t *testing.T, word string) int {

@@ -1,7 +1,6 @@
 package box
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,11 +13,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
 	"framekeeper/internal/web"
 )
@@ -77,22 +76,7 @@ type program struct {
 	err  error // valid once done is closed
 }
 
-type output struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
+type output struct{ proctest.Output }
 
 // start begins one of the programs. It dies with the test.
 func (b *box) start(name string, args ...string) *program {
