@@ -185,3 +185,24 @@ func TestInvalidLabel(t *testing.T) {
 		t.Error("got no error for a label that is not UTF-8")
 	}
 }
+
+func TestTheProcessShowsWhatIsItsOwn(t *testing.T) {
+	registry, err := NewRegistry(prometheus.Labels{"camera": "cam"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{}
+	for _, f := range families {
+		shown[f.GetName()] = true
+		if strings.HasPrefix(f.GetName(), "process_network_") {
+			t.Errorf("%s is shown, and counts the whole box", f.GetName())
+		}
+	}
+	if !shown["process_resident_memory_bytes"] || !shown["go_goroutines"] {
+		t.Errorf("memory and goroutines are not among %v", shown)
+	}
+}

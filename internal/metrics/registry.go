@@ -3,6 +3,7 @@ package metrics
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -21,7 +22,7 @@ func NewRegistry(labels prometheus.Labels, all ...prometheus.Collector) (*promet
 	all = append([]prometheus.Collector{
 		// Reading the memory statistics would stop the program for a moment.
 		collectors.NewGoCollector(collectors.WithGoCollectorMemStatsMetricsDisabled()),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		ownProcess{collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
 	}, all...)
 	for _, c := range all {
 		if err := to.Register(c); err != nil {
@@ -29,6 +30,23 @@ func NewRegistry(labels prometheus.Labels, all ...prometheus.Collector) (*promet
 		}
 	}
 	return registry, nil
+}
+
+// ownProcess is a process collector without the network's bytes: those are of
+// the whole box, and would stand there once for each program.
+type ownProcess struct{ prometheus.Collector }
+
+func (p ownProcess) Collect(out chan<- prometheus.Metric) {
+	all := make(chan prometheus.Metric)
+	go func() {
+		defer close(all)
+		p.Collector.Collect(all)
+	}()
+	for m := range all {
+		if !strings.Contains(m.Desc().String(), `"process_network_`) {
+			out <- m
+		}
+	}
 }
 
 // Handler serves what is gathered. What cannot be gathered is left out.
