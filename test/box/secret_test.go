@@ -168,13 +168,17 @@ func (s *search) overhear(addr string) (heard func() string) {
 }
 
 // processes searches the command lines and environments of all that the box
-// runs, redis-server included.
+// runs, redis-server included. One that has only just begun, or is about to be
+// begun again, is waited for.
 func (s *search) processes(b *box) {
-	mine := 0
+	b.await("controller, agent and redis-server", func() bool { return s.lookAtProcesses(b) >= 3 })
+}
+
+func (s *search) lookAtProcesses(b *box) (mine int) {
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
 		command, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if !strings.Contains(string(command), b.config) && !strings.HasPrefix(string(command), "redis-server") {
+		if !strings.Contains(string(command), b.config) && !strings.Contains(string(command), "redis-server") {
 			continue
 		}
 		environment, err := os.ReadFile(filepath.Join(dir, "environ"))
@@ -184,9 +188,7 @@ func (s *search) processes(b *box) {
 		s.in(dir+" cmdline", string(command))
 		s.in(dir+" environ", string(environment))
 	}
-	if mine < 3 {
-		s.Errorf("found %d processes, want controller, agent and redis-server", mine)
-	}
+	return mine
 }
 
 func (s *search) pages(b *box) {

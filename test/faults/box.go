@@ -198,13 +198,20 @@ func (x *box) pid(camera string) int {
 	}
 }
 
-// strike sends a signal to one of the agents that are not spared.
+// strike sends a signal to one of the agents that are not spared. A status may
+// still be that of a process that has just ended.
 func (x *box) strike(sig syscall.Signal) {
 	n := boxSpared + x.random.IntN(boxCameras-boxSpared)
-	pid := x.pid(boxCamera(n))
-	x.kills[n]++
-	if err := syscall.Kill(pid, sig); err != nil {
-		x.Fatalf("send %s to %s, process %d: %v", sig, boxCamera(n), pid, err)
+	for deadline := time.Now().Add(startLimit); ; x.pause(50 * time.Millisecond) {
+		pid := x.pid(boxCamera(n))
+		err := syscall.Kill(pid, sig)
+		switch {
+		case err == nil:
+			x.kills[n]++
+			return
+		case time.Now().After(deadline):
+			x.Fatalf("send %s to %s, process %d: %v", sig, boxCamera(n), pid, err)
+		}
 	}
 }
 
