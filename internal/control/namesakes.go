@@ -104,6 +104,8 @@ func (n *Namesakes) hear(payload []byte, now time.Time) {
 		return
 	}
 	o := n.others[h.Instance]
+	hearsUs := slices.Contains(h.Hears, n.self.Instance)
+	answer := o == nil || !hearsUs // else it knows already that we know
 	switch {
 	case h.Ends:
 		delete(n.others, h.Instance)
@@ -118,8 +120,7 @@ func (n *Namesakes) hear(payload []byte, now time.Time) {
 			n.settles = now.Add(settleTime)
 		}
 	}
-	hearsUs := slices.Contains(h.Hears, n.self.Instance)
-	if !hearsUs {
+	if answer {
 		select {
 		case n.kick <- struct{}{}:
 		default:

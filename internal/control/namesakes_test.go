@@ -115,10 +115,33 @@ func TestAlone(t *testing.T) {
 	if err := n.alone(short); err == nil {
 		t.Error("it did not wait for one that may be alive")
 	}
-	select {
-	case <-n.kick:
-	default:
-		t.Error("one that has not heard us is not told")
+}
+
+// Whoever has not heard us, or cannot know that we have heard it, is told.
+func TestWhoIsGreeted(t *testing.T) {
+	n, _ := someone("us")
+	now := time.Now()
+	other := Identity{Instance: "other"}
+	for i, c := range []struct {
+		h    hello
+		want bool
+	}{
+		{hello{Identity: other, Hears: []string{"us"}}, true},
+		{hello{Identity: other, Hears: []string{"us"}}, false},
+		{hello{Identity: other, Hears: []string{"third"}}, true},
+		{hello{Identity: other, Ends: true}, false},
+		{hello{Identity: n.self}, false},
+	} {
+		n.hearFrom(t, c.h, now)
+		got := false
+		select {
+		case <-n.kick:
+			got = true
+		default:
+		}
+		if got != c.want {
+			t.Errorf("%d: greeted: %v, want %v", i, got, c.want)
+		}
 	}
 }
 
