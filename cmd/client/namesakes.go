@@ -16,7 +16,7 @@ func (a *app) printAnswers(answers *control.Answers, chosen, asJSON bool) error 
 	several := answers.Namesakes() > 1 && !chosen && !asJSON
 	for _, r := range answers.Replies {
 		if several {
-			text := "controller " + printable(r.Identity.String()) + ":\n"
+			text := "controller " + printable(r.Shown()) + ":\n"
 			if err := r.Err(); err != nil {
 				text += printable(err.Error()) + "\n"
 			}
@@ -37,7 +37,7 @@ func (a *app) printAnswers(answers *control.Answers, chosen, asJSON bool) error 
 		return nil
 	}
 	for _, s := range answers.Silent {
-		if _, err := fmt.Fprintf(a.stdout, "controller %s:\nhas not answered\n\n", printable(s.String())); err != nil {
+		if _, err := fmt.Fprintf(a.stdout, "controller %s:\nhas not answered\n\n", printable(s.Shown())); err != nil {
 			return err
 		}
 	}

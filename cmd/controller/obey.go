@@ -109,7 +109,7 @@ func (b *box) report() web.Report {
 	}
 	var namesakes []string
 	for _, other := range p.names.Others() {
-		namesakes = append(namesakes, other.String())
+		namesakes = append(namesakes, other.Shown())
 	}
 	return web.Report{
 		Box: name, Version: version.String(), Link: link, Namesakes: namesakes, Redis: p.redisStatus(),

@@ -26,7 +26,8 @@ func NewIdentity() Identity {
 	return Identity{Instance: hex.EncodeToString(b[:]), Host: plain(host), PID: os.Getpid()}
 }
 
-func (i Identity) String() string {
+// Shown names a controller to people.
+func (i Identity) Shown() string {
 	var parts []string
 	if i.Host != "" {
 		parts = append(parts, "host "+i.Host)

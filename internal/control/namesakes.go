@@ -208,7 +208,7 @@ func (e *SharedError) Error() string {
 func shownAll(all []Identity) []string {
 	var texts []string
 	for _, i := range all {
-		texts = append(texts, i.String())
+		texts = append(texts, i.Shown())
 	}
 	return texts
 }

@@ -215,8 +215,8 @@ func FuzzHello(f *testing.F) {
 		}
 		n.hear(b, time.Now())
 		for _, o := range n.Others() {
-			if len(o.String()) > 256 || strings.ContainsAny(o.String(), "\x00\x1b\n\"<>\u0600") {
-				t.Errorf("shown as %q", o)
+			if len(o.Shown()) > 256 || strings.ContainsAny(o.Shown(), "\x00\x1b\n\"<>\u0600") {
+				t.Errorf("shown as %q", o.Shown())
 			}
 		}
 	})
