@@ -17,7 +17,7 @@ const (
 	helloGap   = 200 * time.Millisecond // is the least time between two hellos
 	// settleTime is how long others may take to answer a hello, before a command
 	// counts as meant for this controller alone.
-	settleTime = time.Second
+	settleTime = 3 * time.Second
 	// forgetAfter is how long a namesake is remembered that says no more. Only
 	// time with a link counts.
 	forgetAfter  = 5 * helloEvery
