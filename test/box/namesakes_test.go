@@ -59,6 +59,11 @@ func TestTwoControllersOfOneName(t *testing.T) {
 	})
 	t.Logf("/readyz: %q", one.health().Reasons)
 
+	p := one.start("controller", "--status")
+	if err := p.finish(); exitCode(err) != 1 || !strings.Contains(p.out.String(), "name shared with controller ") {
+		t.Errorf("controller --status: %v\n%s", err, p.out.String())
+	}
+
 	code, text := one.command("status")
 	t.Logf("client control status:\n%s", text)
 	instances := regexp.MustCompile(`(?m)^controller (\w+) \(host \S+, address 127\.0\.0\.1, pid \d+\):$`).FindAllStringSubmatch(text, -1)
