@@ -34,7 +34,9 @@ func (b *box) command(args ...string) (code int, text string) {
 	return code, p.out.String()
 }
 
-func (b *box) shared() bool { return strings.Contains(strings.Join(b.health().Reasons, "\n"), "the box's name is shared") }
+func (b *box) shared() bool {
+	return strings.Contains(strings.Join(b.health().Reasons, "\n"), "the box's name is shared")
+}
 
 // TestTwoControllersOfOneName is what two boxes do that were made from one card:
 // both say so, neither obeys a command that may be meant for the other, and
