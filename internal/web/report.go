@@ -1,6 +1,7 @@
 package web
 
 import (
+	"strings"
 	"time"
 
 	"framekeeper/internal/redisserver"
@@ -13,6 +14,7 @@ type Report struct {
 	Box       string
 	Version   string
 	Link      Link
+	Namesakes []string            // other controllers of this box's name; empty as a rule
 	Redis     *redisserver.Status // nil: the box runs none of its own
 	Stuck     []string            // what of the controller itself does not go on; empty as a rule
 	Agents    []supervise.Status
@@ -46,6 +48,10 @@ func (r *Report) troubles() []string {
 	all := append([]string{}, r.Stuck...)
 	if !r.Link.Live {
 		all = append(all, "the controller's link to Redis is "+r.Link.State+prefixed(": ", r.Link.Cause))
+	}
+	if len(r.Namesakes) > 0 {
+		all = append(all, "the box's name is shared: "+r.Box+" is also the name of controller "+strings.Join(r.Namesakes, " and ")+
+			": give each box a [controller] box of its own")
 	}
 	for _, a := range r.Agents {
 		switch c := r.Camera(a); {
@@ -93,6 +99,7 @@ type Health struct {
 	Box        string                      `json:"box"`
 	Version    string                      `json:"version"`
 	Link       Link                        `json:"link"`
+	Namesakes  []string                    `json:"namesakes,omitempty"` // other controllers of this box's name
 	Redis      *redisserver.Status         `json:"redis,omitempty"`
 	Agents     map[string]supervise.Status `json:"agents"`  // the processes, by camera name
 	Cameras    map[string]Camera           `json:"cameras"` // what they say of themselves
@@ -102,7 +109,7 @@ func (r *Report) health() Health {
 	troubles := r.troubles()
 	h := Health{
 		OK: len(troubles) == 0, Reasons: troubles, Controller: "up", Box: r.Box, Version: r.Version,
-		Link: r.Link, Redis: r.Redis, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
+		Link: r.Link, Namesakes: r.Namesakes, Redis: r.Redis, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
 	}
 	for _, a := range r.Agents {
 		h.Agents[a.Name] = a
