@@ -79,19 +79,19 @@ func expressions(t *testing.T, file string, text []byte) string {
 	return strings.Join(all, "\n")
 }
 
-// promtool is Prometheus's own checker; scripts/test.sh fetches it.
-func promtool(t *testing.T) string {
+// fetched is a program of Prometheus's; scripts/test.sh fetches it.
+func fetched(t *testing.T, program string) string {
 	t.Helper()
-	cached, err := filepath.Abs("../../.cache/bin/promtool")
+	cached, err := filepath.Abs("../../.cache/bin/" + program)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{cached, "promtool"} {
+	for _, name := range []string{cached, program} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path
 		}
 	}
-	const missing = "promtool is missing: run scripts/test.sh once, or install Debian's package prometheus"
+	missing := program + " is missing: run scripts/test.sh once, or install Debian's package prometheus"
 	if os.Getenv("CI") != "" {
 		t.Fatal(missing)
 	}
@@ -100,7 +100,7 @@ func promtool(t *testing.T) string {
 }
 
 func TestAlertRules(t *testing.T) {
-	tool := promtool(t)
+	tool := fetched(t, "promtool")
 	for _, args := range [][]string{
 		{"check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"},
 		{"test", "rules", "alerts_test.yml"},
