@@ -106,8 +106,8 @@ func TestDashboard(t *testing.T) {
 	d := readDashboard(t)
 	// 36 and later bear data sources as objects; 39 is that of Grafana 10.4 and
 	// 11, which newer ones take over.
-	if d.UID == "" || d.Title == "" || d.SchemaVersion < 36 || d.SchemaVersion > 39 {
-		t.Errorf("uid %q, title %q, schemaVersion %d: want both, and 36 to 39", d.UID, d.Title, d.SchemaVersion)
+	if len(d.UID) < 8 || len(d.UID) > 40 || d.Title == "" || d.SchemaVersion < 36 || d.SchemaVersion > 39 {
+		t.Errorf("uid %q, title %q, schemaVersion %d: want 8 to 40 characters, a title, and 36 to 39", d.UID, d.Title, d.SchemaVersion)
 	}
 	ids, titles := map[int]string{}, map[string]bool{}
 	taken := map[[2]int]string{}
@@ -178,7 +178,7 @@ func checkField(t *testing.T, p *panel) {
 			t.Errorf("%s: a line does not show a value that stands alone, want bars", p.Title)
 		}
 	}
-	if !slices.Contains([]string{"", "short", "s", "bytes", "Bps", "percentunit", "celsius"}, f.Unit) || f.Unit == "" && p.Type != "state-timeline" {
+	if !slices.Contains([]string{"", "short", "s", "bytes", "Bps", "pps", "percentunit", "celsius"}, f.Unit) || f.Unit == "" && p.Type != "state-timeline" {
 		t.Errorf("%s: got unit %q, want one that Grafana knows", p.Title, f.Unit)
 	}
 	if p.Type == "timeseries" {
@@ -188,9 +188,10 @@ func checkField(t *testing.T, p *panel) {
 		t.Errorf("%s: want absolute thresholds that begin without a value: %+v", p.Title, f.Thresholds)
 		return
 	}
-	for _, step := range f.Thresholds.Steps[1:] {
-		if step.Value == nil {
-			t.Errorf("%s: only the first threshold is without a value", p.Title)
+	for i, step := range f.Thresholds.Steps[1:] {
+		before := f.Thresholds.Steps[i].Value
+		if step.Value == nil || before != nil && *before >= *step.Value {
+			t.Errorf("%s: thresholds must rise, and only the first is without a value", p.Title)
 		}
 	}
 }
