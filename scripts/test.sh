@@ -83,21 +83,25 @@ build_race() { go build -race ./...; }
 # It takes minutes to build the first time.
 build_linter() { build_tool "$linter" tools github.com/golangci/golangci-lint/v2/cmd/golangci-lint; }
 
-# Prometheus's own checker, out of Debian's package: to install that would start
-# a server where there is systemd.
-fetch_promtool() {
-	local tool=$root/.cache/bin/promtool
-	[ ! -x "$tool" ] || return 0
-	if ! command -v apt-get >/dev/null || command -v promtool >/dev/null; then
-		return 0 # the test uses the one in PATH, or says that there is none
+# Prometheus and its checker, out of Debian's package: to install that would
+# start a server where there is systemd.
+fetch_prometheus() {
+	local dir=$root/.cache/bin name
+	if [ -x "$dir/promtool" ] && [ -x "$dir/prometheus" ]; then
+		return 0
 	fi
-	mkdir -p "${tool%/*}" "$work/prometheus"
+	if ! command -v apt-get >/dev/null || { command -v promtool && command -v prometheus; } >/dev/null; then
+		return 0 # the tests use those in PATH, or say that there are none
+	fi
+	mkdir -p "$dir" "$work/prometheus"
 	local options=()
 	[ "$(id -u)" -ne 0 ] || options=(-o APT::Sandbox::User=root) # only we may enter $work
-	(cd "$work/prometheus" && apt-get download -q "${options[@]}" prometheus) &&
-		dpkg-deb --fsys-tarfile "$work/prometheus/"prometheus_*.deb | tar -xO ./usr/bin/promtool >"$tool.new" &&
-		chmod 755 "$tool.new" &&
-		mv "$tool.new" "$tool"
+	(cd "$work/prometheus" && apt-get download -q "${options[@]}" prometheus) || return 1
+	for name in promtool prometheus; do
+		dpkg-deb --fsys-tarfile "$work/prometheus/"prometheus_*.deb | tar -xO "./usr/bin/$name" >"$dir/$name.new" &&
+			chmod 755 "$dir/$name.new" &&
+			mv "$dir/$name.new" "$dir/$name" || return 1
+	done
 }
 
 await_linter() {
@@ -161,7 +165,7 @@ if [ "$quick" = no ]; then
 	build_linter >"$work/linter.log" 2>&1 &
 	linter_pid=$!
 fi
-step promtool fetch_promtool
+step prometheus fetch_prometheus
 step gofmt check_gofmt
 step shellcheck check_shell
 step "static builds" build_static

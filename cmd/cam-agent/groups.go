@@ -76,7 +76,7 @@ func (a *agent) spoolStatus() *spoolStatus {
 		s.HangingS = since.Seconds()
 	}
 	if !s.OldestAt.IsZero() {
-		s.AgeS = time.Since(s.OldestAt).Seconds()
+		s.AgeS = max(time.Since(s.OldestAt).Seconds(), 0) // OldestAt is rounded
 	}
 	return s
 }

@@ -42,9 +42,10 @@ type Status struct {
 	PID      int       `json:"pid"` // 0 while no process runs
 	Since    time.Time `json:"since"`
 	Restarts int       `json:"restarts"`
-	Hangs    int       `json:"hangs"`     // processes that were killed because they did not answer
-	LastExit string    `json:"last_exit"` // why the last process ended or could not be started; "" if none did
-	Memory   int64     `json:"maxmemory"` // bytes
+	Hangs    int       `json:"hangs"`       // processes that were killed because they did not answer
+	LastExit string    `json:"last_exit"`   // why the last process ended or could not be started; "" if none did
+	Memory   int64     `json:"maxmemory"`   // bytes
+	Used     int64     `json:"used_memory"` // bytes of Memory in use, 0 while no process answers
 }
 
 // Options of a Server. Zero durations take their defaults.
@@ -206,6 +207,9 @@ func (s *Server) set(state State, pid int) {
 		s.status.Since = time.Now()
 	}
 	s.status.State, s.status.PID = state, pid
+	if state != Running {
+		s.status.Used = 0
+	}
 }
 
 // Resize bounds the running server's memory anew, for so many cameras.

@@ -155,12 +155,16 @@ func TestServesWithItsBounds(t *testing.T) {
 			t.Errorf("%s: got %q, %v", file, text, err)
 		}
 	}
+	s.await("what it has in use", func(st Status) bool { return st.Used > 100<<10 && st.Used < st.Memory })
 	s.server.Resize(1, 4<<20)
 	s.awaitLog("its new size")
 	if got, err := c.ConfigGet(t.Context(), "maxmemory").Result(); err != nil || got["maxmemory"] != fmt.Sprint((4<<20)*5/4+headroom) {
 		t.Errorf("maxmemory after a change: got %v, %v", got, err)
 	}
 	s.stop()
+	if st := s.server.Status(); st.State != Stopped || st.Used != 0 {
+		t.Errorf("after the end: got %+v, want stopped and nothing in use", st)
+	}
 	if err := syscall.Kill(-status.PID, 0); err == nil {
 		t.Error("the process group is still there after the end")
 	}
@@ -340,5 +344,23 @@ func TestCrashLoop(t *testing.T) {
 	}
 	if n := strings.Count(s.log.String(), "keeps ending, trying on slowly"); n != 1 {
 		t.Errorf("the loop was told %d times, want once", n)
+	}
+}
+
+func TestUsedMemory(t *testing.T) {
+	for _, c := range []struct {
+		info string
+		used int64
+		ok   bool
+	}{
+		{"# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\n", 1 << 20, true},
+		{"used_memory:12", 12, true},
+		{"used_memory:much\r\n", 0, false},
+		{"# Memory\r\nused_memory_rss:5\r\n", 0, false},
+		{"", 0, false},
+	} {
+		if used, ok := usedMemory(c.info); used != c.used || ok != c.ok {
+			t.Errorf("%q: got %d, %v, want %d, %v", c.info, used, ok, c.used, c.ok)
+		}
 	}
 }

@@ -3,6 +3,8 @@ package redisserver
 import (
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -98,6 +100,7 @@ func (w *watcher) answered(ctx context.Context) {
 	}
 	w.rotate(ctx)
 	w.resize(ctx)
+	w.weigh(ctx)
 }
 
 // rotate makes the server take a password that has changed in its file. Those
@@ -131,4 +134,32 @@ func (w *watcher) tell(ctx context.Context, command ...any) bool {
 	}
 	w.refused = err != nil
 	return err == nil
+}
+
+// weigh notes how much memory the server has in use.
+func (w *watcher) weigh(ctx context.Context) {
+	limit, cancel := context.WithTimeout(ctx, w.opt.HangTimeout/looks)
+	defer cancel()
+	text, err := w.client.Info(limit, "memory").Result()
+	if err != nil {
+		return // the next look tells why
+	}
+	used, ok := usedMemory(text)
+	if !ok {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.status.Used = used
+}
+
+// usedMemory finds the figure in what INFO answers.
+func usedMemory(info string) (int64, bool) {
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(line, "used_memory:"); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+			return n, err == nil
+		}
+	}
+	return 0, false
 }

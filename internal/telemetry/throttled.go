@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,9 @@ type Throttled struct {
 // throttledWords are the flags' meanings, from bit 0 for now and from bit 16
 // since the boot.
 var throttledWords = [...]string{"under-voltage", "frequency capped", "throttled", "soft temperature limit"}
+
+// ThrottledWords are what Throttled.Now and SinceBoot may hold.
+func ThrottledWords() []string { return slices.Clone(throttledWords[:]) }
 
 // throttled asks the firmware; nil where there is none to ask.
 func throttled(ctx context.Context, file, program string) *Throttled {

@@ -31,6 +31,10 @@ drwxr-xr-x root:root /usr/share/doc/framekeeper
 -rw-r--r-- root:root /usr/share/doc/framekeeper/README.md
 drwxr-xr-x root:root /usr/share/doc/framekeeper/examples
 -rw-r--r-- root:root /usr/share/doc/framekeeper/examples/config.toml
+drwxr-xr-x root:root /usr/share/doc/framekeeper/monitoring
+-rw-r--r-- root:root /usr/share/doc/framekeeper/monitoring/alerts.yml
+-rw-r--r-- root:root /usr/share/doc/framekeeper/monitoring/dashboard.json
+-rw-r--r-- root:root /usr/share/doc/framekeeper/monitoring/prometheus.yml
 -rw-r--r-- root:root /usr/share/polkit-1/rules.d/50-framekeeper.rules
 drwxr-x--- framekeeper:framekeeper /var/lib/framekeeper
 drwxr-x--- framekeeper:framekeeper /var/log/framekeeper`
