@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,7 +45,14 @@ func good() Report {
 // serve runs a server with the report and returns its base URL.
 func serve(t *testing.T, cfg Config) string {
 	t.Helper()
-	cfg.Addr, cfg.Log = "127.0.0.1:0", zerolog.New(zerolog.NewTestWriter(t))
+	url, _ := serveAt(t, "127.0.0.1:0", cfg)
+	return url
+}
+
+// serveAt runs a server at an address; end ends it.
+func serveAt(t *testing.T, addr string, cfg Config) (url string, end func()) {
+	t.Helper()
+	cfg.Addr, cfg.Log = addr, zerolog.New(zerolog.NewTestWriter(t))
 	s, err := Listen(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -52,14 +60,15 @@ func serve(t *testing.T, cfg Config) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		http.DefaultClient.CloseIdleConnections()
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run returned %v, want nil", err)
 		}
 	})
-	return "http://" + s.Addr()
+	t.Cleanup(end)
+	return "http://" + s.Addr(), end
 }
 
 func get(t *testing.T, method, url, user, password string) (*http.Response, string) {
