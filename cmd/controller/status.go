@@ -56,8 +56,12 @@ func redisLines(h *web.Health) []string {
 		lines = append(lines, indent+"to do: "+h.Link.Advice)
 	}
 	if r := h.Redis; r != nil {
-		lines = append(lines, fmt.Sprintf("%sredis-server of this box %s, for %s, pid %d, %s%s", indent,
-			web.PlainRedis(r.State), age(r.Since), r.PID, words.Count(r.Restarts, "restart"), prefixed(", last end: ", r.LastExit)))
+		doing := web.PlainRedis(r.State)
+		if r.PID > 0 {
+			doing += fmt.Sprintf(", pid %d", r.PID)
+		}
+		lines = append(lines, fmt.Sprintf("%sredis-server of this box %s, for %s, %s%s", indent,
+			doing, age(r.Since), words.Count(r.Restarts, "restart"), prefixed(", last end: ", r.LastExit)))
 	}
 	return lines
 }

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -66,14 +65,6 @@ func LastEnd(a supervise.Status, reason string) string {
 		return ""
 	}
 	return "last end: " + a.LastExit
-}
-
-// hung says how many of the restarts there were for that.
-func hung(n int) string {
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprintf(", %d of them because it hung", n)
 }
 
 // PlainRedis is what the box's own redis-server does.

@@ -1,16 +1,13 @@
 package web
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
-	"framekeeper/internal/telemetry"
 	"framekeeper/internal/words"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
@@ -52,8 +49,6 @@ const (
 	unknown mood = "unknown" // because of something else that is not well
 )
 
-type figure struct{ Name, Value string }
-
 // view of the report at a time. It is well when and only when /readyz says so.
 func (r *Report) view(now time.Time) view {
 	v := view{
@@ -93,6 +88,10 @@ func (r *Report) linkCard(now time.Time) card {
 		return c
 	}
 	c.Figures = []figure{{"state", r.Link.State}}
+	if r.Redis != nil && r.Redis.State != redisserver.Running {
+		c.Mood, c.Short = unknown, "waits for the Redis of this box"
+		return c
+	}
 	c.Mood, c.Short, c.Why = unwell, "does not work", r.Link.Cause
 	c.Advice = sentence(r.Link.Advice) + "It is tried again by itself, nothing has to be restarted."
 	return c
@@ -101,7 +100,10 @@ func (r *Report) linkCard(now time.Time) card {
 // serverCard is about the redis-server that the controller keeps.
 func serverCard(s *redisserver.Status, now time.Time) card {
 	c := card{ID: "redis-server", Name: "Redis of this box", Mood: well, Short: PlainRedis(s.State)}
-	c.Figures = []figure{{string(s.State) + " for", words.Lasting(now.Sub(s.Since))}, {"restarts", strconv.Itoa(s.Restarts) + hung(s.Hangs)}}
+	c.Figures = known([]figure{
+		{string(s.State) + " for", words.Lasting(now.Sub(s.Since))},
+		{"restarts", strconv.Itoa(s.Restarts)}, {"because it hung", some(s.Hangs)},
+	})
 	switch {
 	case s.State != redisserver.Running:
 		c.Mood, c.Why = unwell, s.LastExit
@@ -176,78 +178,6 @@ func (r *Report) explain(c *card, a supervise.Status, seen Camera) {
 // command is what an operator types.
 func (r *Report) command(what, name string) string {
 	return fmt.Sprintf("client control --box %s %s %s", r.Box, what, name)
-}
-
-func cameraFigures(r *Report, a supervise.Status, seen Camera, now time.Time) []figure {
-	usage := usageOf(r.Telemetry, a.Name)
-	all := []figure{
-		{"pictures/s", number(usage.FPS, "")},
-		{"restarts", strconv.Itoa(a.Restarts) + hung(a.Hangs)},
-		{"failures in a row", some(a.Failures)},
-		{"so for", words.Lasting(now.Sub(a.Since))},
-		{"link", seen.Link},
-		{"capture", seen.Capture},
-		{"CPU", number(usage.CPU, "%")},
-		{"memory", mebibytes(usage.RSS)},
-		{"pid", some(a.PID)},
-	}
-	if a.State == supervise.Running {
-		all[3].Name = "running for"
-	}
-	return known(all)
-}
-
-func usageOf(s *telemetry.Sample, name string) telemetry.AgentSample {
-	if s == nil || s.Agents[name].PID == 0 {
-		return telemetry.AgentSample{}
-	}
-	return s.Agents[name]
-}
-
-func boxFigures(s *telemetry.Sample) []figure {
-	if s == nil {
-		return nil
-	}
-	all := []figure{
-		{"CPU", cmp.Or(number(s.CPU, "%"), "unknown")},
-		{"temperature", cmp.Or(number(s.Temperature, "°C"), "unknown")},
-		{"memory", cmp.Or(number(s.Memory, "%"), "unknown")},
-		{"disk", cmp.Or(number(s.Disk, "%"), "unknown")},
-	}
-	if s.UptimeS != nil {
-		all = append(all, figure{"up for", words.Lasting(time.Duration(*s.UptimeS * float64(time.Second)))})
-	}
-	if s.Throttled != nil && len(s.Throttled.Now) > 0 {
-		all = append(all, figure{"firmware warns of", strings.Join(s.Throttled.Now, ", ")})
-	}
-	return all
-}
-
-// known drops figures without a value.
-func known(all []figure) []figure {
-	return slices.DeleteFunc(all, func(f figure) bool { return f.Value == "" })
-}
-
-// some is "" for none.
-func some(n int) string {
-	if n == 0 {
-		return ""
-	}
-	return strconv.Itoa(n)
-}
-
-func number(v *float64, unit string) string {
-	if v == nil {
-		return ""
-	}
-	return strings.TrimSpace(fmt.Sprintf("%.1f %s", *v, unit))
-}
-
-func mebibytes(v *uint64) string {
-	if v == nil {
-		return ""
-	}
-	return fmt.Sprintf("%.1f MiB", float64(*v)/(1<<20))
 }
 
 // joined puts what there is of two texts into one.

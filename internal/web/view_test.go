@@ -63,6 +63,10 @@ func TestView(t *testing.T) {
 			"Not known while the connection to Redis does not work. Its agent runs and says: camera ok", ""},
 		{"own Redis down", func(r *Report) { r.Redis = &redisserver.Status{State: redisserver.Waiting, LastExit: "port taken"} },
 			[]string{"Redis of this box does not run, it is tried again and again"}, well, "works", "", ""},
+		{"own Redis and the link down", func(r *Report) {
+			r.Redis, r.Link = &redisserver.Status{State: redisserver.Hanging}, Link{State: "DOWN", Cause: "frozen", Advice: "look at its process"}
+			running(r, Camera{Trouble: "not known: the controller's own link to Redis is down"})
+		}, []string{"Redis of this box does not answer and is being replaced"}, unknown, "is not known", "Not known while the connection to Redis does not work.", ""},
 		{"stuck", func(r *Report) { r.Stuck = []string{"the link has not moved for 1m0s"} },
 			[]string{"Controller does not go on"}, well, "works", "", ""},
 	} {

@@ -184,7 +184,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 		t.Errorf("another script than our own got into the page:\n%s", body)
 	}
 	for _, want := range []string{"LIVE", "1 min 30 s", "cam1", "running for", "is starting", "no status &lt;script&gt;", "last end: ended: &lt;script&gt;",
-		"3 of them because it hung", "run 2 times, the last time: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`} {
+		"<dt>because it hung</dt><dd>3</dd>", "run 2 times, the last time: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not on the page", want)
 		}
