@@ -187,7 +187,7 @@ func TestCommandsToRealAgents(t *testing.T) {
 	if c := s.camera("cam1"); c.State != supervise.Stopped || c.PID != 0 || !strings.Contains(c.Trouble, "client control start cam1") {
 		t.Errorf("after stop: got %+v", c)
 	}
-	if page := s.page(); !strings.Contains(page, "cam1: <b>stopped</b>") || !strings.Contains(page, "stopped by command") {
+	if page := s.page(); !strings.Contains(page, `<a href="#camera-cam1">cam1</a> is stopped`) || !strings.Contains(page, "Stopped by command") {
 		t.Errorf("the page does not show that it is stopped:\n%s", page)
 	}
 	if r = s.send(map[string]any{"command": commands.Set, "camera": "cam1", "quality": 40})(); !strings.Contains(r.Error, "camera cam1 is stopped") {

@@ -78,7 +78,7 @@ func (b *box) status() commands.BoxStatus {
 	for _, a := range r.Agents {
 		c := r.Camera(a)
 		if s.OK = s.OK && r.Well(a); c.Trouble == "" && a.State != supervise.Running {
-			c.Trouble = "its process is " + string(a.State)
+			c.Trouble = "its agent " + web.Plainly(a.State)
 		}
 		s.Cameras = append(s.Cameras, commands.CameraStatus{
 			Status: a, ForS: commands.Seconds(time.Since(a.Since)), Link: c.Link, Capture: c.Capture, Trouble: c.Trouble,
@@ -105,7 +105,7 @@ func (b *box) report() web.Report {
 	s := p.link.Status()
 	link := web.Link{State: s.State.String(), Live: s.State == datatransfer.Live, Since: s.Since}
 	if s.Cause != "" {
-		link.Cause = string(s.Cause) + ": " + s.Detail
+		link.Cause, link.Advice = string(s.Cause)+": "+s.Detail, s.Cause.Advice()
 	}
 	var namesakes []string
 	for _, other := range p.names.Others() {

@@ -16,6 +16,7 @@ import (
 
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/web"
+	"framekeeper/internal/words"
 )
 
 // answerTime is how long a controller may take to say how it is.
@@ -33,24 +34,9 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 	if err != nil {
 		return err
 	}
-	lines := []string{
-		fmt.Sprintf("controller  up, box %s, version %s", h.Box, h.Version),
-		"redis       " + h.Link.State + lived(h.Link) + prefixed(": ", h.Link.Cause),
-	}
-	for _, other := range h.Namesakes {
-		lines = append(lines, "            name shared with controller "+other+": give each box a [controller] box of its own")
-	}
-	if r := h.Redis; r != nil {
-		lines = append(lines, fmt.Sprintf("            redis-server of this box: %s for %s, pid %d, %d restarts%s",
-			r.State, age(r.Since), r.PID, r.Restarts, prefixed(", last end: ", r.LastExit)))
-	}
+	lines := append([]string{fmt.Sprintf("controller  up, box %s, version %s", h.Box, h.Version)}, redisLines(h)...)
 	for _, name := range slices.Sorted(maps.Keys(h.Agents)) {
-		a := h.Agents[name]
-		lines = append(lines, fmt.Sprintf("camera      %s: %s for %s, pid %d, %d restarts%s",
-			name, a.State, age(a.Since), a.PID, a.Restarts, prefixed(", last end: ", a.LastExit)), shown(h.Cameras[name]))
-		if a.Recoveries > 0 {
-			lines = append(lines, fmt.Sprintf("            recovery_command was run %d times, last: %s", a.Recoveries, a.LastRecovery))
-		}
+		lines = append(lines, cameraLines(h.Agents[name], h.Cameras[name])...)
 	}
 	if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")); err != nil {
 		return err
@@ -59,6 +45,53 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 		return errUnwell
 	}
 	return nil
+}
+
+const indent = "            "
+
+// redisLines are about the controller's link and the box's own redis-server.
+func redisLines(h *web.Health) []string {
+	lines := []string{"redis       " + h.Link.State + lived(h.Link) + prefixed(": ", h.Link.Cause)}
+	if h.Link.Advice != "" {
+		lines = append(lines, indent+"to do: "+h.Link.Advice)
+	}
+	for _, other := range h.Namesakes {
+		lines = append(lines, indent+"name shared with controller "+other+": give each box a [controller] box of its own")
+	}
+	if r := h.Redis; r != nil {
+		doing := web.PlainRedis(r.State)
+		if r.PID > 0 {
+			doing += fmt.Sprintf(", pid %d", r.PID)
+		}
+		lines = append(lines, fmt.Sprintf("%sredis-server of this box %s, for %s, %s%s", indent,
+			doing, age(r.Since), words.Count(r.Restarts, "restart"), prefixed(", last end: ", r.LastExit)))
+	}
+	return lines
+}
+
+// cameraLines are about one camera: its process, and how well it is. A reason
+// stands there once.
+func cameraLines(a supervise.Status, c web.Camera) []string {
+	doing := web.Plainly(a.State) + ","
+	if a.State == supervise.Running {
+		doing = fmt.Sprintf("running, pid %d,", a.PID)
+	}
+	lines := []string{fmt.Sprintf("camera      %s: %s for %s, %s", a.Name, doing, age(a.Since), words.Count(a.Restarts, "restart"))}
+	reason := web.Reason(a, c)
+	if a.State == supervise.Running && c.Well() {
+		lines = append(lines, fmt.Sprintf("%swell: link %s, capture %s, writable", indent, c.Link, c.Capture))
+	} else {
+		lines = append(lines, indent+"not well"+prefixed(": ", reason))
+	}
+	for _, more := range []string{web.Wait(a, time.Now()), web.LastEnd(a, reason)} {
+		if more != "" {
+			lines = append(lines, indent+more)
+		}
+	}
+	if a.Recoveries > 0 {
+		lines = append(lines, fmt.Sprintf("%srecovery_command was run %s, the last time: %s", indent, words.Count(a.Recoveries, "time"), a.LastRecovery))
+	}
+	return lines
 }
 
 func askHealth(ctx context.Context, cfg supervise.Config) (*web.Health, error) {
@@ -93,14 +126,6 @@ func askHealth(ctx context.Context, cfg supervise.Config) (*web.Health, error) {
 	return &h, nil
 }
 
-// shown is the line about what an agent says of itself.
-func shown(c web.Camera) string {
-	if !c.Well() {
-		return "            not well: " + c.Trouble
-	}
-	return fmt.Sprintf("            well: link %s, capture %s, writable", c.Link, c.Capture)
-}
-
 // reachable turns an address to listen on into one to connect to.
 func reachable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
@@ -110,7 +135,7 @@ func reachable(addr string) string {
 	return addr
 }
 
-func age(t time.Time) time.Duration { return time.Since(t).Round(time.Second) }
+func age(t time.Time) string { return words.Lasting(time.Since(t)) }
 
 // lived says how long the link has been LIVE. How long an attempt to get there
 // has lasted interests nobody.

@@ -2,11 +2,47 @@ package main
 
 import (
 	"net"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"framekeeper/internal/supervise"
+	"framekeeper/internal/web"
 )
+
+// What somebody reads who does not know our states by name, and each reason once.
+func TestCameraLines(t *testing.T) {
+	const why = "the camera gave up (exit code 3): no frames"
+	well := web.Camera{Link: "LIVE", Capture: "ok", Writable: true}
+	for _, c := range []struct {
+		name  string
+		agent supervise.Status
+		cam   web.Camera
+		want  []string
+	}{
+		{"well", supervise.Status{State: supervise.Running, PID: 7, Restarts: 1, LastExit: why}, well,
+			[]string{"camera      cam1: running, pid 7, for 1 min, 1 restart", "well: link LIVE, capture ok, writable", "last end: " + why}},
+		{"no frames", supervise.Status{State: supervise.Running, PID: 7, Failures: 2, LastExit: why}, web.Camera{Link: "LIVE", Capture: "retrying", Trouble: "capture is retrying: no frames"},
+			[]string{"camera      cam1: running, pid 7, for 1 min, 0 restarts", "not well: capture is retrying: no frames"}},
+		{"waits", supervise.Status{State: supervise.Backoff, LastExit: why, NextStart: time.Now().Add(5 * time.Second)}, web.Camera{Trouble: "no status in Redis"},
+			[]string{"camera      cam1: has ended and is started again, for 1 min, 0 restarts", "not well: " + why, "waiting to start it again in 5 s"}},
+		{"a short life", supervise.Status{State: supervise.Running, PID: 7, Restarts: 6, Failures: 6, LastExit: why}, web.Camera{Trouble: "no status in Redis"},
+			[]string{"camera      cam1: running, pid 7, for 1 min, 6 restarts", "not well: " + why}},
+		{"keeps ending", supervise.Status{State: supervise.CrashLoop, Restarts: 6, LastExit: why, Recoveries: 1, LastRecovery: "exit status 1"}, web.Camera{},
+			[]string{"camera      cam1: keeps ending, it is tried ever more rarely, for 1 min, 6 restarts", "not well: " + why, "recovery_command was run 1 time, the last time: exit status 1"}},
+		{"stopped", supervise.Status{State: supervise.Stopped}, web.Camera{Trouble: "stopped by command"},
+			[]string{"camera      cam1: is stopped, for 1 min, 0 restarts", "not well: stopped by command"}},
+	} {
+		c.agent.Name, c.agent.Since = "cam1", time.Now().Add(-time.Minute)
+		for i := range c.want[1:] {
+			c.want[i+1] = indent + c.want[i+1]
+		}
+		if got := cameraLines(c.agent, c.cam); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+	}
+}
 
 // A controller that hangs is not one that must be started.
 func TestStatusOfAHangingController(t *testing.T) {

@@ -97,6 +97,8 @@ func (a *agent) mayStart(ctx context.Context) bool {
 
 // rest waits until the next start, which an order brings about at once.
 func (a *agent) rest(ctx context.Context, wait time.Duration) {
+	a.update(func(s *Status) { s.NextStart = a.opt.Now().Add(wait) })
+	defer a.update(func(s *Status) { s.NextStart = time.Time{} })
 	enough := a.opt.After(wait)
 	for !a.ordered() {
 		select {

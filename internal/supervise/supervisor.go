@@ -71,6 +71,8 @@ type Status struct {
 	Hangs    int       `json:"hangs"`     // processes that were killed for their silence
 	Failures int       `json:"failures"`  // of the camera in a row, without a new frame between them
 
+	NextStart time.Time `json:"next_start,omitzero"` // while none runs and the next one has to wait
+
 	Frames   uint64    `json:"-"` // new ones of the process's camera, when it last said so
 	FramesAt time.Time `json:"-"`
 

@@ -96,8 +96,8 @@ func TestBackoffGrowsIntoCrashLoop(t *testing.T) {
 	if !slices.Equal(seen, want) {
 		t.Errorf("got pauses %v, want %v", seen, want)
 	}
-	if at4.State != Backoff || at4.LastExit != "exit code 1" {
-		t.Errorf("after 4 ends: got %s, %q, want backoff, exit code 1", at4.State, at4.LastExit)
+	if at4.State != Backoff || at4.LastExit != "exit code 1" || at4.NextStart.IsZero() {
+		t.Errorf("after 4 ends: got %s, %q, next start %v, want backoff, exit code 1 and when it goes on", at4.State, at4.LastExit, at4.NextStart)
 	}
 	seen, at6 := endings(t, 6, Options{Agents: agents, BackoffMax: 3 * time.Second})
 	if last := seen[len(seen)-1]; last != 3*time.Second {

@@ -28,6 +28,8 @@ type Link struct {
 	Live  bool      `json:"live"`
 	Since time.Time `json:"since"`
 	Cause string    `json:"cause"` // why it is not LIVE, "" if it is
+
+	Advice string `json:"advice,omitempty"` // what to do about it
 }
 
 // Camera is what an agent last said in Redis, and what is wrong with it.
@@ -48,6 +50,9 @@ func (r *Report) troubles() []string {
 	all := append([]string{}, r.Stuck...)
 	if !r.Link.Live {
 		all = append(all, "the controller's link to Redis is "+r.Link.State+prefixed(": ", r.Link.Cause))
+	} else if s := r.Redis; s != nil && s.State != redisserver.Running {
+		// The agents write to somebody else's, then.
+		all = append(all, "the box's own redis-server does not run"+prefixed(": ", s.LastExit))
 	}
 	if len(r.Namesakes) > 0 {
 		all = append(all, "the box's name is shared: "+r.Box+" is also the name of controller "+strings.Join(r.Namesakes, " and ")+
@@ -56,7 +61,7 @@ func (r *Report) troubles() []string {
 	for _, a := range r.Agents {
 		switch c := r.Camera(a); {
 		case a.State != supervise.Running && a.State != supervise.Stopped:
-			all = append(all, a.Name+": its process is "+string(a.State)+prefixed(", last end: ", a.LastExit))
+			all = append(all, a.Name+": its agent "+Plainly(a.State)+prefixed(", last end: ", a.LastExit))
 		case !r.Well(a):
 			all = append(all, a.Name+": "+c.Trouble)
 		}

@@ -13,12 +13,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 )
@@ -43,7 +45,14 @@ func good() Report {
 // serve runs a server with the report and returns its base URL.
 func serve(t *testing.T, cfg Config) string {
 	t.Helper()
-	cfg.Addr, cfg.Log = "127.0.0.1:0", zerolog.New(zerolog.NewTestWriter(t))
+	url, _ := serveAt(t, "127.0.0.1:0", cfg)
+	return url
+}
+
+// serveAt runs a server at an address; end ends it.
+func serveAt(t *testing.T, addr string, cfg Config) (url string, end func()) {
+	t.Helper()
+	cfg.Addr, cfg.Log = addr, zerolog.New(zerolog.NewTestWriter(t))
 	s, err := Listen(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -51,14 +60,15 @@ func serve(t *testing.T, cfg Config) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		http.DefaultClient.CloseIdleConnections()
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run returned %v, want nil", err)
 		}
 	})
-	return "http://" + s.Addr()
+	t.Cleanup(end)
+	return "http://" + s.Addr(), end
 }
 
 func get(t *testing.T, method, url, user, password string) (*http.Response, string) {
@@ -95,7 +105,8 @@ func TestReadyz(t *testing.T) {
 		{"camera stalled", func(r *Report) { r.Cameras["cam1"] = Camera{Trouble: "capture is stalled"} }, "cam1: capture is stalled"},
 		{"camera unknown", func(r *Report) { r.Cameras = nil }, "cam1: not known"},
 		{"agent stopped by command", func(r *Report) { r.Agents[0].State = supervise.Stopped }, "cam1: stopped by command, until client control start cam1"},
-		{"agent ended", func(r *Report) { r.Agents[0].State = supervise.CrashLoop }, "cam1: its process is crash-loop"},
+		{"agent ended", func(r *Report) { r.Agents[0].State = supervise.CrashLoop }, "cam1: its agent keeps ending, it is tried ever more rarely"},
+		{"own Redis does not run", func(r *Report) { r.Redis = &redisserver.Status{State: redisserver.Waiting, LastExit: "port taken"} }, "the box's own redis-server does not run: port taken"},
 	} {
 		report := good()
 		c.change(&report)
@@ -164,7 +175,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	const evil = `<script>alert("x")</script>`
 	report := good()
 	report.Box, report.Version, report.Link.Cause = "box"+evil, evil, evil
-	report.Agents[0].LastExit = evil
+	report.Agents[0].LastExit = "ended: " + evil
 	report.Agents[0].Hangs, report.Agents[0].Recoveries, report.Agents[0].LastRecovery = 3, 2, evil
 	report.Cameras["cam1"] = Camera{Trouble: "no status " + evil}
 	report.Namesakes = []string{"0a1b" + evil}
@@ -172,36 +183,29 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("got %d, want 200: %s", resp.StatusCode, body)
 	}
-	if strings.Contains(body, "<script") {
-		t.Errorf("a script got into the page:\n%s", body)
+	if strings.Count(body, "<script") != 1 || !strings.Contains(body, "<script>"+script+"</script>") {
+		t.Errorf("another script than our own got into the page:\n%s", body)
 	}
-	for _, want := range []string{"LIVE", "1m30s", "cam1", "running", "not well: no status", "Name: <b>shared</b> with controller 0a1b", "3 of them because it hung", "run 2 times, last: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "&lt;script&gt;"} {
+	for _, want := range []string{"LIVE", "1 min 30 s", "cam1", "running for", "is starting", "no status &lt;script&gt;", "last end: ended: &lt;script&gt;",
+		"<dt>because it hung</dt><dd>3</dd>", "run 2 times, the last time: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "shared with controller 0a1b&lt;"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not on the page", want)
 		}
 	}
 }
 
-func TestPageShowsStopped(t *testing.T) {
-	report := good()
-	report.Agents[0].State, report.Agents[0].PID = supervise.Stopped, 0
-	_, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")
-	for _, want := range []string{"cam1: <b>stopped</b>", "stopped by command, until client control start cam1"} {
-		if !strings.Contains(body, want) {
-			t.Errorf("%q is not on the page", want)
-		}
-	}
-}
-
-// A browser drops the style sheet unless the policy has the hash of what is
-// between the tags, byte for byte.
-func TestStyleMatchesThePolicy(t *testing.T) {
+// A browser drops style sheet and script unless the policy has the hash of what
+// is between the tags, byte for byte.
+func TestHashesMatchThePolicy(t *testing.T) {
 	resp, body := get(t, http.MethodGet, serve(t, Config{Report: good})+"/", "", "")
-	_, rest, _ := strings.Cut(body, "<style>")
-	css, _, found := strings.Cut(rest, "</style>")
-	sum := sha256.Sum256([]byte(css))
-	if want := base64.StdEncoding.EncodeToString(sum[:]); !found || !strings.Contains(resp.Header.Get("Content-Security-Policy"), want) {
-		t.Errorf("got policy %q, want sha256-%s in it", resp.Header.Get("Content-Security-Policy"), want)
+	for _, tag := range []string{"style", "script"} {
+		_, rest, _ := strings.Cut(body, "<"+tag+">")
+		text, _, found := strings.Cut(rest, "</"+tag+">")
+		sum := sha256.Sum256([]byte(text))
+		want := tag + "-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "';"
+		if policy := resp.Header.Get("Content-Security-Policy"); !found || !strings.Contains(policy, want) {
+			t.Errorf("got policy %q, want %s in it", policy, want)
+		}
 	}
 	for _, header := range []string{"X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Cache-Control"} {
 		if resp.Header.Get(header) == "" {

@@ -1,0 +1,91 @@
+package web
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"framekeeper/internal/supervise"
+	"framekeeper/internal/telemetry"
+	"framekeeper/internal/words"
+)
+
+type figure struct{ Name, Value string }
+
+// cameraFigures are those of one camera and its agent.
+func cameraFigures(r *Report, a supervise.Status, seen Camera, now time.Time) []figure {
+	usage := usageOf(r.Telemetry, a.Name)
+	lasts := "running for"
+	if a.State != supervise.Running { // what was last seen of it is over
+		lasts, seen.Link, seen.Capture = "for", "", ""
+	}
+	return known([]figure{
+		{"pictures/s", number(usage.FPS, "")},
+		{"restarts", strconv.Itoa(a.Restarts)},
+		{"because it hung", some(a.Hangs)},
+		{"failures in a row", some(a.Failures)},
+		{lasts, words.Lasting(now.Sub(a.Since))},
+		{"link", seen.Link},
+		{"capture", seen.Capture},
+		{"CPU", number(usage.CPU, "%")},
+		{"memory", mebibytes(usage.RSS)},
+		{"pid", some(a.PID)},
+	})
+}
+
+// usageOf is what an agent was last measured to need; all nil if it was not.
+func usageOf(s *telemetry.Sample, name string) telemetry.AgentSample {
+	if s == nil || s.Agents[name].PID == 0 {
+		return telemetry.AgentSample{}
+	}
+	return s.Agents[name]
+}
+
+func boxFigures(s *telemetry.Sample) []figure {
+	if s == nil {
+		return nil
+	}
+	all := []figure{
+		{"CPU", cmp.Or(number(s.CPU, "%"), "unknown")},
+		{"temperature", cmp.Or(number(s.Temperature, "°C"), "unknown")},
+		{"memory", cmp.Or(number(s.Memory, "%"), "unknown")},
+		{"disk", cmp.Or(number(s.Disk, "%"), "unknown")},
+	}
+	if s.UptimeS != nil {
+		all = append(all, figure{"up for", words.Lasting(time.Duration(*s.UptimeS * float64(time.Second)))})
+	}
+	if s.Throttled != nil && len(s.Throttled.Now) > 0 {
+		all = append(all, figure{"firmware warns of", strings.Join(s.Throttled.Now, ", ")})
+	}
+	return all
+}
+
+// known drops figures without a value.
+func known(all []figure) []figure {
+	return slices.DeleteFunc(all, func(f figure) bool { return f.Value == "" })
+}
+
+// some is "" for none.
+func some(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+func number(v *float64, unit string) string {
+	if v == nil {
+		return ""
+	}
+	return strings.TrimSpace(fmt.Sprintf("%.1f %s", *v, unit))
+}
+
+func mebibytes(v *uint64) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.1f MiB", float64(*v)/(1<<20))
+}

@@ -1,0 +1,83 @@
+
+// Keeps the page as the box is, and says so when it cannot. A page that goes on
+// showing "all is well" without knowing it would be worse than none.
+(() => {
+	"use strict";
+	const every = 3000, again = 1000, patience = 4000, stale = 9000; // milliseconds
+	const root = document.documentElement, main = document.querySelector("main"), contact = document.getElementById("contact");
+	let seen = Date.now(), busy = false, timer = 0;
+
+	// Nodes that stay what they are stay where they are, so that the place on the
+	// page, a selection and the focus survive, and only changes are read aloud.
+	const patch = (have, want) => {
+		if (have.nodeName !== want.nodeName) return have.replaceWith(want);
+		if (have.nodeType !== Node.ELEMENT_NODE) {
+			if (have.data !== want.data) have.data = want.data;
+			return;
+		}
+		for (const a of Array.from(have.attributes)) if (!want.hasAttribute(a.name)) have.removeAttribute(a.name);
+		for (const a of want.attributes) if (have.getAttribute(a.name) !== a.value) have.setAttribute(a.name, a.value);
+		const old = Array.from(have.childNodes), now = Array.from(want.childNodes);
+		now.forEach((n, i) => i < old.length ? patch(old[i], n) : have.append(n));
+		old.slice(now.length).forEach((n) => n.remove());
+	};
+
+	const lost = (why) => {
+		if (root.classList.contains("lost")) return;
+		root.classList.add("lost");
+		const head = document.createElement("b");
+		head.textContent = "No contact with this box since " + new Date(seen).toLocaleTimeString();
+		contact.replaceChildren(head, "What stands below is old" + why + ". Check the box's power and network cable, and the network of this device. Contact is tried again by itself.");
+		contact.hidden = false;
+		document.title = "? No contact: " + document.querySelector("h1").textContent;
+		document.querySelector("link[rel=icon]").href = "data:,";
+	};
+
+	const found = (next) => {
+		seen = Date.now();
+		root.classList.remove("lost");
+		contact.hidden = true;
+		contact.replaceChildren();
+		patch(main, next.querySelector("main"));
+		document.title = next.title;
+		document.querySelector("link[rel=icon]").href = next.querySelector("link[rel=icon]").href;
+	};
+
+	const ask = async () => {
+		const abort = new AbortController(), limit = setTimeout(() => abort.abort(), patience);
+		try {
+			const answer = await fetch(location.origin + location.pathname, { cache: "no-store", redirect: "error", signal: abort.signal });
+			if (!answer.ok) return lost(": the box answers with error " + answer.status);
+			const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+			const print = next.documentElement.dataset.print;
+			if (!print) return lost(": something else answers in its place");
+			if (print !== root.dataset.print) return location.reload(); // another version runs there now
+			found(next);
+		} catch {
+			lost("");
+		} finally {
+			clearTimeout(limit);
+		}
+	};
+
+	const follow = async () => {
+		if (busy) return;
+		busy = true;
+		clearTimeout(timer);
+		await ask();
+		busy = false;
+		timer = setTimeout(follow, root.classList.contains("lost") ? again : every);
+	};
+
+	// Whatever became of timers and answers: a phone that slept must not show what
+	// was. Hidden pages are let alone, browsers slow their timers down.
+	const watch = () => {
+		if (!document.hidden && Math.abs(Date.now() - seen) > stale) lost("");
+	};
+
+	contact.hidden = true;
+	contact.replaceChildren();
+	timer = setTimeout(follow, every);
+	setInterval(watch, 1000);
+	for (const event of ["visibilitychange", "online", "pageshow"]) addEventListener(event, () => { watch(); follow(); });
+})();

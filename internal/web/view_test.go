@@ -1,0 +1,91 @@
+package web
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"framekeeper/internal/redisserver"
+	"framekeeper/internal/supervise"
+)
+
+// What the page says at the top, and of the camera: the cause, once, and what to
+// do about it.
+func TestView(t *testing.T) {
+	const why = "the camera gave up (exit code 3)"
+	now := time.Now()
+	running := func(r *Report, c Camera) { r.Cameras["cam1"] = c }
+	for _, c := range []struct {
+		name     string
+		change   func(*Report)
+		problems []string // name and how it is
+		mood     mood     // of the camera
+		short    string
+		why      string
+		advice   string // a part of it
+	}{
+		{"all well", func(*Report) {}, nil, well, "works", "", ""},
+		{"no frames", func(r *Report) { running(r, Camera{Link: "LIVE", Capture: "stalled", Trouble: "capture is stalled"}) },
+			[]string{"cam1 gives no pictures"}, unwell, "gives no pictures", "capture is stalled", "plugged in"},
+		{"being opened", func(r *Report) { running(r, Camera{Link: "LIVE", Capture: "opening", Trouble: "capture is opening"}) },
+			[]string{"cam1 is being opened"}, unwell, "is being opened", "capture is opening", ""},
+		{"agent without Redis", func(r *Report) { running(r, Camera{Link: "DOWN", Capture: "ok", Trouble: "its link to Redis is DOWN"}) },
+			[]string{"cam1 has no connection to Redis"}, unwell, "has no connection to Redis", "its link to Redis is DOWN", "by itself"},
+		{"not writable", func(r *Report) {
+			running(r, Camera{Link: "LIVE", Capture: "ok", Trouble: "Redis does not take its frames: full"})
+		},
+			[]string{"cam1 is not stored: Redis takes no pictures"}, unwell, "is not stored: Redis takes no pictures", "Redis does not take its frames: full", ""},
+		{"silent", func(r *Report) {
+			running(r, Camera{Link: "LIVE", Capture: "ok", Writable: true, Trouble: "no new status for 20s"})
+		}, []string{"cam1 does not report"}, unwell, "does not report", "no new status for 20s", "If it stays so"},
+		{"just started", func(r *Report) { running(r, Camera{Trouble: "not looked at yet"}) },
+			[]string{"cam1 is starting"}, unwell, "is starting", "not looked at yet", ""},
+		{"waiting", func(r *Report) {
+			r.Agents[0] = supervise.Status{Name: "cam1", State: supervise.Backoff, LastExit: why, NextStart: now.Add(5 * time.Second), Failures: 1}
+		}, []string{"cam1 has ended and is started again"}, unwell, "has ended and is started again", why + "; waiting to start it again in 5 s", "plugged in"},
+		{"about to start", func(r *Report) {
+			r.Agents[0] = supervise.Status{Name: "cam1", State: supervise.CrashLoop, LastExit: why, NextStart: now.Add(-time.Second)}
+		}, []string{"cam1 keeps ending, it is tried ever more rarely"}, unwell, "keeps ending, it is tried ever more rarely", why + "; about to start it again", ""},
+		{"a short life", func(r *Report) {
+			r.Agents[0].LastExit, r.Agents[0].Failures = why, 6
+			running(r, Camera{Trouble: "no status in Redis"})
+		}, []string{"cam1 gives no pictures"}, unwell, "gives no pictures", why + "; trying it again just now", "plugged in"},
+		{"needs a hand", func(r *Report) { r.Agents[0] = supervise.Status{Name: "cam1", State: supervise.Failed, LastExit: why} },
+			[]string{"cam1 cannot run until somebody corrects something"}, unwell, "cannot run until somebody corrects something", why, "corrected"},
+		{"stopped", func(r *Report) { r.Agents[0] = supervise.Status{Name: "cam1", State: supervise.Stopped, LastExit: why} },
+			[]string{"cam1 is stopped"}, unwell, "is stopped", "Stopped by command.", "wanted again"},
+		{"Redis away", func(r *Report) {
+			r.Link = Link{State: "DOWN", Cause: "refused", Advice: "start it"}
+			r.Agents[0].Says = "camera ok"
+			running(r, Camera{Trouble: "not known: the controller's own link to Redis is down"})
+		}, []string{"Connection to Redis does not work"}, unknown, "is not known",
+			"Not known while the connection to Redis does not work. Its agent runs and says: camera ok", ""},
+		{"own Redis down", func(r *Report) { r.Redis = &redisserver.Status{State: redisserver.Waiting, LastExit: "port taken"} },
+			[]string{"Redis of this box does not run, it is tried again and again"}, well, "works", "", ""},
+		{"own Redis and the link down", func(r *Report) {
+			r.Redis, r.Link = &redisserver.Status{State: redisserver.Hanging}, Link{State: "DOWN", Cause: "frozen", Advice: "look at its process"}
+			running(r, Camera{Trouble: "not known: the controller's own link to Redis is down"})
+		}, []string{"Redis of this box does not answer and is being replaced"}, unknown, "is not known", "Not known while the connection to Redis does not work.", ""},
+		{"stuck", func(r *Report) { r.Stuck = []string{"the link has not moved for 1m0s"} },
+			[]string{"Controller does not go on"}, well, "works", "", ""},
+	} {
+		report := good()
+		c.change(&report)
+		v := report.view(now)
+		var problems []string
+		for _, p := range v.Problems {
+			problems = append(problems, p.Name+" "+p.Short)
+		}
+		if !slices.Equal(problems, c.problems) || v.OK != (len(c.problems) == 0) || v.OK != (len(report.troubles()) == 0) {
+			t.Errorf("%s: got %q, well %v, and reasons %q, want %q", c.name, problems, v.OK, report.troubles(), c.problems)
+		}
+		cam := v.Cameras[0]
+		if cam.Mood != c.mood || cam.Short != c.short || cam.Why != c.why || (c.advice == "") != (cam.Advice == "") || !strings.Contains(cam.Advice, c.advice) {
+			t.Errorf("%s: got %+v, want %s, %q, %q and advice with %q", c.name, cam, c.mood, c.short, c.why, c.advice)
+		}
+		if notes := strings.Join(cam.Notes, " "); strings.Contains(notes, why) && strings.Contains(cam.Why, why) {
+			t.Errorf("%s: the reason stands there twice, in %q", c.name, notes)
+		}
+	}
+}

@@ -1,0 +1,38 @@
+// Package words puts figures into words for people: page and terminal say them
+// the same way.
+package words
+
+import (
+	"fmt"
+	"time"
+)
+
+// Count is "1 restart" or "2 restarts"; the noun forms its plural with an s.
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// Lasting is a duration as somebody would say it, by its two largest units:
+// "48 s", "3 min 20 s", "2 d 3 h". One that is not yet over, or negative because a
+// clock was set, is "0 s".
+func Lasting(d time.Duration) string {
+	s := int64(max(d, 0).Round(time.Second) / time.Second)
+	units := [...]struct {
+		seconds int64
+		name    string
+	}{{24 * 60 * 60, "d"}, {60 * 60, "h"}, {60, "min"}, {1, "s"}}
+	for i, u := range units[:len(units)-1] {
+		if s < u.seconds {
+			continue
+		}
+		text, next := fmt.Sprintf("%d %s", s/u.seconds, u.name), units[i+1]
+		if rest := s % u.seconds / next.seconds; rest > 0 {
+			text += fmt.Sprintf(" %d %s", rest, next.name)
+		}
+		return text
+	}
+	return fmt.Sprintf("%d s", s)
+}
