@@ -71,11 +71,14 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	}, nil
 }
 
+// ErrInUse says that somebody else listens there.
+var ErrInUse = errors.New("another program uses this address")
+
 // explain says what to do about an address that cannot be had.
 func explain(addr, file string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("listen on %s: another program uses this address: end it, or set [controller] http to a free one in %s", addr, file)
+		return fmt.Errorf("listen on %s: %w: end it, or set [controller] http to a free one in %s", addr, ErrInUse, file)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("listen on %s: not permitted: set [controller] http to a port above 1023 in %s", addr, file)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
