@@ -1,6 +1,6 @@
 // Package web serves the box's own pages: /healthz, /readyz and /metrics for
 // machines and / for people. It promises that everything it shows is escaped, that a set user name
-// guards every page, and that slow or greedy visitors cannot hold the program.
+// guards every page, that without one no foreign web page can read it, and that slow or greedy visitors cannot hold the program.
 // It changes nothing on the box. The controller is its only caller.
 package web
 
@@ -48,6 +48,8 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 			return nil, err
 		}
 		handler = basicAuth(cfg.User, password, handler)
+	} else {
+		handler = ownNames(handler)
 	}
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", cfg.Addr)
