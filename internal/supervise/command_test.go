@@ -107,6 +107,23 @@ func TestRestartIsOvertaken(t *testing.T) {
 	}
 }
 
+func TestRestartOfACameraThatGoes(t *testing.T) {
+	s, _ := running(t, Options{Agents: []Spec{part2spec("obedient")}, Log: testLog(t), SettleTime: time.Minute})
+	eventually(t, "an agent", func() bool { return s.Agents()[0].State == Running })
+	restarted := make(chan error, 1)
+	go func() {
+		_, err := s.Restart(within(t), "cam1")
+		restarted <- err
+	}()
+	eventually(t, "its successor", func() bool { return s.Agents()[0].Restarts == 1 && s.Agents()[0].State == Running })
+	if _, err := s.Update(within(t), Options{Log: testLog(t)}); err != nil {
+		t.Errorf("update: %v", err)
+	}
+	if err := <-restarted; err == nil || !strings.Contains(err.Error(), "taken out of the configuration") {
+		t.Errorf("got %v, want that the camera is gone", err)
+	}
+}
+
 func TestCommandGivesUpInTime(t *testing.T) {
 	out := &output{}
 	s, _ := running(t, Options{Agents: []Spec{part2spec("stubborn")}, Output: out, Log: testLog(t), StopTimeout: time.Second})

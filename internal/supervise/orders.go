@@ -32,6 +32,9 @@ type orders struct {
 // ErrEnding says that the supervisor is ending, or has not begun.
 var ErrEnding = errors.New("the supervisor does not run")
 
+// errGone says that the agent has left, and its camera with it or the supervisor.
+var errGone = errors.New("the camera was taken out of the configuration meanwhile, or the controller is ending")
+
 // order changes what is wanted and says how many processes there were before.
 func (a *agent) order(change func(*orders)) (before int) {
 	a.mu.Lock()
@@ -167,7 +170,7 @@ func (a *agent) awaitLife(ctx context.Context, before int) (Status, error) {
 		case <-settled.C:
 			return s, nil
 		case <-a.gone:
-			return s, ErrEnding
+			return s, errGone
 		case <-ctx.Done():
 			return s, fmt.Errorf("not within the time given: the agent is %s%s", s.State, after(": ", s.LastExit))
 		}
