@@ -144,9 +144,14 @@ func TestServesWithItsBounds(t *testing.T) {
 			t.Errorf("%s: got %q, %v, want %q", key, got[key], err, want)
 		}
 	}
-	for _, command := range [][]any{{"SHUTDOWN"}, {"CONFIG", "SET", "dir", "/"}, {"REPLICAOF", "127.0.0.1", "1"}, {"SAVE"}, {"ACL", "LIST"}, {"DEBUG", "SEGFAULT"}} {
+	for _, command := range [][]any{{"SHUTDOWN"}, {"CONFIG", "SET", "dir", "/"}, {"REPLICAOF", "127.0.0.1", "1"}, {"SAVE"}, {"ACL", "LIST"}, {"DEBUG", "SEGFAULT"}, {"CLIENT", "PAUSE", "1", "WRITE"}} {
 		if err := c.Do(t.Context(), command...).Err(); err == nil || !strings.Contains(err.Error(), "NOPERM") && !strings.Contains(err.Error(), "not allowed") {
 			t.Errorf("%v: got %v, want a refusal", command, err)
+		}
+	}
+	for _, command := range [][]any{{"CLIENT", "SETNAME", "a"}, {"CLIENT", "LIST"}, {"CLIENT", "KILL", "TYPE", "pubsub"}} {
+		if err := c.Do(t.Context(), command...).Err(); err != nil {
+			t.Errorf("%v: got %v, want it done", command, err)
 		}
 	}
 	for _, file := range []string{"cmdline", "environ"} {
