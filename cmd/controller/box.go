@@ -13,6 +13,7 @@ import (
 
 	"framekeeper/internal/config"
 	commands "framekeeper/internal/control"
+	"framekeeper/internal/logging"
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
@@ -25,6 +26,7 @@ import (
 // as the controller; the rest is replaced when its configuration changes.
 type box struct {
 	stderr     io.Writer
+	output     io.WriteCloser // the agents' lines go here, to stderr in the end
 	began      time.Time
 	supervisor *supervise.Supervisor
 	identity   commands.Identity
@@ -56,6 +58,9 @@ type parts struct {
 
 func newBox(cfg *config.Config, stderr io.Writer, log zerolog.Logger, closer io.Closer) *box {
 	b := &box{stderr: stderr, identity: commands.NewIdentity(), backlog: telemetry.NewBacklog(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
+	b.output = logging.Lines(stderr, func(lost uint64) {
+		b.logger().Warn().Uint64("lines", lost).Msg("agents' log lines were left out: nobody read them, or the disk hung")
+	})
 	b.commands = commands.NewServer(b.obey, b.logger)
 	return b
 }
@@ -88,7 +93,7 @@ func (b *box) supervision(cfg *config.Config, log zerolog.Logger) (supervise.Opt
 	agents, err := agentSpecs(cfg)
 	c := &cfg.Controller
 	return supervise.Options{
-		Agents: agents, Output: b.stderr, Log: log, BackoffMax: c.RestartBackoffMax, WatchdogTimeout: c.WatchdogTimeout,
+		Agents: agents, Output: b.output, Log: log, BackoffMax: c.RestartBackoffMax, WatchdogTimeout: c.WatchdogTimeout,
 		RecoveryCommand: c.RecoveryCommand, RecoveryAfter: c.RecoveryAfter,
 	}, err
 }

@@ -68,8 +68,9 @@ func control(ctx context.Context, cfg *config.Config, stderr io.Writer) (err err
 	return err
 }
 
-// closeLog ends the log of the last configuration.
+// closeLog ends the log of the last configuration, and the agents' before it.
 func (b *box) closeLog() error {
+	_ = b.output.Close() // it never fails
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.closer.Close()

@@ -94,16 +94,44 @@ func (b *box) prepare(ctx context.Context, old *config.Config) (n prepared, err 
 			return n, err
 		}
 	}
-	if n.cfg.Controller.HTTP != old.Controller.HTTP {
-		n.web, err = b.listen(ctx, n.cfg, n.log)
-	} else if n.cfg.Controller.HTTP != "" {
-		err = web.CheckPassword(n.cfg.Controller.HTTPUser, n.cfg.Controller.HTTPPasswordFile)
-	}
+	n.web, err = b.preparePage(ctx, old, n.cfg, n.log)
 	if err != nil && n.closer != nil {
 		_ = n.closer.Close() // the first error counts
 	}
 	return n, err
 }
+
+// preparePage takes the page's address if it is another one. It comes last: what
+// is in the way of 0.0.0.0:8080 may be our own page at 127.0.0.1:8080, which then
+// has to go, and comes back if that was not all.
+func (b *box) preparePage(ctx context.Context, old, next *config.Config, log zerolog.Logger) (*web.Server, error) {
+	c := &next.Controller
+	if c.HTTP == old.Controller.HTTP {
+		if c.HTTP == "" {
+			return nil, nil //nolint:nilnil // there is none, and nothing wrong
+		}
+		return nil, web.CheckPassword(c.HTTPUser, c.HTTPPasswordFile)
+	}
+	page, err := b.listen(ctx, next, log)
+	if !errors.Is(err, web.ErrInUse) || port(c.HTTP) != port(old.Controller.HTTP) {
+		return page, err
+	}
+	b.web.clear()
+	if page, err = b.listen(ctx, next, log); err == nil {
+		return page, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var gone error
+	if b.parts.web, gone = b.listen(ctx, old, log); gone != nil {
+		return nil, errors.Join(err, gone)
+	}
+	p := b.parts
+	b.web.put(p.runWeb)
+	return nil, err
+}
+
+func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
 
 // fixed refuses what a running controller cannot change.
 func fixed(old, next *config.Config) error {
@@ -128,7 +156,8 @@ func (b *box) takeOver(ctx context.Context, old *config.Config, n prepared) (*co
 		p.server.Resize(len(n.cfg.Cameras), streamBytes(n.cfg))
 	}
 	redis := n.closer != nil || telling(old) != telling(n.cfg) || !reflect.DeepEqual(old.Redis, n.cfg.Redis)
-	page := n.closer != nil || visible(old) != visible(n.cfg) || p.web != nil && p.web.PasswordChanged()
+	page := n.closer != nil || visible(old) != visible(n.cfg) || p.web != nil && p.web.PasswordChanged() ||
+		p.web == nil && n.cfg.Controller.HTTP != "" // its address was taken when it was needed
 	if redis {
 		fresh := b.redisSide(n.cfg, n.log)
 		p.watch, p.names, p.sampler, p.link = fresh.watch, fresh.names, fresh.sampler, fresh.link

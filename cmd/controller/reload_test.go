@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -171,5 +174,72 @@ func TestReloadRenamesTheBox(t *testing.T) {
 	s.box = "box2"
 	if now := s.status(); now.Box != "box2" || now.Cameras[0].PID != pid {
 		t.Errorf("got %+v, want the new name and the same processes", now)
+	}
+}
+
+// What is in the way of the page's new address may be the page itself.
+func TestReloadOpensThePageToOthers(t *testing.T) {
+	s := newSetup(t, "redis://127.0.0.1:1/0", "")
+	stderr, end := s.begin(t)
+	local, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := filepath.Join(s.dir, "password")
+	if err := os.WriteFile(password, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(s.http)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := strings.Replace(string(local), `http = "`+s.http, fmt.Sprintf("http_user = \"u\"\nhttp_password_file = %q\nhttp = \"0.0.0.0:%s", password, port), 1)
+	reloads := 0
+	reload := func(text, says string) {
+		t.Helper()
+		if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		reloads++
+		eventually(t, "a reload that says "+says, func() bool {
+			out := stderr.String()
+			done := strings.Count(out, "configuration reloaded") + strings.Count(out, "the old one goes on problems=")
+			return done == reloads && strings.Contains(out, says)
+		})
+	}
+	asked := func(host, user string) int {
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/healthz", nil)
+		req.SetBasicAuth(user, "secret")
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+		if err != nil {
+			return 0
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode
+	}
+	eventually(t, "the page", func() bool { return asked("127.0.0.1", "") == http.StatusOK })
+
+	other, err := net.Listen("tcp", net.JoinHostPort("127.0.0.3", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reload(open, "another program uses this address")
+	if code := asked("127.0.0.1", ""); code != http.StatusOK {
+		t.Errorf("after a refusal the old page answers %d, want 200", code)
+	}
+	_ = other.Close()
+	reload(open, "configuration reloaded")
+	if got := []int{asked("127.0.0.2", "u"), asked("127.0.0.2", "")}; !slices.Equal(got, []int{http.StatusOK, http.StatusUnauthorized}) {
+		t.Errorf("opened to all it answers %v, want 200 with a password and 401 without", got)
+	}
+	reload(string(local), "configuration reloaded")
+	if got := []int{asked("127.0.0.1", ""), asked("127.0.0.2", "")}; !slices.Equal(got, []int{http.StatusOK, 0}) {
+		t.Errorf("closed again it answers %v, want 200 here and nothing elsewhere", got)
+	}
+	if err := end(); err != nil {
+		t.Errorf("run returned %v, want nil", err)
 	}
 }

@@ -13,6 +13,9 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"framekeeper/internal/images"
 	"framekeeper/internal/logging"
@@ -72,13 +75,27 @@ func load(path string, data []byte) (*Config, error) {
 	return cfg, err
 }
 
+// pipePatience is how long a configuration that comes through a pipe may take: a
+// reload that waited for ever could not be followed by another, nor be ended.
+const pipePatience = 5 * time.Second
+
 func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // else a pipe waits for somebody to write
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }() // nothing was written
-	return io.ReadAll(io.LimitReader(f, maxFile+1))
+	defer func() { _ = f.Close() }()                    // nothing was written
+	_ = f.SetReadDeadline(time.Now().Add(pipePatience)) // a regular file has none, and needs none
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, fmt.Errorf("%s is no file, and who writes to it did not end within %v", path, pipePatience)
+	case err == nil && len(data) == 0:
+		if info, serr := f.Stat(); serr == nil && !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("%s is no file, and nothing came out of it", path)
+		}
+	}
+	return data, err
 }
 
 // Parse reads the text of a file. Path is what reports call it, environ has the

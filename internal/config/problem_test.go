@@ -129,6 +129,7 @@ func TestSingleProblems(t *testing.T) {
 		"duration overflow": {"[redis]\nio_timeout = \"9999999h\"" + oneCamera, `config.toml:2: redis.io_timeout = "9999999h": expected a duration such as 600ms`},
 		"watchdog":          {"[controller]\nwatchdog_timeout = \"100ms\"" + oneCamera, `config.toml:2: controller.watchdog_timeout = "100ms": expected 1s to 1h`},
 		"recovery_command":  {"[controller]\nrecovery_command = \"a\\u0000b\"" + oneCamera, `config.toml:2: controller.recovery_command = "a\x00b": expected a command line for sh -c`},
+		"colon in a name":   {"[controller]\nhttp_user = \"a:b\"\nhttp_password_file = \"f\"" + oneCamera, `config.toml:2: controller.http_user = "a:b": expected a name without a colon`},
 		"related keys":      {"[controller]\n\n\nhttp_user = \"x\"" + oneCamera, `config.toml:4: controller.http_user = "x": expected http_user and http_password_file together`},
 		"long value":        {"[log]\nlevel = \"" + strings.Repeat("x", 5000) + "\"" + oneCamera, `config.toml:2: log.level = "xxx`},
 		"multi-line value":  {"[log]\nlevel = \"\"\"\na\nb\"\"\"" + oneCamera, `config.toml:2: log.level = "a\nb": expected trace, debug`},

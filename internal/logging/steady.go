@@ -111,6 +111,20 @@ func (s *steady) Close() (all bool) {
 	}
 }
 
+// Lines makes a writer for the lines of others, each Write a whole one, that
+// never holds up whoever writes: what w does not take in time is left out, and
+// told once w takes lines again. Close waits for the last line, but not for ever.
+func Lines(w io.Writer, tell func(lost uint64)) io.WriteCloser {
+	return lines{newSteady(w, tell)}
+}
+
+type lines struct{ *steady }
+
+func (l lines) Close() error {
+	l.steady.Close() // nobody could be told what is lost at the end
+	return nil
+}
+
 // closer ends a logger.
 type closer struct {
 	lines *steady

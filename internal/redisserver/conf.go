@@ -26,8 +26,10 @@ func MemoryFor(cameras int, streamBytes int64) int64 {
 const adminUser = "framekeeper-controller"
 
 // refused are the commands with which a user could stop the server, turn it
-// into somebody else's replica, make it write files or run code.
-const refused = "-acl -config +config|get -debug -module -replicaof -slaveof -failover -shutdown -save -bgsave -bgrewriteaof -migrate -sync -psync"
+// into somebody else's replica, make it write files or run code. CLIENT PAUSE
+// stops it for years. What CLIENT may do is listed, for Redis 6 knows no other way.
+const refused = "-acl -config +config|get -debug -module -replicaof -slaveof -failover -shutdown -save -bgsave -bgrewriteaof -migrate -sync -psync" +
+	" -client +client|id +client|getname +client|setname +client|info +client|list +client|kill +client|unblock +client|reply"
 
 // settings are everything that one process is told.
 type settings struct {

@@ -144,9 +144,14 @@ func TestServesWithItsBounds(t *testing.T) {
 			t.Errorf("%s: got %q, %v, want %q", key, got[key], err, want)
 		}
 	}
-	for _, command := range [][]any{{"SHUTDOWN"}, {"CONFIG", "SET", "dir", "/"}, {"REPLICAOF", "127.0.0.1", "1"}, {"SAVE"}, {"ACL", "LIST"}, {"DEBUG", "SEGFAULT"}} {
+	for _, command := range [][]any{{"SHUTDOWN"}, {"CONFIG", "SET", "dir", "/"}, {"REPLICAOF", "127.0.0.1", "1"}, {"SAVE"}, {"ACL", "LIST"}, {"DEBUG", "SEGFAULT"}, {"CLIENT", "PAUSE", "1", "WRITE"}} {
 		if err := c.Do(t.Context(), command...).Err(); err == nil || !strings.Contains(err.Error(), "NOPERM") && !strings.Contains(err.Error(), "not allowed") {
 			t.Errorf("%v: got %v, want a refusal", command, err)
+		}
+	}
+	for _, command := range [][]any{{"CLIENT", "SETNAME", "a"}, {"CLIENT", "LIST"}, {"CLIENT", "KILL", "TYPE", "pubsub"}} {
+		if err := c.Do(t.Context(), command...).Err(); err != nil {
+			t.Errorf("%v: got %v, want it done", command, err)
 		}
 	}
 	for _, file := range []string{"cmdline", "environ"} {
@@ -202,6 +207,28 @@ func TestHungServerIsReplaced(t *testing.T) {
 
 // The two lives of a box with a user and a password, of which the second one
 // comes while the server runs.
+// A script that does not end leaves the server able to say so, and nothing else.
+func TestServerWithAnEndlessScriptIsReplaced(t *testing.T) {
+	cfg := freeURL(t, "127.0.0.1")
+	// Redis says BUSY after 5 s, and nothing before.
+	s := begin(t, Options{Redis: cfg, Cameras: 1, StreamBytes: 1 << 20, HangTimeout: 6 * time.Second})
+	s.awaitRunning()
+	looping, user := make(chan error, 1), client(t, cfg)
+	go func() {
+		looping <- user.Eval(t.Context(), "redis.call('SET', 'a', 1) while true do end", nil).Err()
+	}()
+	got := s.await("a fresh server", func(st Status) bool { return st.Restarts == 1 && st.State == Running })
+	if got.Hangs != 1 || !strings.Contains(got.LastExit, "did not answer for 6s") {
+		t.Errorf("got %+v, want one hang", got)
+	}
+	if err := <-looping; err == nil {
+		t.Error("the script has ended by itself")
+	}
+	if err := client(t, cfg).Set(t.Context(), "b", 1, 0).Err(); err != nil {
+		t.Errorf("the fresh server does not serve: %v", err)
+	}
+}
+
 func TestPasswordAndItsRotation(t *testing.T) {
 	cfg := freeURL(t, "127.0.0.1")
 	cfg.Username, cfg.PasswordFile = "bob", passwordFile(t, "first")

@@ -73,7 +73,8 @@ func (w *watcher) pause() time.Duration {
 	return min(time.Second, w.opt.HangTimeout/looks)
 }
 
-// look asks once. Any answer is a sign of life, also a refusal.
+// look asks once. Any answer is a sign of life, also a refusal, but not that a
+// script runs: it serves nobody meanwhile, and may never end.
 func (w *watcher) look(ctx context.Context) {
 	limit, cancel := context.WithTimeout(ctx, w.opt.HangTimeout/looks)
 	defer cancel()
@@ -81,6 +82,8 @@ func (w *watcher) look(ctx context.Context) {
 	var answer redis.Error
 	switch {
 	case ctx.Err() != nil:
+	case redis.HasErrorPrefix(err, "BUSY"):
+		w.misses++
 	case err == nil, errors.As(err, &answer):
 		w.answered(ctx)
 	default:

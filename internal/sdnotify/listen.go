@@ -1,14 +1,17 @@
 package sdnotify
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,32 +24,59 @@ const maxMessage = 4096
 type Listener struct {
 	conn    *net.UnixConn
 	address string
+	key     string
 	buf     [maxMessage + 1]byte
 	oob     []byte
 }
 
 // Listen opens a socket in the abstract namespace: it needs no directory that
-// can be written, and leaves nothing behind.
+// can be written, and leaves nothing behind. Whoever is on the machine sees its
+// name and may send to it, so the kernel lets in only who has the key too: a
+// flood would fill the queue, and the child's signs of life would find no room.
 func Listen() (*Listener, error) {
-	address := fmt.Sprintf("@framekeeper/%d/%s", os.Getpid(), rand.Text())
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
+	l := &Listener{address: fmt.Sprintf("@framekeeper/%d/%s", os.Getpid(), rand.Text()), key: rand.Text()}
+	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error { // before it has its name
+		var failed error
+		err := raw.Control(func(fd uintptr) { failed = l.guard(int(fd)) }) //nolint:gosec // a descriptor is a small number
+		return errors.Join(err, failed)
+	}}
+	conn, err := lc.ListenPacket(context.Background(), "unixgram", l.address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for notifications: %w", err)
 	}
-	raw, err := conn.SyscallConn()
-	if err == nil {
-		var failed error
-		err = errors.Join(raw.Control(func(fd uintptr) {
-			failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
-		}), failed)
-	}
-	if err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("ask for senders' credentials: %w", err)
-	}
+	l.conn = conn.(*net.UnixConn)
 	// Room for the credentials and no more: a file descriptor that somebody
 	// sends along finds none, and the kernel closes it.
-	return &Listener{conn: conn, address: address, oob: make([]byte, unix.CmsgSpace(unix.SizeofUcred))}, nil
+	l.oob = make([]byte, unix.CmsgSpace(unix.SizeofUcred))
+	return l, nil
+}
+
+// guard has the kernel attach senders' credentials, and drop what does not begin
+// with the key.
+func (l *Listener) guard(fd int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+		return fmt.Errorf("ask for senders' credentials: %w", err)
+	}
+	filter := keyFilter(keyLine(l.key))
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]} //nolint:gosec // a few dozen
+	// A kernel without filters (some that are only emulated) costs the protection
+	// from a flood, not that from forgery: no reason to run no agent.
+	_ = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program)
+	return nil
+}
+
+// keyFilter is a program for the kernel that takes a datagram whole if it begins
+// with the text, and else nothing of it.
+func keyFilter(text string) []unix.SockFilter {
+	var program []unix.SockFilter
+	for i := range len(text) {
+		program = append(program,
+			unix.SockFilter{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: uint32(i)}, //nolint:gosec // a few dozen
+			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(text[i]), Jt: 1},
+			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K},
+		)
+	}
+	return append(program, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: math.MaxUint32})
 }
 
 // Env is the environment of a child that is to be heard, made from ours; what
@@ -55,11 +85,11 @@ func (l *Listener) Env(environ []string, watchdog time.Duration) []string {
 	var env []string
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
-		if name != EnvSocket && name != EnvWatchdog && name != EnvPID {
+		if name != EnvSocket && name != EnvKey && name != EnvWatchdog && name != EnvPID {
 			env = append(env, entry)
 		}
 	}
-	env = append(env, EnvSocket+"="+l.address)
+	env = append(env, EnvSocket+"="+l.address, EnvKey+"="+l.key)
 	if watchdog > 0 {
 		env = append(env, EnvWatchdog+"="+strconv.FormatInt(watchdog.Microseconds(), 10))
 	}
@@ -79,7 +109,7 @@ func (l *Listener) Receive(pid int) (Message, error) {
 			return nil, io.EOF
 		case pid:
 			if n <= maxMessage {
-				return parse(l.buf[:n]), nil
+				return parse(l.buf[min(n, len(keyLine(l.key))):n]), nil
 			}
 		}
 	}
@@ -102,8 +132,8 @@ func sender(oob []byte) int {
 // Finish is called when the child has ended: messages arrive in order, so that
 // ours is behind all of its own.
 func (l *Listener) Finish() {
-	if err := send(l.address, "X_END=1"); err != nil {
-		// The queue is full, and somebody else fills it: give up the rest.
+	if err := send(l.address, keyLine(l.key)+"X_END=1"); err != nil {
+		// The queue is full, for the child or its own children fill it: give up the rest.
 		_ = l.conn.SetReadDeadline(time.Now())
 	}
 }

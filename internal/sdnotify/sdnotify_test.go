@@ -94,7 +94,7 @@ func TestNoWatchdogIsHandedOn(t *testing.T) {
 // A sender that waits would be held up by a manager that hangs.
 func TestSendNeverWaits(t *testing.T) {
 	l := listen(t)
-	s := FromEnv(func(name string) string { return map[string]string{EnvSocket: l.address}[name] })
+	s := FromEnv(func(name string) string { return map[string]string{EnvSocket: l.address, EnvKey: l.key}[name] })
 	for range 100000 {
 		if err := s.Send(Watchdog); err != nil {
 			l.Finish() // must not wait either
@@ -105,6 +105,21 @@ func TestSendNeverWaits(t *testing.T) {
 		}
 	}
 	t.Fatal("100000 unread messages were taken, want an error when the queue is full")
+}
+
+// Anybody on the machine sees the address in /proc/net/unix and may send to it.
+func TestAFloodTakesNoRoom(t *testing.T) {
+	l := listen(t)
+	for i := range 10000 {
+		key := []string{"", "WATCHDOG=1", keyLine("guessed"), keyLine(l.key)[:8]}[i%4]
+		if err := send(l.address, key); err != nil {
+			t.Fatalf("message %d of somebody else is kept: %v", i, err)
+		}
+	}
+	pid, _ := child(t, l, 0, Watchdog)
+	if m, err := l.Receive(pid); err != nil || m["WATCHDOG"] != "1" {
+		t.Errorf("heard %v, %v, want the child's sign of life", m, err)
+	}
 }
 
 func TestCloseEndsReceive(t *testing.T) {
@@ -170,8 +185,8 @@ func TestFromEnv(t *testing.T) {
 
 func TestEnvReplacesOurs(t *testing.T) {
 	l := listen(t)
-	got := l.Env([]string{"A=1", EnvSocket + "=x", EnvWatchdog + "=1", EnvPID + "=1"}, 0)
-	if want := []string{"A=1", EnvSocket + "=" + l.address}; !slices.Equal(got, want) {
+	got := l.Env([]string{"A=1", EnvSocket + "=x", EnvWatchdog + "=1", EnvPID + "=1", EnvKey + "=x"}, 0)
+	if want := []string{"A=1", EnvSocket + "=" + l.address, EnvKey + "=" + l.key}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

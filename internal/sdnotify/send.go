@@ -22,7 +22,13 @@ const (
 	EnvSocket   = "NOTIFY_SOCKET"
 	EnvWatchdog = "WATCHDOG_USEC"
 	EnvPID      = "WATCHDOG_PID"
+
+	// EnvKey is ours, not systemd's: what each message to a Listener begins with.
+	EnvKey = "NOTIFY_KEY"
 )
+
+// keyLine is the line in front of a message to a Listener.
+func keyLine(key string) string { return EnvKey + "=" + key + "\n" }
 
 // Messages every manager understands.
 const (
@@ -38,6 +44,7 @@ func Status(text string) string { return "STATUS=" + strings.ReplaceAll(text, "\
 // manager and sends nothing. It is safe for any goroutine.
 type Sender struct {
 	address  string
+	prefix   string // keyLine, or "" for systemd
 	watchdog time.Duration
 }
 
@@ -48,6 +55,9 @@ func FromEnv(getenv func(string) string) *Sender {
 		return nil
 	}
 	s := &Sender{address: address}
+	if key := getenv(EnvKey); key != "" {
+		s.prefix = keyLine(key)
+	}
 	if pid := getenv(EnvPID); pid != "" && pid != strconv.Itoa(os.Getpid()) {
 		return s // the watchdog is meant for another process
 	}
@@ -71,7 +81,7 @@ func (s *Sender) Send(messages ...string) error {
 	if s == nil {
 		return nil
 	}
-	return send(s.address, strings.Join(messages, "\n"))
+	return send(s.address, s.prefix+strings.Join(messages, "\n"))
 }
 
 func send(address, text string) error {

@@ -82,6 +82,48 @@ func TestRestartTellsTheFailure(t *testing.T) {
 	}
 }
 
+// A reload may come while a command waits for its process, which then has to make
+// way: that is no failure of it.
+func TestRestartIsOvertaken(t *testing.T) {
+	s, _ := running(t, Options{Agents: []Spec{part2spec("obedient")}, Log: testLog(t), SettleTime: 3 * time.Second})
+	eventually(t, "an agent", func() bool { return s.Agents()[0].State == Running })
+	type result struct {
+		Status
+		error
+	}
+	restarted := make(chan result, 1)
+	go func() {
+		got, err := s.Restart(within(t), "cam1")
+		restarted <- result{got, err}
+	}()
+	eventually(t, "its successor", func() bool { return s.Agents()[0].Restarts == 1 && s.Agents()[0].State == Running })
+	changed := part2spec("obedient")
+	changed.Settings = "other"
+	if _, err := s.Update(within(t), Options{Agents: []Spec{changed}, Log: testLog(t), SettleTime: 3 * time.Second}); err != nil {
+		t.Errorf("update: %v", err)
+	}
+	if got := <-restarted; got.error != nil || got.PID != s.Agents()[0].PID || got.Restarts != 2 {
+		t.Errorf("restart: got %+v, want the last process of %+v", got, s.Agents())
+	}
+}
+
+func TestRestartOfACameraThatGoes(t *testing.T) {
+	s, _ := running(t, Options{Agents: []Spec{part2spec("obedient")}, Log: testLog(t), SettleTime: time.Minute})
+	eventually(t, "an agent", func() bool { return s.Agents()[0].State == Running })
+	restarted := make(chan error, 1)
+	go func() {
+		_, err := s.Restart(within(t), "cam1")
+		restarted <- err
+	}()
+	eventually(t, "its successor", func() bool { return s.Agents()[0].Restarts == 1 && s.Agents()[0].State == Running })
+	if _, err := s.Update(within(t), Options{Log: testLog(t)}); err != nil {
+		t.Errorf("update: %v", err)
+	}
+	if err := <-restarted; err == nil || !strings.Contains(err.Error(), "taken out of the configuration") {
+		t.Errorf("got %v, want that the camera is gone", err)
+	}
+}
+
 func TestCommandGivesUpInTime(t *testing.T) {
 	out := &output{}
 	s, _ := running(t, Options{Agents: []Spec{part2spec("stubborn")}, Output: out, Log: testLog(t), StopTimeout: time.Second})

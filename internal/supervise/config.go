@@ -99,6 +99,9 @@ func (c *Config) validateHTTP(report func(key, value, expected string)) {
 	if (c.HTTPUser == "") != (c.HTTPPasswordFile == "") {
 		report("http_user", c.HTTPUser, "http_user and http_password_file together, or neither")
 	}
+	if strings.Contains(c.HTTPUser, ":") { // it ends the name on the wire: nobody would get in
+		report("http_user", c.HTTPUser, "a name without a colon")
+	}
 	if c.HTTP == "" {
 		return
 	}

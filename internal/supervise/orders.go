@@ -25,11 +25,15 @@ type orders struct {
 	opt  *Options // from now on; nil: as before
 
 	lives int // processes started, or tried to
+	cut   int // the last of them that had to make way for an order; 0: none
 	phase phase
 }
 
 // ErrEnding says that the supervisor is ending, or has not begun.
 var ErrEnding = errors.New("the supervisor does not run")
+
+// errGone says that the agent has left, and its camera with it or the supervisor.
+var errGone = errors.New("the camera was taken out of the configuration meanwhile, or the controller is ending")
 
 // order changes what is wanted and says how many processes there were before.
 func (a *agent) order(change func(*orders)) (before int) {
@@ -116,7 +120,10 @@ func (a *agent) rest(ctx context.Context, wait time.Duration) {
 // forgive forgets what went before: whoever gives an order has looked into it.
 func (a *agent) forgive() {
 	a.quick, a.failures, a.troubled = 0, 0, false
-	a.update(func(s *Status) { s.Says, s.Failures, a.orders.phase = "", 0, over })
+	a.update(func(s *Status) {
+		s.Says, s.Failures = "", 0
+		a.orders.phase, a.orders.cut = over, a.orders.lives
+	})
 }
 
 // update changes the status and wakes those who wait for a change. The change
@@ -138,7 +145,8 @@ func (a *agent) look() (Status, orders, <-chan struct{}) {
 
 // awaitLife waits for the first process after the given number of them: until
 // it says that it is ready, or has run for a while without saying anything. The
-// error says why it does not run.
+// error says why it does not run. One that has to make way for another order is
+// not the one to wait for: its successor is.
 func (a *agent) awaitLife(ctx context.Context, before int) (Status, error) {
 	settled := time.NewTimer(time.Hour)
 	defer settled.Stop()
@@ -147,6 +155,10 @@ func (a *agent) awaitLife(ctx context.Context, before int) (Status, error) {
 		switch {
 		case o.held:
 			return s, errors.New("it was stopped by another command meanwhile")
+		case o.cut > before:
+			before, settling = o.cut, false
+			settled.Reset(time.Hour)
+			continue
 		case o.lives > before+1, o.lives == before+1 && o.phase == over:
 			return s, fmt.Errorf("the new cam-agent has ended: %s", s.LastExit)
 		case o.lives == before+1 && o.phase == runs && s.Ready:
@@ -160,7 +172,7 @@ func (a *agent) awaitLife(ctx context.Context, before int) (Status, error) {
 		case <-settled.C:
 			return s, nil
 		case <-a.gone:
-			return s, ErrEnding
+			return s, errGone
 		case <-ctx.Done():
 			return s, fmt.Errorf("not within the time given: the agent is %s%s", s.State, after(": ", s.LastExit))
 		}

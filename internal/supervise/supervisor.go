@@ -83,7 +83,7 @@ type Status struct {
 // Options of a Supervisor. Zero durations and functions take their defaults.
 type Options struct {
 	Agents []Spec
-	Output io.Writer // gets the agents' own output, line by line, unchanged
+	Output io.Writer // gets the agents' own output, line by line, unchanged; whoever holds it up holds up agents
 	Log    zerolog.Logger
 
 	BackoffMin   time.Duration // 200 ms

@@ -1,6 +1,6 @@
 // Package web serves the box's own pages: /healthz, /readyz and /metrics for
 // machines and / for people. It promises that everything it shows is escaped, that a set user name
-// guards every page, and that slow or greedy visitors cannot hold the program.
+// guards every page, that without one no foreign web page can read it, and that slow or greedy visitors cannot hold the program.
 // It changes nothing on the box. The controller is its only caller.
 package web
 
@@ -48,6 +48,8 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 			return nil, err
 		}
 		handler = basicAuth(cfg.User, password, handler)
+	} else {
+		handler = ownNames(handler)
 	}
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", cfg.Addr)
@@ -71,11 +73,14 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	}, nil
 }
 
+// ErrInUse says that somebody else listens there.
+var ErrInUse = errors.New("another program uses this address")
+
 // explain says what to do about an address that cannot be had.
 func explain(addr, file string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("listen on %s: another program uses this address: end it, or set [controller] http to a free one in %s", addr, file)
+		return fmt.Errorf("listen on %s: %w: end it, or set [controller] http to a free one in %s", addr, ErrInUse, file)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("listen on %s: not permitted: set [controller] http to a port above 1023 in %s", addr, file)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
