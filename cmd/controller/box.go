@@ -94,7 +94,7 @@ func (b *box) supervision(cfg *config.Config, log zerolog.Logger) (supervise.Opt
 // redisSide makes what measures the box, and what talks to Redis.
 func (b *box) redisSide(cfg *config.Config, log zerolog.Logger) parts {
 	c := &cfg.Controller
-	p := parts{watch: &watch{cameras: cfg.Cameras, interval: c.LogInterval}}
+	p := parts{watch: newWatch(cfg.Cameras, c.LogInterval, b.processes)}
 	p.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents, Backlog: b.backlog})
 	publisher := &telemetry.Publisher{Backlog: b.backlog, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
 	p.link = datatransfer.NewLink(datatransfer.LinkConfig{

@@ -98,6 +98,15 @@ func (b *box) agents() []telemetry.Agent {
 	return agents
 }
 
+// processes are the agents' that run now, by camera.
+func (b *box) processes() map[string]int {
+	running := map[string]int{}
+	for _, a := range b.supervisor.Agents() {
+		running[a.Name] = a.PID
+	}
+	return running
+}
+
 func (b *box) report() web.Report {
 	b.mu.Lock()
 	p, name := b.parts, b.cfg.Controller.Box

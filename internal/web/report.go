@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"time"
 
 	"framekeeper/internal/redisserver"
@@ -35,6 +36,7 @@ type Camera struct {
 	Writable bool   `json:"writable"`
 	Reason   string `json:"reason"`  // why it is not writable
 	Trouble  string `json:"trouble"` // why the camera is not well, "" if it is
+	PID      int    `json:"-"`       // of the process that said so; 0 if unknown
 }
 
 // Well reports whether the agent says that it works.
@@ -46,6 +48,9 @@ func (r *Report) troubles() []string {
 	all := append([]string{}, r.Stuck...)
 	if !r.Link.Live {
 		all = append(all, "the controller's link to Redis is "+r.Link.State+prefixed(": ", r.Link.Cause))
+	}
+	if r.Redis != nil && r.Redis.State != redisserver.Running {
+		all = append(all, "this box's own Redis is "+string(r.Redis.State)+prefixed(": ", r.Redis.LastExit))
 	}
 	for _, a := range r.Agents {
 		switch c := r.Camera(a); {
@@ -111,13 +116,27 @@ func (r *Report) health() Health {
 	return h
 }
 
-// Camera is what is known of an agent's camera.
+// Camera is what is known of an agent's camera. What is in Redis counts only if
+// it is of the process that runs, and that gives signs of life.
 func (r *Report) Camera(a supervise.Status) Camera {
-	if a.State == supervise.Stopped {
+	c, ok := r.Cameras[a.Name]
+	switch {
+	case a.State == supervise.Stopped:
 		return Camera{Trouble: "stopped by command, until client control start " + a.Name}
+	case !a.Silent.IsZero():
+		return Camera{Trouble: fmt.Sprintf("no sign of life for %v: it hangs, or was stopped", time.Since(a.Silent).Round(time.Second))}
+	case !ok:
+		return Camera{Trouble: "not known"}
+	case c.Well() && c.PID != 0 && a.PID != 0 && c.PID != a.PID:
+		return Camera{Trouble: fmt.Sprintf("the status in Redis is of process %d: process %d has shown none yet", c.PID, a.PID)}
+	case c.Well() && r.foreign():
+		c.Trouble = "it talks to a Redis that is not this box's own"
 	}
-	if c, ok := r.Cameras[a.Name]; ok {
-		return c
-	}
-	return Camera{Trouble: "not known"}
+	return c
+}
+
+// foreign reports whether somebody else answers at the address of the box's own
+// Redis.
+func (r *Report) foreign() bool {
+	return r.Redis != nil && r.Redis.State != redisserver.Running && r.Link.Live
 }

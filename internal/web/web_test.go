@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 )
@@ -86,9 +87,21 @@ func TestReadyz(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*Report)
-		reason string // "": ready
+		reason string // "": ready; one a line
 	}{
 		{"all well", func(*Report) {}, ""},
+		{"its own status", func(r *Report) { r.Cameras["cam1"] = Camera{PID: 42} }, ""},
+		{"the status of the process before", func(r *Report) { r.Cameras["cam1"] = Camera{PID: 41} }, "cam1: the status in Redis is of process 41: process 42 has shown none yet"},
+		{"agent silent", func(r *Report) { r.Agents[0].Silent = time.Now().Add(-4 * time.Second) }, "cam1: no sign of life for 4s: it hangs, or was stopped"},
+		{"its own Redis", func(r *Report) { r.Redis = &redisserver.Status{State: redisserver.Running, LastExit: "signal: killed"} }, ""},
+		{"its own Redis is down", func(r *Report) {
+			r.Redis, r.Link = &redisserver.Status{State: redisserver.Waiting, LastExit: "signal: killed"}, Link{State: "DOWN"}
+			r.Cameras["cam1"] = Camera{Trouble: "unknown"}
+		}, "the controller's link to Redis is DOWN\nthis box's own Redis is waiting: signal: killed\ncam1: unknown"},
+		{"another Redis at the address of its own", func(r *Report) {
+			r.Redis = &redisserver.Status{State: redisserver.Waiting, LastExit: "another program listens"}
+		},
+			"this box's own Redis is waiting: another program listens\ncam1: it talks to a Redis that is not this box's own"},
 		{"link down", func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} }, "the controller's link to Redis is DOWN: refused"},
 		{"camera stalled", func(r *Report) { r.Cameras["cam1"] = Camera{Trouble: "capture is stalled"} }, "cam1: capture is stalled"},
 		{"camera unknown", func(r *Report) { r.Cameras = nil }, "cam1: not known"},
@@ -104,13 +117,14 @@ func TestReadyz(t *testing.T) {
 		}
 		code, reasons := http.StatusOK, []string{}
 		if c.reason != "" {
-			code, reasons = http.StatusServiceUnavailable, []string{c.reason}
+			code, reasons = http.StatusServiceUnavailable, strings.Split(c.reason, "\n")
 		}
 		if resp.StatusCode != code || h.OK != (c.reason == "") || !slices.Equal(h.Reasons, reasons) || h.Reasons == nil {
 			t.Errorf("%s: got %d, ok %v, %q, want %d, %q", c.name, resp.StatusCode, h.OK, h.Reasons, code, reasons)
 		}
 		if h.Controller != "up" || h.Link.State != report.Link.State || h.Agents["cam1"].State != report.Agents[0].State || h.Agents["cam1"].PID != 42 ||
-			h.Cameras["cam1"].Well() != (report.Agents[0].State != supervise.Stopped && len(report.Cameras) > 0 && report.Cameras["cam1"].Well()) {
+			h.Cameras["cam1"].Well() != (report.Agents[0].State == supervise.CrashLoop || report.Well(report.Agents[0])) ||
+			report.Well(report.Agents[0]) == strings.Contains(c.reason, "cam1: ") {
 			t.Errorf("%s: got %s, want the report's link and agent", c.name, body)
 		}
 	}
