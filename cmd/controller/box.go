@@ -30,6 +30,7 @@ type box struct {
 	commands   *commands.Server
 	backlog    *telemetry.Backlog
 	meters     meters
+	leftovers  *leftovers
 	redis, web slot // what runs parts.redis and parts.web
 	server     slot // what runs parts.server
 
@@ -53,7 +54,7 @@ type parts struct {
 }
 
 func newBox(cfg *config.Config, stderr io.Writer, log zerolog.Logger, closer io.Closer) *box {
-	b := &box{stderr: stderr, backlog: telemetry.NewBacklog(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
+	b := &box{stderr: stderr, backlog: telemetry.NewBacklog(), leftovers: newLeftovers(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
 	b.commands = commands.NewServer(b.obey, b.logger)
 	return b
 }
@@ -174,6 +175,7 @@ func (b *box) run(ctx context.Context, p parts, hangups <-chan os.Signal) error 
 	<-b.supervisor.Begun() // whoever gives it orders comes later
 	part(b.commands.Run)
 	part(b.notify)
+	part(b.tidyUp)
 	part(func(ctx context.Context) error { return b.reloadOn(ctx, hangups) })
 	b.redis.put(p.runRedis)
 	b.web.put(p.runWeb)

@@ -73,7 +73,7 @@ func (b *box) status() commands.BoxStatus {
 	s := commands.BoxStatus{
 		Box: r.Box, Version: r.Version, OK: true, UptimeS: commands.Seconds(time.Since(b.began)),
 		Config: b.cfg.Path, LoadedS: commands.Seconds(time.Since(b.loaded)), LinkS: commands.Seconds(time.Since(r.Link.Since)),
-		Cameras: []commands.CameraStatus{},
+		Cameras: []commands.CameraStatus{}, Unowned: r.Unowned,
 	}
 	for _, a := range r.Agents {
 		c := r.Camera(a)
@@ -116,8 +116,9 @@ func (b *box) report() web.Report {
 	if s.Cause != "" {
 		link.Cause = string(s.Cause) + ": " + s.Detail
 	}
+	unowned, _ := b.leftovers.list()
 	return web.Report{
-		Box: name, Version: version.String(), Link: link, Redis: p.redisStatus(),
+		Box: name, Version: version.String(), Link: link, Redis: p.redisStatus(), Unowned: unowned,
 		Stuck:  b.stuck(s, time.Now()),
 		Agents: b.supervisor.Agents(), Cameras: p.watch.report(link.Live), Telemetry: p.sampler.Latest(),
 	}

@@ -49,6 +49,9 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 			lines = append(lines, fmt.Sprintf("            recovery_command was run %d times, last: %s", a.Recoveries, a.LastRecovery))
 		}
 	}
+	for _, s := range h.Unowned {
+		lines = append(lines, fmt.Sprintf("spool       %d frames wait on disk for %s, which is not configured:\n            %s", s.Frames, s.Camera, s.Advice()))
+	}
 	if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")); err != nil {
 		return err
 	}

@@ -49,7 +49,8 @@ const page = `<!DOCTYPE html>
 </section>
 {{else}}<p>No camera is configured.</p>
 {{end}}
-<h2>Box</h2>
+{{range .Unowned}}<p class="bad"><b>{{.Frames}} frames</b> wait on disk for {{.Camera}}, which is not configured: {{.Advice}}</p>
+{{end}}<h2>Box</h2>
 {{with .Telemetry}}<dl>
 <dt>CPU</dt><dd>{{number .CPU "%"}}</dd>
 <dt>temperature</dt><dd>{{number .Temperature "°C"}}</dd>

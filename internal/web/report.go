@@ -7,6 +7,7 @@ import (
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
+	"framekeeper/internal/unowned"
 )
 
 // Report is what the pages show of the box at one moment.
@@ -18,6 +19,7 @@ type Report struct {
 	Stuck     []string            // what of the controller itself does not go on; empty as a rule
 	Agents    []supervise.Status
 	Cameras   map[string]Camera // by name: what each agent says of itself
+	Unowned   []unowned.Spool   // frames on disk that are no camera's: no reason not to be ready
 	Telemetry *telemetry.Sample // nil before the first
 }
 
@@ -101,13 +103,14 @@ type Health struct {
 	Redis      *redisserver.Status         `json:"redis,omitempty"`
 	Agents     map[string]supervise.Status `json:"agents"`  // the processes, by camera name
 	Cameras    map[string]Camera           `json:"cameras"` // what they say of themselves
+	Unowned    []unowned.Spool             `json:"unowned,omitempty"`
 }
 
 func (r *Report) health() Health {
 	troubles := r.troubles()
 	h := Health{
 		OK: len(troubles) == 0, Reasons: troubles, Controller: "up", Box: r.Box, Version: r.Version,
-		Link: r.Link, Redis: r.Redis, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
+		Link: r.Link, Redis: r.Redis, Unowned: r.Unowned, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
 	}
 	for _, a := range r.Agents {
 		h.Agents[a.Name] = a
