@@ -18,8 +18,8 @@ func TestHeldCountsLikeTheSpool(t *testing.T) {
 		if n != frames || size != bytes || err != nil {
 			t.Errorf("%s: got %d frames, %d bytes, %v, want %d, %d", what, n, size, err, frames, bytes)
 		}
-		if any, err := Holds(t.Context(), dir); any != (frames > 0) || err != nil {
-			t.Errorf("%s: got %v, %v, want %v", what, any, err, frames > 0)
+		if held, err := Holds(t.Context(), dir); held != (frames > 0) || err != nil {
+			t.Errorf("%s: got %v, %v, want %v", what, held, err, frames > 0)
 		}
 	}
 	want("nothing there", 0, 0)

@@ -19,7 +19,7 @@ var ErrStays = errors.New("the spool cannot move there")
 // and says whether there was anything to move. Its frames are durable there when
 // it returns. On ErrStays and ErrInUse it is where it was.
 func Move(ctx context.Context, from, to string) (moved bool, err error) {
-	if any, err := Holds(ctx, from); !any || err != nil {
+	if held, err := Holds(ctx, from); !held || err != nil {
 		return false, err
 	}
 	root, err := lockDir(from)
