@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,7 +55,8 @@ type presence struct {
 	PID    int   `json:"pid"`
 	TimeUS int64 `json:"time_us"`
 	Link   struct {
-		State string `json:"state"`
+		State string   `json:"state"`
+		Stuck []string `json:"stuck"`
 	} `json:"link"`
 	Capture struct {
 		State  string `json:"state"`
@@ -168,6 +170,8 @@ func (w *watch) judge(text []byte, cam *camera.Config, now time.Time) sight {
 		s.Trouble = fmt.Sprintf("no new status for %v: the agent hangs, or is gone", silent.Round(time.Second))
 	case p.Link.State != datatransfer.Live.String():
 		s.Trouble = "its link to Redis is " + p.Link.State
+	case len(p.Link.Stuck) > 0:
+		s.Trouble = "parts of it do not return, is a disk hanging? " + strings.Join(p.Link.Stuck, ", ")
 	case p.Capture.State != string(camera.StateOK):
 		s.Trouble = "capture is " + p.Capture.State + prefixed(": ", p.Capture.Reason)
 	case !p.Writable:
