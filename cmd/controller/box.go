@@ -54,7 +54,8 @@ type parts struct {
 }
 
 func newBox(cfg *config.Config, stderr io.Writer, log zerolog.Logger, closer io.Closer) *box {
-	b := &box{stderr: stderr, backlog: telemetry.NewBacklog(), leftovers: newLeftovers(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
+	b := &box{stderr: stderr, backlog: telemetry.NewBacklog(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
+	b.leftovers = newLeftovers()
 	b.commands = commands.NewServer(b.obey, b.logger)
 	return b
 }

@@ -96,20 +96,6 @@ func (b *box) read(v metrics.Values) {
 	}
 }
 
-func (b *box) readLeftovers(v metrics.Values) {
-	found, looked := b.leftovers.list()
-	if !looked {
-		return
-	}
-	var frames, bytes float64
-	for _, s := range found {
-		frames += float64(s.Frames)
-		bytes += float64(s.Bytes)
-	}
-	v.Set("spool_unowned_frames", frames)
-	v.Set("spool_unowned_bytes", bytes)
-}
-
 func readBox(v metrics.Values, s *telemetry.Sample, now time.Time) {
 	const percent = 0.01
 	v.Set("box_sample_age_seconds", max(now.Sub(time.UnixMicro(s.TimeUS)).Seconds(), 0))

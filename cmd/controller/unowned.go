@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"framekeeper/internal/metrics"
 	"framekeeper/internal/unowned"
 )
 
@@ -120,4 +121,19 @@ func (b *box) place() unowned.Place {
 		p.Cameras = append(p.Cameras, b.cfg.Cameras[i].Name)
 	}
 	return p
+}
+
+// readLeftovers gives the figures of one scrape.
+func (b *box) readLeftovers(v metrics.Values) {
+	found, looked := b.leftovers.list()
+	if !looked {
+		return
+	}
+	var frames, bytes float64
+	for _, s := range found {
+		frames += float64(s.Frames)
+		bytes += float64(s.Bytes)
+	}
+	v.Set("spool_unowned_frames", frames)
+	v.Set("spool_unowned_bytes", bytes)
 }
