@@ -18,9 +18,10 @@ import (
 
 // controlFlags are the flags of all commands below "client control".
 type controlFlags struct {
-	box     string
-	timeout time.Duration
-	json    bool
+	box      string
+	instance string
+	timeout  time.Duration
+	json     bool
 }
 
 func newControlCmd(a *app) *cobra.Command {
@@ -30,11 +31,13 @@ func newControlCmd(a *app) *cobra.Command {
 		Short: "Command a box's controller: its cameras, and its configuration",
 		Long: `Sends a command to a box's controller over Redis and waits for the answer. The
 command is repeated under the same id until it is answered, and has its effect
-once. The exit code is 0 when it was carried out.`,
+once. The exit code is 0 when it was carried out. Where several controllers have
+the box's name, each answers, and none obeys unless --instance says which.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().StringVar(&f.box, "box", "", "the box's name (default: the configuration's, or this host's)")
+	root.PersistentFlags().StringVar(&f.instance, "instance", "", "the controller that is meant, where several have the box's name; status shows them")
 	root.PersistentFlags().DurationVar(&f.timeout, "timeout", 20*time.Second, "how long to wait for the answer, connecting included")
 	root.PersistentFlags().BoolVar(&f.json, "json", false, "print the answer as JSON")
 	root.AddCommand(
@@ -146,6 +149,9 @@ func (a *app) control(ctx context.Context, f *controlFlags, fields map[string]an
 	case !camera.ValidName(box):
 		return fmt.Errorf("--box %.80q: expected %s", box, camera.NameExpected)
 	}
+	if f.instance != "" {
+		fields["instance"] = f.instance
+	}
 	// A tenth is left for the controller's own "not in time" to travel back.
 	fields["timeout_ms"] = max(1, f.timeout.Milliseconds()*9/10)
 	call, err := control.NewCall(box, fields)
@@ -154,18 +160,15 @@ func (a *app) control(ctx context.Context, f *controlFlags, fields map[string]an
 	}
 	limited, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	reply, err := call.Do(limited, cfg.Redis)
+	answers, err := call.Do(limited, cfg.Redis)
 	if err != nil {
 		if ctx.Err() != nil {
 			return errInterrupted
 		}
 		return fmt.Errorf("%w (waited %s)", err, f.timeout)
 	}
-	if err := a.printReply(reply, f.json); err != nil {
+	if err := a.printAnswers(answers, f.instance != "", f.json); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
-	if err := reply.Err(); err != nil {
-		return fmt.Errorf("box %s: %w", box, err)
-	}
-	return nil
+	return a.controlVerdict(box, f.instance != "", answers)
 }

@@ -83,7 +83,9 @@ func (b *bench) configure(url, mode string, cameras ...string) {
 
 // client runs the client in this process until it ends.
 func (b *bench) client(ctx context.Context, args ...string) error {
-	return run(ctx, append(args, "--config", b.config), &b.stdout, &b.stderr)
+	ctx, finish := context.WithCancel(ctx)
+	defer finish()
+	return run(ctx, finish, append(args, "--config", b.config), &b.stdout, &b.stderr)
 }
 
 // mustClient fails the test when the client fails.

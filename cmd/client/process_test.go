@@ -80,6 +80,38 @@ func TestSignals(t *testing.T) {
 	}
 }
 
+// TestDurationWithAHangingOutput: an end by --duration is bounded like one by a
+// signal. Here nobody reads what the client prints; a disk may hang as well.
+func TestDurationWithAHangingOutput(t *testing.T) {
+	b := newBench(t, "stream", "greencam1")
+	startAgent(t, b.redis, "greencam1", "stream")
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = read.Close() }()
+	size, err := unix.FcntlInt(write.Fd(), unix.F_GETPIPE_SZ, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := write.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := b.process(write, &b.stderr, "run", "--duration", "200ms")
+	_ = write.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err = <-ended:
+	case <-time.After(6 * endWithin):
+		t.Fatalf("the client has not ended\n%s", &b.stderr)
+	}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(b.stderr.String(), "giving up") {
+		t.Errorf("got %v, want exit code 1 and a reason\n%s", err, &b.stderr)
+	}
+}
+
 func TestExitCodeAndOneLine(t *testing.T) {
 	b := newBench(t, "stream", "greencam1")
 	err := b.process(&b.stdout, &b.stderr, "request", "--camera", "nocam").Wait()

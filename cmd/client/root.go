@@ -17,6 +17,7 @@ import (
 // app is what every subcommand needs.
 type app struct {
 	configFile     string
+	finish         func() // ends the program's context
 	stdout, stderr io.Writer
 }
 

@@ -78,9 +78,8 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 	}
 	r := newRunner(cfg, cams, f, store, log)
 	if f.duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, f.duration)
-		defer cancel()
+		timer := time.AfterFunc(f.duration, a.finish)
+		defer timer.Stop()
 	}
 	r.run(ctx, screen)
 	screen.end()

@@ -27,6 +27,7 @@ type box struct {
 	stderr     io.Writer
 	began      time.Time
 	supervisor *supervise.Supervisor
+	identity   commands.Identity
 	commands   *commands.Server
 	backlog    *telemetry.Backlog
 	meters     meters
@@ -47,6 +48,7 @@ type box struct {
 // parts are made of one configuration.
 type parts struct {
 	watch   *watch
+	names   *commands.Namesakes
 	sampler *telemetry.Sampler
 	link    *datatransfer.Link
 	web     *web.Server         // nil: [controller] http is ""
@@ -54,7 +56,7 @@ type parts struct {
 }
 
 func newBox(cfg *config.Config, stderr io.Writer, log zerolog.Logger, closer io.Closer) *box {
-	b := &box{stderr: stderr, backlog: telemetry.NewBacklog(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
+	b := &box{stderr: stderr, identity: commands.NewIdentity(), backlog: telemetry.NewBacklog(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
 	b.leftovers = newLeftovers()
 	b.commands = commands.NewServer(b.obey, b.logger)
 	return b
@@ -96,13 +98,13 @@ func (b *box) supervision(cfg *config.Config, log zerolog.Logger) (supervise.Opt
 // redisSide makes what measures the box, and what talks to Redis.
 func (b *box) redisSide(cfg *config.Config, log zerolog.Logger) parts {
 	c := &cfg.Controller
-	p := parts{watch: newWatch(cfg.Cameras, c.LogInterval, b.processes)}
-	p.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents, Backlog: b.backlog})
+	p := parts{watch: newWatch(cfg.Cameras, c.LogInterval, b.processes), names: b.namesakes(c.Box)}
+	p.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Instance: b.identity.Instance, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents, Backlog: b.backlog})
 	publisher := &telemetry.Publisher{Backlog: b.backlog, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
 	p.link = datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis:         cfg.Redis,
 		Name:          c.Box,
-		Subscriptions: []datatransfer.Subscription{b.commands.Subscription(c.Box)},
+		Subscriptions: []datatransfer.Subscription{b.commands.Subscription(p.names)},
 		Workers: []datatransfer.Worker{{
 			Name: "telemetry",
 			Run: func(ctx context.Context, s *datatransfer.Session) error {
@@ -113,11 +115,23 @@ func (b *box) redisSide(cfg *config.Config, log zerolog.Logger) parts {
 			Run: func(ctx context.Context, s *datatransfer.Session) error {
 				return p.watch.run(ctx, s.Data())
 			},
-		}, b.commands.Worker()},
+		}, b.commands.Worker(), p.names.Worker()},
 		Lost: b.meters.link.Lost, Back: b.meters.link.Back,
 		Log: log,
 	})
 	return p
+}
+
+// namesakes are the other controllers of a name; those that are known already,
+// if it is the name we have.
+func (b *box) namesakes(name string) *commands.Namesakes {
+	b.mu.Lock()
+	known := b.parts.names
+	b.mu.Unlock()
+	if known != nil && known.Box() == name {
+		return known
+	}
+	return commands.NewNamesakes(name, b.identity, b.logger)
 }
 
 // listen takes the web page's address; nil if there is to be none.
@@ -190,12 +204,24 @@ func (b *box) run(ctx context.Context, p parts, hangups <-chan os.Signal) error 
 	return nil
 }
 
-// runRedis runs what measures the box, and the link.
+// runRedis runs what measures the box, and the link, which lives a moment longer
+// than ctx: for the word that we leave the name.
 func (p *parts) runRedis(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { _ = p.sampler.Run(ctx) }) // it never fails
-	return p.link.Run(ctx)
+	linked, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	defer close(ended)
+	wg.Go(func() {
+		defer cancel()
+		select {
+		case <-ctx.Done():
+			p.names.Leave(p.link.Session())
+		case <-ended:
+		}
+	})
+	return p.link.Run(linked)
 }
 
 func (p *parts) runWeb(ctx context.Context) error {

@@ -105,9 +105,11 @@ func (s *scene) send(fields map[string]any) func() *commands.Reply {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		r, err := call.Do(ctx, cfg)
+		a, err := call.Do(ctx, cfg)
 		failed <- err
-		got <- r
+		if err == nil {
+			got <- a.Replies[0]
+		}
 	}()
 	return func() *commands.Reply {
 		s.t.Helper()

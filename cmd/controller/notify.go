@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"framekeeper/internal/sdnotify"
@@ -66,5 +67,9 @@ func (b *box) text() string {
 			running++
 		}
 	}
-	return fmt.Sprintf("%d of %d agents running, link %s", running, len(r.Agents), r.Link.State)
+	text := fmt.Sprintf("%d of %d agents running, link %s", running, len(r.Agents), r.Link.State)
+	if len(r.Namesakes) > 0 {
+		text += ", name shared with " + strings.Join(r.Namesakes, " and ")
+	}
+	return text
 }

@@ -71,7 +71,7 @@ func (b *box) status() commands.BoxStatus {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := commands.BoxStatus{
-		Box: r.Box, Version: r.Version, OK: true, UptimeS: commands.Seconds(time.Since(b.began)),
+		Box: r.Box, Version: r.Version, OK: len(r.Namesakes) == 0, UptimeS: commands.Seconds(time.Since(b.began)),
 		Config: b.cfg.Path, LoadedS: commands.Seconds(time.Since(b.loaded)), LinkS: commands.Seconds(time.Since(r.Link.Since)),
 		Cameras: []commands.CameraStatus{}, Unowned: r.Unowned,
 	}
@@ -116,9 +116,13 @@ func (b *box) report() web.Report {
 	if s.Cause != "" {
 		link.Cause = string(s.Cause) + ": " + s.Detail
 	}
+	var namesakes []string
+	for _, other := range p.names.Others() {
+		namesakes = append(namesakes, other.Shown())
+	}
 	unowned, _ := b.leftovers.list()
 	return web.Report{
-		Box: name, Version: version.String(), Link: link, Redis: p.redisStatus(), Unowned: unowned,
+		Box: name, Version: version.String(), Link: link, Namesakes: namesakes, Redis: p.redisStatus(), Unowned: unowned,
 		Stuck:  b.stuck(s, time.Now()),
 		Agents: b.supervisor.Agents(), Cameras: p.watch.report(link.Live), Telemetry: p.sampler.Latest(),
 	}

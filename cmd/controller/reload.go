@@ -131,7 +131,7 @@ func (b *box) takeOver(ctx context.Context, old *config.Config, n prepared) (*co
 	page := n.closer != nil || visible(old) != visible(n.cfg) || p.web != nil && p.web.PasswordChanged()
 	if redis {
 		fresh := b.redisSide(n.cfg, n.log)
-		p.watch, p.sampler, p.link = fresh.watch, fresh.sampler, fresh.link
+		p.watch, p.names, p.sampler, p.link = fresh.watch, fresh.names, fresh.sampler, fresh.link
 	} else {
 		p.watch.follow(n.cfg.Cameras)
 	}

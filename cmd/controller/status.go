@@ -37,6 +37,9 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 		fmt.Sprintf("controller  up, box %s, version %s", h.Box, h.Version),
 		"redis       " + h.Link.State + lived(h.Link) + prefixed(": ", h.Link.Cause),
 	}
+	for _, other := range h.Namesakes {
+		lines = append(lines, "            name shared with controller "+other+": give each box a [controller] box of its own")
+	}
 	if r := h.Redis; r != nil {
 		lines = append(lines, fmt.Sprintf("            redis-server of this box: %s for %s, pid %d, %d restarts%s",
 			r.State, age(r.Since), r.PID, r.Restarts, prefixed(", last end: ", r.LastExit)))

@@ -9,11 +9,10 @@ import (
 	"framekeeper/pkg/redisconn"
 )
 
-// Subscription takes the box's commands.
-func (s *Server) Subscription(box string) datatransfer.Subscription {
-	reply := ReplyChannel(box)
-	return datatransfer.Subscription{Channel: Channel(box), Handle: func(payload []byte, arrived time.Time) {
-		s.Handle(payload, arrived, reply)
+// Subscription takes the box's commands, and what others say who have its name.
+func (s *Server) Subscription(names *Namesakes) datatransfer.Subscription {
+	return datatransfer.Subscription{Channel: Channel(names.Box()), Handle: func(payload []byte, arrived time.Time) {
+		s.Handle(payload, arrived, names)
 	}}
 }
 

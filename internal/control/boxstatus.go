@@ -11,7 +11,7 @@ import (
 type BoxStatus struct {
 	Box     string         `json:"box"`
 	Version string         `json:"version"`
-	OK      bool           `json:"ok"` // every camera is well
+	OK      bool           `json:"ok"` // every camera is well, and the name is the box's alone
 	UptimeS float64        `json:"uptime_s"`
 	Config  string         `json:"config"`   // the file
 	LoadedS float64        `json:"loaded_s"` // how long ago it was last taken over

@@ -38,6 +38,7 @@ func ReplyChannel(box string) string { return "control-reply/" + box }
 // Command is one command as it was read.
 type Command struct {
 	ID       string // "": every copy is a command of its own
+	Instance string // the controller that is meant, where several have the box's name; "": the only one
 	Name     string
 	Camera   string            // of restart, stop, start and set
 	Settings agentapi.Settings // of set
@@ -69,7 +70,11 @@ func Parse(data []byte) (Command, error) {
 	if err := json.Unmarshal(r.Object, &keys); err != nil {
 		return c, refuse("not JSON: %v", err)
 	}
-	if err := decode(keys, "command", &c.Name, "a string"); err != nil {
+	err = decode(keys, "instance", &c.Instance, "a string") // first, so that only one complains of the rest
+	if err == nil {
+		err = decode(keys, "command", &c.Name, "a string")
+	}
+	if err != nil {
 		return c, err
 	}
 	allowed, known := keysOf(c.Name)
@@ -90,7 +95,7 @@ func Parse(data []byte) (Command, error) {
 
 // keysOf are the keys a command may have.
 func keysOf(name string) (keys []string, known bool) {
-	keys = []string{"id", "command", "timeout_ms"}
+	keys = []string{"id", "command", "timeout_ms", "instance"}
 	switch name {
 	case Status, Reload:
 		return keys, true

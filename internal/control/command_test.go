@@ -18,8 +18,8 @@ func TestParse(t *testing.T) {
 		{`{"id":"1"}`, `command is missing; there are reload`},
 		{`{"id":"1","command":7}`, "command is 7, expected a string"},
 		{`{"id":"1","Command":"status"}`, "command is missing"},
-		{`{"id":"1","command":"status","camera":"cam1"}`, `unknown key "camera"; status has id, command, timeout_ms`},
-		{`{"id":"1","command":"set","camera":"cam1","fps":3}`, `unknown key "fps"; set has id, command, timeout_ms, camera, publish_fps, quality, controls`},
+		{`{"id":"1","command":"status","camera":"cam1"}`, `unknown key "camera"; status has id, command, timeout_ms, instance`},
+		{`{"id":"1","command":"set","camera":"cam1","fps":3}`, `unknown key "fps"; set has id, command, timeout_ms, instance, camera, publish_fps, quality, controls`},
 		{`{"id":"1","command":"set","camera":"cam1"}`, "nothing to set"},
 		{`{"id":"1","command":"set","camera":"cam1","quality":null}`, "quality is null, expected a whole number"},
 		{`{"id":"1","command":"set","camera":"cam1","quality":8.5}`, "quality is 8.5, expected a whole number"},
@@ -27,6 +27,8 @@ func TestParse(t *testing.T) {
 		{`{"id":"1","command":"set","camera":"cam1","controls":{"gain":"high"}}`, "expected an object of whole numbers"},
 		{`{"id":"1","command":"set","camera":"cam1","controls":{"":1}}`, "a control's name has 0 bytes"},
 		{`{"id":"1","command":"stop","camera":"` + strings.Repeat("x", 65) + `"}`, "camera is longer than 64 bytes"},
+		{`{"id":"1","command":"status","instance":"0a1b2c"}`, ""},
+		{`{"id":"1","command":"status","instance":7}`, "instance is 7, expected a string"},
 		{`{"id":1,"command":"status"}`, "id is a number, expected a string"},
 		{`{"id":"1","command":"status","timeout_ms":0}`, "timeout_ms is 0, expected 1 to 600000"},
 		{`stop cam1`, `not JSON: invalid character 's' looking for beginning of value; expected one object such as {"id": "1", "command"`},
@@ -67,7 +69,7 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("took an empty set: %q", b)
 			}
 		}
-		r, rerr := ParseReply(encode(&c, nil, err, time.Now()))
+		r, rerr := ParseReply(encode(&c, NewNamesakes("box1", Identity{}, nil), nil, err, time.Now()))
 		if rerr != nil || (r.Status == OK) != (err == nil) {
 			t.Errorf("its answer cannot be read: %v, %+v", rerr, r)
 		}

@@ -26,12 +26,12 @@ func needRedis(t *testing.T) {
 }
 
 // link runs a link until the test ends and waits until it is LIVE.
-func link(t *testing.T, url, name string, sub datatransfer.Subscription, w datatransfer.Worker) (*datatransfer.Link, func()) {
+func link(t *testing.T, url, name string, sub datatransfer.Subscription, workers ...datatransfer.Worker) (*datatransfer.Link, func()) {
 	t.Helper()
 	cfg := redisconn.Default()
 	cfg.URL = url
 	l := datatransfer.NewLink(datatransfer.LinkConfig{
-		Redis: cfg, Name: name, Log: zerolog.Nop(), Subscriptions: []datatransfer.Subscription{sub}, Workers: []datatransfer.Worker{w},
+		Redis: cfg, Name: name, Log: zerolog.Nop(), Subscriptions: []datatransfer.Subscription{sub}, Workers: workers,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -53,11 +53,14 @@ func call(t *testing.T, url string, fields map[string]any) (wait func() *Reply) 
 		defer stop()
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		r, err := c.Wait(ctx)
+		a, err := c.Wait(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return r
+		if len(a.Replies) != 1 {
+			t.Fatalf("got %d answers, want one", len(a.Replies))
+		}
+		return a.Replies[0]
 	}
 }
 
@@ -93,7 +96,7 @@ func TestThroughFaults(t *testing.T) {
 			gate := make(chan struct{})
 			d := &doer{block: map[string]chan struct{}{"cam1": gate}}
 			s := newServer(t, d)
-			l, _ := link(t, server.URL(), "box1", s.Subscription("box1"), s.Worker())
+			l, _ := link(t, server.URL(), "box1", s.Subscription(s.names), s.Worker(), s.names.Worker())
 			if err := l.WaitLive(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -155,7 +158,7 @@ func TestAnswersNotPermitted(t *testing.T) {
 	cfg := redisconn.Default()
 	cfg.URL, cfg.Username, cfg.PasswordFile = server.URL(), "box", password
 	l := datatransfer.NewLink(datatransfer.LinkConfig{
-		Redis: cfg, Name: "box1", Log: zerolog.Nop(), Subscriptions: []datatransfer.Subscription{s.Subscription("box1")}, Workers: []datatransfer.Worker{s.Worker()},
+		Redis: cfg, Name: "box1", Log: zerolog.Nop(), Subscriptions: []datatransfer.Subscription{s.Subscription(s.names)}, Workers: []datatransfer.Worker{s.Worker(), s.names.Worker()},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

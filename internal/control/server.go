@@ -36,8 +36,7 @@ type Server struct {
 	memory  memory
 	out     outgoing
 	waiting int
-	tokens  float64
-	filled  time.Time
+	bucket  bucket
 	told    time.Time // of the last error reply about the rate
 	refused uint64
 	mute    bool // Redis refuses answers, and that has been logged
@@ -46,6 +45,7 @@ type Server struct {
 type job struct {
 	command Command
 	entry   *entry
+	names   *Namesakes // of the box that was asked
 }
 
 // NewServer makes a server that has no commands yet. The logger is asked for at
@@ -53,7 +53,7 @@ type job struct {
 func NewServer(do Do, log func() *zerolog.Logger) *Server {
 	return &Server{
 		do: do, log: log, queue: make(chan job, maxWaiting), wake: make(chan struct{}, 1),
-		memory: newMemory(), tokens: rate, filled: time.Now(),
+		memory: newMemory(), bucket: newBucket(rate, time.Now()),
 	}
 }
 
@@ -63,59 +63,62 @@ var (
 	errEnding = errors.New("the controller is ending")
 )
 
-// Handle takes one message of a control channel; the answer goes to reply. It
-// never blocks.
-func (s *Server) Handle(payload []byte, arrived time.Time, reply string) {
+// Handle takes one message of a box's control channel. It never blocks.
+func (s *Server) Handle(payload []byte, arrived time.Time, names *Namesakes) {
+	if isHello(payload) {
+		names.hear(payload, arrived)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.admit(arrived, reply) {
+	if !s.admit(arrived, names) {
 		return
 	}
 	c, err := Parse(payload)
-	if err != nil {
-		s.refuse(&c, reply, err)
+	switch {
+	case c.Instance != "" && c.Instance != names.Self().Instance:
+		return // another controller is meant, and answers
+	case err != nil:
+		s.refuse(&c, names, err)
 		return
 	}
 	sum := sha256.Sum256(payload)
 	if e := s.memory.find(c.ID); e != nil {
 		switch {
 		case e.sum != sum:
-			s.refuse(&c, reply, errOther)
+			s.refuse(&c, names, errOther)
 		case e.reply != nil:
 			s.publish(e)
 		}
 		return // else it will be answered once
 	}
 	if s.waiting >= maxWaiting {
-		s.refuse(&c, reply, errBusy)
+		s.refuse(&c, names, errBusy)
 		return
 	}
-	e := &entry{id: c.ID, sum: sum, channel: reply}
+	e := &entry{id: c.ID, sum: sum, channel: ReplyChannel(names.Box())}
 	s.memory.add(e)
 	s.waiting++
-	s.queue <- job{c, e} // there is room for all that wait
+	s.queue <- job{c, e, names} // there is room for all that wait
 }
 
 // admit keeps the rate. The caller holds mu.
-func (s *Server) admit(now time.Time, reply string) bool {
-	s.tokens = min(s.tokens+now.Sub(s.filled).Seconds()*rate, rate)
-	s.filled = now
-	if s.tokens >= 1 {
-		s.tokens--
+func (s *Server) admit(now time.Time, names *Namesakes) bool {
+	if s.bucket.take(now) {
 		return true
 	}
 	s.refused++
 	if now.Sub(s.told) >= time.Second {
 		s.told = now
 		s.log().Warn().Uint64("refused", s.refused).Msg("too many commands, refusing some")
-		s.refuse(&Command{}, reply, fmt.Errorf("more than %v commands a second: %d refused so far", rate, s.refused))
+		s.refuse(&Command{}, names, fmt.Errorf("more than %v commands a second: %d refused so far", rate, s.refused))
 	}
 	return false
 }
 
 // refuse answers what is not carried out, and not remembered. The caller holds mu.
-func (s *Server) refuse(c *Command, reply string, why error) {
-	s.publish(&entry{channel: reply, reply: encode(c, nil, why, time.Now())})
+func (s *Server) refuse(c *Command, names *Namesakes, why error) {
+	s.publish(&entry{channel: ReplyChannel(names.Box()), reply: encode(c, names, nil, why, time.Now())})
 }
 
 // publish hands an answer to the link's worker. The caller holds mu.
@@ -185,20 +188,31 @@ func (s *Server) carryOut(ctx context.Context, j job) {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := time.Now()
-	result, err := s.do(limited, *c)
+	result, err := s.obey(limited, j)
 	if err != nil && ctx.Err() != nil {
 		err = errEnding
 	}
 	if c.Name != Status {
 		s.tell(c, time.Since(began), err)
 	}
-	reply := encode(c, result, err, time.Now())
+	reply := encode(c, j.names, result, err, time.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting--
 	j.entry.reply = reply
 	s.memory.answered(j.entry)
 	s.publish(j.entry)
+}
+
+// obey carries out a command that is meant for this controller, and no other.
+// Everybody may say how it is.
+func (s *Server) obey(ctx context.Context, j job) (any, error) {
+	if j.command.Name != Status && j.command.Instance == "" {
+		if err := j.names.alone(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s.do(ctx, j.command)
 }
 
 // tell logs a command that may have changed something.

@@ -53,10 +53,19 @@ func (d *doer) effects() []string {
 	return append([]string(nil), d.done...)
 }
 
-func newServer(t *testing.T, d *doer) *Server {
+// tested is a server of box1 with what it knows of its namesakes: that there are
+// none.
+type tested struct {
+	*Server
+	names *Namesakes
+}
+
+func newServer(t *testing.T, d *doer) *tested {
 	t.Helper()
-	log := zerolog.Nop()
-	s := NewServer(d.do, func() *zerolog.Logger { return &log })
+	nop := zerolog.Nop()
+	log := func() *zerolog.Logger { return &nop }
+	s := &tested{NewServer(d.do, log), NewNamesakes("box1", NewIdentity(), log)}
+	s.names.said(1, nil, time.Now())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -69,12 +78,12 @@ func newServer(t *testing.T, d *doer) *Server {
 	return s
 }
 
-func (s *Server) hear(format string, args ...any) {
-	s.Handle(fmt.Appendf(nil, format, args...), time.Now(), "replies")
+func (s *tested) hear(format string, args ...any) {
+	s.Handle(fmt.Appendf(nil, format, args...), time.Now(), s.names)
 }
 
 // take waits for the next answer, as the link's worker does.
-func (s *Server) take(t *testing.T) *Reply {
+func (s *tested) take(t *testing.T) *Reply {
 	t.Helper()
 	var e *entry
 	eventually(t, "an answer", func() bool {
@@ -86,13 +95,13 @@ func (s *Server) take(t *testing.T) *Reply {
 		return e != nil
 	})
 	r, err := ParseReply(e.reply)
-	if err != nil || e.channel != "replies" {
+	if err != nil || e.channel != "control-reply/box1" {
 		t.Fatalf("got %v, for %s", err, e.channel)
 	}
 	return r
 }
 
-func (s *Server) quiet(t *testing.T) {
+func (s *tested) quiet(t *testing.T) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,7 +194,7 @@ func TestBounds(t *testing.T) {
 	hear := func(n int) {
 		for i := range n {
 			now = now.Add(time.Second / rate)
-			s.Handle(fmt.Appendf(nil, `{"id":"%d","command":"restart","camera":"cam1"}`, i), now, "replies")
+			s.Handle(fmt.Appendf(nil, `{"id":"%d","command":"restart","camera":"cam1"}`, i), now, s.names)
 		}
 	}
 	hear(maxWaiting + 1)
@@ -197,7 +206,7 @@ func TestBounds(t *testing.T) {
 		s.take(t)
 	}
 	for range 10 * int(rate) { // all at once
-		s.Handle([]byte("{"), now, "replies")
+		s.Handle([]byte("{"), now, s.names)
 	}
 	told := 0
 	for malformed := 0; malformed < int(rate)-1; {

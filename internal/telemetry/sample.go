@@ -25,16 +25,17 @@ type Agent struct {
 // Sample is one measurement of the box. A nil number could not be measured.
 type Sample struct {
 	Box         string                 `json:"box"`
-	TimeUS      int64                  `json:"time_us"`     // Unix microseconds
-	CPU         *float64               `json:"cpu"`         // percent of all cores, since the sample before
-	Temperature *float64               `json:"temperature"` // °C, of the hottest sensor
-	Memory      *float64               `json:"memory"`      // percent
-	Disk        *float64               `json:"disk"`        // percent of the file system that holds state_dir
-	UptimeS     *float64               `json:"uptime_s"`    // of the box
-	Load        *[3]float64            `json:"load"`        // over 1, 5 and 15 minutes
-	Throttled   *Throttled             `json:"throttled"`   // null where no firmware tells
-	Network     map[string]Interface   `json:"network"`     // by name; without loopback
-	Agents      map[string]AgentSample `json:"agents"`      // by camera name
+	Instance    string                 `json:"instance,omitempty"` // of the controller: tells boxes of one name apart
+	TimeUS      int64                  `json:"time_us"`            // Unix microseconds
+	CPU         *float64               `json:"cpu"`                // percent of all cores, since the sample before
+	Temperature *float64               `json:"temperature"`        // °C, of the hottest sensor
+	Memory      *float64               `json:"memory"`             // percent
+	Disk        *float64               `json:"disk"`               // percent of the file system that holds state_dir
+	UptimeS     *float64               `json:"uptime_s"`           // of the box
+	Load        *[3]float64            `json:"load"`               // over 1, 5 and 15 minutes
+	Throttled   *Throttled             `json:"throttled"`          // null where no firmware tells
+	Network     map[string]Interface   `json:"network"`            // by name; without loopback
+	Agents      map[string]AgentSample `json:"agents"`             // by camera name
 }
 
 // AgentSample is one agent's part of a Sample.

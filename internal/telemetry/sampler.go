@@ -9,6 +9,7 @@ import (
 // Config of a Sampler.
 type Config struct {
 	Box      string
+	Instance string
 	Path     string // on the file system whose fill is reported
 	Interval time.Duration
 	Agents   func() []Agent // what to report of the agents; called from Run
@@ -73,6 +74,7 @@ func (s *Sampler) leave(result <-chan *Sample) {
 
 // publish makes the sample the newest one, and hands it on.
 func (s *Sampler) publish(sample *Sample) {
+	sample.Instance = s.cfg.Instance
 	s.latest.Store(sample)
 	s.cfg.Backlog.add(sample)
 }

@@ -32,7 +32,8 @@ const page = `<!DOCTYPE html>
 <body>
 <h1>{{.Box}}</h1>
 <p class="{{if .Link.Live}}ok{{else}}bad{{end}}">Redis: <b>{{.Link.State}}</b>{{if .Link.Live}} for {{since .Link.Since}}{{end}}{{with .Link.Cause}}: {{.}}{{end}}</p>
-{{with .Redis}}<p class="{{if eq .State "running"}}ok{{else}}bad{{end}}">Redis of this box: <b>{{.State}}</b> for {{since .Since}}, {{.Restarts}} restarts{{with .Hangs}}, {{.}} of them because it hung{{end}}{{with .LastExit}}, last end: {{.}}{{end}}</p>
+{{range .Namesakes}}<p class="bad">Name: <b>shared</b> with controller {{.}}: give each box a [controller] box of its own</p>
+{{end}}{{with .Redis}}<p class="{{if eq .State "running"}}ok{{else}}bad{{end}}">Redis of this box: <b>{{.State}}</b> for {{since .Since}}, {{.Restarts}} restarts{{with .Hangs}}, {{.}} of them because it hung{{end}}{{with .LastExit}}, last end: {{.}}{{end}}</p>
 {{end}}<h2>Cameras</h2>
 {{range .Agents}}{{$agent := .}}{{$camera := camera $ .}}<section class="agent {{if well $ .}}ok{{else}}bad{{end}}">
 {{.Name}}: <b>{{.State}}</b> for {{since .Since}}{{with $camera.Trouble}}, not well: {{.}}{{end}}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"framekeeper/internal/redisserver"
@@ -15,6 +16,7 @@ type Report struct {
 	Box       string
 	Version   string
 	Link      Link
+	Namesakes []string            // other controllers of this box's name; empty as a rule
 	Redis     *redisserver.Status // nil: the box runs none of its own
 	Stuck     []string            // what of the controller itself does not go on; empty as a rule
 	Agents    []supervise.Status
@@ -53,6 +55,10 @@ func (r *Report) troubles() []string {
 	}
 	if r.Redis != nil && r.Redis.State != redisserver.Running {
 		all = append(all, "this box's own Redis is "+string(r.Redis.State)+prefixed(": ", r.Redis.LastExit))
+	}
+	if len(r.Namesakes) > 0 {
+		all = append(all, "the box's name is shared: "+r.Box+" is also the name of controller "+strings.Join(r.Namesakes, " and ")+
+			": give each box a [controller] box of its own")
 	}
 	for _, a := range r.Agents {
 		switch c := r.Camera(a); {
@@ -100,6 +106,7 @@ type Health struct {
 	Box        string                      `json:"box"`
 	Version    string                      `json:"version"`
 	Link       Link                        `json:"link"`
+	Namesakes  []string                    `json:"namesakes,omitempty"` // other controllers of this box's name
 	Redis      *redisserver.Status         `json:"redis,omitempty"`
 	Agents     map[string]supervise.Status `json:"agents"`  // the processes, by camera name
 	Cameras    map[string]Camera           `json:"cameras"` // what they say of themselves
@@ -110,7 +117,8 @@ func (r *Report) health() Health {
 	troubles := r.troubles()
 	h := Health{
 		OK: len(troubles) == 0, Reasons: troubles, Controller: "up", Box: r.Box, Version: r.Version,
-		Link: r.Link, Redis: r.Redis, Unowned: r.Unowned, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
+		Link: r.Link, Namesakes: r.Namesakes, Redis: r.Redis, Unowned: r.Unowned,
+		Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
 	}
 	for _, a := range r.Agents {
 		h.Agents[a.Name] = a

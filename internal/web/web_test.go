@@ -103,6 +103,8 @@ func TestReadyz(t *testing.T) {
 		},
 			"this box's own Redis is waiting: another program listens\ncam1: it talks to a Redis that is not this box's own"},
 		{"link down", func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} }, "the controller's link to Redis is DOWN: refused"},
+		{"name shared", func(r *Report) { r.Namesakes = []string{"0a1b (host pi)", "0a1c"} },
+			"the box's name is shared: box1 is also the name of controller 0a1b (host pi) and 0a1c: give each box a [controller] box of its own"},
 		{"camera stalled", func(r *Report) { r.Cameras["cam1"] = Camera{Trouble: "capture is stalled"} }, "cam1: capture is stalled"},
 		{"camera unknown", func(r *Report) { r.Cameras = nil }, "cam1: not known"},
 		{"agent stopped by command", func(r *Report) { r.Agents[0].State = supervise.Stopped }, "cam1: stopped by command, until client control start cam1"},
@@ -179,6 +181,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	report.Agents[0].LastExit = evil
 	report.Agents[0].Hangs, report.Agents[0].Recoveries, report.Agents[0].LastRecovery = 3, 2, evil
 	report.Cameras["cam1"] = Camera{Trouble: "no status " + evil}
+	report.Namesakes = []string{"0a1b" + evil}
 	resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("got %d, want 200: %s", resp.StatusCode, body)
@@ -186,7 +189,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	if strings.Contains(body, "<script") {
 		t.Errorf("a script got into the page:\n%s", body)
 	}
-	for _, want := range []string{"LIVE", "1m30s", "cam1", "running", "not well: no status", "3 of them because it hung", "run 2 times, last: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "&lt;script&gt;"} {
+	for _, want := range []string{"LIVE", "1m30s", "cam1", "running", "not well: no status", "Name: <b>shared</b> with controller 0a1b", "3 of them because it hung", "run 2 times, last: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "&lt;script&gt;"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not on the page", want)
 		}

@@ -31,6 +31,10 @@ type Session struct {
 // with the session; do not keep it.
 func (s *Session) Data() *redis.Client { return s.data }
 
+// Local is this machine's own IP address on the session's connections; "" over
+// a unix socket.
+func (s *Session) Local() string { return s.target.Local() }
+
 // Fail ends the session because of err; the first call counts.
 func (s *Session) Fail(err error) { s.cancel(err) }
 

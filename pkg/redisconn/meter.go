@@ -77,6 +77,18 @@ func (m *meter) closeAll() {
 	}
 }
 
+// local is this machine's address on the connections, "" where it has none.
+func (m *meter) local() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for c := range m.conns {
+		if a, ok := c.LocalAddr().(*net.TCPAddr); ok {
+			return a.IP.String()
+		}
+	}
+	return ""
+}
+
 // acked is how many bytes the far kernel has of all connections; it stands still
 // when nothing moves, and jumps when one closes.
 func (m *meter) acked() (sum uint64) {

@@ -94,6 +94,10 @@ func readPassword(file string) (string, error) {
 // Addr is where the target connects to, without credentials.
 func (t *Target) Addr() string { return t.addr }
 
+// Local is this machine's own IP address on the way there; "" while there is no
+// connection, and over a unix socket.
+func (t *Target) Local() string { return t.meter.local() }
+
 // Activity tells what the target's connections have shown of themselves.
 func (t *Target) Activity() Activity { return t.meter.activity() }
 
