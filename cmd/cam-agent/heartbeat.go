@@ -42,7 +42,7 @@ type heartbeat struct {
 func newHeartbeat(a *agent, sender *sdnotify.Sender) *heartbeat {
 	h := &heartbeat{a: a, sender: sender, interval: beatUnasked}
 	if limit := sender.Watchdog(); limit > 0 {
-		h.interval = limit / beatsPerTimeout
+		h.interval = min(limit/beatsPerTimeout, supervise.BeatInterval)
 	}
 	return h
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -186,34 +185,6 @@ func (a *agent) abandon(left []string, cause error) error {
 }
 
 var errAbandoned = errors.New("parts of the agent still run")
-
-// openSpool opens the camera's spool and takes over what an earlier start left
-// there. A disk that cannot be used is warned of, not fatal.
-func (a *agent) openSpool() error {
-	d := a.cfg.Delivery
-	s, losses, err := spool.Open(spool.Config{
-		Dir: filepath.Join(d.SpoolDir, a.cam.Name), MaxBytes: int64(d.SpoolMaxBytes), MaxAge: d.SpoolMaxAge, Log: a.log,
-	})
-	if errors.Is(err, spool.ErrInUse) {
-		return fmt.Errorf("open spool: %w: %w", datatransfer.ErrOwned, err)
-	}
-	if err != nil {
-		a.log.Error().Err(err).Str("spool_dir", d.SpoolDir).
-			Msg("the spool cannot be used: frames that Redis does not take are kept in memory only")
-		return nil
-	}
-	a.spool = s
-	a.spooler = datatransfer.NewSpooler(a.outbox, s, losses, d.Sync == datatransfer.SyncAlways, a.log)
-	if epoch := a.outbox.Epoch(); epoch != a.owner.Epoch {
-		if err := a.owner.Raise(epoch); err != nil {
-			return err
-		}
-	}
-	if last, _ := a.outbox.Safe(); a.owner.Previous.Less(last) {
-		a.owner.Previous = last
-	}
-	return nil
-}
 
 // errCamera marks the end that the camera brought about: the Redis side had
 // nothing to do with it, and has finished its work in order.

@@ -73,6 +73,9 @@ func boxTable(s *control.BoxStatus) string {
 			printable(cmp.Or(c.Link, "-")), printable(cmp.Or(c.Capture, "-")), printable(cmp.Or(trouble, "-")))
 	}
 	_ = t.Flush() // a strings.Builder takes everything
+	for _, u := range s.Unowned {
+		fmt.Fprintf(&b, "\n%d frames wait on disk for %s, which is not configured: %s\n", u.Frames, printable(u.Camera), printable(u.Advice()))
+	}
 	return b.String()
 }
 

@@ -33,6 +33,7 @@ type box struct {
 	commands   *commands.Server
 	backlog    *telemetry.Backlog
 	meters     meters
+	leftovers  *leftovers
 	redis, web slot // what runs parts.redis and parts.web
 	server     slot // what runs parts.server
 
@@ -58,6 +59,7 @@ type parts struct {
 
 func newBox(cfg *config.Config, stderr io.Writer, log zerolog.Logger, closer io.Closer) *box {
 	b := &box{stderr: stderr, identity: commands.NewIdentity(), backlog: telemetry.NewBacklog(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
+	b.leftovers = newLeftovers()
 	b.output = logging.Lines(stderr, func(lost uint64) {
 		b.logger().Warn().Uint64("lines", lost).Msg("agents' log lines were left out: nobody read them, or the disk hung")
 	})
@@ -101,7 +103,7 @@ func (b *box) supervision(cfg *config.Config, log zerolog.Logger) (supervise.Opt
 // redisSide makes what measures the box, and what talks to Redis.
 func (b *box) redisSide(cfg *config.Config, log zerolog.Logger) parts {
 	c := &cfg.Controller
-	p := parts{watch: &watch{cameras: cfg.Cameras, interval: c.LogInterval}, names: b.namesakes(c.Box)}
+	p := parts{watch: newWatch(cfg.Cameras, c.LogInterval, b.processes), names: b.namesakes(c.Box)}
 	p.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Instance: b.identity.Instance, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents, Backlog: b.backlog})
 	publisher := &telemetry.Publisher{Backlog: b.backlog, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
 	p.link = datatransfer.NewLink(datatransfer.LinkConfig{
@@ -193,6 +195,7 @@ func (b *box) run(ctx context.Context, p parts, hangups <-chan os.Signal) error 
 	<-b.supervisor.Begun() // whoever gives it orders comes later
 	part(b.commands.Run)
 	part(b.notify)
+	part(b.tidyUp)
 	part(func(ctx context.Context) error { return b.reloadOn(ctx, hangups) })
 	b.redis.put(p.runRedis)
 	b.web.put(p.runWeb)

@@ -149,6 +149,10 @@ func TestStatusThatStandsStill(t *testing.T) {
 	if s := w.judge(text, &cam, now.Add(12*time.Second)); !strings.Contains(s.Trouble, "no new status for 12s") {
 		t.Errorf("after 12 s: got %q, want that there is no new status", s.Trouble)
 	}
+	stuck := strings.Replace(string(text), `"LIVE"`, `"LIVE","stuck":["add frames"]`, 1)
+	if s := w.judge([]byte(stuck), &cam, now); !strings.Contains(s.Trouble, "do not return, is a disk hanging? add frames") {
+		t.Errorf("a part that hangs: got %q", s.Trouble)
+	}
 	text = []byte(strings.Replace(string(text), ":1,", ":2,", 1))
 	if s := w.judge(text, &cam, now.Add(12*time.Second)); !s.Well() {
 		t.Errorf("a new status: got %q, want well", s.Trouble)

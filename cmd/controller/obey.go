@@ -73,7 +73,7 @@ func (b *box) status() commands.BoxStatus {
 	s := commands.BoxStatus{
 		Box: r.Box, Version: r.Version, OK: len(r.Namesakes) == 0, UptimeS: commands.Seconds(time.Since(b.began)),
 		Config: b.cfg.Path, LoadedS: commands.Seconds(time.Since(b.loaded)), LinkS: commands.Seconds(time.Since(r.Link.Since)),
-		Cameras: []commands.CameraStatus{},
+		Cameras: []commands.CameraStatus{}, Unowned: r.Unowned,
 	}
 	for _, a := range r.Agents {
 		c := r.Camera(a)
@@ -98,6 +98,15 @@ func (b *box) agents() []telemetry.Agent {
 	return agents
 }
 
+// processes are the agents' that run now, by camera.
+func (b *box) processes() map[string]int {
+	running := map[string]int{}
+	for _, a := range b.supervisor.Agents() {
+		running[a.Name] = a.PID
+	}
+	return running
+}
+
 func (b *box) report() web.Report {
 	b.mu.Lock()
 	p, name := b.parts, b.cfg.Controller.Box
@@ -111,8 +120,9 @@ func (b *box) report() web.Report {
 	for _, other := range p.names.Others() {
 		namesakes = append(namesakes, other.Shown())
 	}
+	unowned, _ := b.leftovers.list()
 	return web.Report{
-		Box: name, Version: version.String(), Link: link, Namesakes: namesakes, Redis: p.redisStatus(),
+		Box: name, Version: version.String(), Link: link, Namesakes: namesakes, Redis: p.redisStatus(), Unowned: unowned,
 		Stuck:  b.stuck(s, time.Now()),
 		Agents: b.supervisor.Agents(), Cameras: p.watch.report(link.Live), Telemetry: p.sampler.Latest(),
 	}

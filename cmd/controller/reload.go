@@ -188,6 +188,7 @@ func (b *box) takeOver(ctx context.Context, old *config.Config, n prepared) (*co
 	if err == nil {
 		result.Cameras, err = b.supervisor.Update(ctx, o)
 	}
+	b.leftovers.look()
 	if n.closer != nil {
 		failed = errors.Join(failed, closer.Close())
 	}

@@ -38,6 +38,9 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 	for _, name := range slices.Sorted(maps.Keys(h.Agents)) {
 		lines = append(lines, cameraLines(h.Agents[name], h.Cameras[name])...)
 	}
+	for _, s := range h.Unowned {
+		lines = append(lines, fmt.Sprintf("spool       %d frames wait on disk for %s, which is not configured:\n            %s", s.Frames, s.Camera, s.Advice()))
+	}
 	if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")); err != nil {
 		return err
 	}

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,18 +18,28 @@ import (
 	"framekeeper/pkg/datatransfer"
 )
 
-// hurry is how often the cameras are looked at while one of them is not well,
-// so that a start or a recovery shows soon.
-const hurry = time.Second
+const (
+	// hurry is how often it is looked which cameras are due. Those that are not
+	// well always are, so that a start or a recovery shows soon.
+	hurry = time.Second
+	// calm is how often a camera that is well is looked at, at least.
+	calm = 5 * time.Second
+)
 
 // watch reads what the agents say of themselves in Redis: that a process runs
 // does not mean that it works.
 type watch struct {
-	interval time.Duration
+	interval  time.Duration
+	processes func() map[string]int // by camera: the process that runs, 0 if none does
 
 	mu      sync.Mutex       // guards all below
 	cameras []camera.Config  // never changed in place
 	seen    map[string]sight // in this session
+}
+
+// newWatch makes what looks at each camera every interval, or sooner.
+func newWatch(cameras []camera.Config, interval time.Duration, processes func() map[string]int) *watch {
+	return &watch{interval: min(interval, calm), processes: processes, cameras: cameras}
 }
 
 // sight is what was seen of one camera's status.
@@ -34,13 +47,16 @@ type sight struct {
 	web.Camera
 	timeUS int64
 	moved  time.Time // when timeUS was first seen, by our own clock
+	at     time.Time // of the look
 }
 
 // presence is the part of an agent's status that says whether it is well.
 type presence struct {
+	PID    int   `json:"pid"`
 	TimeUS int64 `json:"time_us"`
 	Link   struct {
-		State string `json:"state"`
+		State string   `json:"state"`
+		Stuck []string `json:"stuck"`
 	} `json:"link"`
 	Capture struct {
 		State  string `json:"state"`
@@ -50,46 +66,55 @@ type presence struct {
 	Reason   string `json:"reason"`
 }
 
-// run looks at every camera, again and again, for as long as the session lasts.
-// What it saw counts no more after that.
+// run looks at every camera that is due, again and again, for as long as the
+// session lasts. What it saw counts no more after that.
 func (w *watch) run(ctx context.Context, client redis.Cmdable) error {
 	defer w.forget()
+	tick := time.NewTicker(min(w.interval, hurry))
+	defer tick.Stop()
 	for {
-		wait := w.interval
-		cameras := w.list()
+		cameras := w.due(time.Now())
 		for i := range cameras {
-			s, err := w.look(ctx, client, &cameras[i])
-			if err != nil {
+			if err := w.look(ctx, client, &cameras[i]); err != nil {
 				if ctx.Err() != nil {
 					return nil
 				}
 				return err
 			}
-			if !s.Well() {
-				wait = min(wait, hurry)
-			}
 		}
-		timer := time.NewTimer(wait)
 		select {
-		case <-timer.C:
+		case <-tick.C:
 		case <-ctx.Done():
-			timer.Stop()
 			return nil
 		}
 	}
 }
 
-func (w *watch) list() []camera.Config {
+// due are the cameras to look at now: all that are not well, those whose status
+// is not of the process that runs, and the others after the interval.
+func (w *watch) due(now time.Time) []camera.Config {
+	running := w.processes()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.cameras
+	var due []camera.Config
+	for _, cam := range w.cameras {
+		s, ok := w.seen[cam.Name]
+		if !ok || !s.Well() || s.PID != running[cam.Name] || now.Sub(s.at) >= w.interval {
+			due = append(due, cam)
+		}
+	}
+	return due
 }
 
-// follow is called when there are other cameras to look at.
+// follow is called when there are other cameras to look at: what is new is due at
+// the next look around.
 func (w *watch) follow(cameras []camera.Config) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cameras = cameras
+	maps.DeleteFunc(w.seen, func(name string, _ sight) bool {
+		return !slices.ContainsFunc(cameras, func(c camera.Config) bool { return c.Name == name })
+	})
 }
 
 func (w *watch) forget() {
@@ -98,9 +123,9 @@ func (w *watch) forget() {
 	w.seen = nil
 }
 
-// look reads one status and judges it. The error is one of the connection; what
+// look reads one status and judges it. An error is one of the connection; what
 // the server answers with an error is a trouble like any other.
-func (w *watch) look(ctx context.Context, client redis.Cmdable, cam *camera.Config) (sight, error) {
+func (w *watch) look(ctx context.Context, client redis.Cmdable, cam *camera.Config) error {
 	key := cam.StatusKey()
 	text, err := client.Get(ctx, key).Bytes()
 	var answer redis.Error
@@ -113,15 +138,16 @@ func (w *watch) look(ctx context.Context, client redis.Cmdable, cam *camera.Conf
 	case errors.As(err, &answer):
 		s.Trouble = fmt.Sprintf("Redis does not let the controller read %s: %v", key, err)
 	default:
-		return s, fmt.Errorf("read %s: %w", key, err)
+		return fmt.Errorf("read %s: %w", key, err)
 	}
+	s.at = time.Now()
 	w.mu.Lock()
 	if w.seen == nil {
 		w.seen = make(map[string]sight)
 	}
 	w.seen[cam.Name] = s
 	w.mu.Unlock()
-	return s, nil
+	return nil
 }
 
 // judge reads a status. One that stays the same is of an agent that is gone or
@@ -137,13 +163,15 @@ func (w *watch) judge(text []byte, cam *camera.Config, now time.Time) sight {
 		s.moved = before.moved
 	}
 	w.mu.Unlock()
-	s.Camera = web.Camera{Link: p.Link.State, Capture: p.Capture.State, Writable: p.Writable, Reason: p.Reason}
+	s.Camera = web.Camera{PID: p.PID, Link: p.Link.State, Capture: p.Capture.State, Writable: p.Writable, Reason: p.Reason}
 	silent := now.Sub(s.moved)
 	switch {
 	case silent > 2*cam.StatusInterval+w.interval:
 		s.Trouble = fmt.Sprintf("no new status for %v: the agent hangs, or is gone", silent.Round(time.Second))
 	case p.Link.State != datatransfer.Live.String():
 		s.Trouble = "its link to Redis is " + p.Link.State
+	case len(p.Link.Stuck) > 0:
+		s.Trouble = "parts of it do not return, is a disk hanging? " + strings.Join(p.Link.Stuck, ", ")
 	case p.Capture.State != string(camera.StateOK):
 		s.Trouble = "capture is " + p.Capture.State + prefixed(": ", p.Capture.Reason)
 	case !p.Writable:

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"framekeeper/internal/supervise"
+	"framekeeper/internal/unowned"
 )
 
 // BoxStatus is the result of the command status.
@@ -16,6 +17,8 @@ type BoxStatus struct {
 	LoadedS float64        `json:"loaded_s"` // how long ago it was last taken over
 	LinkS   float64        `json:"link_s"`   // how long the controller's link has been LIVE
 	Cameras []CameraStatus `json:"cameras"`  // in the order of the configuration
+
+	Unowned []unowned.Spool `json:"unowned,omitempty"` // frames on disk that are no camera's
 }
 
 // CameraStatus is one camera's agent: the process, and what it says of itself.

@@ -22,10 +22,9 @@ import (
 // live runs one process to its end. The error says how it ended, or why it was
 // not started.
 func (s *Server) live(ctx context.Context, first bool) (time.Duration, error) {
-	s.set(Starting, 0)
 	set, err := s.settings(ctx)
 	if err != nil {
-		return 0, err
+		return 0, err // it goes on waiting
 	}
 	said := &speech{log: s.opt.Log()}
 	child, err := supervise.StartChild(supervise.ChildSpec{

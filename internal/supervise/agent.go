@@ -176,7 +176,7 @@ func (a *agent) set(s State, pid int) {
 		if status.State != s {
 			status.Since = a.opt.Now()
 		}
-		status.State, status.PID = s, pid
+		status.State, status.PID, status.Silent = s, pid, time.Time{}
 		status.Ready = status.Ready && s == Running
 	})
 }

@@ -40,9 +40,14 @@ func (a *agent) follow(ctx context.Context, p *process, pulse *pulse) (silent ti
 		case <-pulse.heard:
 			if pulse.beat() {
 				quiet.broken()
+				a.update(func(s *Status) { s.Silent = time.Time{} })
 			}
 			a.says(pulse)
-		case <-quiet.over():
+		case <-quiet.odd.over():
+			if quiet.strange() {
+				a.update(func(s *Status) { s.Silent = quiet.heard })
+			}
+		case <-quiet.dead.over():
 			if quiet.tooLong() {
 				a.kill(p, pulse)
 				return pulse.timeout

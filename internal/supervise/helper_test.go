@@ -98,7 +98,7 @@ func beat(frames string) int {
 	usr := make(chan os.Signal, 1)
 	signal.Notify(usr, syscall.SIGUSR1)
 	fmt.Println("pid", os.Getpid())
-	tick := time.NewTicker(sender.Watchdog() / 8)
+	tick := time.NewTicker(min(sender.Watchdog()/8, BeatInterval))
 	defer tick.Stop()
 	for {
 		if err := sender.Send(FramesVariable+"="+frames, sdnotify.Status("all well"), sdnotify.Ready, sdnotify.Watchdog); err != nil {

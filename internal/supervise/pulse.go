@@ -12,6 +12,15 @@ import (
 // how many new frames its camera has given in this process.
 const FramesVariable = "X_FRAMEKEEPER_FRAMES"
 
+const (
+	// BeatInterval is the longest pause between two signs of life, however long
+	// the watchdog waits.
+	BeatInterval = time.Second
+	// silentAfter is how long a process that has given one may give none until that
+	// is told. It costs nobody anything, unlike being killed.
+	silentAfter = 3 * BeatInterval
+)
+
 // startPatience is how many times watchdog_timeout an agent may take until its
 // first sign of life: its libraries may come from a slow card.
 const startPatience = 3
@@ -100,47 +109,74 @@ func (p *pulse) beat() bool {
 // silence measures how long a process has given no sign of life.
 type silence struct {
 	limit time.Duration
-	timer *time.Timer // nil: no limit
-	due   time.Time
+	heard time.Time // the last one; zero before the first
+	dead  alarm     // at limit
+	odd   alarm     // at silentAfter, once it has given one
 }
 
 func (p *pulse) newSilence() *silence {
 	s := &silence{limit: p.timeout}
 	if p.timeout > 0 {
-		first := startPatience * p.timeout
-		s.timer, s.due = time.NewTimer(first), time.Now().Add(first)
+		s.dead.set(startPatience * p.timeout)
 	}
 	return s
 }
 
 // broken is called at each sign of life.
 func (s *silence) broken() {
-	if s.timer != nil {
-		s.timer.Reset(s.limit)
-		s.due = time.Now().Add(s.limit)
+	s.heard = time.Now()
+	if s.limit > 0 {
+		s.dead.set(s.limit)
+		s.odd.set(silentAfter)
 	}
-}
-
-// over is the moment to look whether the silence has lasted too long.
-func (s *silence) over() <-chan time.Time {
-	if s.timer == nil {
-		return nil
-	}
-	return s.timer.C
 }
 
 // tooLong tells a process that was silent from one that we were kept from
 // hearing: a look that comes late by itself proves nothing.
-func (s *silence) tooLong() bool {
-	if time.Since(s.due) < s.limit/4 {
+func (s *silence) tooLong() bool { return s.dead.inTime(s.limit) }
+
+// strange is the same for the moment when the silence is to be told.
+func (s *silence) strange() bool { return s.odd.inTime(silentAfter) }
+
+func (s *silence) end() {
+	s.dead.stop()
+	s.odd.stop()
+}
+
+// alarm is a moment at which to look.
+type alarm struct {
+	timer *time.Timer // nil: there is none
+	due   time.Time
+}
+
+func (a *alarm) set(after time.Duration) {
+	a.due = time.Now().Add(after)
+	if a.timer == nil {
+		a.timer = time.NewTimer(after)
+		return
+	}
+	a.timer.Reset(after)
+}
+
+func (a *alarm) over() <-chan time.Time {
+	if a.timer == nil {
+		return nil
+	}
+	return a.timer.C
+}
+
+// inTime says whether the look comes when it was due, and sets the alarm again
+// if not.
+func (a *alarm) inTime(limit time.Duration) bool {
+	if time.Since(a.due) < limit/4 {
 		return true
 	}
-	s.broken()
+	a.set(limit)
 	return false
 }
 
-func (s *silence) end() {
-	if s.timer != nil {
-		s.timer.Stop()
+func (a *alarm) stop() {
+	if a.timer != nil {
+		a.timer.Stop()
 	}
 }

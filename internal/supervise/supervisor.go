@@ -75,6 +75,7 @@ type Status struct {
 
 	Frames   uint64    `json:"-"` // new ones of the process's camera, when it last said so
 	FramesAt time.Time `json:"-"`
+	Silent   time.Time `json:"-"` // when it gave its last sign of life, if it should have given more since; zero if not
 
 	Recoveries   int    `json:"recoveries"`    // times recovery_command was run
 	LastRecovery string `json:"last_recovery"` // how it ended; "" if it never ran

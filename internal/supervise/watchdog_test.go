@@ -66,6 +66,44 @@ func TestHungAgentIsReplaced(t *testing.T) {
 	}
 }
 
+// That an agent hangs shows long before it is killed for that, and no more when
+// it goes on.
+func TestSilenceShows(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		hang   syscall.Signal
+		goesOn bool
+	}{{"stopped", syscall.SIGSTOP, true}, {"deadlocked", syscall.SIGUSR1, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			out := &output{}
+			s, stop := running(t, Options{Agents: []Spec{part2spec("beating", "1")}, Output: out, Log: testLog(t), WatchdogTimeout: time.Minute, StopTimeout: time.Millisecond})
+			pid := out.number(t, "pid")
+			eventually(t, "a sign of life", func() bool { return s.Agents()[0].Ready })
+			began := time.Now()
+			if err := syscall.Kill(pid, c.hang); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the silence to be told", func() bool { return !s.Agents()[0].Silent.IsZero() })
+			a := s.Agents()[0]
+			t.Logf("told after %v", time.Since(began).Round(time.Millisecond))
+			if silent := time.Since(a.Silent); a.State != Running || a.PID != pid || a.Hangs != 0 || silent < silentAfter {
+				t.Errorf("got %+v, want that it runs and was silent for %v or more, not %v", a, silentAfter, silent)
+			}
+			if c.goesOn {
+				if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "the end of the silence", func() bool { return s.Agents()[0].Silent.IsZero() })
+			}
+			stop()
+			if a := s.Agents()[0]; !a.Silent.IsZero() {
+				t.Errorf("stopped: got %+v, want that nobody waits for its sign of life", a)
+			}
+		})
+	}
+}
+
 // It says what it is, but beats no more: something in it hangs.
 func TestTalkIsNoSignOfLife(t *testing.T) {
 	out := &output{}
@@ -89,17 +127,21 @@ func TestNothingIsKilledThatBeats(t *testing.T) {
 func TestALateLookProvesNothing(t *testing.T) {
 	s := (&pulse{timeout: time.Hour}).newSilence()
 	defer s.end()
-	s.due = time.Now()
+	s.dead.due = time.Now()
 	if !s.tooLong() {
 		t.Error("a look in time: not too long")
 	}
-	s.due = time.Now().Add(-time.Hour / 2)
-	if s.tooLong() || time.Until(s.due) < 59*time.Minute {
+	s.dead.due = time.Now().Add(-time.Hour / 2)
+	if s.tooLong() || time.Until(s.dead.due) < 59*time.Minute {
 		t.Error("a look half an hour late: too long, want another chance")
 	}
-	s.due = time.Now().Add(-time.Minute)
+	s.dead.due = time.Now().Add(-time.Minute)
 	if !s.tooLong() {
 		t.Error("a look a minute late: not too long")
+	}
+	s.broken()
+	if s.odd.due = time.Now().Add(-time.Hour); s.strange() || time.Until(s.odd.due) < silentAfter/2 {
+		t.Error("a look an hour late: strange, want another chance")
 	}
 }
 

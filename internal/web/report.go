@@ -1,12 +1,14 @@
 package web
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
+	"framekeeper/internal/unowned"
 )
 
 // Report is what the pages show of the box at one moment.
@@ -19,6 +21,7 @@ type Report struct {
 	Stuck     []string            // what of the controller itself does not go on; empty as a rule
 	Agents    []supervise.Status
 	Cameras   map[string]Camera // by name: what each agent says of itself
+	Unowned   []unowned.Spool   // frames on disk that are no camera's: no reason not to be ready
 	Telemetry *telemetry.Sample // nil before the first
 }
 
@@ -39,6 +42,7 @@ type Camera struct {
 	Writable bool   `json:"writable"`
 	Reason   string `json:"reason"`  // why it is not writable
 	Trouble  string `json:"trouble"` // why the camera is not well, "" if it is
+	PID      int    `json:"-"`       // of the process that said so; 0 if unknown
 }
 
 // Well reports whether the agent says that it works.
@@ -50,9 +54,9 @@ func (r *Report) troubles() []string {
 	all := append([]string{}, r.Stuck...)
 	if !r.Link.Live {
 		all = append(all, "the controller's link to Redis is "+r.Link.State+prefixed(": ", r.Link.Cause))
-	} else if s := r.Redis; s != nil && s.State != redisserver.Running {
-		// The agents write to somebody else's, then.
-		all = append(all, "the box's own redis-server does not run"+prefixed(": ", s.LastExit))
+	}
+	if r.Redis != nil && r.Redis.State != redisserver.Running {
+		all = append(all, "this box's own Redis is "+string(r.Redis.State)+prefixed(": ", r.Redis.LastExit))
 	}
 	if len(r.Namesakes) > 0 {
 		all = append(all, "the box's name is shared: "+r.Box+" is also the name of controller "+strings.Join(r.Namesakes, " and ")+
@@ -108,13 +112,15 @@ type Health struct {
 	Redis      *redisserver.Status         `json:"redis,omitempty"`
 	Agents     map[string]supervise.Status `json:"agents"`  // the processes, by camera name
 	Cameras    map[string]Camera           `json:"cameras"` // what they say of themselves
+	Unowned    []unowned.Spool             `json:"unowned,omitempty"`
 }
 
 func (r *Report) health() Health {
 	troubles := r.troubles()
 	h := Health{
 		OK: len(troubles) == 0, Reasons: troubles, Controller: "up", Box: r.Box, Version: r.Version,
-		Link: r.Link, Namesakes: r.Namesakes, Redis: r.Redis, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
+		Link: r.Link, Namesakes: r.Namesakes, Redis: r.Redis, Unowned: r.Unowned,
+		Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
 	}
 	for _, a := range r.Agents {
 		h.Agents[a.Name] = a
@@ -123,13 +129,27 @@ func (r *Report) health() Health {
 	return h
 }
 
-// Camera is what is known of an agent's camera.
+// Camera is what is known of an agent's camera. What is in Redis counts only if
+// it is of the process that runs, and that gives signs of life.
 func (r *Report) Camera(a supervise.Status) Camera {
-	if a.State == supervise.Stopped {
+	c, ok := r.Cameras[a.Name]
+	switch {
+	case a.State == supervise.Stopped:
 		return Camera{Trouble: "stopped by command, until client control start " + a.Name}
+	case !a.Silent.IsZero():
+		return Camera{Trouble: fmt.Sprintf("no sign of life for %v: it hangs, or was stopped", time.Since(a.Silent).Round(time.Second))}
+	case !ok:
+		return Camera{Trouble: "not known"}
+	case c.Well() && c.PID != 0 && a.PID != 0 && c.PID != a.PID:
+		return Camera{Trouble: fmt.Sprintf("the status in Redis is of process %d: process %d has shown none yet", c.PID, a.PID)}
+	case c.Well() && r.foreign():
+		c.Trouble = "it talks to a Redis that is not this box's own"
 	}
-	if c, ok := r.Cameras[a.Name]; ok {
-		return c
-	}
-	return Camera{Trouble: "not known"}
+	return c
+}
+
+// foreign reports whether somebody else answers at the address of the box's own
+// Redis.
+func (r *Report) foreign() bool {
+	return r.Redis != nil && r.Redis.State != redisserver.Running && r.Link.Live
 }

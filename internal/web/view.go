@@ -47,6 +47,7 @@ const (
 	well    mood = "ok"
 	unwell  mood = "bad"
 	unknown mood = "unknown" // because of something else that is not well
+	notice  mood = "notice"  // no trouble, but something to deal with some day
 )
 
 // view of the report at a time. It is well when and only when /readyz says so.
@@ -72,6 +73,15 @@ func (r *Report) view(now time.Time) view {
 	}
 	for _, a := range r.Agents {
 		v.Cameras = append(v.Cameras, r.cameraCard(a, now))
+	}
+	for _, u := range r.Unowned {
+		waits := words.Count(u.Frames, "frame") + " wait on disk"
+		if u.Frames == 1 {
+			waits = "1 frame waits on disk"
+		}
+		v.Cameras = append(v.Cameras, card{
+			ID: "unowned-" + u.Camera, Name: u.Camera, Mood: notice, Short: "is not configured", Why: waits + " for it.", Advice: sentence(u.Advice()),
+		})
 	}
 	for _, cards := range [][]card{v.Controller, v.Redis, v.Cameras} {
 		for _, c := range cards {

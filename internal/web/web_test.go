@@ -23,6 +23,7 @@ import (
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
+	"framekeeper/internal/unowned"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -96,9 +97,21 @@ func TestReadyz(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*Report)
-		reason string // "": ready
+		reason string // "": ready; one a line
 	}{
 		{"all well", func(*Report) {}, ""},
+		{"its own status", func(r *Report) { r.Cameras["cam1"] = Camera{PID: 42} }, ""},
+		{"the status of the process before", func(r *Report) { r.Cameras["cam1"] = Camera{PID: 41} }, "cam1: the status in Redis is of process 41: process 42 has shown none yet"},
+		{"agent silent", func(r *Report) { r.Agents[0].Silent = time.Now().Add(-4 * time.Second) }, "cam1: no sign of life for 4s: it hangs, or was stopped"},
+		{"its own Redis", func(r *Report) { r.Redis = &redisserver.Status{State: redisserver.Running, LastExit: "signal: killed"} }, ""},
+		{"its own Redis is down", func(r *Report) {
+			r.Redis, r.Link = &redisserver.Status{State: redisserver.Waiting, LastExit: "signal: killed"}, Link{State: "DOWN"}
+			r.Cameras["cam1"] = Camera{Trouble: "unknown"}
+		}, "the controller's link to Redis is DOWN\nthis box's own Redis is waiting: signal: killed\ncam1: unknown"},
+		{"another Redis at the address of its own", func(r *Report) {
+			r.Redis = &redisserver.Status{State: redisserver.Waiting, LastExit: "another program listens"}
+		},
+			"this box's own Redis is waiting: another program listens\ncam1: it talks to a Redis that is not this box's own"},
 		{"link down", func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} }, "the controller's link to Redis is DOWN: refused"},
 		{"name shared", func(r *Report) { r.Namesakes = []string{"0a1b (host pi)", "0a1c"} },
 			"the box's name is shared: box1 is also the name of controller 0a1b (host pi) and 0a1c: give each box a [controller] box of its own"},
@@ -106,7 +119,6 @@ func TestReadyz(t *testing.T) {
 		{"camera unknown", func(r *Report) { r.Cameras = nil }, "cam1: not known"},
 		{"agent stopped by command", func(r *Report) { r.Agents[0].State = supervise.Stopped }, "cam1: stopped by command, until client control start cam1"},
 		{"agent ended", func(r *Report) { r.Agents[0].State = supervise.CrashLoop }, "cam1: its agent keeps ending, it is tried ever more rarely"},
-		{"own Redis does not run", func(r *Report) { r.Redis = &redisserver.Status{State: redisserver.Waiting, LastExit: "port taken"} }, "the box's own redis-server does not run: port taken"},
 	} {
 		report := good()
 		c.change(&report)
@@ -117,13 +129,14 @@ func TestReadyz(t *testing.T) {
 		}
 		code, reasons := http.StatusOK, []string{}
 		if c.reason != "" {
-			code, reasons = http.StatusServiceUnavailable, []string{c.reason}
+			code, reasons = http.StatusServiceUnavailable, strings.Split(c.reason, "\n")
 		}
 		if resp.StatusCode != code || h.OK != (c.reason == "") || !slices.Equal(h.Reasons, reasons) || h.Reasons == nil {
 			t.Errorf("%s: got %d, ok %v, %q, want %d, %q", c.name, resp.StatusCode, h.OK, h.Reasons, code, reasons)
 		}
 		if h.Controller != "up" || h.Link.State != report.Link.State || h.Agents["cam1"].State != report.Agents[0].State || h.Agents["cam1"].PID != 42 ||
-			h.Cameras["cam1"].Well() != (report.Agents[0].State != supervise.Stopped && len(report.Cameras) > 0 && report.Cameras["cam1"].Well()) {
+			h.Cameras["cam1"].Well() != (report.Agents[0].State == supervise.CrashLoop || report.Well(report.Agents[0])) ||
+			report.Well(report.Agents[0]) == strings.Contains(c.reason, "cam1: ") {
 			t.Errorf("%s: got %s, want the report's link and agent", c.name, body)
 		}
 	}
@@ -179,6 +192,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	report.Agents[0].Hangs, report.Agents[0].Recoveries, report.Agents[0].LastRecovery = 3, 2, evil
 	report.Cameras["cam1"] = Camera{Trouble: "no status " + evil}
 	report.Namesakes = []string{"0a1b" + evil}
+	report.Unowned = []unowned.Spool{{Camera: "oldcam", Dir: "/spool/oldcam" + evil, State: "/state/oldcam", Frames: 1}}
 	resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("got %d, want 200: %s", resp.StatusCode, body)
@@ -187,7 +201,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 		t.Errorf("another script than our own got into the page:\n%s", body)
 	}
 	for _, want := range []string{"LIVE", "1 min 30 s", "cam1", "running for", "is starting", "no status &lt;script&gt;", "last end: ended: &lt;script&gt;",
-		"<dt>because it hung</dt><dd>3</dd>", "run 2 times, the last time: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "shared with controller 0a1b&lt;"} {
+		"<dt>because it hung</dt><dd>3</dd>", "run 2 times, the last time: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "shared with controller 0a1b&lt;", "1 frame waits on disk", "delete /spool/oldcam&lt;"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not on the page", want)
 		}

@@ -19,12 +19,15 @@ import (
 // ErrOwned says that another agent serves this camera.
 var ErrOwned = errors.New("another cam-agent serves this camera")
 
+const stateName = "state.json"
+
 // ownerState is state_dir/<camera>/state.json.
 type ownerState struct {
 	Epoch uint64   `json:"epoch"` // the last one used
 	Last  frame.ID `json:"last"`  // the last ID known to be durable at the last orderly end
 	Clean bool     `json:"clean"` // the agent had ended in order
 	Owner string   `json:"owner"` // names this state directory to other boxes
+	Spool string   `json:"spool"` // the directory that frames were kept in; "" if unknown
 }
 
 // Owner is this process's claim to a camera: a lock, an epoch that no start
@@ -36,6 +39,7 @@ type Owner struct {
 	Previous frame.ID // the last ID known to be durable before
 	Clean    bool     // the start before ended in order, or this is the first
 	Durable  bool     // the state directory can be written
+	Spool    string   // the directory that the start before kept frames in; "" if unknown
 
 	path string
 	lock *os.File
@@ -47,7 +51,7 @@ type Owner struct {
 // went read-only must not end the pictures.
 func Claim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Owner, error) {
 	dir := filepath.Join(stateDir, camera)
-	o := &Owner{Instance: NewID(), Owner: NewID(), Clean: true, path: filepath.Join(dir, "state.json"), log: log}
+	o := &Owner{Instance: NewID(), Owner: NewID(), Clean: true, path: filepath.Join(dir, stateName), log: log}
 	if err := o.acquire(dir); err != nil {
 		if errors.Is(err, ErrOwned) {
 			return nil, err
@@ -58,13 +62,13 @@ func Claim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Owner, 
 	saved, found := o.load()
 	o.Epoch = max(saved.Epoch+1, uint64(max(now.Unix(), 1))) //nolint:gosec // not negative
 	if found {
-		o.Previous, o.Clean = saved.Last, saved.Clean
+		o.Previous, o.Clean, o.Spool = saved.Last, saved.Clean, saved.Spool
 		if saved.Owner != "" {
 			o.Owner = saved.Owner
 		}
 	}
 	if o.lock != nil {
-		err := o.save(ownerState{Epoch: o.Epoch, Last: o.Previous, Owner: o.Owner})
+		err := o.save(o.present())
 		if o.Durable = err == nil; err != nil {
 			log.Error().Err(err).Msg("the epoch cannot be saved: going on, but IDs rest on the clock alone")
 		}
@@ -144,7 +148,35 @@ func (o *Owner) Raise(epoch uint64) error {
 	if o.lock == nil {
 		return nil
 	}
-	return o.save(ownerState{Epoch: epoch, Last: o.Previous, Owner: o.Owner})
+	return o.save(o.present())
+}
+
+// KeepIn saves which directory frames are kept in, before any is.
+func (o *Owner) KeepIn(spool string) error {
+	if o.Spool == spool {
+		return nil
+	}
+	o.Spool = spool
+	if o.lock == nil {
+		return nil
+	}
+	return o.save(o.present())
+}
+
+// present is the state while the agent runs: it has not ended in order.
+func (o *Owner) present() ownerState {
+	return ownerState{Epoch: o.Epoch, Last: o.Previous, Owner: o.Owner, Spool: o.Spool}
+}
+
+// SpoolOf is the directory that the camera's agent last kept frames in, as it
+// has saved it in stateDir; "" if unknown. For others than its owner.
+func SpoolOf(stateDir, camera string) string {
+	b, err := os.ReadFile(filepath.Join(stateDir, camera, stateName)) //nolint:gosec // below state_dir
+	var s ownerState
+	if err != nil || json.Unmarshal(b, &s) != nil {
+		return ""
+	}
+	return s.Spool
 }
 
 // Release ends the claim. clean says that nothing was left behind.
@@ -152,7 +184,9 @@ func (o *Owner) Release(last frame.ID, clean bool) {
 	if o.lock == nil {
 		return
 	}
-	if err := o.save(ownerState{Epoch: o.Epoch, Last: last, Clean: clean, Owner: o.Owner}); err != nil {
+	s := o.present()
+	s.Last, s.Clean = last, clean
+	if err := o.save(s); err != nil {
 		o.log.Warn().Err(err).Msg("the state could not be saved at the end")
 	}
 	// Closing alone leaves it held by a child that is being forked just now.

@@ -86,6 +86,34 @@ func TestTheNextStartKnowsHowTheLastOneEnded(t *testing.T) {
 	}
 }
 
+func TestTheNextStartKnowsWhereFramesWereKept(t *testing.T) {
+	dir := t.TempDir()
+	want := func(what string, o *Owner, spool string) {
+		t.Helper()
+		if o.Spool != spool || SpoolOf(dir, "testcam") != spool {
+			t.Errorf("%s: got %q, and others %q, want %q", what, o.Spool, SpoolOf(dir, "testcam"), spool)
+		}
+	}
+	o, _ := claim(t, dir, time.Now())
+	want("the first", o, "")
+	if err := o.KeepIn("/data/spool/cam1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Raise(o.Epoch + 5); err != nil {
+		t.Fatal(err)
+	}
+	killed(o)
+	o, _ = claim(t, dir, time.Now())
+	want("after a kill", o, "/data/spool/cam1")
+	o.Release(frame.ID{Epoch: o.Epoch, Seq: 3}, true)
+	o, _ = claim(t, dir, time.Now())
+	want("after an orderly end", o, "/data/spool/cam1")
+	o.Release(frame.ID{}, true)
+	if got := SpoolOf(dir, "cam2"); got != "" {
+		t.Errorf("of a camera that never was: got %q", got)
+	}
+}
+
 func TestASecondOwnerIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -1,0 +1,49 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrStays says that a spool can only be read where it is: the other place is on
+// another disk, cannot be made, or holds something.
+var ErrStays = errors.New("the spool cannot move there")
+
+// Move takes a spool that nobody has open to another place on the same disk,
+// and says whether there was anything to move. Its frames are durable there when
+// it returns. On ErrStays and ErrInUse it is where it was.
+func Move(ctx context.Context, from, to string) (moved bool, err error) {
+	if held, err := Holds(ctx, from); !held || err != nil {
+		return false, err
+	}
+	root, err := lockDir(from)
+	if err != nil {
+		return false, fmt.Errorf("open spool %s: %w", from, err)
+	}
+	defer func() {
+		_ = unix.Flock(int(root.Fd()), unix.LOCK_UN)
+		_ = root.Close() // nothing was written
+	}()
+	if err := os.MkdirAll(filepath.Dir(to), dirMode); err != nil {
+		return false, fmt.Errorf("%w: %w", ErrStays, explain(err))
+	}
+	if ctx.Err() != nil {
+		return false, ctx.Err() // nobody waits for it any more
+	}
+	_ = syscall.Rmdir(to) // only an empty one can be
+	if err := os.Rename(from, to); err != nil {
+		return false, fmt.Errorf("%w: %w", ErrStays, explain(err))
+	}
+	for _, dir := range []string{filepath.Dir(to), filepath.Dir(from)} {
+		if err := syncDir(dir); err != nil {
+			return true, fmt.Errorf("sync %s: %w", dir, err)
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,50 @@
+package spool
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestMove(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "a", "cam1"), filepath.Join(dir, "b", "c", "cam1")
+	want := func(what string, moved bool, cause error) {
+		t.Helper()
+		if got, err := Move(t.Context(), from, to); got != moved || !errors.Is(err, cause) {
+			t.Errorf("%s: got %v, %v, want %v, %v", what, got, err, moved, cause)
+		}
+	}
+	want("nothing there", false, nil)
+	s := mustOpen(t, config(from))
+	want("an empty one", false, nil)
+	mustPut(t, s, message(id(7, 1), 5000))
+	want("one that is open", false, ErrInUse)
+	mustHold(t, s, message(id(7, 1), 5000))
+	mustClose(t, s)
+
+	// What is there already is nobody's to mix with.
+	if err := os.MkdirAll(filepath.Join(to, "7"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	want("the place is taken", false, ErrStays)
+	if err := os.Remove(filepath.Join(to, "7")); err != nil {
+		t.Fatal(err)
+	}
+	want("the place is empty", true, nil)
+	s = mustOpen(t, config(to))
+	mustHold(t, s, message(id(7, 1), 5000))
+	mustClose(t, s)
+	want("nothing is left", false, nil)
+
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	from, to = to, filepath.Join(dir, "file", "cam1")
+	want("the place cannot be made", false, ErrStays)
+	from = filepath.Join(dir, "file", "cam1")
+	if _, err := Move(t.Context(), from, to); err == nil {
+		t.Error("a spool that cannot be read: got no error")
+	}
+}
