@@ -172,6 +172,8 @@ func (r *Report) explain(c *card, a supervise.Status, seen Camera) {
 	case !r.Link.Live:
 		c.Mood, c.Short = unknown, "is not known"
 		c.Why = "Not known while the connection to Redis does not work." + prefixed(" Its agent runs and says: ", a.Says)
+	case seen.Trouble == elsewhere:
+		c.Mood, c.Short = unknown, "works, but not with the Redis of this box"
 	case seen.Link == "" && a.Failures > 0: // one of many short lives
 		c.Short, c.Why, c.Advice = "gives no pictures", joined(c.Why, "trying it again just now"), adviceForCamera
 	case seen.Link == "" && !a.Ready:
