@@ -75,12 +75,8 @@ func (r *Report) view(now time.Time) view {
 		v.Cameras = append(v.Cameras, r.cameraCard(a, now))
 	}
 	for _, u := range r.Unowned {
-		waits := words.Count(u.Frames, "frame") + " wait on disk"
-		if u.Frames == 1 {
-			waits = "1 frame waits on disk"
-		}
 		v.Cameras = append(v.Cameras, card{
-			ID: "unowned-" + u.Camera, Name: u.Camera, Mood: notice, Short: "is not configured", Why: waits + " for it.", Advice: sentence(u.Advice()),
+			ID: "unowned-" + u.Camera, Name: u.Camera, Mood: notice, Short: "is not configured", Why: u.Waiting() + " on disk for it.", Advice: sentence(u.Advice()),
 		})
 	}
 	for _, cards := range [][]card{v.Controller, v.Redis, v.Cameras} {
