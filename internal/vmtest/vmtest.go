@@ -1,15 +1,16 @@
 // Package vmtest runs the inner half of a test in the machine that
 // scripts/camera-vm.sh boots, and repeats outside what the tests there said.
 //
-// Inside runs the same test binary, told by a variable that it is inside; its
-// tests print what the outer half has to know, for a machine that loses its
-// power leaves nothing else. Tests below test/ may call it, the product must not.
+// Inside runs the same test binary, told by a variable that it is inside. Its
+// tests Say what the outer half has to know: of a machine that loses its power
+// nothing else is left. Tests below test/ may call it, the product must not.
 package vmtest
 
 import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -27,6 +28,12 @@ const (
 	exitCut       = 137
 )
 
+// mark begins what is for the outer half and not for the log.
+const mark = "@vmtest "
+
+// Say tells the outer half something; to be called inside.
+func Say(words ...any) { fmt.Fprint(os.Stdout, mark, fmt.Sprintln(words...)) }
+
 // Machine is one boot.
 type Machine struct {
 	cmd    *exec.Cmd
@@ -37,10 +44,10 @@ type Machine struct {
 	err    error
 }
 
-// Boot runs camera-vm.sh with arguments, and with variables for the command. each, if
-// not nil, gets every line that the command prints, as it comes. The machine
+// Boot runs camera-vm.sh with arguments, and with variables for the command. said,
+// if not nil, is called for everything that Say tells, as it comes. The machine
 // ends with the test.
-func Boot(t *testing.T, env, args []string, each func(line string)) *Machine {
+func Boot(t *testing.T, env, args []string, said func(text string)) *Machine {
 	t.Helper()
 	m := &Machine{began: time.Now(), done: make(chan struct{})}
 	m.cmd = exec.Command("../../scripts/camera-vm.sh", args...)
@@ -59,7 +66,7 @@ func Boot(t *testing.T, env, args []string, each func(line string)) *Machine {
 		err := m.cmd.Start()
 		started <- err
 		if err == nil {
-			m.read(pipe, each)
+			m.read(pipe, said)
 			m.err = m.cmd.Wait()
 		}
 	}()
@@ -73,13 +80,16 @@ func Boot(t *testing.T, env, args []string, each func(line string)) *Machine {
 	return m
 }
 
-func (m *Machine) read(r io.Reader, each func(line string)) {
+func (m *Machine) read(r io.Reader, said func(text string)) {
 	lines := bufio.NewReader(r)
 	for {
 		line, err := lines.ReadString('\n')
-		m.stdout.WriteString(line)
-		if each != nil && line != "" {
-			each(strings.TrimSuffix(line, "\n"))
+		text, marked := strings.CutPrefix(strings.TrimPrefix(line, "\x16"), mark)
+		switch {
+		case !marked:
+			m.stdout.WriteString(line)
+		case said != nil && err == nil: // not what the power's end cut short
+			said(strings.TrimSuffix(text, "\n"))
 		}
 		if err != nil {
 			return
@@ -87,16 +97,20 @@ func (m *Machine) read(r io.Reader, each func(line string)) {
 	}
 }
 
-// Cut takes the machine's power away, and returns when it is off.
+// Cut takes the machine's power away, and returns when it is off. It must not
+// have ended before.
 func (m *Machine) Cut(t *testing.T) {
 	t.Helper()
-	if err := m.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
-		t.Fatal(err)
-	}
+	_ = m.cmd.Process.Signal(syscall.SIGUSR1) // it may be gone
 	<-m.done
 	var exit *exec.ExitError
 	if !errors.As(m.err, &exit) || exit.ExitCode() != exitCut {
-		t.Fatalf("the machine ended with %v before its power was cut:\n%s%s", m.err, tail(m.stdout.String()), tail(m.stderr.String()))
+		m.Repeat(t)
+		t.Fatalf("the machine ended before its power was cut")
+	}
+	t.Logf("the power was cut after %s", time.Since(m.began).Round(100*time.Millisecond))
+	for _, r := range reports(m.stdout.String()) {
+		t.Log(strings.Join(r.text, "\n"))
 	}
 }
 
