@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -109,7 +110,7 @@ type powerScene struct {
 
 func (s *powerScene) run(scene string) {
 	for _, c := range powerCameras {
-		s.place(c)
+		s.tell(c)
 	}
 	redis := 0
 	if s.durable {
@@ -117,7 +118,7 @@ func (s *powerScene) run(scene string) {
 	}
 	client := s.start("client", "run", "--no-requests")
 	controller := s.start("controller")
-	s.follow()
+	s.follow(client)
 	if scene == "starts" {
 		s.awaitCut()
 	}
@@ -125,6 +126,7 @@ func (s *powerScene) run(scene string) {
 	s.awaitFrames(20, powerCameras...)
 	switch scene {
 	case "works":
+		s.promise()
 		s.awaitCut()
 	case "spools":
 		if h.Redis != nil {
@@ -134,6 +136,7 @@ func (s *powerScene) run(scene string) {
 			_ = syscall.Kill(pid, syscall.SIGSTOP)
 		}
 		s.fill()
+		s.promise()
 		s.awaitCut()
 	}
 	s.end(client, controller)
@@ -149,16 +152,46 @@ func (s *powerScene) startRedis() *program {
 	return s.spawn("/usr/bin/redis-server", "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always")
 }
 
-// place tells how far the client had come when the box was started.
-func (s *powerScene) place(camera string) {
-	text, err := os.ReadFile(s.path("images", ".state", camera+".watermark"))
-	if err == nil {
-		vmtest.Say("place", camera, strings.TrimSpace(string(text)))
+// tell says what of a camera is on the disk.
+func (s *powerScene) tell(camera string) {
+	if place := s.place(camera); !place.IsZero() {
+		vmtest.Say("place", camera, place)
+	}
+	if held := s.held(camera); len(held) > 0 {
+		vmtest.Say(append([]any{"held", camera}, anys(held)...)...)
+	}
+	if stored := s.stored(camera); len(stored) > 0 {
+		vmtest.Say(append([]any{"stored", camera}, anys(slices.Collect(maps.Keys(stored)))...)...)
 	}
 }
 
-// follow tells of every entry of the streams, as it comes.
-func (s *powerScene) follow() {
+func anys(all []frame.ID) (words []any) {
+	for _, id := range all {
+		words = append(words, id)
+	}
+	return words
+}
+
+// place is how far the client has come, zero if it has not begun.
+func (s *powerScene) place(camera string) frame.ID {
+	text, _ := os.ReadFile(s.path("images", ".state", camera+".watermark"))
+	id, _ := frame.ParseID(strings.TrimSpace(string(text)))
+	return id
+}
+
+// promise tells which images a power cut must not take: those that the client's
+// place on disk has passed.
+func (s *powerScene) promise() {
+	for _, c := range powerCameras {
+		place, stored := s.place(c), s.stored(c)
+		maps.DeleteFunc(stored, func(id frame.ID, _ string) bool { return place.Less(id) })
+		vmtest.Say(append([]any{"promised", c}, anys(slices.Collect(maps.Keys(stored)))...)...)
+	}
+}
+
+// follow tells of every entry of the streams, as it comes, and of frames that
+// the client misses.
+func (s *powerScene) follow(reader *program) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", Protocol: 2, DisableIdentity: true})
 	done := make(chan struct{})
 	ctx, cancel := context.WithCancel(s.Context())
@@ -179,6 +212,9 @@ func (s *powerScene) follow() {
 					vmtest.Say("entry", c, text)
 				}
 			}
+			if strings.Contains(reader.out.String(), "nobody declared them lost") {
+				vmtest.Say("undeclared", powerCameras[0])
+			}
 			time.Sleep(20 * time.Millisecond)
 		}
 	}()
@@ -194,8 +230,7 @@ func (s *powerScene) fill() {
 	for _, c := range powerCameras {
 		var held []frame.ID
 		s.await("many frames of "+c+" on disk", func() bool { held = s.held(c); return len(held) > behind+20 })
-		vmtest.Say("spool", c, held[0], held[len(held)-1])
-		vmtest.Say("safe", c, held[len(held)-1-behind])
+		vmtest.Say(append([]any{"safe", c}, anys(held[:len(held)-behind])...)...)
 	}
 	done := make(chan struct{})
 	s.Cleanup(func() { <-done })
@@ -204,7 +239,7 @@ func (s *powerScene) fill() {
 		for s.Context().Err() == nil {
 			for _, c := range powerCameras {
 				if held := s.held(c); len(held) > 0 {
-					vmtest.Say("spool", c, held[0], held[len(held)-1])
+					vmtest.Say("spool", c, held[len(held)-1])
 				}
 			}
 			time.Sleep(20 * time.Millisecond)
@@ -239,6 +274,7 @@ func (s *powerScene) end(client, controller *program) {
 		s.Errorf("controller: %v", err)
 	}
 	for _, c := range powerCameras {
+		s.tell(c)
 		for id, path := range s.stored(c) {
 			body, err := os.ReadFile(path)
 			if err != nil {

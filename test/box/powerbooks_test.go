@@ -2,7 +2,6 @@ package box
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -10,30 +9,33 @@ import (
 )
 
 // powerBooks account, camera by camera, for what boxes told before their power
-// was cut, and hold it against what their client has in the end.
+// was cut, and hold it against what is there afterwards.
 type powerBooks struct {
 	durable bool // nothing that was in the stream may be lost
 	cameras map[string]*powerBook
 	faults  []string
 }
 
-// powerBook is one camera.
+// powerBook is one camera. Sets of frames are true for those that have to be
+// there still.
 type powerBook struct {
-	entries  map[frame.ID]string // frames that were in the stream, and their checksums
-	declared map[frame.ID]bool
-	spooled  map[uint64][2]frame.ID // by epoch: the first and the last seen on disk
-	safe     []frame.ID             // they and all before them were synced
-	images   map[frame.ID]string    // in the end, with their checksums
-	places   []frame.ID             // the client's, at each start
-	highest  uint64                 // epoch before the last cut
-	starts   int
+	entries map[frame.ID]string // that were in the stream, with their checksums
+	lost    map[frame.ID]bool   // declared
+	safe    []frame.ID          // synced when the power was cut
+	images  map[frame.ID]bool   // stored; those that the client's place had passed must stay
+	sums    map[frame.ID]string // of the images, in the end
+	place   frame.ID            // the client's
+	highest uint64              // epoch before the last cut
+	starts  int
+	seen    map[uint64]uint64 // epoch → the highest number that anything told of
 }
 
 func newPowerBooks(durable bool) *powerBooks {
 	b := &powerBooks{durable: durable, cameras: map[string]*powerBook{}}
 	for _, c := range powerCameras {
 		b.cameras[c] = &powerBook{
-			entries: map[frame.ID]string{}, declared: map[frame.ID]bool{}, spooled: map[uint64][2]frame.ID{}, images: map[frame.ID]string{},
+			entries: map[frame.ID]string{}, lost: map[frame.ID]bool{},
+			images: map[frame.ID]bool{}, sums: map[frame.ID]string{}, seen: map[uint64]uint64{},
 		}
 	}
 	return b
@@ -48,43 +50,70 @@ func (b *powerBooks) said(text string) {
 	kind, rest, _ := strings.Cut(text, " ")
 	name, rest, _ := strings.Cut(rest, " ")
 	c := b.cameras[name]
-	if c == nil {
-		b.fault("not understood: %q", text)
-		return
-	}
-	if kind == "entry" {
-		b.entry(c, rest)
-		return
-	}
-	words := strings.Fields(rest)
-	first, err := frame.ParseID(words[0])
 	switch {
-	case err != nil:
-		b.fault("%q: %v", text, err)
-	case kind == "place":
-		if n := len(c.places); n > 0 && first.Less(c.places[n-1]) {
-			b.fault("%s: the client's place went back from %s to %s", name, c.places[n-1], first)
-		}
-		c.places = append(c.places, first)
-	case kind == "spool":
-		last, _ := frame.ParseID(words[1])
-		c.hold(first, last)
-	case kind == "safe":
-		c.safe = append(c.safe, first)
+	case c == nil:
+		b.fault("not understood: %q", text)
+	case kind == "entry":
+		b.entry(c, rest)
+	case kind == "undeclared":
+		b.fault("the client misses frames that nobody declared lost")
 	case kind == "image":
-		c.images[first] = words[1]
+		id, sum, _ := strings.Cut(rest, " ")
+		c.sums[b.ids(id)[0]] = sum
+	default:
+		b.list(name, c, kind, b.ids(rest))
 	}
 }
 
-func (c *powerBook) hold(first, last frame.ID) {
-	held := [2]frame.ID{first, last}
-	if before, ok := c.spooled[last.Epoch]; ok {
-		held[0] = before[0]
+func (b *powerBooks) ids(text string) (all []frame.ID) {
+	for word := range strings.FieldsSeq(text) {
+		id, err := frame.ParseID(word)
+		if err != nil {
+			b.fault("%v", err)
+		}
+		all = append(all, id)
 	}
-	if first.Epoch != last.Epoch {
-		held[0] = frame.ID{Epoch: last.Epoch, Seq: 1}
+	return all
+}
+
+// list takes a message that names frames.
+func (b *powerBooks) list(name string, c *powerBook, kind string, all []frame.ID) {
+	for _, id := range all {
+		c.seen[id.Epoch] = max(c.seen[id.Epoch], id.Seq)
 	}
-	c.spooled[last.Epoch] = held
+	there := map[frame.ID]bool{}
+	for _, id := range all {
+		there[id] = true
+	}
+	switch kind {
+	case "safe":
+		c.safe = all
+	case "promised":
+		for _, id := range all {
+			c.images[id] = true
+		}
+	case "place":
+		if all[0].Less(c.place) {
+			b.fault("%s: the client's place went back from %s to %s", name, c.place, all[0])
+		}
+		c.place = all[0]
+	case "held": // at the start after a cut, and in the end
+		for _, id := range c.safe {
+			if !there[id] {
+				b.fault("%s: %s was synced and is not on disk after the cut", name, id)
+			}
+		}
+		c.safe = nil
+	case "stored":
+		for id := range c.images {
+			if !there[id] {
+				b.fault("%s: the image of %s was stored and is gone after the cut", name, id)
+			}
+		}
+		for _, id := range all {
+			c.images[id] = true
+		}
+	}
 }
 
 func (b *powerBooks) entry(c *powerBook, text string) {
@@ -93,20 +122,25 @@ func (b *powerBooks) entry(c *powerBook, text string) {
 		b.fault("entry %q: %v", text, err)
 		return
 	}
+	c.seen[h.ID.Epoch] = max(c.seen[h.ID.Epoch], h.ID.Seq)
+	before, again := c.entries[h.ID]
 	switch h.Status {
 	case frame.StatusOK:
-		if sum, ok := c.entries[h.ID]; ok && sum != h.CRC32C {
+		if again && before != h.CRC32C {
 			b.fault("%s: the ID %s was used twice", h.Camera, h.ID)
 		}
 		c.entries[h.ID] = h.CRC32C
 	case frame.StatusDropped:
 		for id := h.First; !h.Last.Less(id); id = id.Next() {
-			c.declared[id] = true
+			c.lost[id] = true
 		}
 	case frame.StatusStarted:
+		if again {
+			return
+		}
 		c.starts++
-		if h.ID.Epoch <= c.highest && c.entries[h.ID] == "" {
-			b.fault("%s: started as %s after a cut of epoch %d", h.Camera, h.ID, c.highest)
+		if h.ID.Epoch <= c.highest {
+			b.fault("%s: started as %s, and epoch %d was used before", h.Camera, h.ID, c.highest)
 		}
 		c.entries[h.ID] = "started"
 	}
@@ -115,18 +149,14 @@ func (b *powerBooks) entry(c *powerBook, text string) {
 // cut notes that the power is gone.
 func (b *powerBooks) cut() {
 	for _, c := range b.cameras {
-		for id := range c.entries {
-			c.highest = max(c.highest, id.Epoch)
+		for epoch := range c.seen {
+			c.highest = max(c.highest, epoch)
 		}
 	}
 }
 
-// account is what became of one camera's frames.
-type account struct {
-	told, stored, declared, unknown, undeclared int
-}
-
-// judge adds up.
+// judge adds up. Frames are unknown if the power's end took them: out of memory,
+// from what the disk had not got yet, or with a Redis that forgets.
 func (b *powerBooks) judge(t *testing.T) {
 	t.Helper()
 	for _, f := range b.faults {
@@ -134,97 +164,31 @@ func (b *powerBooks) judge(t *testing.T) {
 	}
 	for _, name := range powerCameras {
 		c := b.cameras[name]
-		for id, sum := range c.images {
-			if want := c.entries[id]; want != "" && want != sum {
+		if len(c.safe) > 0 {
+			t.Errorf("%s: %d frames were synced and none is on disk after the cut", name, len(c.safe))
+		}
+		for id, sum := range c.sums {
+			if want, ok := c.entries[id]; ok && want != sum {
 				t.Errorf("%s: %s is stored with the checksum %s and was in the stream with %s", name, id, sum, want)
 			}
 		}
-		var sum account
-		last := map[uint64]uint64{} // epoch → the highest number that anything tells of
-		for _, id := range c.known() {
-			last[id.Epoch] = max(last[id.Epoch], id.Seq)
+		told, stored, declared, unknown := 0, 0, 0, 0
+		for epoch, n := range c.seen {
+			for seq := uint64(1); seq <= n; seq++ {
+				id := frame.ID{Epoch: epoch, Seq: seq}
+				told++
+				switch {
+				case c.sums[id] != "":
+					stored++
+				case c.lost[id]:
+					declared++
+				case b.durable && c.entries[id] != "":
+					t.Errorf("%s: %s was in the stream and is lost", name, id)
+				default:
+					unknown++
+				}
+			}
 		}
-		for epoch, n := range last {
-			c.add(t, &sum, epoch, n, b.durable, name)
-		}
-		t.Logf("%s: %d starts, %d frames told of, %d stored, %d declared, %d unknown, %d undeclared",
-			name, c.starts, sum.told, sum.stored, sum.declared, sum.unknown, sum.undeclared)
-		if sum.undeclared > 0 {
-			t.Errorf("%s: %d frames are undeclared", name, sum.undeclared)
-		}
+		t.Logf("%s: %d starts, %d frames told of, %d stored, %d declared, %d unknown", name, c.starts, told, stored, declared, unknown)
 	}
-}
-
-// known is what tells how far the numbers of an epoch went.
-func (c *powerBook) known() (all []frame.ID) {
-	for id := range c.entries {
-		all = append(all, id)
-	}
-	for id := range c.images {
-		all = append(all, id)
-	}
-	for _, held := range c.spooled {
-		all = append(all, held[1])
-	}
-	return slices.Concat(all, c.safe, c.places)
-}
-
-// add classes the frames 1 to n of an epoch. What is missing is unknown at its
-// end, where the power was cut, and, if Redis forgets, before the first frame
-// that was on disk. Nothing else may be missing, nor what was safe.
-func (c *powerBook) add(t *testing.T, sum *account, epoch, n uint64, durable bool, name string) {
-	t.Helper()
-	has := func(id frame.ID) bool { return c.images[id] != "" || c.declared[id] }
-	end := n
-	for end > 0 && !has(frame.ID{Epoch: epoch, Seq: end}) {
-		end--
-	}
-	for seq := uint64(1); seq <= n; seq++ {
-		id := frame.ID{Epoch: epoch, Seq: seq}
-		sum.told++
-		switch {
-		case c.images[id] != "":
-			sum.stored++
-		case c.declared[id]:
-			sum.declared++
-		case c.isSafe(id, durable):
-			sum.undeclared++
-			t.Errorf("%s: %s was safe and is lost", name, id)
-		case seq > end, !durable && c.beforeSpool(id, has):
-			sum.unknown++
-		default:
-			sum.undeclared++
-			t.Errorf("%s: %s is missing below %d-%d", name, id, epoch, end)
-		}
-	}
-}
-
-// isSafe: it was synced, or the client had passed it, or the stream had it and
-// Redis forgets nothing.
-func (c *powerBook) isSafe(id frame.ID, durable bool) bool {
-	passed := func(place frame.ID) bool { return place.Epoch == id.Epoch && !place.Less(id) }
-	if slices.ContainsFunc(c.places, passed) || durable && c.entries[id] != "" {
-		return true
-	}
-	first, spooled := c.spooled[id.Epoch]
-	for _, s := range c.safe {
-		if spooled && s.Epoch == id.Epoch && !id.Less(first[0]) && !s.Less(id) {
-			return true
-		}
-	}
-	return false
-}
-
-// beforeSpool: the run of missing frames ends where those on disk begin.
-func (c *powerBook) beforeSpool(id frame.ID, has func(frame.ID) bool) bool {
-	held, ok := c.spooled[id.Epoch]
-	if !ok || !id.Less(held[0]) {
-		return false
-	}
-	for next := id; next.Less(held[0]); next = next.Next() {
-		if has(next) {
-			return false
-		}
-	}
-	return true
 }
