@@ -2,6 +2,7 @@ package box
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,10 +99,10 @@ func (b *powerBooks) list(name string, c *powerBook, kind string, all []frame.ID
 		}
 		c.place = all[0]
 	case "held": // at the start after a cut, and in the end
-		for _, id := range c.safe {
-			if !there[id] {
-				b.fault("%s: %s was synced and is not on disk after the cut", name, id)
-			}
+		gone := slices.DeleteFunc(slices.Clone(c.safe), func(id frame.ID) bool { return there[id] })
+		if len(gone) > 0 {
+			b.fault("%s: %d frames, %s to %s, were synced and are not on disk after the cut; of %s to %s; there are %d, %s to %s", name,
+				len(gone), gone[0], gone[len(gone)-1], c.safe[0], c.safe[len(c.safe)-1], len(all), all[0], all[len(all)-1])
 		}
 		c.safe = nil
 	case "stored":
@@ -173,6 +174,7 @@ func (b *powerBooks) judge(t *testing.T) {
 			}
 		}
 		told, stored, declared, unknown := 0, 0, 0, 0
+		var where []string
 		for epoch, n := range c.seen {
 			for seq := uint64(1); seq <= n; seq++ {
 				id := frame.ID{Epoch: epoch, Seq: seq}
@@ -186,9 +188,11 @@ func (b *powerBooks) judge(t *testing.T) {
 					t.Errorf("%s: %s was in the stream and is lost", name, id)
 				default:
 					unknown++
+					where = append(where, id.String())
 				}
 			}
 		}
 		t.Logf("%s: %d starts, %d frames told of, %d stored, %d declared, %d unknown", name, c.starts, told, stored, declared, unknown)
+		t.Logf("%s: unknown are %s", name, strings.Join(where, " "))
 	}
 }
