@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// Section, printed at the beginning of a line with a name behind it, marks where
-// the next program's output begins.
+// Section begins a line that names the program whose output follows.
 const Section = "=== section "
 
 // report is one test of the machine.

@@ -9,6 +9,7 @@ package vmtest
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -50,7 +51,7 @@ type Machine struct {
 func Boot(t *testing.T, env, args []string, said func(text string)) *Machine {
 	t.Helper()
 	m := &Machine{began: time.Now(), done: make(chan struct{})}
-	m.cmd = exec.Command("../../scripts/camera-vm.sh", args...)
+	m.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), "../../scripts/camera-vm.sh", args...)
 	m.cmd.Env = append(os.Environ(), env...)
 	m.cmd.Stderr = &m.stderr
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
