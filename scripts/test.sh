@@ -128,7 +128,7 @@ unit_tests() {
 # The fault tests measure times, so nothing else runs beside them. They run
 # programs that Go does not know of, so results of earlier runs say nothing.
 fault_tests() {
-	local flags=(-p 1 -count 1 -timeout 15m)
+	local flags=(-p 1 -count 1 -timeout 25m)
 	[ "$quick" = no ] || flags+=(-short)
 	go_test "${flags[@]}" ./test/...
 }
