@@ -12,7 +12,8 @@ must() { "$@" || off "failed: $*"; }
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-for module in virtio_pci virtio_console 9pnet_virtio 9p overlay; do
+modprobe crc32c 2>/dev/null # ext4's wish, which busybox does not see; built in, it is no module
+for module in virtio_pci virtio_console 9pnet_virtio 9p overlay virtio_blk ext4; do
 	must modprobe "$module"
 done
 
@@ -51,6 +52,11 @@ hostname camera-vm
 work=/root$(sed 's/.* camera_vm=\([^ ]*\).*/\1/' /proc/cmdline)
 output=$(cat "$work/output")
 [ -z "$output" ] || must mount -t 9p -o "$share,rw,cache=none" output "/root$output"
+disk=$(cat "$work/disk")
+[ -z "$disk" ] || {
+	mkdir -p /root/disk
+	must mount -t ext4 "$disk" /root/disk
+}
 while read -r module; do
 	# shellcheck disable=SC2086  # its options are words
 	[ -z "$module" ] || must modprobe $module
@@ -66,5 +72,6 @@ unshare --pid --fork --mount-proc=/root/proc chroot /root \
 	/usr/bin/env -i /bin/bash "${work#/root}/command" </dev/null >/stdout 2>/stderr
 status=$?
 wait
+[ -z "$disk" ] || must umount /root/disk
 echo "$status" >"$(port status)"
 off

@@ -3,7 +3,7 @@
 # Nothing is installed: the packages are unpacked, what is needed is kept.
 
 vm_cache=$root/.cache/camera-vm
-vm_modules=(virtio_pci virtio_console 9pnet_virtio 9p overlay vivid)
+vm_modules=(virtio_pci virtio_console 9pnet_virtio 9p overlay virtio_blk ext4 vivid)
 
 # fetch_package NAME...: download and unpack into ./tree.
 fetch_package() {
@@ -137,4 +137,13 @@ build_loopback() {
 		depmod -b ram "$release" &&
 		pack >initramfs &&
 		rm -rf tree ram
+}
+
+# prepare_disk FILE: an image with an empty file system, unless there is one.
+prepare_disk() {
+	[ ! -e "$1" ] || return 0
+	need_packages e2fsprogs
+	if ! { truncate -s 256M "$1.new" && PATH=$PATH:/usr/sbin:/sbin mkfs.ext4 -q "$1.new" && mv "$1.new" "$1"; }; then
+		die "cannot make the disk $1, see above"
+	fi
 }

@@ -128,7 +128,7 @@ unit_tests() {
 # The fault tests measure times, so nothing else runs beside them. They run
 # programs that Go does not know of, so results of earlier runs say nothing.
 fault_tests() {
-	local flags=(-p 1 -count 1 -timeout 15m)
+	local flags=(-p 1 -count 1 -timeout 25m)
 	[ "$quick" = no ] || flags+=(-short)
 	go_test "${flags[@]}" ./test/...
 }
@@ -162,7 +162,7 @@ need_packages redis-server libopencv-dev libturbojpeg0-dev pkg-config gcc g++ li
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-tools \
 	gir1.2-gst-rtsp-server-1.0 python3-gi \
 	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps \
-	qemu-system-x86 busybox-static kmod cpio v4l-utils debootstrap dpkg-dev "${browser[@]}"
+	qemu-system-x86 busybox-static kmod cpio v4l-utils debootstrap dpkg-dev e2fsprogs "${browser[@]}"
 
 go build -o "$work/testsum" ./scripts/testsum
 if [ "$quick" = no ]; then

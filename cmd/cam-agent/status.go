@@ -163,6 +163,7 @@ func (a *agent) watch(ctx context.Context) error {
 			seen.report(a.grabber.Health(), time.Now(), a.log)
 			if step, moved := a.clock.Resync(clockTolerance); moved {
 				a.log.Warn().Int64("step_ms", step.Milliseconds()).Msg("the wall clock was set, frame times follow it")
+				a.wantStatus() // Redis has let the one before expire
 			}
 			hanging = a.watchDisk(hanging)
 		case <-ctx.Done():

@@ -168,3 +168,26 @@ func TestImagesOfAClockNeverSetAreNotOld(t *testing.T) {
 		t.Errorf("got %+v, want the image kept", st)
 	}
 }
+
+// After a start in 1970 the images of the right time before it are the older
+// ones all the same.
+func TestStartInThePastKeepsTheNewestImages(t *testing.T) {
+	dir := t.TempDir()
+	c := testConfig(dir)
+	s := mustOpen(t, c)
+	before, after := testHeader("greencam1", 1), testHeader("greencam1", 2)
+	before.ID.Epoch, after.ID.Epoch = 1795593600, 1795593601
+	after.CapturedUS = 10e6
+	mustSave(t, s, mustMessage(t, before, make([]byte, 600<<10)))
+	mustSave(t, s, mustMessage(t, after, make([]byte, 300<<10)))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := open(c, zerolog.Nop(), func() time.Time { return time.Unix(20, 0) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	mustSave(t, s, mustMessage(t, testHeader("greencam1", 3), make([]byte, 300<<10)))
+	wantTree(t, dir, "greencam1/19700101T000010.000000Z_1795593601-2.jpg", "greencam1/20260131T081500.123459Z_7-3.jpg")
+}

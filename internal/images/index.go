@@ -26,7 +26,8 @@ type index struct {
 
 func newIndex(entries []entry) index {
 	slices.SortFunc(entries, func(a, b entry) int {
-		return cmp.Or(a.stored.Compare(b.stored), cmp.Compare(a.captured, b.captured), a.id.Compare(b.id))
+		// Those stored in 1970 all count as stored now; their IDs tell which boot is older.
+		return cmp.Or(a.stored.Compare(b.stored), a.id.Compare(b.id), cmp.Compare(a.captured, b.captured))
 	})
 	x := index{known: make(map[key]struct{}, len(entries))}
 	for _, e := range entries {

@@ -94,7 +94,11 @@ func (c *Consumer) run(ctx context.Context, s *Session) error {
 		case err == nil:
 			c.allowed()
 		case redisconn.EndsSession(err) || !redisconn.IsReply(err):
-			return err
+			again := afterOverdue(ctx, s, conn, err, c.cfg.Log)
+			if again == nil {
+				return err
+			}
+			conn = again
 		case !c.waitAllowed(ctx, err):
 			return nil
 		}

@@ -19,7 +19,7 @@ func (o *Outbox) batch(n int, size int64) (items []*Item) {
 	defer o.mu.Unlock()
 	for i := 0; i < o.unsent.len() && len(items) < n; i++ {
 		e := o.unsent.at(i)
-		if !e.ready() || (len(items) > 0 && size < e.size) || (o.always && !o.diskFails && !e.onDisk() && e.loss == nil) {
+		if !e.ready() || (len(items) > 0 && size < e.size) || (o.always && !o.diskFails && !e.onDisk() && !e.past && e.loss == nil) {
 			break
 		}
 		size -= e.size
@@ -148,6 +148,7 @@ func (o *Outbox) resume(last frame.ID) (again int) {
 	o.inflight = frame.ID{}
 	for o.sent.len() > 0 && last.Less(o.sent.at(o.sent.len()-1).id) {
 		e := o.sent.popLast()
+		e.again, e.past = true, false
 		if o.unsent.unpop(e); e.loss == nil {
 			again++
 		}

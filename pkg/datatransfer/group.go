@@ -128,7 +128,11 @@ func (g *GroupConsumer) run(ctx context.Context, s *Session) error {
 		case err == nil:
 			g.alone.allowed()
 		case redisconn.EndsSession(err) || !redisconn.IsReply(err):
-			return err
+			again := afterOverdue(ctx, s, conn, err, g.cfg.Log)
+			if again == nil {
+				return err
+			}
+			conn, g.resumed = again, false // what the other one was given is pending
 		case g.leaves() || !g.alone.waitAllowed(ctx, err):
 			return nil
 		}

@@ -23,8 +23,11 @@ type Item struct {
 	id   frame.ID   // of a loss: its last ID
 	loss *LostRange // the frames that this entry declares lost
 	file frame.ID   // the spool has it under this ID; zero: it has not
-	size int64      // of the message, in memory or not
-	ram  int64      // bytes it holds in memory
+
+	again bool  // Redis had it, and lost it
+	past  bool  // the spool had its chance and does not keep it: nothing waits for that
+	size  int64 // of the message, in memory or not
+	ram   int64 // bytes it holds in memory
 }
 
 func (i *Item) onDisk() bool { return !i.file.IsZero() }

@@ -87,6 +87,7 @@ func (s *Spooler) Run(ctx context.Context) error {
 			}
 		case <-ctx.Done():
 			s.clean()
+			s.outbox.offerAgain()
 			s.keep(true)
 			return nil
 		}
@@ -165,13 +166,14 @@ func (s *Spooler) keep(all bool) bool {
 // write puts a group on disk and makes it durable.
 func (s *Spooler) write(items []keeping) error {
 	defer s.answered()
-	for _, k := range items {
+	for i := range items {
 		s.asks()
-		losses, err := s.spool.Put(k.msg)
+		losses, err := s.spool.Put(items[i].msg)
 		s.lost(losses)
 		if err != nil {
 			return err
 		}
+		items[i].refused = covers(losses, items[i].id)
 	}
 	s.asks()
 	_, err := s.spool.Sync() // what it could not make durable is still in memory
@@ -196,8 +198,18 @@ func (s *Spooler) lost(losses []spool.Loss) {
 	s.lostLocked(losses)
 }
 
-// lostLocked declares what the spool had to give up, except what Redis has by
-// now or is just being given.
+// covers says whether id is among the losses.
+func covers(losses []spool.Loss, id frame.ID) bool {
+	for _, l := range losses {
+		if !id.Less(l.First) && !l.Last.Less(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// lostLocked declares what the spool had to give up, except what memory holds
+// and Redis had, is just being given, or soon will be.
 func (s *Spooler) lostLocked(losses []spool.Loss) {
 	o := s.outbox
 	for _, l := range losses {
@@ -209,8 +221,8 @@ func (s *Spooler) lostLocked(losses []spool.Loss) {
 			if l.Last.Less(e.file) {
 				break
 			}
-			if e.ram > 0 && (!o.inflight.Less(e.id) || e.pins.Load() > 0) {
-				e.file = frame.ID{}
+			if e.ram > 0 && (e.again || !o.blocked.Load() || !o.inflight.Less(e.id) || e.pins.Load() > 0) {
+				e.file, e.past = frame.ID{}, true
 				continue
 			}
 			before := o.unsent.len()
@@ -222,9 +234,10 @@ func (s *Spooler) lostLocked(losses []spool.Loss) {
 
 // keeping is an item as it is given to the spool.
 type keeping struct {
-	item *Item
-	id   frame.ID
-	msg  *frame.Message
+	item    *Item
+	id      frame.ID
+	msg     *frame.Message
+	refused bool // the spool is full of newer ones
 }
 
 // unkept lists unsent items that are not on disk and should be: all of them
@@ -244,8 +257,8 @@ func (o *Outbox) unkept(n int, all bool) (items []keeping) {
 	}
 	for i := start; i < o.unsent.len() && len(items) < n; i++ {
 		e := o.unsent.at(i)
-		if m := e.Message(); m != nil && !e.onDisk() && e.loss == nil {
-			items = append(items, keeping{e, e.id, m})
+		if m := e.Message(); m != nil && !e.onDisk() && !e.past && e.loss == nil {
+			items = append(items, keeping{item: e, id: e.id, msg: m})
 		}
 		o.written = e.id
 	}
@@ -262,6 +275,16 @@ func (o *Outbox) rewrite() {
 	poke(o.wake)
 }
 
+// offerAgain makes unkept list everything that is not on disk: the process ends.
+func (o *Outbox) offerAgain() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.written = frame.ID{}
+	for i := range o.unsent.len() {
+		o.unsent.at(i).past = false
+	}
+}
+
 // kept notes that items are on disk. What crowds the memory leaves it.
 func (o *Outbox) kept(items []keeping) {
 	o.mu.Lock()
@@ -269,6 +292,10 @@ func (o *Outbox) kept(items []keeping) {
 	o.diskFails = false
 	for _, k := range items {
 		if k.item.loss != nil {
+			continue
+		}
+		if k.refused {
+			k.item.past = true
 			continue
 		}
 		k.item.file = k.id
@@ -281,7 +308,7 @@ func (o *Outbox) kept(items []keeping) {
 			continue
 		}
 		crowded := o.sent.bytes+o.unsent.bytes > o.limit*3/4
-		if crowded && o.inflight.Less(k.item.id) && k.item.pins.Load() == 0 && k.item.ready() {
+		if crowded && !k.item.again && o.inflight.Less(k.item.id) && k.item.pins.Load() == 0 && k.item.ready() {
 			o.unsent.hold(k.item, nil)
 		}
 	}

@@ -97,6 +97,22 @@ func (s *spooled) drainTo(t *testing.T, server *redistest.Server) *Appender {
 	return a
 }
 
+// spooledAll waits until the disk was offered everything.
+func (s *spooled) spooledAll(t *testing.T) {
+	t.Helper()
+	eventually(t, "the spool has caught up", func() bool { return s.spooler.Stats().Newest == s.Stats().Newest })
+}
+
+// flush waits until Redis has everything.
+func flush(t *testing.T, s *spooled, a *Appender) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	defer cancel()
+	if err := s.Flush(ctx); err != nil {
+		t.Fatalf("not drained: %v, %+v, %+v", err, s.Stats(), a.Status())
+	}
+}
+
 func files(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -146,7 +162,7 @@ func TestASpoolTooSmallDeclaresExactlyWhatIsMissing(t *testing.T) {
 	s := newSpooled(t, t.TempDir(), 100, 200_000, 1<<20, false)
 	for range 100 {
 		s.add(t, 5)
-		eventually(t, "the spool has caught up", func() bool { return s.spooler.Stats().Newest == s.Stats().Newest })
+		s.spooledAll(t)
 	}
 	dropped := s.Stats().Dropped
 	if dropped == 0 || dropped > 480 {
@@ -248,11 +264,7 @@ func TestRedisRestartsWithADiskfulOfFrames(t *testing.T) {
 			s.onDisk(t)
 		}
 		server.Restart()
-		ctx, cancel := context.WithTimeout(context.Background(), patient)
-		if err := s.Flush(ctx); err != nil {
-			t.Fatalf("not drained: %v, %+v, %+v", err, s.Stats(), a.Status())
-		}
-		cancel()
+		flush(t, s, a)
 	}
 	got := statuses(t, server.Client())
 	if st := s.Stats(); st.Dropped != 0 || st.Newest.Seq != 300 {
@@ -261,6 +273,57 @@ func TestRedisRestartsWithADiskfulOfFrames(t *testing.T) {
 	last := got[len(got)-100:]
 	expect(t, last, series(201, 300)...) // the last outage's frames; earlier ones as far as memory holds them
 	expectNothingUndeclared(t, server.Client(), 300)
+}
+
+// A full spool takes nothing older than what it holds, and gives up the oldest
+// first. What Redis has lost is older than all of it, and still in memory: that
+// is where it must come from. disk is how many frames it has room for, before
+// newer ones come.
+func TestRedisReturnsEmptyToAFullSpool(t *testing.T) {
+	needRedis(t)
+	for _, c := range []struct {
+		always bool
+		disk   int64
+	}{{false, 32}, {true, 32}, {false, 100}, {true, 100}} {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			server := redistest.Start(t)
+			s := newSpooled(t, t.TempDir(), 100, 1<<20, c.disk*8192, c.always) // memory for 250 frames of 4 kB
+			a := s.drainTo(t, server)
+			for range 20 { // few at once: the disk is to play no part yet
+				s.add(t, 10)
+				flush(t, s, a)
+			}
+			server.Kill()
+			for range 20 {
+				s.add(t, 2)
+				s.spooledAll(t)
+			}
+			server.Restart()
+			s.add(t, 30)
+			flush(t, s, a)
+			got, lost := statuses(t, server.Client()), int(s.Stats().Dropped)
+			expect(t, got[:201], append([]string{"started"}, series(1, 200)...)...)
+			expect(t, got[len(got)-30:], series(241, 270)...)
+			if c.disk == 100 && lost > 0 {
+				t.Errorf("%d frames were lost (%v), want none", lost, s.losses)
+			}
+			expectNothingUndeclared(t, server.Client(), 270)
+			eventually(t, "the spool is empty", func() bool { return s.spooler.Stats().Frames == 0 })
+		})
+	}
+}
+
+// While Redis takes frames, a spool too small for a burst loses none of it.
+func TestABurstLargerThanTheSpool(t *testing.T) {
+	needRedis(t)
+	server := redistest.Start(t)
+	s := newSpooled(t, t.TempDir(), 100, 1<<20, 32*8192, true)
+	a := s.drainTo(t, server)
+	s.add(t, 1)
+	flush(t, s, a)
+	s.add(t, 149)
+	flush(t, s, a)
+	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, 150)...)...)
 }
 
 func TestPubsubKeepsFramesOfALostSession(t *testing.T) {

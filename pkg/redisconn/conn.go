@@ -38,6 +38,7 @@ type conn struct {
 	net.Conn
 	meter *meter
 	role  Role
+	usual time.Duration // io_timeout; 0: not known
 
 	readAllowance  atomic.Int64  // ns of silence a read may meet; 0: any
 	writeAllowance atomic.Int64  // ns one chunk may take; 0: any
@@ -49,7 +50,7 @@ type conn struct {
 // SetReadDeadline begins a wait: what was acknowledged before it is no excuse
 // for silence during it.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	a := allowance(t)
+	a := c.allowance(t)
 	c.readAllowance.Store(a)
 	if a == 0 {
 		return c.Conn.SetReadDeadline(t)
@@ -78,7 +79,11 @@ func (c *conn) listen(a int64) error {
 }
 
 func (c *conn) SetWriteDeadline(t time.Time) error {
-	c.writeAllowance.Store(allowance(t))
+	a := c.allowance(t)
+	c.writeAllowance.Store(a)
+	if a > 0 {
+		t = time.Now().Add(time.Duration(a))
+	}
 	return c.Conn.SetWriteDeadline(t)
 }
 
@@ -86,11 +91,18 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-func allowance(t time.Time) int64 {
+// allowance is how far off a deadline is. go-redis reckons its own by the wall
+// clock as it was up to 50 ms before: when that is set meanwhile they are hours
+// off, or past, and mean the usual time all the same.
+func (c *conn) allowance(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
-	return max(int64(time.Until(t)), 1)
+	a := time.Until(t)
+	if wall := t == t.Round(0); wall && c.usual > 0 && (a <= 0 || a > c.usual) { //nolint:staticcheck // == sees the monotonic clock, Equal does not
+		a = c.usual
+	}
+	return max(int64(a), 1)
 }
 
 // Read counts what arrives and moves the deadline on for as long as something

@@ -165,3 +165,28 @@ func TestUnacknowledgedBytesExcuseNothingByThemselves(t *testing.T) {
 		t.Errorf("Read returned %v after %s, want a timeout after %s", err, took, limit)
 	}
 }
+
+// go-redis reckons deadlines by a wall clock it read a moment ago. One that was
+// set since then must neither end a wait at once nor make it endless.
+func TestSettingTheClockMovesNoDeadline(t *testing.T) {
+	t.Parallel()
+	const usual = 300 * time.Millisecond
+	now := time.Now()
+	for name, d := range map[string]struct {
+		deadline time.Time
+		want     time.Duration
+	}{
+		"none":                     {time.Time{}, 0},
+		"ours":                     {now.Add(time.Hour), time.Hour},
+		"ours, past":               {now.Add(-time.Hour), 1},
+		"go-redis's":               {now.Round(0).Add(usual / 2), usual / 2},
+		"go-redis's, set forwards": {now.Round(0).Add(-56 * 365 * 24 * time.Hour), usual},
+		"go-redis's, set back":     {now.Round(0).Add(time.Hour), usual},
+	} {
+		c := &conn{Conn: deafPeer(t), meter: newMeter(), usual: usual}
+		got := time.Duration(c.allowance(d.deadline))
+		if got > d.want || got < d.want-usual/2 {
+			t.Errorf("%s: got %v, want %v", name, got, d.want)
+		}
+	}
+}

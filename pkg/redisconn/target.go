@@ -226,7 +226,7 @@ func (t *Target) dial(ctx context.Context, role Role, timeout time.Duration, net
 	if err != nil {
 		return nil, &DialError{err}
 	}
-	c := &conn{Conn: raw, meter: t.meter, role: role}
+	c := &conn{Conn: raw, meter: t.meter, role: role, usual: t.cfg.IOTimeout}
 	if !t.meter.add(c) {
 		_ = raw.Close()
 		return nil, net.ErrClosed

@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long a condition may take on a busy machine.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // box is one box: a directory with its configuration, state and images.
 type box struct {
@@ -81,8 +81,15 @@ type output struct{ proctest.Output }
 // start begins one of the programs. It dies with the test.
 func (b *box) start(name string, args ...string) *program {
 	b.Helper()
+	return b.spawn(filepath.Join(os.Getenv(binVariable), name), append(args, "--config", b.config)...)
+}
+
+// spawn begins any program.
+func (b *box) spawn(path string, args ...string) *program {
+	b.Helper()
+	name := filepath.Base(path)
 	p := &program{t: b.T, name: name, done: make(chan struct{})}
-	cmd := exec.Command(filepath.Join(os.Getenv(binVariable), name), append(args, "--config", b.config)...)
+	cmd := exec.Command(path, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = b.dir, &p.out, &p.out
 	cmd.WaitDelay = 10 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
