@@ -191,6 +191,7 @@ func (b *box) run(ctx context.Context, p parts, hangups <-chan os.Signal) error 
 		})
 	}
 	b.server.put(p.runServer)
+	p.awaitServer(ctx)
 	part(b.supervisor.Run)
 	<-b.supervisor.Begun() // whoever gives it orders comes later
 	part(b.commands.Run)

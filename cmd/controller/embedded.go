@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
@@ -55,6 +56,24 @@ func (p *parts) runServer(ctx context.Context) error {
 		return nil
 	}
 	return p.server.Run(ctx)
+}
+
+// serverPatience is how long a box waits for its own redis-server before it
+// starts what would complain that nothing answers.
+const serverPatience = time.Second
+
+// awaitServer waits until the box's own redis-server answers, or will not.
+func (p *parts) awaitServer(ctx context.Context) {
+	if p.server == nil {
+		return
+	}
+	patience := time.NewTimer(serverPatience)
+	defer patience.Stop()
+	select {
+	case <-p.server.Begun():
+	case <-patience.C:
+	case <-ctx.Done():
+	}
 }
 
 // redisStatus is nil if the box has no server of its own.

@@ -93,6 +93,9 @@ type Server struct {
 	quick int    // ends in a row after less than HealthyAfter
 	last  string // the reason of the last end
 
+	once  sync.Once
+	begun chan struct{} // closed by once
+
 	mu     sync.Mutex // guards status
 	status Status
 }
@@ -117,7 +120,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	memory := MemoryFor(o.Cameras, o.StreamBytes)
-	return &Server{opt: o, place: p, path: path, status: Status{State: Starting, Since: time.Now(), Memory: memory}}, nil
+	return &Server{opt: o, place: p, path: path, begun: make(chan struct{}), status: Status{State: Starting, Since: time.Now(), Memory: memory}}, nil
 }
 
 // check refuses a url that means another machine. A box whose network is not up
@@ -200,7 +203,13 @@ func (s *Server) routine() zerolog.Level {
 	return zerolog.InfoLevel
 }
 
+// Begun is closed once the first process answers, or will not.
+func (s *Server) Begun() <-chan struct{} { return s.begun }
+
 func (s *Server) set(state State, pid int) {
+	if state != Starting {
+		defer s.once.Do(func() { close(s.begun) })
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.status.State != state {

@@ -46,6 +46,9 @@ func TestEmbeddedRedis(t *testing.T) {
 	client := b.start("client", "run", "--no-requests") // in any order
 	controller := b.start("controller")
 	first := b.awaitHealthy()
+	if text := controller.out.String(); strings.Contains(text, "not reachable yet") {
+		t.Errorf("the start complains of the server that it starts itself:\n%s", text)
+	}
 	b.awaitFrames(10, "cam1", "cam2")
 
 	if err := syscall.Kill(first.Redis.PID, syscall.SIGKILL); err != nil {
