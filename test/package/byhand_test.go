@@ -124,9 +124,13 @@ func configured(t *testing.T, b *box) {
 func serves(t *testing.T, b *box) {
 	t.Helper()
 	b.must(t, "sh", "-c", "redis-server --save '' --daemonize yes --pidfile /run/redis.pid --dir /tmp >/dev/null")
-	b.must(t, "sh", "-c", "setsid runuser -u framekeeper framekeeper-controller </dev/null >/tmp/log 2>&1 &")
+	b.must(t, "sh", "-c", "setsid framekeeper-controller </dev/null >/tmp/log 2>&1 &")
 	took := b.frame(t)
 	pid := b.must(t, "head", "-n", "1", "/var/lib/framekeeper/state/controller.lock")
+	b.must(t, "framekeeper-client", "run", "--duration", "1s")
+	if out := b.must(t, "find", "/var/lib/framekeeper", "!", "-user", "framekeeper"); out != "" {
+		t.Errorf("root's hand left what the service cannot change:\n%s", out)
+	}
 	t.Logf("run by hand: a frame after %v; what it wrote:\n%s", took, b.listing(t, "/var/lib/framekeeper"))
 	b.must(t, "sh", "-c", "kill "+pid)
 	eventually(t, 10*time.Second, "the controller's end", func() bool {
@@ -143,7 +147,7 @@ func endsOnce(t *testing.T, b *box) {
 	t.Helper()
 	status := b.must(t, "sh", "-c", `setpriv --reuid framekeeper --regid framekeeper --init-groups framekeeper-cam-agent 2>/tmp/agent-log &
 agent=$!
-until grep -q 'Connected to Redis' /tmp/agent-log; do sleep 0.02; done
+until grep -qs 'Connected to Redis' /tmp/agent-log; do sleep 0.02; done
 i=0
 while [ $i -lt 20000 ]; do kill -TERM $agent 2>/dev/null; i=$((i + 1)); done
 wait $agent
