@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -164,7 +165,7 @@ func (l *Link) WaitLive(ctx context.Context) error {
 			if s = l.Status(); s.Cause == redisconn.CauseNone {
 				return fmt.Errorf("reach Redis at %s: %w", l.cfg.Redis.Shown(), ctx.Err())
 			}
-			return fmt.Errorf("reach Redis at %s: %s; %s", l.cfg.Redis.Shown(), s.Detail, s.Cause.Advice())
+			return fmt.Errorf("reach Redis at %s: %s; %s", l.cfg.Redis.Shown(), strings.TrimSuffix(s.Detail, "."), s.Cause.Advice())
 		}
 	}
 }
