@@ -90,8 +90,12 @@ use_config() {
 # setting KEY: one value of the configuration, as the programs see it.
 setting() { "$root/bin/controller" --config "$config" --get "$1"; }
 
-# state_path: the absolute path of state_dir, whether it is there or not.
-state_path() { realpath -m -- "$(setting state_dir)"; }
+# state_path: the absolute path of state_dir, whether it is there or not. Fails,
+# and the programs have said why, if the configuration is wrong.
+state_path() {
+	local dir
+	dir=$(setting state_dir) && realpath -m -- "$dir"
+}
 
 # runtime_file STATE SUFFIX: a file for a controller whose state_dir cannot be
 # written, in the first directory that can. The name follows from STATE.
@@ -134,6 +138,19 @@ holder() {
 	fi
 	is_controller "$pid" || return 1
 	printf '%s\n' "$pid"
+}
+
+# runs_with: the pid of a controller that was started with this configuration,
+# for when it has become wrong since and does not tell where state_dir is.
+runs_with() {
+	local dir
+	for dir in /proc/[0-9]*; do
+		if is_controller "${dir##*/}" && tr '\0' '\n' 2>/dev/null <"$dir/cmdline" | grep -qxF -- "$config"; then
+			printf '%s\n' "${dir##*/}"
+			return 0
+		fi
+	done
+	return 1
 }
 
 # is_controller PID: is that a process of our program?

@@ -11,7 +11,7 @@ set -euo pipefail
 
 use_config "${1:-$root/config.toml}"
 need_binaries controller cam-agent
-state=$(state_path)
+state=$(state_path) || exit 1
 mkdir -p "$state" 2>/dev/null || true # read-only: the programs can live with that
 if pid=$(holder "$state"); then
 	say "the controller is running already, pid $pid"

@@ -9,8 +9,12 @@ set -euo pipefail
 
 use_config "${1:-$root/config.toml}"
 need_binaries controller
-state=$(state_path)
-
+if ! state=$(state_path); then
+	if pid=$(runs_with); then
+		warn "the controller, pid $pid, was started with it before and goes on; correct the file to see more"
+	fi
+	exit 1
+fi
 if ! pid=$(holder "$state"); then
 	say "no controller is running with state_dir $state"
 	exit 1

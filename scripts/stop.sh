@@ -8,9 +8,9 @@ set -euo pipefail
 
 use_config "${1:-$root/config.toml}"
 need_binaries controller
-state=$(state_path)
-
-if ! pid=$(holder "$state"); then
+if ! state=$(state_path); then
+	pid=$(runs_with) || die "no controller that was started with $config is running; if there is another, correct the file first"
+elif ! pid=$(holder "$state"); then
 	say "no controller is running with state_dir $state"
 	exit 0
 fi

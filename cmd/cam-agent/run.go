@@ -93,10 +93,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if f.check {
 		return check(ctx, *cam, stdout)
 	}
-	log, closer, err := logging.New(cfg.Log, "cam-agent-"+cam.Name, stderr)
-	if err != nil {
-		return &usageError{err}
-	}
+	log, closer := logging.Begin(cfg.Log, "cam-agent-"+cam.Name, stderr)
 	defer func() { _ = closer.Close() }()
 	redisconn.Quiet()
 	return pipeline(ctx, cfg, *cam, driver{openSource, jpegEncoder()}, log)

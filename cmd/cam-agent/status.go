@@ -162,7 +162,7 @@ func (a *agent) watch(ctx context.Context) error {
 		case <-tick.C:
 			seen.report(a.grabber.Health(), time.Now(), a.log)
 			if step, moved := a.clock.Resync(clockTolerance); moved {
-				a.log.Warn().Dur("step", step).Msg("the wall clock was set, frame times follow it")
+				a.log.Warn().Int64("step_ms", step.Milliseconds()).Msg("the wall clock was set, frame times follow it")
 				a.wantStatus() // Redis has let the one before expire
 			}
 			hanging = a.watchDisk(hanging)
@@ -183,7 +183,7 @@ func (a *agent) watchDisk(hanging bool) bool {
 	since := a.spooler.Hanging()
 	switch {
 	case !hanging && since > hangAfter:
-		a.log.Error().Dur("for_ms", since).Str("spool_dir", a.cfg.Delivery.SpoolDir).
+		a.log.Error().Int64("for_ms", since.Milliseconds()).Str("spool_dir", a.cfg.Delivery.SpoolDir).
 			Msg("the disk does not answer, frames stay in memory as far as it reaches")
 	case hanging && since <= hangAfter:
 		a.log.Info().Msg("the disk answers again")

@@ -74,7 +74,7 @@ func boxTable(s *control.BoxStatus) string {
 	}
 	_ = t.Flush() // a strings.Builder takes everything
 	for _, u := range s.Unowned {
-		fmt.Fprintf(&b, "\n%d frames wait on disk for %s, which is not configured: %s\n", u.Frames, printable(u.Camera), printable(u.Advice()))
+		fmt.Fprintf(&b, "\n%s on disk for %s, which is not configured: %s\n", u.Waiting(), printable(u.Camera), printable(u.Advice()))
 	}
 	return b.String()
 }

@@ -36,10 +36,7 @@ func control(ctx context.Context, cfg *config.Config, stderr io.Writer) (err err
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	log, closer, err := logging.New(cfg.Log, "controller", stderr)
-	if err != nil {
-		return err
-	}
+	log, closer := logging.Begin(cfg.Log, "controller", stderr)
 	b := newBox(cfg, stderr, log, closer)
 	defer func() { err = errors.Join(err, b.closeLog()) }()
 
@@ -48,7 +45,7 @@ func control(ctx context.Context, cfg *config.Config, stderr io.Writer) (err err
 	case err == nil:
 		defer func() { _ = lock.Close() }() // nothing was written since
 	case errors.Is(err, errNoState):
-		log.Warn().Err(err).Str("state_dir", cfg.StateDir).Msg("running without a lock; agents cannot keep frames on disk either")
+		log.Warn().Err(err).Str("state_dir", cfg.StateDir).Msg("running without a lock, and nothing is remembered in state_dir; make it writable and start again")
 	default:
 		return err
 	}

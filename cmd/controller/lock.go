@@ -34,7 +34,7 @@ func lockState(ctx context.Context, dir string) (*os.File, error) {
 	err = takeLock(ctx, f)
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK):
-		err = fmt.Errorf("another controller%s uses state_dir %s: stop it (scripts/stop.sh), or give this one another state_dir", holder(f), dir)
+		err = fmt.Errorf("another controller%s uses state_dir %s: stop it (systemctl stop framekeeper-controller, or scripts/stop.sh), or give this one another state_dir", holder(f), dir)
 	case err != nil:
 		err = noState(err)
 	default:

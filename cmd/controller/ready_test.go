@@ -89,7 +89,7 @@ func TestReadinessIsOfNow(t *testing.T) {
 	if f := s.scrape(t); f.value("camera_ready", "camera=cam2") != 0 || f.value("camera_ready") != 2 {
 		t.Errorf("camera_ready: got %v of cam2 and %v in all, want 0 and 2", f.value("camera_ready", "camera=cam2"), f.value("camera_ready"))
 	}
-	if page := s.page(); !strings.Contains(page, "not well: no sign of life for ") {
+	if page := s.page(); !strings.Contains(page, "no sign of life for ") {
 		t.Error("the page does not show it")
 	}
 	if c := s.camera("cam2"); !strings.Contains(c.Trouble, "no sign of life for ") {
@@ -122,14 +122,14 @@ func TestSomebodyElsesRedis(t *testing.T) {
 	s := newScene(t)
 	s.rewrite("[delivery]", "embedded = true\n[delivery]")
 	const foreign = "it talks to a Redis that is not this box's own"
-	s.awaitReason(t, "this box's own Redis is waiting: another program listens on "+s.server.Addr(), "cam1: "+foreign, "cam2: "+foreign)
+	s.awaitReason(t, "this box's own Redis does not run, it is tried again and again: another program listens on "+s.server.Addr(), "cam1: "+foreign, "cam2: "+foreign)
 	if f := s.scrape(t); f.value("camera_ready") != 0 {
 		t.Error("camera_ready is 1")
 	}
 	if now := s.status(); now.OK || now.Cameras[0].Trouble != foreign {
 		t.Errorf("the command status shows %+v", now)
 	}
-	if text, err := s.ask("--status"); err == nil || !strings.Contains(text, "not well: "+foreign) || !strings.Contains(text, "redis-server of this box: waiting") {
+	if text, err := s.ask("--status"); err == nil || !strings.Contains(text, "not well: "+foreign) || !strings.Contains(text, "redis-server of this box does not run") {
 		t.Errorf("--status: got %v and\n%s", err, text)
 	}
 	s.server.Kill()

@@ -39,7 +39,7 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 		lines = append(lines, cameraLines(h.Agents[name], h.Cameras[name])...)
 	}
 	for _, s := range h.Unowned {
-		lines = append(lines, fmt.Sprintf("spool       %d frames wait on disk for %s, which is not configured:\n            %s", s.Frames, s.Camera, s.Advice()))
+		lines = append(lines, fmt.Sprintf("spool       %s on disk for %s, which is not configured:\n            %s", s.Waiting(), s.Camera, s.Advice()))
 	}
 	if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")); err != nil {
 		return err
@@ -117,9 +117,9 @@ func askHealth(ctx context.Context, cfg supervise.Config) (*web.Health, error) {
 	resp, err := client.Do(req)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, fmt.Errorf("the controller at %s does not answer within %s, it hangs or was stopped: end it with scripts/stop.sh and start it again", addr, answerTime)
+		return nil, fmt.Errorf("the controller at %s does not answer within %s, it hangs or was stopped: systemctl restart framekeeper-controller, or scripts/stop.sh and start.sh", addr, answerTime)
 	case err != nil:
-		return nil, fmt.Errorf("no controller answers at %s: start it with scripts/start.sh", addr)
+		return nil, fmt.Errorf("no controller answers at %s: systemctl start framekeeper-controller, or scripts/start.sh", addr)
 	}
 	defer func() { _ = resp.Body.Close() }() // only read from
 	var h web.Health

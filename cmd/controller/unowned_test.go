@@ -116,6 +116,7 @@ func TestLooksAtADiskThatHangs(t *testing.T) {
 func TestHowOftenLeftoversAreLookedFor(t *testing.T) {
 	dir := t.TempDir()
 	b := newBox(&config.Config{StateDir: dir}, nil, zerolog.Nop(), nil)
+	defer func() { _ = b.output.Close() }() // it never fails
 	b.cfg.Delivery.SpoolDir = filepath.Join(dir, "spool")
 	if wait := b.findLeftovers(t.Context(), map[string]bool{}); wait != lookAgain {
 		t.Errorf("nothing there: again in %v, want %v", wait, lookAgain)

@@ -19,8 +19,10 @@ import (
 )
 
 const (
-	// hurry is how often it is looked which cameras are due. Those that are not
-	// well always are, so that a start or a recovery shows soon.
+	// glance is how often it is looked which cameras are due. Those whose process
+	// has shown nothing yet always are: whoever has restarted one looks at once.
+	glance = 200 * time.Millisecond
+	// hurry is how often a camera that is not well is looked at.
 	hurry = time.Second
 	// calm is how often a camera that is well is looked at, at least.
 	calm = 5 * time.Second
@@ -70,7 +72,7 @@ type presence struct {
 // session lasts. What it saw counts no more after that.
 func (w *watch) run(ctx context.Context, client redis.Cmdable) error {
 	defer w.forget()
-	tick := time.NewTicker(min(w.interval, hurry))
+	tick := time.NewTicker(min(w.interval, glance))
 	defer tick.Stop()
 	for {
 		cameras := w.due(time.Now())
@@ -90,8 +92,8 @@ func (w *watch) run(ctx context.Context, client redis.Cmdable) error {
 	}
 }
 
-// due are the cameras to look at now: all that are not well, those whose status
-// is not of the process that runs, and the others after the interval.
+// due are the cameras to look at now: those whose status is not of the process
+// that runs, those that are not well soon, and the others after the interval.
 func (w *watch) due(now time.Time) []camera.Config {
 	running := w.processes()
 	w.mu.Lock()
@@ -99,7 +101,11 @@ func (w *watch) due(now time.Time) []camera.Config {
 	var due []camera.Config
 	for _, cam := range w.cameras {
 		s, ok := w.seen[cam.Name]
-		if !ok || !s.Well() || s.PID != running[cam.Name] || now.Sub(s.at) >= w.interval {
+		pause := w.interval
+		if !s.Well() {
+			pause = min(pause, hurry)
+		}
+		if !ok || s.PID != running[cam.Name] || now.Sub(s.at) >= pause {
 			due = append(due, cam)
 		}
 	}

@@ -61,6 +61,9 @@ func Load(path string) (*Config, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("no configuration file %s: copy the config.toml that comes with Framekeeper there, or name yours with --config FILE", path)
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("read configuration: %w: it may hold passwords, so call this with sudo, or as a user of the file's group", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}

@@ -1,8 +1,8 @@
 // Package logging makes the logger that a program hands to everything it
 // starts. It promises lines for people or JSON, with the time in milliseconds
 // and the program's name, on standard error or in a file whose size is bounded.
-// It sets no global and refuses a file it cannot write. The programs' main
-// packages call it.
+// It sets no global. New refuses a file it cannot write, Begin goes on without.
+// The programs' main packages call it.
 package logging
 
 import (
@@ -41,6 +41,20 @@ func New(cfg Config, program string, stderr io.Writer) (zerolog.Logger, io.Close
 		direct.Warn().Uint64("lines", lost).Msg("log lines were left out: nobody read them, or the disk hung")
 	})
 	return logger(lines), &closer{lines, file}, nil
+}
+
+// Begin is New for a program that starts where nobody is: a file that cannot be
+// written, because its disk is gone or has become read-only, must not keep
+// cameras from working. The log then goes to standard error, and says so.
+func Begin(cfg Config, program string, stderr io.Writer) (zerolog.Logger, io.Closer) {
+	log, closer, err := New(cfg, program, stderr)
+	if err == nil {
+		return log, closer
+	}
+	cfg.File = ""
+	log, closer, _ = New(cfg, program, stderr) // nothing to open that could fail
+	log.Error().Err(err).Msg("the log file cannot be written, the log goes to standard error")
+	return log, closer
 }
 
 // stamp adds the time. zerolog's own timestamp has whole seconds unless a

@@ -194,6 +194,15 @@ func TestUnwritableFile(t *testing.T) {
 		if strings.Contains(err.Error(), "\n") {
 			t.Errorf("error of more than one line: %q", err)
 		}
+		var out strings.Builder
+		log, closer := Begin(cfg, "p", &out)
+		log.Info().Msg("works all the same")
+		if err := closer.Close(); err != nil {
+			t.Error(err)
+		}
+		if text := out.String(); !strings.Contains(text, err.Error()) || !strings.Contains(text, "works all the same") {
+			t.Errorf("%s: Begin logged %q, want the error and what followed", file, text)
+		}
 	}
 }
 

@@ -40,6 +40,14 @@ func (s Spool) Advice() string {
 	return fmt.Sprintf("give a camera the name %s again and it goes on from there, or delete %s and %s", s.Camera, s.Dir, s.State)
 }
 
+// Waiting says how many frames wait: "1 frame waits", "66 frames wait".
+func (s Spool) Waiting() string {
+	if s.Frames == 1 {
+		return "1 frame waits"
+	}
+	return fmt.Sprintf("%d frames wait", s.Frames)
+}
+
 // Place is what the configuration says.
 type Place struct {
 	StateDir, SpoolDir string

@@ -56,7 +56,7 @@ func (r *Report) troubles() []string {
 		all = append(all, "the controller's link to Redis is "+r.Link.State+prefixed(": ", r.Link.Cause))
 	}
 	if r.Redis != nil && r.Redis.State != redisserver.Running {
-		all = append(all, "this box's own Redis is "+string(r.Redis.State)+prefixed(": ", r.Redis.LastExit))
+		all = append(all, "this box's own Redis "+PlainRedis(r.Redis.State)+prefixed(": ", r.Redis.LastExit))
 	}
 	if len(r.Namesakes) > 0 {
 		all = append(all, "the box's name is shared: "+r.Box+" is also the name of controller "+strings.Join(r.Namesakes, " and ")+
@@ -143,10 +143,13 @@ func (r *Report) Camera(a supervise.Status) Camera {
 	case c.Well() && c.PID != 0 && a.PID != 0 && c.PID != a.PID:
 		return Camera{Trouble: fmt.Sprintf("the status in Redis is of process %d: process %d has shown none yet", c.PID, a.PID)}
 	case c.Well() && r.foreign():
-		c.Trouble = "it talks to a Redis that is not this box's own"
+		c.Trouble = elsewhere
 	}
 	return c
 }
+
+// elsewhere is the trouble of an agent that works, with somebody else's Redis.
+const elsewhere = "it talks to a Redis that is not this box's own"
 
 // foreign reports whether somebody else answers at the address of the box's own
 // Redis.

@@ -75,12 +75,8 @@ func (r *Report) view(now time.Time) view {
 		v.Cameras = append(v.Cameras, r.cameraCard(a, now))
 	}
 	for _, u := range r.Unowned {
-		waits := words.Count(u.Frames, "frame") + " wait on disk"
-		if u.Frames == 1 {
-			waits = "1 frame waits on disk"
-		}
 		v.Cameras = append(v.Cameras, card{
-			ID: "unowned-" + u.Camera, Name: u.Camera, Mood: notice, Short: "is not configured", Why: waits + " for it.", Advice: sentence(u.Advice()),
+			ID: "unowned-" + u.Camera, Name: u.Camera, Mood: notice, Short: "is not configured", Why: u.Waiting() + " on disk for it.", Advice: sentence(u.Advice()),
 		})
 	}
 	for _, cards := range [][]card{v.Controller, v.Redis, v.Cameras} {
@@ -172,6 +168,8 @@ func (r *Report) explain(c *card, a supervise.Status, seen Camera) {
 	case !r.Link.Live:
 		c.Mood, c.Short = unknown, "is not known"
 		c.Why = "Not known while the connection to Redis does not work." + prefixed(" Its agent runs and says: ", a.Says)
+	case seen.Trouble == elsewhere:
+		c.Mood, c.Short = unknown, "works, but not with the Redis of this box"
 	case seen.Link == "" && a.Failures > 0: // one of many short lives
 		c.Short, c.Why, c.Advice = "gives no pictures", joined(c.Why, "trying it again just now"), adviceForCamera
 	case seen.Link == "" && !a.Ready:

@@ -62,7 +62,7 @@ func TestView(t *testing.T) {
 		}, []string{"Connection to Redis does not work"}, unknown, "is not known",
 			"Not known while the connection to Redis does not work. Its agent runs and says: camera ok", ""},
 		{"own Redis down", func(r *Report) { r.Redis = &redisserver.Status{State: redisserver.Waiting, LastExit: "port taken"} },
-			[]string{"Redis of this box does not run, it is tried again and again"}, well, "works", "", ""},
+			[]string{"Redis of this box does not run, it is tried again and again"}, unknown, "works, but not with the Redis of this box", elsewhere, ""},
 		{"own Redis and the link down", func(r *Report) {
 			r.Redis, r.Link = &redisserver.Status{State: redisserver.Hanging}, Link{State: "DOWN", Cause: "frozen", Advice: "look at its process"}
 			running(r, Camera{Trouble: "not known: the controller's own link to Redis is down"})

@@ -107,11 +107,11 @@ func TestReadyz(t *testing.T) {
 		{"its own Redis is down", func(r *Report) {
 			r.Redis, r.Link = &redisserver.Status{State: redisserver.Waiting, LastExit: "signal: killed"}, Link{State: "DOWN"}
 			r.Cameras["cam1"] = Camera{Trouble: "unknown"}
-		}, "the controller's link to Redis is DOWN\nthis box's own Redis is waiting: signal: killed\ncam1: unknown"},
+		}, "the controller's link to Redis is DOWN\nthis box's own Redis does not run, it is tried again and again: signal: killed\ncam1: unknown"},
 		{"another Redis at the address of its own", func(r *Report) {
 			r.Redis = &redisserver.Status{State: redisserver.Waiting, LastExit: "another program listens"}
 		},
-			"this box's own Redis is waiting: another program listens\ncam1: it talks to a Redis that is not this box's own"},
+			"this box's own Redis does not run, it is tried again and again: another program listens\ncam1: it talks to a Redis that is not this box's own"},
 		{"link down", func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} }, "the controller's link to Redis is DOWN: refused"},
 		{"name shared", func(r *Report) { r.Namesakes = []string{"0a1b (host pi)", "0a1c"} },
 			"the box's name is shared: box1 is also the name of controller 0a1b (host pi) and 0a1c: give each box a [controller] box of its own"},

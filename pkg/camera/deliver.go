@@ -86,5 +86,5 @@ func (g *Grabber) recovered(before State, loud bool, info Info, down time.Durati
 		e.Msg("Camera opened")
 		return
 	}
-	e.Dur("down", down).Msg("Camera is back")
+	e.Int64("down_ms", down.Milliseconds()).Msg("Camera is back")
 }

@@ -64,7 +64,7 @@ func (o *outage) noticed(end ending, st LinkStatus, shown string, now time.Time)
 	}
 	switch {
 	case end.wasLive:
-		e.Dur("silent_ms", end.silent).Msg(msgLost)
+		e.Dur("silent_ms", end.silent.Round(time.Millisecond)).Msg(msgLost)
 	case end.connected:
 		e.Int("attempts", st.Attempts).Msg(msgNoSubscribe)
 	case first:
@@ -92,9 +92,9 @@ func (o *outage) over(st LinkStatus, now time.Time) {
 	case !o.on:
 		o.log.Info().Msg(msgConnected)
 	case !o.everLive:
-		o.log.Info().Dur("after_ms", now.Sub(o.since)).Int("attempts", st.Attempts).Msg(msgConnected)
+		o.log.Info().Dur("after_ms", now.Sub(o.since).Round(time.Millisecond)).Int("attempts", st.Attempts).Msg(msgConnected)
 	default:
-		o.log.Info().Str("cause", string(st.LastLoss.Cause)).Dur("lasted_ms", now.Sub(o.since)).
+		o.log.Info().Str("cause", string(st.LastLoss.Cause)).Dur("lasted_ms", now.Sub(o.since).Round(time.Millisecond)).
 			Int("attempts", st.Attempts).Msg(msgReconnected)
 	}
 	o.everLive, o.on = true, false
@@ -109,7 +109,7 @@ func (o *outage) settled(st LinkStatus, now time.Time) {
 	for _, n := range o.told {
 		attempts += n
 	}
-	o.log.Info().Str("cause", string(st.LastLoss.Cause)).Dur("lasted_ms", o.liveAt.Sub(o.since)).
+	o.log.Info().Str("cause", string(st.LastLoss.Cause)).Dur("lasted_ms", o.liveAt.Sub(o.since).Round(time.Millisecond)).
 		Int("attempts", attempts).Msg(msgReconnected)
 	o.on, o.flapping = false, false
 }

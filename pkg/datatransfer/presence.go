@@ -96,7 +96,7 @@ func (p *Presence) Admit(ctx context.Context, s *Session) error {
 		p.checked = true
 		return nil
 	}
-	p.cfg.Log.Warn().Str("host", first.Host).Int("pid", first.PID).Dur("for_ms", left).
+	p.cfg.Log.Warn().Str("host", first.Host).Int("pid", first.PID).Int64("for_ms", left.Milliseconds()).
 		Msg("another agent's status stands in Redis, watching whether it is alive")
 	for {
 		select {
