@@ -85,6 +85,7 @@ func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, d driv
 		Redis: cfg.Redis, Name: cam.Name, Admit: a.admit, Workers: workers, Log: log,
 		Lost: a.meters.link.Lost, Back: a.meters.link.Back,
 		Subscriptions: []datatransfer.Subscription{{Channel: cam.RequestTopic, Handle: a.responder.requests.Handle}},
+		MaxMessage:    16 * frame.MaxRequestBytes, // to refuse by what it says; more costs no memory
 	})
 	return a.run(ctx)
 }
