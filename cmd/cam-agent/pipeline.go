@@ -165,6 +165,9 @@ func (a *agent) run(ctx context.Context) error {
 			all = false
 		}
 	}
+	if all && a.spool != nil && a.outbox.Stats().Unsent == 0 {
+		a.owner.Spool = "" // nothing waits there, although a disk that became read-only still shows it
+	}
 	err := context.Cause(work)
 	orderly := errors.Is(err, context.Canceled)
 	a.owner.Release(last, (orderly || errors.Is(err, errCamera)) && all)
