@@ -31,6 +31,21 @@ func setup(t *testing.T) (*redistest.Server, *redistest.Proxy) {
 
 const shortIO = 400 * time.Millisecond
 
+// mustPassOnce tries what takes five timeouts and makes progress all the time. A
+// deadline for the whole of it would end it every time; a machine so busy that
+// nothing moves for one timeout does so now and then.
+func mustPassOnce(t *testing.T, try func() error) {
+	t.Helper()
+	var err error
+	for range 10 {
+		if err = try(); err == nil {
+			return
+		}
+		t.Logf("once more: %v", err)
+	}
+	t.Errorf("what made progress all the time was cut: %v", err)
+}
+
 func TestATricklingReplyIsNotCut(t *testing.T) {
 	t.Parallel()
 	_, proxy := setup(t)
@@ -47,9 +62,13 @@ func TestATricklingReplyIsNotCut(t *testing.T) {
 	if err := theirs.Get(ctx, "big").Err(); err == nil {
 		t.Error("a stock client waits for a slow reply too: this test shows nothing any more")
 	}
-	if got, err := ours.Get(ctx, "big").Bytes(); err != nil || len(got) != big {
-		t.Errorf("got %d bytes and %v, want %d and no error", len(got), err, big)
-	}
+	mustPassOnce(t, func() error {
+		got, err := ours.Get(ctx, "big").Bytes()
+		if err == nil && len(got) != big {
+			t.Errorf("got %d bytes, want %d", len(got), big)
+		}
+		return err
+	})
 }
 
 func TestAStalledReplyIsCut(t *testing.T) {
@@ -98,9 +117,7 @@ func TestALargeWriteOnASlowLinkIsNotCut(t *testing.T) {
 	if err := theirs.Set(ctx, "slow", value, 0).Err(); err == nil {
 		t.Error("a stock client waits for a slow write too: this test shows nothing any more")
 	}
-	if err := ours.Set(ctx, "slow", value, 0).Err(); err != nil {
-		t.Errorf("a write that made progress all the time was cut: %v", err)
-	}
+	mustPassOnce(t, func() error { return ours.Set(ctx, "slow", value, 0).Err() })
 }
 
 // A server that stopped reading takes what its kernel can hold, then nothing.
