@@ -132,7 +132,7 @@ func TestASpoolThatCannotBeReadAnyMore(t *testing.T) {
 		},
 		"a disk that hangs": func(t *testing.T, place string) {
 			t.Setenv("NOTIFY_SOCKET", "@nobody")
-			t.Setenv("WATCHDOG_USEC", "1000000") // as long as that one is waited for
+			t.Setenv("WATCHDOG_USEC", "1000000")                 // as long as that one is waited for
 			if err := syscall.Mkfifo(place, 0o600); err != nil { // opening it waits until somebody writes
 				t.Fatal(err)
 			}
