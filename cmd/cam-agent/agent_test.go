@@ -30,6 +30,10 @@ func TestMain(m *testing.M) {
 		_ = os.Unsetenv(asAgent)
 		main()
 	}
+	if dir := os.Getenv(moverSpool); dir != "" {
+		fmt.Fprintln(os.Stderr, beginWithSpool(dir)) // it does not return, as a rule
+		os.Exit(1)
+	}
 	redisconn.Quiet()
 	if len(os.Args) > 2 && os.Args[1] == playAgent {
 		os.Exit(play(os.Args[2], os.Args[3:]))

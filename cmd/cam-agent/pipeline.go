@@ -85,6 +85,7 @@ func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, d driv
 		Redis: cfg.Redis, Name: cam.Name, Admit: a.admit, Workers: workers, Log: log,
 		Lost: a.meters.link.Lost, Back: a.meters.link.Back,
 		Subscriptions: []datatransfer.Subscription{{Channel: cam.RequestTopic, Handle: a.responder.requests.Handle}},
+		MaxMessage:    16 * frame.MaxRequestBytes, // to refuse by what it says; more costs no memory
 	})
 	return a.run(ctx)
 }
@@ -163,6 +164,9 @@ func (a *agent) run(ctx context.Context) error {
 			a.log.Error().Err(err).Msg("the spool could not be closed in order")
 			all = false
 		}
+	}
+	if all && a.spool != nil && a.outbox.Stats().Unsent == 0 {
+		a.owner.Spool = "" // nothing waits there, although a disk that became read-only still shows it
 	}
 	err := context.Cause(work)
 	orderly := errors.Is(err, context.Canceled)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
+	"framekeeper/internal/sdnotify"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/spool"
@@ -45,8 +47,17 @@ func (a *agent) openSpool() error {
 }
 
 // spoolPatience is how long looking at another place than the configured one may
-// take. Its disk may be the reason why it is not configured any more.
-const spoolPatience = 5 * time.Second
+// take. Its disk may be the reason why it is not configured any more; or it is
+// only asleep, and takes a while to turn.
+const spoolPatience = 10 * time.Second
+
+// patience is spoolPatience, but less than the first sign of life is waited for.
+func patience() time.Duration {
+	if limit := sdnotify.FromEnv(os.Getenv).Watchdog(); limit > 0 {
+		return min(limit, spoolPatience)
+	}
+	return spoolPatience
+}
 
 // spoolPlace is the directory to keep frames in. Where spool_dir has changed,
 // frames may wait in the one before, and Redis takes IDs in their order only: so
@@ -81,7 +92,8 @@ func (a *agent) spoolPlace() string {
 
 // moveSpool is spool.Move, but it does not wait for a disk that hangs.
 func moveSpool(from, to string) (moved bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), spoolPatience)
+	limit := patience()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	type result struct {
 		moved bool
@@ -96,6 +108,6 @@ func moveSpool(from, to string) (moved bool, err error) {
 	case r := <-done:
 		return r.moved, r.err
 	case <-ctx.Done():
-		return false, fmt.Errorf("look into %s: not done within %s, is its disk hanging?", from, spoolPatience)
+		return false, fmt.Errorf("look into %s: not done within %s, is its disk hanging?", from, limit)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"framekeeper/internal/redistest"
 	"framekeeper/pkg/frame"
@@ -130,6 +131,8 @@ func TestASpoolThatCannotBeReadAnyMore(t *testing.T) {
 			}
 		},
 		"a disk that hangs": func(t *testing.T, place string) {
+			t.Setenv("NOTIFY_SOCKET", "@nobody")
+			t.Setenv("WATCHDOG_USEC", "1000000")                 // as long as that one is waited for
 			if err := syscall.Mkfifo(place, 0o600); err != nil { // opening it waits until somebody writes
 				t.Fatal(err)
 			}
@@ -146,9 +149,12 @@ func TestASpoolThatCannotBeReadAnyMore(t *testing.T) {
 			old := filepath.Join(filepath.Dir(config), "spool")
 			stop, _ := startAgent(t, config)
 			eventually(t, "frames", func() bool { return server.Client().XLen(t.Context(), "frames:greencam1").Val() > 5 })
+			server.Kill()
+			eventually(t, "frames on disk", func() bool { return len(spooled(t, old)) > 0 })
 			if err := stop(); err != nil {
 				t.Fatal(err)
 			}
+			server.Restart()
 			if err := os.RemoveAll(filepath.Join(old, "greencam1")); err != nil {
 				t.Fatal(err)
 			}
@@ -163,6 +169,62 @@ func TestASpoolThatCannotBeReadAnyMore(t *testing.T) {
 				return last.Clean != nil && !*last.Clean && last.Previous != nil && last.Previous.IsZero()
 			})
 		})
+	}
+}
+
+// What Redis has taken from a disk that has become read-only cannot be removed
+// there. A new spool_dir must be used all the same.
+func TestSpoolDirLeavesAReadOnlyDisk(t *testing.T) {
+	needRedis(t)
+	server := redistest.Start(t)
+	config := writeConfig(t, server.URL(), "", tiny+"publish_fps = 30\n")
+	old := filepath.Join(filepath.Dir(config), "spool")
+	if err := os.Mkdir(old, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", old, "tmpfs", 0, ""); err != nil {
+		t.Skipf("cannot mount a file system to make read-only: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(old, syscall.MNT_DETACH) })
+	stop, _ := startAgent(t, config)
+	eventually(t, "frames", func() bool { return server.Client().XLen(t.Context(), "frames:greencam1").Val() > 5 })
+	server.Kill()
+	eventually(t, "frames on disk", func() bool { return len(spooled(t, old)) > 10 })
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("", old, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	waiting, place := spooled(t, old), filepath.Join(filepath.Dir(config), "spool2")
+	replaceIn(t, config, old, place)
+
+	stop, log := startAgent(t, config)
+	eventually(t, "the agent to tell it", func() bool { return strings.Contains(log.String(), "frames wait where it was: they go first") })
+	server.Restart()
+	eventually(t, "all that waited in the stream", func() bool {
+		n := server.Client().XRange(t.Context(), "frames:greencam1", waiting[len(waiting)-1], waiting[len(waiting)-1]).Val()
+		return len(n) == 1
+	})
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	startAgent(t, config)
+	eventually(t, "frames", func() bool { return server.Client().XLen(t.Context(), "frames:greencam1").Val() > int64(len(waiting)) })
+	server.Kill()
+	eventually(t, "frames in the new place", func() bool { return len(spooled(t, place)) > 0 })
+}
+
+// An agent that waits for the old disk longer than for its first sign of life is
+// waited for would be killed, again and again.
+func TestPatienceWithTheOldDisk(t *testing.T) {
+	for usec, want := range map[string]time.Duration{"": spoolPatience, "1000000": time.Second, "60000000": spoolPatience} {
+		t.Setenv("NOTIFY_SOCKET", "@nobody")
+		t.Setenv("WATCHDOG_USEC", usec)
+		if got := patience(); got != want {
+			t.Errorf("watchdog of %s µs: got %v, want %v", usec, got, want)
+		}
 	}
 }
 

@@ -100,6 +100,10 @@ func (b *box) supervision(cfg *config.Config, log zerolog.Logger) (supervise.Opt
 	}, err
 }
 
+// maxText is longer than any command and any agent's status: what is longer is
+// somebody's mistake, and need not take the box's memory.
+const maxText = 1 << 20
+
 // redisSide makes what measures the box, and what talks to Redis.
 func (b *box) redisSide(cfg *config.Config, log zerolog.Logger) parts {
 	c := &cfg.Controller
@@ -110,6 +114,7 @@ func (b *box) redisSide(cfg *config.Config, log zerolog.Logger) parts {
 		Redis:         cfg.Redis,
 		Name:          c.Box,
 		Subscriptions: []datatransfer.Subscription{b.commands.Subscription(p.names)},
+		MaxMessage:    maxText, MaxReply: maxText,
 		Workers: []datatransfer.Worker{{
 			Name: "telemetry",
 			Run: func(ctx context.Context, s *datatransfer.Session) error {

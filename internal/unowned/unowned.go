@@ -147,9 +147,19 @@ func locked(dir string) bool {
 	if err != nil {
 		return false // then it is told, and not touched
 	}
-	inode := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino) //nolint:unconvert // 32 bits on some machines
-	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); slices.Contains(fields, "FLOCK") && slices.Contains(fields, inode) {
+	return names(string(text), unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino) //nolint:unconvert // 32 bits on some machines
+}
+
+// names reports whether the text of /proc/locks has a lock on an inode. There a
+// device is the file system's; on btrfs, where each subvolume shows one of its
+// own, and no disk is behind either, only the inode's number is to go by.
+func names(locks string, major, minor uint32, inode uint64) bool {
+	exact, numbered := fmt.Sprintf("%02x:%02x:%d", major, minor, inode), fmt.Sprintf(":%d", inode)
+	for line := range strings.Lines(locks) {
+		fields := strings.Fields(line)
+		if slices.Contains(fields, "FLOCK") && slices.ContainsFunc(fields, func(f string) bool {
+			return f == exact || major == 0 && strings.HasPrefix(f, "00:") && strings.HasSuffix(f, numbered)
+		}) {
 			return true
 		}
 	}

@@ -115,3 +115,31 @@ func TestFind(t *testing.T) {
 		t.Error("spool_dir is a file: got no error")
 	}
 }
+
+// The lines are of Linux 6: ext4, tmpfs, and a subvolume of btrfs.
+func TestLocks(t *testing.T) {
+	const locks = `1: FLOCK  ADVISORY  WRITE 22714 fe:00:9994250 0 EOF
+2: FLOCK  ADVISORY  WRITE 26030 00:38:257 0 EOF
+3: -> FLOCK  ADVISORY  WRITE 26031 08:01:12 0 EOF
+4: POSIX  ADVISORY  WRITE 1 08:01:77 0 EOF
+`
+	for _, c := range []struct {
+		major, minor uint32
+		inode        uint64
+		want         bool
+	}{
+		{0xfe, 0, 9994250, true},
+		{0xfe, 1, 9994250, false}, // another disk's
+		{0xfe, 0, 250, false},
+		{0, 0x38, 257, true},
+		{0, 0x3b, 257, true}, // btrfs shows it so to stat
+		{0, 0x3b, 57, false},
+		{0, 0, 9994250, false},
+		{8, 1, 12, true},
+		{8, 1, 77, false}, // of another kind
+	} {
+		if got := names(locks, c.major, c.minor, c.inode); got != c.want {
+			t.Errorf("%02x:%02x:%d: got %v, want %v", c.major, c.minor, c.inode, got, c.want)
+		}
+	}
+}

@@ -42,6 +42,10 @@ type LinkConfig struct {
 	Redis         redisconn.Config
 	Name          string // probe/<Name>/<nonce> is the link's own channel
 	Subscriptions []Subscription
+	// MaxMessage and MaxReply bound what comes whole from a subscription and as
+	// the answer to a command: a longer string comes empty, and costs no memory.
+	// 0: whatever comes.
+	MaxMessage, MaxReply int64
 	// Admit, if set, looks around on each new session's data client before the
 	// link may be LIVE. A FatalError ends the link, any other the session.
 	Admit   func(ctx context.Context, s *Session) error

@@ -96,6 +96,8 @@ func (l *Link) runSession(parent context.Context) ending {
 // stages takes the session through its states, stays while it is LIVE, and
 // returns why it is over.
 func (l *Link) stages(s *Session) (wasLive bool, err error) {
+	s.target.Shorten(redisconn.Control, l.cfg.MaxMessage)
+	s.target.Shorten(redisconn.Data, l.cfg.MaxReply)
 	control := s.target.Client(redisconn.Control)
 	s.opened = append(s.opened, control)
 	p := newProber(l.cfg.Name, l.cfg.Redis, s)

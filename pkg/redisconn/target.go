@@ -32,6 +32,7 @@ type Target struct {
 	password string
 	tls      *tls.Config
 	meter    *meter
+	longest  [2]int64 // string that comes whole, by Role; 0: any
 }
 
 // Open finds out where to connect: it reads the password and TLS files and
@@ -97,6 +98,11 @@ func (t *Target) Addr() string { return t.addr }
 // Local is this machine's own IP address on the way there; "" while there is no
 // connection, and over a unix socket.
 func (t *Target) Local() string { return t.meter.local() }
+
+// Shorten has strings that are longer than so many bytes come as empty ones, on
+// connections of the role that are made later. It is for whoever needs no long
+// ones: what others write into Redis then costs no memory here.
+func (t *Target) Shorten(role Role, longest int64) { t.longest[role] = longest }
 
 // Activity tells what the target's connections have shown of themselves.
 func (t *Target) Activity() Activity { return t.meter.activity() }
@@ -207,8 +213,13 @@ func (t *Target) dialTimeout(role Role) time.Duration {
 }
 
 func (t *Target) dialer(role Role, timeout time.Duration) dialFunc {
+	longest := t.longest[role]
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return t.dial(ctx, role, timeout, network, addr)
+		c, err := t.dial(ctx, role, timeout, network, addr)
+		if err != nil || longest == 0 {
+			return c, err
+		}
+		return &shortener{Conn: c, longest: longest}, nil
 	}
 }
 

@@ -30,6 +30,7 @@ func Move(ctx context.Context, from, to string) (moved bool, err error) {
 		_ = unix.Flock(int(root.Fd()), unix.LOCK_UN)
 		_ = root.Close() // nothing was written
 	}()
+	fresh := above(to)
 	if err := os.MkdirAll(filepath.Dir(to), dirMode); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrStays, explain(err))
 	}
@@ -40,10 +41,22 @@ func Move(ctx context.Context, from, to string) (moved bool, err error) {
 	if err := os.Rename(from, to); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrStays, explain(err))
 	}
-	for _, dir := range []string{filepath.Dir(to), filepath.Dir(from)} {
+	for _, dir := range append(fresh, filepath.Dir(from)) { // there before it is gone from here
 		if err := syncDir(dir); err != nil {
 			return true, fmt.Errorf("sync %s: %w", dir, err)
 		}
 	}
 	return true, nil
+}
+
+// above are the directories whose entries lead to path as soon as it is there:
+// the one it is in, and those that the ones to be made for it are in.
+func above(path string) (dirs []string) {
+	for {
+		path = filepath.Dir(path)
+		dirs = append(dirs, path)
+		if _, err := os.Lstat(path); err == nil || path == filepath.Dir(path) {
+			return dirs
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -46,5 +47,25 @@ func TestMove(t *testing.T) {
 	from = filepath.Join(dir, "file", "cam1")
 	if _, err := Move(t.Context(), from, to); err == nil {
 		t.Error("a spool that cannot be read: got no error")
+	}
+}
+
+// A power cut must not take directories away that were made for a spool.
+func TestAllThatLeadsToAMovedSpoolIsSynced(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "a"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string][]string{
+		"b":         {""},
+		"a/b":       {"a"},
+		"a/b/c/cam": {"a/b/c", "a/b", "a"},
+	} {
+		for i := range want {
+			want[i] = filepath.Join(dir, want[i])
+		}
+		if got := above(filepath.Join(dir, path)); !slices.Equal(got, want) {
+			t.Errorf("above %s: got %q, want %q", path, got, want)
+		}
 	}
 }
