@@ -60,8 +60,8 @@ func beginAndKill(t *testing.T, dir, spoolDir string, life time.Duration) (found
 	var timer *time.Timer
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
-		switch line := lines.Text(); {
-		case line == "begin":
+		switch line := lines.Text(); line {
+		case "begin":
 			began = time.Now()
 			timer = time.AfterFunc(life, func() { _ = cmd.Process.Kill() })
 		default:

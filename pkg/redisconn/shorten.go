@@ -83,7 +83,7 @@ func (s *shortener) begin(part []byte, whole bool) {
 		return
 	}
 	n, err := strconv.ParseInt(string(bytes.TrimRight(s.line[1:], "\r\n")), 10, 64)
-	known := whole && err == nil && n >= 0 && n <= maxString
+	known := whole && len(s.line) <= maxHeader && err == nil && n >= 0 && n <= maxString
 	if s.drop = known && n > s.longest; s.drop {
 		s.line = append(s.line[:0], "$0\r\n\r\n"...)
 	}

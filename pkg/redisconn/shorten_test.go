@@ -46,6 +46,7 @@ func TestShorten(t *testing.T) {
 		{"a long line that is none", "+" + strings.Repeat("$", 500) + "\r\n" + bulk(30), "+" + strings.Repeat("$", 500) + "\r\n$0\r\n\r\n"},
 		{"no length", "$x\r\n" + bulk(30), "$x\r\n$0\r\n\r\n"},
 		{"no end of a length", "$" + strings.Repeat("9", 200), "$" + strings.Repeat("9", 200)},
+		{"a length too long to be one", "$00000000000000000000000000000100\n", "$00000000000000000000000000000100\n"},
 		{"more than there can be", "$9223372036854775807\r\n+a\r\n", "$9223372036854775807\r\n+a\r\n"},
 	} {
 		for _, pieces := range [][]byte{nil, {0}, {0, 1, 2, 3}, {255}} {
