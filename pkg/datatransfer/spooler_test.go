@@ -326,6 +326,21 @@ func TestABurstLargerThanTheSpool(t *testing.T) {
 	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, 150)...)...)
 }
 
+// What memory alone holds while Redis takes frames goes to disk when it does not
+// any more, if there is room.
+func TestAnOutageOffersTheSpoolEverything(t *testing.T) {
+	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
+	s.add(t, 3)
+	s.onDisk(t)
+	s.block(false)
+	s.spooler.lost([]spool.Loss{{First: frame.ID{Epoch: 100, Seq: 1}, Last: frame.ID{Epoch: 100, Seq: 3}, Reason: spool.ReasonFull}})
+	if _, all := s.Safe(); all || s.Stats().Dropped != 0 {
+		t.Fatalf("%+v, want frames that only memory holds", s.Stats())
+	}
+	s.block(true)
+	s.onDisk(t)
+}
+
 func TestPubsubKeepsFramesOfALostSession(t *testing.T) {
 	needRedis(t)
 	server := redistest.Start(t)
