@@ -51,13 +51,7 @@ func TestFramesFollowSpoolDir(t *testing.T) {
 			server := redistest.Start(t)
 			config := writeConfig(t, server.URL(), "", tiny+"publish_fps = 30\n")
 			old := filepath.Join(filepath.Dir(config), "spool")
-			stop, _ := startAgent(t, config)
-			eventually(t, "frames", func() bool { return server.Client().XLen(t.Context(), "frames:greencam1").Val() > 5 })
-			server.Kill()
-			eventually(t, "frames on disk", func() bool { return len(spooled(t, old)) > 10 })
-			if err := stop(); err != nil {
-				t.Fatal(err)
-			}
+			leaveFrames(t, server, config, old)
 			waiting := spooled(t, old)
 			place := c.elsewhere(t, filepath.Dir(config))
 			replaceIn(t, config, old, place)
@@ -85,6 +79,19 @@ func TestFramesFollowSpoolDir(t *testing.T) {
 				t.Errorf("a later start keeps %d frames in the old place", len(left))
 			}
 		})
+	}
+}
+
+// leaveFrames has an agent keep frames in a spool while its Redis is away, and
+// ends both.
+func leaveFrames(t *testing.T, server *redistest.Server, config, spool string) {
+	t.Helper()
+	stop, _ := startAgent(t, config)
+	eventually(t, "frames", func() bool { return server.Client().XLen(t.Context(), "frames:greencam1").Val() > 5 })
+	server.Kill()
+	eventually(t, "frames on disk", func() bool { return len(spooled(t, spool)) > 10 })
+	if err := stop(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -147,13 +154,7 @@ func TestASpoolThatCannotBeReadAnyMore(t *testing.T) {
 			server := redistest.Start(t)
 			config := writeConfig(t, server.URL(), "", tiny+"publish_fps = 30\n")
 			old := filepath.Join(filepath.Dir(config), "spool")
-			stop, _ := startAgent(t, config)
-			eventually(t, "frames", func() bool { return server.Client().XLen(t.Context(), "frames:greencam1").Val() > 5 })
-			server.Kill()
-			eventually(t, "frames on disk", func() bool { return len(spooled(t, old)) > 0 })
-			if err := stop(); err != nil {
-				t.Fatal(err)
-			}
+			leaveFrames(t, server, config, old)
 			server.Restart()
 			if err := os.RemoveAll(filepath.Join(old, "greencam1")); err != nil {
 				t.Fatal(err)
@@ -186,13 +187,7 @@ func TestSpoolDirLeavesAReadOnlyDisk(t *testing.T) {
 		t.Skipf("cannot mount a file system to make read-only: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(old, syscall.MNT_DETACH) })
-	stop, _ := startAgent(t, config)
-	eventually(t, "frames", func() bool { return server.Client().XLen(t.Context(), "frames:greencam1").Val() > 5 })
-	server.Kill()
-	eventually(t, "frames on disk", func() bool { return len(spooled(t, old)) > 10 })
-	if err := stop(); err != nil {
-		t.Fatal(err)
-	}
+	leaveFrames(t, server, config, old)
 	if err := syscall.Mount("", old, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
@@ -22,28 +22,16 @@ type controller struct {
 	*doer
 	link *datatransfer.Link
 	stop func() // not in order: nobody is told
-
-	mu  sync.Mutex // guards log
-	log bytes.Buffer
+	log  proctest.Output
 }
 
-func (c *controller) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.log.Write(p)
-}
-
-func (c *controller) said(what string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return strings.Count(c.log.String(), what)
-}
+func (c *controller) said(what string) int { return strings.Count(c.log.String(), what) }
 
 // begin runs a controller of box1 until the test ends.
 func begin(t *testing.T, cfg redisconn.Config) *controller {
 	t.Helper()
 	c := &controller{doer: &doer{}}
-	log := zerolog.New(c)
+	log := zerolog.New(&c.log)
 	logger := func() *zerolog.Logger { return &log }
 	c.tested = &tested{NewServer(c.do, logger), NewNamesakes("box1", NewIdentity(), logger)}
 	c.link = datatransfer.NewLink(datatransfer.LinkConfig{

@@ -1,41 +1,22 @@
 package telemetry
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
 )
 
-// logged collects log lines.
-type logged struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logged) count(word string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.buf.String(), word)
-}
-
 // publishing runs a publisher with a sampler whose samples the test makes.
-func publishing(t *testing.T, server *redistest.Server, format string) (give func(*Sample), log *logged, ended <-chan error) {
+func publishing(t *testing.T, server *redistest.Server, format string) (give func(*Sample), log *proctest.Output, ended <-chan error) {
 	t.Helper()
-	log = &logged{}
+	log = &proctest.Output{}
 	s := NewSampler(Config{Interval: time.Hour})
 	p := &Publisher{Backlog: s.cfg.Backlog, Topic: "box1_log", Format: format, Log: zerolog.New(log)}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -77,7 +58,7 @@ func TestRefusalIsLoggedOnceAndOutlived(t *testing.T) {
 	server := redistest.Start(t)
 	give, log, ended := publishing(t, server, "list")
 	server.Do("ACL", "SETUSER", "default", "-publish")
-	for log.count("refuses telemetry") == 0 {
+	for strings.Count(log.String(), "refuses telemetry") == 0 {
 		give(&Sample{})
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -86,14 +67,14 @@ func TestRefusalIsLoggedOnceAndOutlived(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	server.Do("ACL", "SETUSER", "default", "+publish")
-	for deadline := time.Now().Add(10 * time.Second); log.count("published again") == 0; {
+	for deadline := time.Now().Add(10 * time.Second); strings.Count(log.String(), "published again") == 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("not published within 10 s after permission returned")
 		}
 		give(&Sample{})
 		time.Sleep(5 * time.Millisecond)
 	}
-	if got := log.count("refuses telemetry"); got != 1 {
+	if got := strings.Count(log.String(), "refuses telemetry"); got != 1 {
 		t.Errorf("the refusal was logged %d times, want once", got)
 	}
 	select {

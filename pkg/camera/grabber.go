@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"framekeeper/internal/words"
 )
 
 // Waits between two attempts to open a source: they double from the first to
@@ -115,7 +117,7 @@ func (g *Grabber) run(ctx context.Context) error {
 			flaps++
 		}
 		if reopens >= g.cfg.MaxReopens {
-			return fmt.Errorf("%w after %s to reopen it: %w", ErrGaveUp, attempts(reopens), err)
+			return fmt.Errorf("%w after %s to reopen it: %w", ErrGaveUp, words.Count(reopens, "attempt"), err)
 		}
 		reopens++
 		g.retrying(reopens, flaps, err)
@@ -134,13 +136,6 @@ func (g *Grabber) reopenWait(n int) time.Duration {
 		wait = min(reopenWaitMin<<shift, reopenWaitMax)
 	}
 	return wait - time.Duration(g.jitter()*float64(wait/2))
-}
-
-func attempts(n int) string {
-	if n == 1 {
-		return "1 attempt"
-	}
-	return fmt.Sprintf("%d attempts", n)
 }
 
 func pause(ctx context.Context, d time.Duration) bool {
