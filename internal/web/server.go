@@ -1,6 +1,7 @@
 // Package web serves the box's own pages: /healthz, /readyz and /metrics for
 // machines and / for people. It promises that everything it shows is escaped, that a set user name
-// guards every page, that without one no foreign web page can read it, and that slow or greedy visitors cannot hold the program.
+// guards every page, that without one no foreign web page can read it, and that
+// slow or greedy visitors cannot hold the program.
 // It changes nothing on the box. The controller is its only caller.
 package web
 
