@@ -13,6 +13,9 @@ const (
 	sentinelName   = "redistest"
 	// formLimit is how long the trio may take to find each other.
 	formLimit = 30 * time.Second
+	// agreeLimit is how long the sentinels may name different masters: the one that leads a failover tells
+	// the others with its next hello.
+	agreeLimit = 15 * time.Second
 	// Hello messages come every 2 s; while the trio forms they come faster.
 	normalHello = "2000"
 	fastHello   = "200"
@@ -117,10 +120,15 @@ func (set *SentinelSet) Servers() []*Server { return set.servers }
 func (set *SentinelSet) Sentinels() []*Server { return set.sentinels }
 
 // Master is the server that all sentinels that are neither killed nor frozen name as the master, which
-// they are asked afresh. The test fails if they do not agree.
+// they are asked afresh. During a failover one sentinel knows of it before the others do: Master waits
+// for them, and the test fails if they do not come to agree.
 func (set *SentinelSet) Master() *Server {
 	set.tb.Helper()
-	s, err := set.agreed()
+	var s *Server
+	err := await(agreeLimit, func() (err error) {
+		s, err = set.agreed()
+		return err
+	})
 	if err != nil {
 		set.tb.Fatalf("redistest: %v", err)
 	}
