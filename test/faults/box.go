@@ -2,19 +2,12 @@ package main
 
 import (
 	"bufio"
-	"context"
-	"encoding/json"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
-	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"framekeeper/internal/proctest"
 	"framekeeper/internal/redistest"
@@ -32,13 +25,14 @@ const (
 type box struct {
 	*rig
 	home       string
+	config     string
 	page       string // the controller's HTTP address
 	controller *proctest.Process
 	readers    []*watcher
 	kills      []uint64 // by camera
 	counts     map[string]int
 	prints     []boxPrint
-	rows       [][]string // of the account
+	books      []boxBooks
 	problems   []string
 }
 
@@ -52,16 +46,11 @@ type boxPrint struct {
 
 // boxMode hurts the link and the agents of a box at random, for -minutes.
 func (o *options) boxMode() error {
-	if err := proctest.Build(o.ctx, filepath.Join(o.bin.dir, "controller"), "framekeeper/cmd/controller"); err != nil {
+	x, err := o.newBox("box")
+	if err != nil {
 		return err
 	}
-	b := &bench{name: "box", out: o.notes}
-	x := &box{
-		rig:    &rig{bench: b, ctx: o.ctx, bin: o.bin, log: o.agentLog, random: o.random},
-		kills:  make([]uint64, boxCameras),
-		counts: map[string]int{},
-	}
-	if err := b.run(func() { x.live(time.Duration(o.minutes * float64(time.Minute))) }); err != nil {
+	if err := x.run(func() { x.live(time.Duration(o.minutes * float64(time.Minute))) }); err != nil {
 		x.problem("%v", err)
 	}
 	fmt.Fprintf(o.out, "%d cameras at %d fps on one box, %.0f minutes of random faults, seed %d\n", boxCameras, boxFPS, o.minutes, o.seed)
@@ -75,12 +64,20 @@ func (o *options) boxMode() error {
 		}
 		fmt.Fprintln(o.out)
 	}
-	g := newGrid(o.out, "camera", "delivered", "declared", "trimmed", "undeclared", "duplicates", "agents killed", "unclean starts")
-	for _, row := range x.rows {
-		g.row(row...)
-	}
-	g.end()
+	printBooks(o.out, x.books)
 	return o.finish(x.prints, x.problems)
+}
+
+// newBox builds the controller, too.
+func (o *options) newBox(name string) (*box, error) {
+	if err := proctest.Build(o.ctx, filepath.Join(o.bin.dir, "controller"), "framekeeper/cmd/controller"); err != nil {
+		return nil, err
+	}
+	return &box{
+		rig:    &rig{bench: &bench{name: name, out: o.notes}, ctx: o.ctx, bin: o.bin, log: o.agentLog, random: o.random},
+		kills:  make([]uint64, boxCameras),
+		counts: map[string]int{},
+	}, nil
 }
 
 func (x *box) problem(format string, args ...any) {
@@ -100,11 +97,7 @@ func (x *box) programs() []string {
 
 // live runs the box from its start to its orderly end.
 func (x *box) live(total time.Duration) {
-	x.serve(redistest.Start(x))
-	x.proxy = redistest.NewProxy(x, x.server.Addr())
-	x.settings = []string{setting("url", x.proxy.URL())}
-	x.home, x.page = x.TempDir(), x.freeAddress()
-	x.start()
+	x.open("2s")
 	began := time.Now()
 	x.drain()
 	marks := map[string]time.Time{"start": began.Add(min(warmUp, total/4)), "middle": began.Add(total / 2)}
@@ -128,91 +121,7 @@ func (x *box) live(total time.Duration) {
 	x.pause(5 * time.Second)
 	x.print("end")
 	x.stayedFlat()
-	if err := x.controller.End(syscall.SIGTERM); err != nil {
-		x.problem("the controller ended with %v", err)
-	}
-	x.account()
-}
-
-// start writes the configuration and starts the controller and the readers.
-func (x *box) start() {
-	lines := []string{
-		setting("state_dir", filepath.Join(x.home, "state")),
-		"[redis]", strings.Join(x.settings, "\n"),
-		"[delivery]", setting("retain_bytes", "8MiB"), setting("spool_dir", filepath.Join(x.home, "spool")),
-		"[log]", setting("format", "json"),
-		"[controller]", setting("http", x.page), setting("log_interval", "1s"), setting("watchdog_timeout", "2s"),
-	}
-	for n := range boxCameras {
-		lines = append(lines, "[[camera]]", setting("name", boxCamera(n)), setting("source", "test:"),
-			fmt.Sprintf("width = 320\nheight = 240\nfps = %d\npublish_fps = %d", boxFPS, boxFPS), setting("status_interval", "1s"))
-	}
-	config := filepath.Join(x.home, "config.toml")
-	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		x.Fatalf("write config: %v", err)
-	}
-	ctx, cancel := context.WithCancel(x.ctx)
-	for n := range boxCameras {
-		x.readers = append(x.readers, watch(ctx, x.way, boxCamera(n), false, zerolog.Nop()))
-	}
-	x.Cleanup(func() {
-		cancel()
-		for _, w := range x.readers {
-			w.wg.Wait()
-		}
-	})
-	var err error
-	if x.controller, err = proctest.Spawn(x.home, x.log, filepath.Join(x.bin.dir, "controller"), "--config", config); err != nil {
-		x.Fatalf("%v", err)
-	}
-	x.Cleanup(func() { _ = x.controller.End(syscall.SIGKILL) })
-}
-
-// drain waits until a frame exposed from now on has come from every camera.
-func (x *box) drain() {
-	from := time.Now()
-	for n, w := range x.readers {
-		if _, ok := w.drained(x.ctx, from, time.Minute); !ok {
-			x.Fatalf("no new frame of %s within a minute; the log:\n%s", boxCamera(n), x.controller.Tail(20))
-		}
-	}
-}
-
-// pid is the process that shows a camera's status. A fresh agent takes a moment
-// to show it, and one whose Redis is refilled another.
-func (x *box) pid(camera string) int {
-	var status struct {
-		PID int `json:"pid"`
-	}
-	for deadline := time.Now().Add(startLimit); ; x.pause(50 * time.Millisecond) {
-		text, err := x.server.Client().Get(x.ctx, "status:"+camera).Bytes()
-		if err == nil {
-			err = json.Unmarshal(text, &status)
-		}
-		switch {
-		case err == nil && status.PID > 0:
-			return status.PID
-		case time.Now().After(deadline):
-			x.Fatalf("%s shows no status within %s: %v", camera, startLimit, err)
-		}
-	}
-}
-
-// strike sends a signal to one of the agents that are not spared. A status may
-// still be that of a process that has just ended.
-func (x *box) strike(sig syscall.Signal) {
-	n := boxSpared + x.random.IntN(boxCameras-boxSpared)
-	for deadline := time.Now().Add(startLimit); ; x.pause(50 * time.Millisecond) {
-		pid := x.pid(boxCamera(n))
-		err := syscall.Kill(pid, sig)
-		switch {
-		case err == nil:
-			x.kills[n]++
-			return
-		case time.Now().After(deadline):
-			x.Fatalf("send %s to %s, process %d: %v", sig, boxCamera(n), pid, err)
-		}
-	}
+	x.close()
 }
 
 // print notes what the box holds of the machine.
@@ -235,16 +144,6 @@ func (x *box) print(when string) {
 	}
 	p.Work = x.goroutines()
 	x.prints = append(x.prints, p)
-}
-
-// freeAddress is one that nobody listens on.
-func (x *box) freeAddress() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		x.Fatalf("look for a free port: %v", err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // goroutines is how many each program runs, by its metrics.
@@ -284,28 +183,8 @@ func (x *box) stayedFlat() {
 	}
 }
 
-// account makes the books of each camera: what its reader took, up to the last
-// ID its last agent gave.
-func (x *box) account() {
-	for n, w := range x.readers {
-		name := boxCamera(n)
-		if state, err := readLeft(filepath.Join(x.home, "state"), name); err != nil {
-			x.problem("%v", err)
-		} else if !state.Clean || !w.reached(x.ctx, state.Last, 10*time.Second) {
-			x.problem("%s: the reader did not get to the last frame %s (clean %v)", name, state.Last, state.Clean)
-		}
-		_, duplicates := ledgerOf(w.seen())
-		s := w.consumer.Stats()
-		row := []string{name}
-		for _, count := range []uint64{s.Delivered, s.Declared, s.Trimmed, s.Undeclared, uint64(len(duplicates)), x.kills[n], s.UncleanStart} {
-			row = append(row, fmt.Sprint(count))
-		}
-		x.rows = append(x.rows, row)
-		if s.Undeclared+s.Declared+s.Trimmed+s.Corrupt > 0 || len(duplicates) > 0 || s.UncleanStart > x.kills[n] {
-			x.problem("%s: the reader reports %+v, duplicates %q", name, s, duplicates)
-		}
-	}
-}
+// unspared is one of the cameras whose agents may be killed.
+func (x *box) unspared() int { return boxSpared + x.random.IntN(boxCameras-boxSpared) }
 
 // boxFault is one thing that happens to a box.
 type boxFault struct {
@@ -323,7 +202,7 @@ func boxFaults() []boxFault {
 		{"OOM", func(x *box) { x.server.ConfigSet("maxmemory", "1mb") }, func(x *box) { x.server.ConfigSet("maxmemory", "0") }},
 		{"CLIENT KILL normal", func(x *box) { x.server.KillClients("normal") }, nil},
 		{"CLIENT KILL pubsub", func(x *box) { x.server.KillClients("pubsub") }, nil},
-		{"agent killed -9", func(x *box) { x.strike(syscall.SIGKILL) }, nil},
-		{"agent stopped (SIGSTOP)", func(x *box) { x.strike(syscall.SIGSTOP) }, nil},
+		{"agent killed -9", func(x *box) { x.strike(x.unspared(), syscall.SIGKILL) }, nil},
+		{"agent stopped (SIGSTOP)", func(x *box) { x.strike(x.unspared(), syscall.SIGSTOP) }, nil},
 	}
 }

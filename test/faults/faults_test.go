@@ -17,7 +17,10 @@ import (
 
 func TestMain(m *testing.M) {
 	redisconn.Quiet()
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(programs.bin.dir)
+		os.Exit(code)
+	}))
 }
 
 // testLog passes notes on to a test.
@@ -28,7 +31,7 @@ func (l testLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// programs builds the agent once for all tests.
+// programs builds the agent once for all tests; TestMain removes it.
 var programs struct {
 	once sync.Once
 	bin  binaries
@@ -44,7 +47,7 @@ func shortForm(t *testing.T) *options {
 		t.Skip(err)
 	}
 	programs.once.Do(func() {
-		// Not t.TempDir: both tests use it, whichever ends first.
+		// Not t.TempDir: several tests use it, whichever ends first.
 		dir, err := os.MkdirTemp("", "fk-faults-bin-")
 		if err != nil {
 			programs.err = err
@@ -80,7 +83,29 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(programs.bin.dir) })
+}
+
+// TestAgents strikes the agents of a box, and its controller, once each.
+func TestAgents(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a box for each row")
+	}
+	for _, f := range agentFaults() {
+		if !f.brief {
+			continue
+		}
+		t.Run(f.name, func(t *testing.T) {
+			o := shortForm(t)
+			x, times, err := o.agentRow(f, shortSlack)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, wrong := range x.problems {
+				t.Error(wrong)
+			}
+			t.Logf("a new frame after %s ms", spreadOfTimes(times))
+		})
+	}
 }
 
 func testRow(t *testing.T, o *options, f *fault) {

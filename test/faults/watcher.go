@@ -148,10 +148,20 @@ func (w *watcher) await(ctx context.Context, limit time.Duration, look func() bo
 // drained waits for a frame exposed after t. Entries come in the order of their
 // exposure, so everything held back before t has come through by then.
 func (w *watcher) drained(ctx context.Context, t time.Time, limit time.Duration) (arrived time.Time, ok bool) {
+	return w.frame(ctx, limit, func(s shot) bool { return s.captured.After(t) })
+}
+
+// anew waits for a frame of an agent that came after the epoch.
+func (w *watcher) anew(ctx context.Context, epoch uint64, limit time.Duration) (arrived time.Time, ok bool) {
+	return w.frame(ctx, limit, func(s shot) bool { return s.id.Epoch > epoch })
+}
+
+// frame waits for the first frame that is wanted, and says when it arrived.
+func (w *watcher) frame(ctx context.Context, limit time.Duration, wanted func(shot) bool) (arrived time.Time, ok bool) {
 	from := 0
 	ok = w.await(ctx, limit, func() bool {
 		for ; from < len(w.shots); from++ {
-			if s := w.shots[from]; s.status == frame.StatusOK && s.captured.After(t) {
+			if s := w.shots[from]; s.status == frame.StatusOK && wanted(s) {
 				arrived = s.arrived
 				return true
 			}
@@ -159,6 +169,16 @@ func (w *watcher) drained(ctx context.Context, t time.Time, limit time.Duration)
 		return false
 	})
 	return arrived, ok
+}
+
+// epoch is that of the last entry read.
+func (w *watcher) epoch() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.shots) == 0 {
+		return 0
+	}
+	return w.shots[len(w.shots)-1].id.Epoch
 }
 
 // answered waits for the first answer that came after t.
