@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -106,11 +105,11 @@ func askHealth(ctx context.Context, cfg supervise.Config) (*web.Health, error) {
 		return nil, fmt.Errorf("ask controller: %w", err)
 	}
 	if cfg.HTTPUser != "" {
-		password, err := os.ReadFile(cfg.HTTPPasswordFile)
+		password, err := web.ReadPassword(cfg.HTTPPasswordFile)
 		if err != nil {
-			return nil, fmt.Errorf("read http_password_file: %w", err)
+			return nil, err
 		}
-		req.SetBasicAuth(cfg.HTTPUser, strings.TrimRight(string(password), "\r\n"))
+		req.SetBasicAuth(cfg.HTTPUser, password)
 	}
 	// No proxy: the controller is on this machine.
 	client := &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -264,10 +265,14 @@ func TestPasswordFileIsNeeded(t *testing.T) {
 	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{empty, empty + ".missing"} {
+	pipe := empty + ".pipe" // opening it would wait until somebody writes
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{empty, empty + ".missing", pipe} {
 		_, err := Listen(t.Context(), Config{Addr: "127.0.0.1:0", User: "op", PasswordFile: file, Report: good})
-		if err == nil || !strings.Contains(err.Error(), file) {
-			t.Errorf("%s: got %v, want an error that names it", file, err)
+		if err == nil || !strings.Contains(err.Error(), "http_password_file: ") || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: got %v, want an error that names it and its key", file, err)
 		}
 	}
 }
