@@ -26,6 +26,7 @@ func boxFigures() []metrics.Row {
 		{Name: "agent_failures_in_row", Help: "Ends of the camera's process in a row without a new frame.", Labels: camera},
 		{Name: "spool_unowned_frames", Help: "Frames on disk that wait for a camera which is not configured; missing before the first look."},
 		{Name: "spool_unowned_bytes", Help: "Disk space of frames that wait for a camera which is not configured; missing before the first look."},
+		{Name: "directory_writable", Help: "1 if the directory of that setting could be written, 0 if its disk is full, read-only or does not answer; missing before the first look.", Labels: []string{"setting"}},
 		{Name: "box_sample_age_seconds", Help: "How old the box's own figures are; missing before the first."},
 		{Name: "box_cpu_ratio", Help: "Share of all cores' time that was spent working."},
 		{Name: "box_temperature_celsius", Help: "Temperature of the hottest sensor."},
@@ -65,6 +66,7 @@ func (b *box) read(v metrics.Values) {
 		v.Set("agent_failures_in_row", float64(a.Failures), a.Name)
 	}
 	b.readLeftovers(v)
+	b.disks.read(v)
 	if r.Telemetry != nil {
 		readBox(v, r.Telemetry, time.Now())
 	}

@@ -37,6 +37,9 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 	for _, name := range slices.Sorted(maps.Keys(h.Agents)) {
 		lines = append(lines, cameraLines(h.Agents[name], h.Cameras[name])...)
 	}
+	for _, w := range h.Unwritable {
+		lines = append(lines, "disk        "+w.String(), indent+"to do: "+w.Advice())
+	}
 	for _, s := range h.Unowned {
 		lines = append(lines, fmt.Sprintf("spool       %s on disk for %s, which is not configured:\n            %s", s.Waiting(), s.Camera, s.Advice()))
 	}
