@@ -197,6 +197,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	report.Agents[0].Hangs, report.Agents[0].Recoveries, report.Agents[0].LastRecovery = 3, 2, evil
 	report.Cameras["cam1"] = Camera{Trouble: "no status " + evil}
 	report.Namesakes = []string{"0a1b" + evil}
+	report.Telemetry.Hanging = []string{"disk " + evil}
 	report.Unwritable = []writable.Trouble{{Settings: []string{"state_dir"}, Dir: "/state" + evil, Reason: evil}}
 	report.Unowned = []unowned.Spool{{Camera: "oldcam", Dir: "/spool/oldcam" + evil, State: "/state/oldcam", Frames: 1}}
 	resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")
@@ -207,7 +208,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 		t.Errorf("another script than our own got into the page:\n%s", body)
 	}
 	for _, want := range []string{"LIVE", "1 min 30 s", "cam1", "running for", "is starting", "no status &lt;script&gt;", "last end: ended: &lt;script&gt;",
-		"<dt>because it hung</dt><dd>3</dd>", "run 2 times, the last time: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "shared with controller 0a1b&lt;", "1 frame waits on disk", "delete /spool/oldcam&lt;", "/state&lt;script&gt;"} {
+		"<dt>because it hung</dt><dd>3</dd>", "run 2 times, the last time: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "shared with controller 0a1b&lt;", "1 frame waits on disk", "delete /spool/oldcam&lt;", "/state&lt;script&gt;", "<dt>does not answer</dt><dd>disk &lt;script&gt;"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not on the page", want)
 		}
