@@ -7,6 +7,7 @@ import (
 
 	"framekeeper/internal/metrics"
 	"framekeeper/internal/writable"
+	"framekeeper/pkg/spool"
 )
 
 const (
@@ -130,7 +131,7 @@ func (b *box) diskPlace(setting string) (writable.Place, time.Duration) {
 	defer b.mu.Unlock()
 	p := writable.Place{Dir: b.cfg.StateDir}
 	if setting == "spool_dir" {
-		p.Dir = b.cfg.Delivery.SpoolDir
+		p.Dir, p.Reserve = b.cfg.Delivery.SpoolDir, spool.Reserve
 	}
 	for i := range b.cfg.Cameras {
 		p.Below = append(p.Below, b.cfg.Cameras[i].Name)

@@ -22,6 +22,11 @@ import (
 type Place struct {
 	Dir   string
 	Below []string // directories in it that count too, if they are there
+
+	// Reserve is what the place's user leaves free of a disk of that size; nil:
+	// nothing. With less than half of it the disk counts as full: at all of it the
+	// user stops by itself, and comes and goes around that.
+	Reserve func(size int64) int64
 }
 
 // Trouble is a place that cannot be written.
@@ -44,7 +49,7 @@ const minFree = 64 << 10
 
 // Look says why the place cannot be written; "" if it can be.
 func Look(p Place) string {
-	if reason := look(p.Dir); reason != "" {
+	if reason := look(p.Dir, p.Reserve); reason != "" {
 		return reason
 	}
 	for _, name := range p.Below {
@@ -55,10 +60,10 @@ func Look(p Place) string {
 	return ""
 }
 
-func look(dir string) string {
+func look(dir string, reserve func(int64) int64) string {
 	err := access(dir)
 	if above := filepath.Dir(dir); errors.Is(err, unix.ENOENT) && above != dir {
-		return look(above) // it is made when it is needed
+		return look(above, reserve) // it is made when it is needed
 	}
 	if err != nil {
 		return err.Error()
@@ -67,8 +72,12 @@ func look(dir string) string {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return err.Error()
 	}
+	unit, least := int64(s.Bsize), int64(minFree) //nolint:unconvert // it is an int32 on 32-bit ARM
+	if reserve != nil {
+		least = max(least, reserve(int64(s.Blocks)*unit)/2) //nolint:gosec // no disk is that large
+	}
 	switch { // some file systems count nothing
-	case s.Blocks > 0 && s.Bavail*uint64(s.Bsize) < minFree: //nolint:gosec,unconvert // not negative; differs by platform
+	case s.Blocks > 0 && int64(s.Bavail)*unit < least: //nolint:gosec // no disk is that large
 		return full
 	case s.Files > 0 && s.Ffree == 0:
 		return noInodes

@@ -79,6 +79,21 @@ func TestLookAtADiskThatIsFull(t *testing.T) {
 	want(t, Place{Dir: dir}, noInodes)
 }
 
+// A spool leaves a part of its disk to others, so that less than nothing is left
+// for it when they have taken that.
+func TestLookAtADiskWhoseReserveIsGone(t *testing.T) {
+	dir := disk(t, "size=16m")
+	half := func(size int64) int64 { return size / 2 }
+	file := filepath.Join(dir, "file")
+	for taken, reason := range map[int]string{12 << 20: "", 12<<20 + 1: full} {
+		if err := os.WriteFile(file, make([]byte, taken), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want(t, Place{Dir: dir, Reserve: half}, reason)
+		want(t, Place{Dir: dir}, "")
+	}
+}
+
 // Root may write wherever the file system lets it, so somebody else has to look.
 func TestLookWithoutPermission(t *testing.T) {
 	dir := t.TempDir()
