@@ -125,7 +125,7 @@ type agent struct {
 // in hand, and joins every goroutine but those that a C call or a hung disk holds.
 func (a *agent) run(ctx context.Context) error {
 	a.log.Info().Uint64("epoch", a.owner.Epoch).Str("source", camera.ShownSource(a.cam.Source)).
-		Str("redis", a.cfg.Redis.Shown()).Str("delivery", string(a.cfg.Delivery.Mode)).Msg("Agent started")
+		Str("redis", a.cfg.Redis.Shown()).Str("delivery", string(a.cfg.Delivery.Mode)).Msg("agent started")
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var parts running
@@ -170,9 +170,9 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	err := context.Cause(work)
 	orderly := errors.Is(err, context.Canceled)
-	a.owner.Release(last, (orderly || errors.Is(err, errCamera)) && all)
+	a.owner.Release(last, (orderly || errors.As(err, new(*cameraError))) && all)
 	if orderly {
-		a.log.Info().Int("kept_for_next_start", a.outbox.Stats().Unsent).Bool("all_kept", all).Msg("Agent stopped")
+		a.log.Info().Int("kept_for_next_start", a.outbox.Stats().Unsent).Bool("all_kept", all).Msg("agent stopped")
 		return nil
 	}
 	return err
@@ -190,9 +190,12 @@ func (a *agent) abandon(left []string, cause error) error {
 
 var errAbandoned = errors.New("parts of the agent still run")
 
-// errCamera marks the end that the camera brought about: the Redis side had
-// nothing to do with it, and has finished its work in order.
-var errCamera = errors.New("camera")
+// cameraError marks the end that the camera brought about: the Redis side had
+// nothing to do with it, and has finished its work in order. It adds no word:
+// what ends a Grabber says itself that it is about the camera.
+type cameraError struct{ error }
+
+func (e *cameraError) Unwrap() error { return e.error }
 
 // capture runs the camera. A file that has ended leaves an agent that can still
 // say so; a camera that has been given up ends it, as soon as what is in hand
@@ -202,7 +205,7 @@ func (a *agent) capture(ctx context.Context) error {
 	case errors.Is(err, camera.ErrEnded):
 		a.log.Info().Msg("the source has ended; requests are answered with that")
 	case err != nil:
-		a.lost <- fmt.Errorf("%w: %w", errCamera, err)
+		a.lost <- &cameraError{err}
 	}
 	return nil
 }

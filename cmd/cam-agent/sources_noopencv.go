@@ -9,9 +9,9 @@ import (
 	"framekeeper/pkg/camera"
 )
 
-func openOpenCV(_ context.Context, cfg camera.Config) (camera.Source, error) {
-	return nil, fmt.Errorf("%w: source %s needs OpenCV and this is the build without it (tag noopencv); "+
-		"build it with scripts/build.sh, which installs OpenCV", camera.ErrUnsupported, camera.ShownSource(cfg.Source))
+func openOpenCV(context.Context, camera.Config) (camera.Source, error) {
+	return nil, fmt.Errorf("%w: this source needs OpenCV, and this is the build without it (tag noopencv); "+
+		"build it with scripts/build.sh, which installs OpenCV", camera.ErrUnsupported)
 }
 
 // jpegEncoder is what makes this build's JPEGs; nil is the standard library.

@@ -237,6 +237,8 @@ func TestACameraThatIsGivenUpEndsInOrder(t *testing.T) {
 	cam.set(goneFault)
 	if err := <-done; !errors.Is(err, camera.ErrGaveUp) || exitCode(err) != exitCamera {
 		t.Errorf("ended with %v, exit code %d; want ErrGaveUp and %d", err, exitCode(err), exitCamera)
+	} else if !strings.HasPrefix(err.Error(), "camera given up after 1 attempt to reopen it: ") {
+		t.Errorf("ended with %q, want the reason once", err)
 	}
 	b, err := os.ReadFile(cfg.StateDir + "/greencam1/state.json")
 	if err != nil || !strings.Contains(string(b), `"clean":true`) {

@@ -15,6 +15,7 @@ import (
 	"framekeeper/internal/agentapi"
 	"framekeeper/internal/control"
 	"framekeeper/internal/supervise"
+	"framekeeper/internal/writable"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
 )
@@ -37,7 +38,7 @@ func startController(t *testing.T, b *bench, box string) (commands func() []cont
 			return control.BoxStatus{Box: box, Version: "v1", OK: true, UptimeS: 61, Config: "config.toml", LinkS: 60, Cameras: []control.CameraStatus{
 				{Status: agent, ForS: 59, Link: "LIVE", Capture: "ok"},
 				{Status: supervise.Status{Name: "redcam", State: supervise.Failed, LastExit: "exit code 2"}, Trouble: "its process is failed"},
-			}}, nil
+			}, Unwritable: []writable.Trouble{{Settings: []string{"spool_dir"}, Dir: "/spool", Reason: "read-only file system"}}}, nil
 		case c.Name == control.Reload:
 			r := control.ReloadResult{Sections: []string{"camera"}}
 			r.Cameras.Restarted, r.Cameras.Kept = []string{"redcam"}, []string{"greencam1"}
@@ -82,6 +83,7 @@ func TestControl(t *testing.T) {
 		{[]string{"status"}, []string{
 			"box box7, version v1, up 1m1s, link LIVE for 1m0s\n", "CAMERA     STATE    FOR  PID   RESTARTS  LINK  CAPTURE  TROUBLE\n",
 			"greencam1  running  59s  4711  0         LIVE  ok       -\n", "redcam     failed   0s   0     0         -     -        its process is failed; last end: exit code 2\n",
+			"\nspool_dir cannot be written: /spool: read-only file system: mount it for writing",
 		}, ""},
 		{[]string{"restart", "greencam1"}, []string{"greencam1: running, pid 4711, camera ok\ufffd[2J\n"}, ""},
 		{[]string{"stop", "nocam"}, nil, `box box7: no camera "nocam"; there is greencam1`},

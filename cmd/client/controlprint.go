@@ -73,6 +73,9 @@ func boxTable(s *control.BoxStatus) string {
 			printable(cmp.Or(c.Link, "-")), printable(cmp.Or(c.Capture, "-")), printable(cmp.Or(trouble, "-")))
 	}
 	_ = t.Flush() // a strings.Builder takes everything
+	for _, w := range s.Unwritable {
+		fmt.Fprintf(&b, "\n%s: %s\n", printable(w.String()), printable(w.Advice()))
+	}
 	for _, u := range s.Unowned {
 		fmt.Fprintf(&b, "\n%s on disk for %s, which is not configured: %s\n", u.Waiting(), printable(u.Camera), printable(u.Advice()))
 	}

@@ -18,6 +18,7 @@ import (
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/web"
+	"framekeeper/internal/writable"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 )
@@ -34,6 +35,7 @@ type box struct {
 	backlog    *telemetry.Backlog
 	meters     meters
 	leftovers  *leftovers
+	disks      *disks
 	redis, web slot // what runs parts.redis and parts.web
 	server     slot // what runs parts.server
 
@@ -59,7 +61,7 @@ type parts struct {
 
 func newBox(cfg *config.Config, stderr io.Writer, log zerolog.Logger, closer io.Closer) *box {
 	b := &box{stderr: stderr, identity: commands.NewIdentity(), backlog: telemetry.NewBacklog(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
-	b.leftovers = newLeftovers()
+	b.leftovers, b.disks = newLeftovers(), &disks{look: writable.Look, patience: diskPatience, seen: map[string]diskSight{}}
 	b.output = logging.Lines(stderr, func(lost uint64) {
 		b.logger().Warn().Uint64("lines", lost).Msg("agents' log lines were left out: nobody read them, or the disk hung")
 	})
@@ -108,7 +110,7 @@ const maxText = 1 << 20
 func (b *box) redisSide(cfg *config.Config, log zerolog.Logger) parts {
 	c := &cfg.Controller
 	p := parts{watch: newWatch(cfg.Cameras, c.LogInterval, b.processes), names: b.namesakes(c.Box)}
-	p.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Instance: b.identity.Instance, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents, Backlog: b.backlog})
+	p.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Instance: b.identity.Instance, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents, Backlog: b.backlog, Log: log})
 	publisher := &telemetry.Publisher{Backlog: b.backlog, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
 	p.link = datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis:         cfg.Redis,
@@ -202,6 +204,7 @@ func (b *box) run(ctx context.Context, p parts, hangups <-chan os.Signal) error 
 	part(b.commands.Run)
 	part(b.notify)
 	part(b.tidyUp)
+	part(b.watchDisks)
 	part(func(ctx context.Context) error { return b.reloadOn(ctx, hangups) })
 	b.redis.put(p.runRedis)
 	b.web.put(p.runWeb)
@@ -240,11 +243,4 @@ func (p *parts) runWeb(ctx context.Context) error {
 		return nil
 	}
 	return p.web.Run(ctx)
-}
-
-func (p *parts) address() string {
-	if p.web == nil {
-		return "off"
-	}
-	return p.web.Addr()
 }

@@ -26,7 +26,9 @@ func boxFigures() []metrics.Row {
 		{Name: "agent_failures_in_row", Help: "Ends of the camera's process in a row without a new frame.", Labels: camera},
 		{Name: "spool_unowned_frames", Help: "Frames on disk that wait for a camera which is not configured; missing before the first look."},
 		{Name: "spool_unowned_bytes", Help: "Disk space of frames that wait for a camera which is not configured; missing before the first look."},
+		{Name: "directory_writable", Help: "1 if the directory of that setting could be written, 0 if its disk is full, read-only or does not answer; missing before the first look.", Labels: []string{"setting"}},
 		{Name: "box_sample_age_seconds", Help: "How old the box's own figures are; missing before the first."},
+		{Name: "box_readings_hanging", Help: "Readings of the box that are missing because a sensor or disk does not answer; the telemetry names them."},
 		{Name: "box_cpu_ratio", Help: "Share of all cores' time that was spent working."},
 		{Name: "box_temperature_celsius", Help: "Temperature of the hottest sensor."},
 		{Name: "box_memory_used_ratio", Help: "Share of the memory in use."},
@@ -65,6 +67,7 @@ func (b *box) read(v metrics.Values) {
 		v.Set("agent_failures_in_row", float64(a.Failures), a.Name)
 	}
 	b.readLeftovers(v)
+	b.disks.read(v)
 	if r.Telemetry != nil {
 		readBox(v, r.Telemetry, time.Now())
 	}
@@ -76,6 +79,7 @@ func (b *box) read(v metrics.Values) {
 func readBox(v metrics.Values, s *telemetry.Sample, now time.Time) {
 	const percent = 0.01
 	v.Set("box_sample_age_seconds", max(now.Sub(time.UnixMicro(s.TimeUS)).Seconds(), 0))
+	v.Set("box_readings_hanging", float64(len(s.Hanging)))
 	v.Some("box_cpu_ratio", s.CPU, percent)
 	v.Some("box_temperature_celsius", s.Temperature, 1)
 	v.Some("box_memory_used_ratio", s.Memory, percent)

@@ -54,13 +54,18 @@ func TestBoxFigures(t *testing.T) {
 		{"a Redis that is away", telemetry.Sample{TimeUS: now.UnixMicro()}, &redisserver.Status{State: redisserver.Waiting, Memory: 9}, map[string]float64{
 			"embedded_redis_up": 0, "embedded_redis_restarts_total": 0, "embedded_redis_hangs_total": 0, "embedded_redis_memory_limit_bytes": 9,
 		}},
+		{"what does not answer", telemetry.Sample{TimeUS: now.UnixMicro(), Hanging: []string{"disk", "vcgencmd"}}, nil, map[string]float64{}},
 		{"nothing, and the clock was set back", telemetry.Sample{TimeUS: now.Add(time.Hour).UnixMicro()}, nil, map[string]float64{}},
 	} {
 		got := boxFiguresOf(t, &c.sample, c.redis, now)
 		if age, ok := got["box_sample_age_seconds"]; !ok || age < 0 || age > 0.001 {
 			t.Errorf("%s: got an age of %v, %v, want 0", c.name, age, ok)
 		}
+		if hanging, ok := got["box_readings_hanging"]; !ok || hanging != float64(len(c.sample.Hanging)) {
+			t.Errorf("%s: got %v hanging, %v, want %d", c.name, hanging, ok, len(c.sample.Hanging))
+		}
 		delete(got, "box_sample_age_seconds")
+		delete(got, "box_readings_hanging")
 		if !maps.Equal(got, c.want) {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}

@@ -80,3 +80,10 @@ func (b *box) logger() *zerolog.Logger {
 	log := b.log
 	return &log
 }
+
+func (p *parts) address() string {
+	if p.web == nil {
+		return "off"
+	}
+	return p.web.Addr()
+}

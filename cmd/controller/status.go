@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +36,9 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 	lines := append([]string{fmt.Sprintf("controller  up, box %s, version %s", h.Box, h.Version)}, redisLines(h)...)
 	for _, name := range slices.Sorted(maps.Keys(h.Agents)) {
 		lines = append(lines, cameraLines(h.Agents[name], h.Cameras[name])...)
+	}
+	for _, w := range h.Unwritable {
+		lines = append(lines, "disk        "+w.String(), indent+"to do: "+w.Advice())
 	}
 	for _, s := range h.Unowned {
 		lines = append(lines, fmt.Sprintf("spool       %s on disk for %s, which is not configured:\n            %s", s.Waiting(), s.Camera, s.Advice()))
@@ -106,11 +108,11 @@ func askHealth(ctx context.Context, cfg supervise.Config) (*web.Health, error) {
 		return nil, fmt.Errorf("ask controller: %w", err)
 	}
 	if cfg.HTTPUser != "" {
-		password, err := os.ReadFile(cfg.HTTPPasswordFile)
+		password, err := web.ReadPassword(cfg.HTTPPasswordFile)
 		if err != nil {
-			return nil, fmt.Errorf("read http_password_file: %w", err)
+			return nil, err
 		}
-		req.SetBasicAuth(cfg.HTTPUser, strings.TrimRight(string(password), "\r\n"))
+		req.SetBasicAuth(cfg.HTTPUser, password)
 	}
 	// No proxy: the controller is on this machine.
 	client := &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}

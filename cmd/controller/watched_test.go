@@ -159,3 +159,5 @@ func (w *watched) killRedisOfTwo(t *testing.T) {
 func (w *watched) socket(camera string) string {
 	return filepath.Join(w.one.state, camera, "agent.sock")
 }
+
+func (w *watched) spool() string { return filepath.Join(w.one.dir, "spool") }

@@ -59,6 +59,17 @@ func (w *watched) faults(t *testing.T) []fault {
 			may:  []string{"SpoolFilling cam2", "FramesLost cam2"},
 		},
 		{
+			name: "spool_dir that cannot be written", hurt: func() {
+				rename(w.spool(), w.spool()+".away")()
+				if err := os.WriteFile(w.spool(), nil, 0o600); err != nil {
+					t.Error(err)
+				}
+			},
+			heal: func() { _ = os.Remove(w.spool()); rename(w.spool()+".away", w.spool())() },
+			must: []string{"DirectoryUnwritable"},
+			may:  []string{"SpoolUnusable cam1", "SpoolUnusable cam2"}, // where something was just to be removed
+		},
+		{
 			name: "too little voltage", hurt: func() { w.firmware(t, "0x50005") }, heal: func() { w.firmware(t, "0x0") },
 			must: []string{"UnderVoltage"},
 		},

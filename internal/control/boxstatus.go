@@ -5,13 +5,14 @@ import (
 
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/unowned"
+	"framekeeper/internal/writable"
 )
 
 // BoxStatus is the result of the command status.
 type BoxStatus struct {
 	Box     string         `json:"box"`
 	Version string         `json:"version"`
-	OK      bool           `json:"ok"` // every camera is well, and the name is the box's alone
+	OK      bool           `json:"ok"` // every camera is well, the name is the box's alone, and what must be kept could be
 	UptimeS float64        `json:"uptime_s"`
 	Config  string         `json:"config"`   // the file
 	LoadedS float64        `json:"loaded_s"` // how long ago it was last taken over
@@ -19,6 +20,8 @@ type BoxStatus struct {
 	Cameras []CameraStatus `json:"cameras"`  // in the order of the configuration
 
 	Unowned []unowned.Spool `json:"unowned,omitempty"` // frames on disk that are no camera's
+
+	Unwritable []writable.Trouble `json:"unwritable,omitempty"` // where nothing can be kept
 }
 
 // CameraStatus is one camera's agent: the process, and what it says of itself.

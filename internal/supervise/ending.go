@@ -52,7 +52,7 @@ func (e ending) verdict(path string) verdict {
 	case exitUsage:
 		return verdict{reason: "refuses its configuration or command line (exit code 2)" + after(": ", strings.TrimPrefix(e.lastLine, "cam-agent: ")), needsHand: true}
 	case exitCamera:
-		return verdict{reason: "the camera gave up (exit code 3)" + after(": ", strings.TrimPrefix(e.lastLine, "cam-agent: ")), camera: true}
+		return verdict{reason: cameraReason(e.lastLine), camera: true}
 	case exitOwned:
 		// Often one that a killed controller left and that is just ending.
 		return verdict{reason: "another cam-agent serves the camera (exit code 4)"}
@@ -67,6 +67,18 @@ func (e ending) verdict(path string) verdict {
 	default:
 		return verdict{reason: fmt.Sprintf("exit code %d", code)}
 	}
+}
+
+// cameraReason puts the exit code into what the agent said last: "camera given
+// up after 5 attempts to reopen it (exit code 3): …". Its own words already say
+// what the code means.
+func cameraReason(lastLine string) string {
+	words, own := strings.CutPrefix(lastLine, "cam-agent: ")
+	if !own {
+		return "the camera gave up (exit code 3)" + after(": ", lastLine)
+	}
+	what, why, _ := strings.Cut(words, ": ")
+	return what + " (exit code 3)" + after(": ", why)
 }
 
 // exitCode is the process's own, or as a shell counts it, 128 and the signal

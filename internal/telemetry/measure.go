@@ -19,6 +19,7 @@ type meter struct {
 	box    string
 	disk   string // a path on the file system to watch
 	agents func() []Agent
+	asked  *readings
 
 	busy, total float64 // seconds of all cores, at the last measurement
 	processes   map[int]usage
@@ -40,35 +41,64 @@ type usage struct {
 	at      time.Time
 }
 
-func newMeter(box, path string, agents func() []Agent) *meter {
-	return &meter{box: box, disk: path, agents: agents, processes: map[int]usage{}}
+func newMeter(cfg *Config) *meter {
+	return &meter{
+		box: cfg.Box, disk: cfg.Path, agents: cfg.Agents, processes: map[int]usage{},
+		asked: &readings{patience: patience, again: askAgain, log: cfg.Log, all: map[string]*reading{}},
+	}
 }
 
-// measure takes one sample. It may take long or hang in the kernel.
+// measure takes one sample. What hangs is missing in it.
 func (m *meter) measure(ctx context.Context) *Sample {
+	m.asked.hanging = nil
 	s := &Sample{
 		Box:         m.box,
 		TimeUS:      time.Now().UnixMicro(),
-		CPU:         m.cpu(ctx),
-		Temperature: temperature(thermalDir),
-		Throttled:   throttled(ctx, throttledFile, throttledProgram),
-		Network:     network(ctx),
+		CPU:         ask(ctx, m.asked, "processor", m.cpu),
+		Temperature: temperature(ctx, m.asked, thermalDir),
+		Throttled:   throttled(ctx, m.asked, throttledFile, throttledProgram),
+		Network:     ask(ctx, m.asked, "network", network),
 		Agents:      m.sampleAgents(ctx),
+		Memory:      ask(ctx, m.asked, "memory", memory),
+		Disk:        ask(ctx, m.asked, "disk", m.diskUsed),
+		UptimeS:     ask(ctx, m.asked, "uptime", uptime),
+		Load:        ask(ctx, m.asked, "load", loads),
 	}
-	if v, err := mem.VirtualMemoryWithContext(ctx); err == nil {
-		s.Memory = rounded(v.UsedPercent)
-	}
-	if v, err := disk.UsageWithContext(ctx, m.disk); err == nil {
-		s.Disk = rounded(v.UsedPercent)
-	}
-	if v, err := host.UptimeWithContext(ctx); err == nil {
-		seconds := float64(v)
-		s.UptimeS = &seconds
-	}
-	if v, err := load.AvgWithContext(ctx); err == nil {
-		s.Load = &[3]float64{v.Load1, v.Load5, v.Load15}
-	}
+	s.Hanging = m.asked.hanging
 	return s
+}
+
+func memory(ctx context.Context) *float64 {
+	v, err := mem.VirtualMemoryWithContext(ctx)
+	if err != nil {
+		return nil
+	}
+	return rounded(v.UsedPercent)
+}
+
+func (m *meter) diskUsed(ctx context.Context) *float64 {
+	v, err := disk.UsageWithContext(ctx, m.disk)
+	if err != nil {
+		return nil
+	}
+	return rounded(v.UsedPercent)
+}
+
+func uptime(ctx context.Context) *float64 {
+	v, err := host.UptimeWithContext(ctx)
+	if err != nil {
+		return nil
+	}
+	seconds := float64(v)
+	return &seconds
+}
+
+func loads(ctx context.Context) *[3]float64 {
+	v, err := load.AvgWithContext(ctx)
+	if err != nil {
+		return nil
+	}
+	return &[3]float64{v.Load1, v.Load5, v.Load15}
 }
 
 // cpu is the share of all cores' time that was spent working since the last
@@ -92,19 +122,38 @@ func (m *meter) cpu(ctx context.Context) *float64 {
 }
 
 func (m *meter) sampleAgents(ctx context.Context) map[string]AgentSample {
-	samples := map[string]AgentSample{}
-	seen, counted := map[int]usage{}, map[string]count{}
-	for _, a := range m.agents() {
+	samples, counted := map[string]AgentSample{}, map[string]count{}
+	agents := m.agents()
+	needs := ask(ctx, m.asked, "the agents' processes", func(ctx context.Context) map[int]needs { return m.measureProcesses(ctx, agents) })
+	for _, a := range agents {
 		s := AgentSample{PID: a.PID, State: a.State, Restarts: a.Restarts}
 		if a.PID > 0 {
-			s.CPU, s.RSS = m.process(ctx, a.PID, seen)
+			s.CPU, s.RSS = needs[a.PID].percent, needs[a.PID].rss
 			c := m.fps(a)
 			s.FPS, counted[a.Name] = c.fps, c
 		}
 		samples[a.Name] = s
 	}
-	m.processes, m.frames = seen, counted
+	m.frames = counted
 	return samples
+}
+
+// needs are what a process takes of the box.
+type needs struct {
+	percent *float64
+	rss     *uint64
+}
+
+func (m *meter) measureProcesses(ctx context.Context, agents []Agent) map[int]needs {
+	all, seen := map[int]needs{}, map[int]usage{}
+	for _, a := range agents {
+		if a.PID > 0 {
+			percent, rss := m.process(ctx, a.PID, seen)
+			all[a.PID] = needs{percent, rss}
+		}
+	}
+	m.processes = seen
+	return all
 }
 
 // fps is how fast frames have come since the last sample. Agents tell their

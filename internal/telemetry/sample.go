@@ -1,8 +1,9 @@
 // Package telemetry measures the box: processor, temperature, memory, disk,
 // network, load, and the same for each agent; and publishes it, what was
 // measured while the link was down included. It promises that what cannot be
-// measured is null rather than wrong, that what is kept is bounded, and that a measurement that hangs (a dead network
-// mount, a sensor on a stuck bus) blocks neither publishing nor the end of the
+// measured is null rather than wrong, that what is kept is bounded, and that a
+// reading that hangs (a dead network mount, a sensor on a stuck bus) is told
+// and holds up neither the other readings, nor publishing, nor the end of the
 // program. The controller is its only caller.
 package telemetry
 
@@ -36,6 +37,7 @@ type Sample struct {
 	Throttled   *Throttled             `json:"throttled"`          // null where no firmware tells
 	Network     map[string]Interface   `json:"network"`            // by name; without loopback
 	Agents      map[string]AgentSample `json:"agents"`             // by camera name
+	Hanging     []string               `json:"hanging,omitempty"`  // readings that are missing because they do not return
 }
 
 // AgentSample is one agent's part of a Sample.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // Config of a Sampler.
@@ -14,6 +16,7 @@ type Config struct {
 	Interval time.Duration
 	Agents   func() []Agent // what to report of the agents; called from Run
 	Backlog  *Backlog       // gets each sample; nil: one of the sampler's own
+	Log      zerolog.Logger // is told of readings that hang
 }
 
 // Sampler measures every interval and keeps the newest sample. Run may be
@@ -31,7 +34,7 @@ func NewSampler(cfg Config) *Sampler {
 	}
 	return &Sampler{
 		cfg:    cfg,
-		sample: newMeter(cfg.Box, cfg.Path, cfg.Agents).measure,
+		sample: newMeter(&cfg).measure,
 	}
 }
 

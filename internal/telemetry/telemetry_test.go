@@ -32,7 +32,7 @@ func TestMeasureIsSane(t *testing.T) {
 			{Name: "gone", PID: 1 << 22, State: "running"}, // above any pid
 		}
 	}
-	m := newMeter("box1", t.TempDir(), agents)
+	m := newMeter(&Config{Box: "box1", Path: t.TempDir(), Agents: agents})
 	m.measure(t.Context())
 	burn(300 * time.Millisecond)
 	s := m.measure(t.Context())
@@ -109,7 +109,7 @@ func TestTemperature(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := temperature(dir); show(got) != show(c.want) {
+		if got := temperature(t.Context(), asked(t), dir); show(got) != show(c.want) {
 			t.Errorf("%v: got %s, want %s", c.zones, show(got), show(c.want))
 		}
 	}
@@ -164,21 +164,21 @@ func TestSamplerHandsEachSampleOn(t *testing.T) {
 func TestThrottled(t *testing.T) {
 	dir := t.TempDir()
 	file, script := filepath.Join(dir, "get_throttled"), filepath.Join(dir, "vcgencmd")
-	if got := throttled(t.Context(), file, script); got != nil {
+	if got := throttled(t.Context(), asked(t), file, script); got != nil {
 		t.Errorf("no firmware: got %+v, want nil", got)
 	}
 	if err := os.WriteFile(script, []byte("#!/bin/sh\n[ \"$1\" = get_throttled ] && echo throttled=0x50005\n"), 0o755); err != nil { //nolint:gosec // to be run
 		t.Fatal(err)
 	}
 	want := `{"flags":"0x50005","now":["under-voltage","throttled"],"since_boot":["under-voltage","throttled"]}`
-	if got, _ := json.Marshal(throttled(t.Context(), file, script)); string(got) != want {
+	if got, _ := json.Marshal(throttled(t.Context(), asked(t), file, script)); string(got) != want {
 		t.Errorf("the program: got %s, want %s", got, want)
 	}
 	if err := os.WriteFile(file, []byte("80008\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	want = `{"flags":"0x80008","now":["soft temperature limit"],"since_boot":["soft temperature limit"]}`
-	if got, _ := json.Marshal(throttled(t.Context(), file, script)); string(got) != want {
+	if got, _ := json.Marshal(throttled(t.Context(), asked(t), file, script)); string(got) != want {
 		t.Errorf("the file: got %s, want %s", got, want)
 	}
 	for _, text := range []string{"", "0x", "error=1 error_msg=\"x\"", "fffffffff", "throttled=-1"} {
@@ -206,7 +206,7 @@ func TestInterfaces(t *testing.T) {
 }
 
 func TestFPS(t *testing.T) {
-	m := newMeter("b", "/", nil)
+	m := newMeter(&Config{})
 	now := time.Now()
 	for i, c := range []struct {
 		agent Agent

@@ -33,23 +33,28 @@ var throttledWords = [...]string{"under-voltage", "frequency capped", "throttled
 func ThrottledWords() []string { return slices.Clone(throttledWords[:]) }
 
 // throttled asks the firmware; nil where there is none to ask.
-func throttled(ctx context.Context, file, program string) *Throttled {
-	if text, err := os.ReadFile(file); err == nil {
-		return parseThrottled(text)
+func throttled(ctx context.Context, r *readings, file, program string) *Throttled {
+	if _, err := os.Stat(file); err == nil {
+		if text := ask(ctx, r, file, func(context.Context) []byte { return orNil(os.ReadFile(file)) }); text != nil {
+			return parseThrottled(text)
+		}
 	}
 	path, err := exec.LookPath(program)
 	if err != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "get_throttled")
-	cmd.WaitDelay = 100 * time.Millisecond
-	text, err := cmd.Output()
+	return parseThrottled(ask(ctx, r, program, func(ctx context.Context) []byte {
+		cmd := exec.CommandContext(ctx, path, "get_throttled")
+		cmd.WaitDelay = 100 * time.Millisecond
+		return orNil(cmd.Output())
+	}))
+}
+
+func orNil(text []byte, err error) []byte {
 	if err != nil {
 		return nil
 	}
-	return parseThrottled(text)
+	return text
 }
 
 // parseThrottled reads "50005", "0x50005" or "throttled=0x50005".

@@ -57,6 +57,9 @@ func boxFigures(s *telemetry.Sample) []figure {
 	if s.UptimeS != nil {
 		all = append(all, figure{"up for", words.Lasting(time.Duration(*s.UptimeS * float64(time.Second)))})
 	}
+	if len(s.Hanging) > 0 {
+		all = append(all, figure{"does not answer", strings.Join(s.Hanging, ", ")})
+	}
 	if s.Throttled != nil && len(s.Throttled.Now) > 0 {
 		all = append(all, figure{"firmware warns of", strings.Join(s.Throttled.Now, ", ")})
 	}

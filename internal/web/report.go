@@ -9,20 +9,22 @@ import (
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/unowned"
+	"framekeeper/internal/writable"
 )
 
 // Report is what the pages show of the box at one moment.
 type Report struct {
-	Box       string
-	Version   string
-	Link      Link
-	Namesakes []string            // other controllers of this box's name; empty as a rule
-	Redis     *redisserver.Status // nil: the box runs none of its own
-	Stuck     []string            // what of the controller itself does not go on; empty as a rule
-	Agents    []supervise.Status
-	Cameras   map[string]Camera // by name: what each agent says of itself
-	Unowned   []unowned.Spool   // frames on disk that are no camera's: no reason not to be ready
-	Telemetry *telemetry.Sample // nil before the first
+	Box        string
+	Version    string
+	Link       Link
+	Namesakes  []string            // other controllers of this box's name; empty as a rule
+	Redis      *redisserver.Status // nil: the box runs none of its own
+	Stuck      []string            // what of the controller itself does not go on; empty as a rule
+	Agents     []supervise.Status
+	Cameras    map[string]Camera  // by name: what each agent says of itself
+	Unwritable []writable.Trouble // where nothing can be kept; empty as a rule
+	Unowned    []unowned.Spool    // frames on disk that are no camera's: no reason not to be ready
+	Telemetry  *telemetry.Sample  // nil before the first
 }
 
 // Link is the controller's own connection to Redis.
@@ -61,6 +63,9 @@ func (r *Report) troubles() []string {
 	if len(r.Namesakes) > 0 {
 		all = append(all, "the box's name is shared: "+r.Box+" is also the name of controller "+strings.Join(r.Namesakes, " and ")+
 			": give each box a [controller] box of its own")
+	}
+	for _, w := range r.Unwritable {
+		all = append(all, w.String())
 	}
 	for _, a := range r.Agents {
 		switch c := r.Camera(a); {
@@ -112,6 +117,7 @@ type Health struct {
 	Redis      *redisserver.Status         `json:"redis,omitempty"`
 	Agents     map[string]supervise.Status `json:"agents"`  // the processes, by camera name
 	Cameras    map[string]Camera           `json:"cameras"` // what they say of themselves
+	Unwritable []writable.Trouble          `json:"unwritable,omitempty"`
 	Unowned    []unowned.Spool             `json:"unowned,omitempty"`
 }
 
@@ -119,7 +125,7 @@ func (r *Report) health() Health {
 	troubles := r.troubles()
 	h := Health{
 		OK: len(troubles) == 0, Reasons: troubles, Controller: "up", Box: r.Box, Version: r.Version,
-		Link: r.Link, Namesakes: r.Namesakes, Redis: r.Redis, Unowned: r.Unowned,
+		Link: r.Link, Namesakes: r.Namesakes, Redis: r.Redis, Unwritable: r.Unwritable, Unowned: r.Unowned,
 		Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
 	}
 	for _, a := range r.Agents {

@@ -9,16 +9,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	stdlog "log"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"framekeeper/internal/smallfile"
 )
 
 // Config of a Server.
@@ -45,7 +45,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	handler, password := pages(cfg), ""
 	if cfg.User != "" {
 		var err error
-		if password, err = readPassword(cfg.PasswordFile); err != nil {
+		if password, err = ReadPassword(cfg.PasswordFile); err != nil {
 			return nil, err
 		}
 		handler = basicAuth(cfg.User, password, handler)
@@ -96,7 +96,7 @@ func CheckPassword(user, file string) error {
 	if user == "" {
 		return nil
 	}
-	_, err := readPassword(file)
+	_, err := ReadPassword(file)
 	return err
 }
 
@@ -105,17 +105,13 @@ func (s *Server) PasswordChanged() bool {
 	if s.cfg.User == "" {
 		return false
 	}
-	password, err := readPassword(s.cfg.PasswordFile)
+	password, err := ReadPassword(s.cfg.PasswordFile)
 	return err == nil && password != s.password
 }
 
-func readPassword(file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", fmt.Errorf("read http_password_file: %w", err)
-	}
-	defer func() { _ = f.Close() }() // only read from
-	b, err := io.ReadAll(io.LimitReader(f, 4096))
+// ReadPassword is the password in an http_password_file.
+func ReadPassword(file string) (string, error) {
+	b, err := smallfile.Read(file)
 	if err != nil {
 		return "", fmt.Errorf("read http_password_file: %w", err)
 	}

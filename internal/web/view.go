@@ -21,7 +21,7 @@ type view struct {
 	OK           bool
 	Verdict      string
 	Problems     []card // those of the following that are not well
-	Controller   []card // what of itself does not go on, and who else has its name; empty as a rule
+	Controller   []card // what of itself does not go on, who else has its name, where nothing can be kept; empty as a rule
 	Redis        []card
 	Cameras      []card
 	Figures      []figure // of the box; nil: not measured yet
@@ -54,19 +54,7 @@ const (
 func (r *Report) view(now time.Time) view {
 	v := view{
 		Box: r.Box, Version: r.Version, Print: printOfPage(), Time: now.Format("2006-01-02 15:04:05 MST"), OK: len(r.troubles()) == 0,
-		Redis: []card{r.linkCard(now)}, Figures: boxFigures(r.Telemetry),
-	}
-	for i, s := range r.Stuck {
-		v.Controller = append(v.Controller, card{
-			ID: fmt.Sprintf("stuck%d", i), Name: "Controller", Mood: unwell, Short: "does not go on", Why: s,
-			Advice: "Restart the service, or the box. Is a disk full or broken?",
-		})
-	}
-	for i, other := range r.Namesakes {
-		v.Controller = append(v.Controller, card{
-			ID: fmt.Sprintf("namesake%d", i), Name: r.Box, Mood: unwell, Short: "is also another controller's name", Why: "It is shared with controller " + other + ".",
-			Advice: "Give each box a [controller] box of its own. Until then neither obeys commands that do not say which is meant.",
-		})
+		Controller: r.controllerCards(), Redis: []card{r.linkCard(now)}, Figures: boxFigures(r.Telemetry),
 	}
 	if r.Redis != nil {
 		v.Redis = append(v.Redis, serverCard(r.Redis, now))
@@ -90,6 +78,29 @@ func (r *Report) view(now time.Time) view {
 		v.Verdict = words.Count(len(v.Problems), "problem")
 	}
 	return v
+}
+
+// controllerCards are what is wrong with the controller and what it stands on.
+func (r *Report) controllerCards() (all []card) {
+	for i, s := range r.Stuck {
+		all = append(all, card{
+			ID: fmt.Sprintf("stuck%d", i), Name: "Controller", Mood: unwell, Short: "does not go on", Why: s,
+			Advice: "Restart the service, or the box. Is a disk full or broken?",
+		})
+	}
+	for i, other := range r.Namesakes {
+		all = append(all, card{
+			ID: fmt.Sprintf("namesake%d", i), Name: r.Box, Mood: unwell, Short: "is also another controller's name", Why: "It is shared with controller " + other + ".",
+			Advice: "Give each box a [controller] box of its own. Until then neither obeys commands that do not say which is meant.",
+		})
+	}
+	for i, w := range r.Unwritable {
+		all = append(all, card{
+			ID: fmt.Sprintf("unwritable%d", i), Name: w.Name(), Mood: unwell, Short: "cannot be written", Advice: sentence(w.Advice()),
+			Why: w.Dir + ": " + w.Reason + ". All goes on, but nothing can be kept there for an outage or a restart.",
+		})
+	}
+	return all
 }
 
 // linkCard is about the controller's own connection.

@@ -8,6 +8,7 @@ import (
 
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
+	"framekeeper/internal/writable"
 )
 
 // What the page says at the top, and of the camera: the cause, once, and what to
@@ -69,6 +70,9 @@ func TestView(t *testing.T) {
 		}, []string{"Redis of this box does not answer and is being replaced"}, unknown, "is not known", "Not known while the connection to Redis does not work.", ""},
 		{"stuck", func(r *Report) { r.Stuck = []string{"the link has not moved for 1m0s"} },
 			[]string{"Controller does not go on"}, well, "works", "", ""},
+		{"read-only disk", func(r *Report) {
+			r.Unwritable = []writable.Trouble{{Settings: []string{"state_dir", "spool_dir"}, Dir: "/state", Reason: "read-only file system"}}
+		}, []string{"state_dir and spool_dir cannot be written"}, well, "works", "", ""},
 	} {
 		report := good()
 		c.change(&report)

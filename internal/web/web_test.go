@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/unowned"
+	"framekeeper/internal/writable"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -115,6 +117,9 @@ func TestReadyz(t *testing.T) {
 		{"link down", func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} }, "the controller's link to Redis is DOWN: refused"},
 		{"name shared", func(r *Report) { r.Namesakes = []string{"0a1b (host pi)", "0a1c"} },
 			"the box's name is shared: box1 is also the name of controller 0a1b (host pi) and 0a1c: give each box a [controller] box of its own"},
+		{"read-only disk", func(r *Report) {
+			r.Unwritable = []writable.Trouble{{Settings: []string{"state_dir"}, Dir: "/state", Reason: "read-only file system"}}
+		}, "state_dir cannot be written: /state: read-only file system"},
 		{"camera stalled", func(r *Report) { r.Cameras["cam1"] = Camera{Trouble: "capture is stalled"} }, "cam1: capture is stalled"},
 		{"camera unknown", func(r *Report) { r.Cameras = nil }, "cam1: not known"},
 		{"agent stopped by command", func(r *Report) { r.Agents[0].State = supervise.Stopped }, "cam1: stopped by command, until client control start cam1"},
@@ -192,6 +197,8 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	report.Agents[0].Hangs, report.Agents[0].Recoveries, report.Agents[0].LastRecovery = 3, 2, evil
 	report.Cameras["cam1"] = Camera{Trouble: "no status " + evil}
 	report.Namesakes = []string{"0a1b" + evil}
+	report.Telemetry.Hanging = []string{"disk " + evil}
+	report.Unwritable = []writable.Trouble{{Settings: []string{"state_dir"}, Dir: "/state" + evil, Reason: evil}}
 	report.Unowned = []unowned.Spool{{Camera: "oldcam", Dir: "/spool/oldcam" + evil, State: "/state/oldcam", Frames: 1}}
 	resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")
 	if resp.StatusCode != http.StatusOK {
@@ -201,7 +208,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 		t.Errorf("another script than our own got into the page:\n%s", body)
 	}
 	for _, want := range []string{"LIVE", "1 min 30 s", "cam1", "running for", "is starting", "no status &lt;script&gt;", "last end: ended: &lt;script&gt;",
-		"<dt>because it hung</dt><dd>3</dd>", "run 2 times, the last time: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "shared with controller 0a1b&lt;", "1 frame waits on disk", "delete /spool/oldcam&lt;"} {
+		"<dt>because it hung</dt><dd>3</dd>", "run 2 times, the last time: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "shared with controller 0a1b&lt;", "1 frame waits on disk", "delete /spool/oldcam&lt;", "/state&lt;script&gt;", "<dt>does not answer</dt><dd>disk &lt;script&gt;"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not on the page", want)
 		}
@@ -264,10 +271,14 @@ func TestPasswordFileIsNeeded(t *testing.T) {
 	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{empty, empty + ".missing"} {
+	pipe := empty + ".pipe" // opening it would wait until somebody writes
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{empty, empty + ".missing", pipe} {
 		_, err := Listen(t.Context(), Config{Addr: "127.0.0.1:0", User: "op", PasswordFile: file, Report: good})
-		if err == nil || !strings.Contains(err.Error(), file) {
-			t.Errorf("%s: got %v, want an error that names it", file, err)
+		if err == nil || !strings.Contains(err.Error(), "http_password_file: ") || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: got %v, want an error that names it and its key", file, err)
 		}
 	}
 }

@@ -12,13 +12,14 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"framekeeper/internal/smallfile"
 )
 
 // Target is the way to one Redis node for the length of one session: secrets
@@ -85,7 +86,7 @@ func readPassword(file string) (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	b, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	b, err := smallfile.Read(file)
 	if err != nil {
 		return "", &ConfigError{fmt.Errorf("read password_file: %w", err)}
 	}

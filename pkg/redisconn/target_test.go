@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"framekeeper/internal/redistest"
 )
@@ -152,6 +155,30 @@ func TestFileErrorsNameTheFileOnly(t *testing.T) {
 		if got := CauseOf(err); got != CauseConfig {
 			t.Errorf("%s: cause is %q, want %q", name, got, CauseConfig)
 		}
+	}
+}
+
+// Opening a pipe waits until somebody writes to it.
+func TestAPipeInPlaceOfAFile(t *testing.T) {
+	t.Parallel()
+	files := redistest.NewTLSFiles(t)
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*Config){
+		"password_file": func(c *Config) { c.PasswordFile = pipe },
+		"tls_ca_file":   func(c *Config) { c.TLSCAFile = pipe },
+		"tls_cert_file": func(c *Config) { c.TLSCertFile, c.TLSKeyFile = pipe, files.ClientKey },
+		"tls_key_file":  func(c *Config) { c.TLSCertFile, c.TLSKeyFile = files.ClientCert, pipe },
+	} {
+		cfg := at("rediss://localhost:1")
+		change(&cfg)
+		_, err := Open(context.Background(), cfg)
+		if CauseOf(err) != CauseConfig {
+			t.Errorf("%s: cause of %v is %q, want %q", name, err, CauseOf(err), CauseConfig)
+		}
+		contains(t, fmt.Sprint(err), "read "+name+": "+pipe+" is a pipe, expected a regular file")
 	}
 }
 

@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync/atomic"
 	"syscall"
+
+	"framekeeper/internal/smallfile"
 )
 
 // tlsConfig is read anew for every session, so that renewed certificates are
@@ -18,9 +19,9 @@ import (
 func tlsConfig(cfg Config, host string) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
 	if cfg.TLSCAFile != "" {
-		pem, err := os.ReadFile(cfg.TLSCAFile)
+		pem, err := readPEM("tls_ca_file", cfg.TLSCAFile)
 		if err != nil {
-			return nil, &ConfigError{fmt.Errorf("read tls_ca_file: %w", err)}
+			return nil, err
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
@@ -28,13 +29,29 @@ func tlsConfig(cfg Config, host string) (*tls.Config, error) {
 		}
 	}
 	if cfg.TLSCertFile != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.TLSCertFile, cfg.TLSKeyFile)
+		cert, err := readPEM("tls_cert_file", cfg.TLSCertFile)
+		if err != nil {
+			return nil, err
+		}
+		key, err := readPEM("tls_key_file", cfg.TLSKeyFile)
+		if err != nil {
+			return nil, err
+		}
+		pair, err := tls.X509KeyPair(cert, key)
 		if err != nil {
 			return nil, &ConfigError{fmt.Errorf("read tls_cert_file and tls_key_file: %w", err)}
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
 	return c, nil
+}
+
+func readPEM(key, file string) ([]byte, error) {
+	pem, err := smallfile.Read(file)
+	if err != nil {
+		return nil, &ConfigError{fmt.Errorf("read %s: %w", key, err)}
+	}
+	return pem, nil
 }
 
 // secureConn is a TLS connection that says so when its peer ends it before the

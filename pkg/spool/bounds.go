@@ -171,10 +171,13 @@ func (s *Spool) shortage(need int64) int64 {
 	}
 	reserve := s.cfg.MinFree
 	if reserve == 0 {
-		reserve = min(defaultFree, f.size/50)
+		reserve = Reserve(f.size)
 	}
 	return need + reserve - f.avail
 }
+
+// Reserve is how much of a disk of that size is left free if MinFree is 0.
+func Reserve(size int64) int64 { return min(defaultFree, size/50) }
 
 func (s *Spool) ask() bool {
 	var st unix.Statfs_t

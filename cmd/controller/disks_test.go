@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"framekeeper/internal/config"
+	"framekeeper/internal/writable"
+)
+
+// A card that becomes read-only, or full, changes nothing as long as all goes
+// well. It has to be told before the next outage.
+func TestADiskThatCannotBeWrittenIsTold(t *testing.T) {
+	s := newScene(t)
+	s.awaitReady(t, 2)
+	disk := filepath.Join(s.dir, "spool")
+	const size = "size=1m"
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, size); err != nil { // over what the agents have open: it goes on
+		t.Skipf("cannot mount a file system to make read-only: %v", err)
+	}
+	defer func() { _ = unix.Unmount(disk, unix.MNT_DETACH) }()
+	remount := func(flags uintptr) {
+		t.Helper()
+		if err := unix.Mount("", disk, "", unix.MS_REMOUNT|flags, size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "a figure", func() bool { return s.scrape(t).value("directory_writable", "setting=spool_dir") == 1 })
+
+	remount(unix.MS_RDONLY)
+	told := "spool_dir cannot be written: " + disk + ": read-only file system"
+	s.awaitReason(t, told)
+	if f := s.scrape(t); f.value("directory_writable", "setting=spool_dir") != 0 || f.value("directory_writable", "setting=state_dir") != 1 {
+		t.Error("the figures do not say it, or say it of state_dir")
+	}
+	if page := s.page(); strings.Contains(page, "All is well") || !strings.Contains(page, "1 problem") || !strings.Contains(page, disk+": read-only file system.") {
+		t.Errorf("the page does not show it:\n%s", page)
+	}
+	if text, err := s.ask("--status"); err == nil || !strings.Contains(text, told) || !strings.Contains(text, "to do: mount it for writing") {
+		t.Errorf("--status: got %v and\n%s", err, text)
+	}
+	if now := s.status(); now.OK || len(now.Unwritable) != 1 || now.Unwritable[0].String() != told {
+		t.Errorf("the command status shows %+v", now)
+	}
+	remount(0)
+	s.awaitReady(t, 2)
+
+	filler := filepath.Join(disk, "filler")
+	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitReason(t, "spool_dir cannot be written: "+disk+": the disk is full")
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitReady(t, 2)
+	for _, message := range []string{"a directory cannot be written", "the directory can be written again"} {
+		if n := strings.Count(s.stderr.String(), message); n != 2 {
+			t.Errorf("the log says %d times %q, want twice", n, message)
+		}
+	}
+}
+
+// Whoever looks at a disk that hangs does not come back; that is told, and the
+// other disk is looked at all the same.
+func TestADiskThatDoesNotAnswer(t *testing.T) {
+	b := newBox(&config.Config{StateDir: t.TempDir()}, nil, zerolog.Nop(), nil)
+	defer func() { _ = b.output.Close() }() // it never fails
+	b.cfg.Delivery.SpoolDir = "/spool"
+	b.cfg.Controller.LogInterval = 10 * time.Millisecond
+	b.disks.patience = 10 * time.Millisecond
+	hangs, looks := make(chan struct{}), make(chan struct{}, 1)
+	b.disks.look = func(p writable.Place) string {
+		if p.Dir == "/spool" {
+			<-hangs
+			return ""
+		}
+		select {
+		case looks <- struct{}{}:
+		default:
+		}
+		return "the disk is full"
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = b.watchDisks(ctx) // it never fails
+	}()
+	troubles := func() string { return fmt.Sprint(b.disks.list()) }
+	full := "{[state_dir] " + b.cfg.StateDir + " the disk is full}"
+	eventually(t, "both to be told", func() bool { return troubles() == "["+full+" {[spool_dir] /spool the disk does not answer}]" })
+	for range 3 { // it is looked at again and again
+		<-looks
+	}
+	close(hangs)
+	eventually(t, "the other one alone", func() bool { return troubles() == "["+full+"]" })
+	cancel()
+	<-ended
+}
