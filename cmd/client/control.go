@@ -33,7 +33,7 @@ func newControlCmd(a *app) *cobra.Command {
 command is repeated under the same id until it is answered, and has its effect
 once. The exit code is 0 when it was carried out. Where several controllers have
 the box's name, each answers, and none obeys unless --instance says which.`,
-		Args: cobra.NoArgs,
+		Args: noCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().StringVar(&f.box, "box", "", "the box's name (default: the configuration's, or this host's)")

@@ -136,7 +136,7 @@ func TestControlWithoutAnswer(t *testing.T) {
 		{[]string{"stop"}, "stop: the camera is missing: expected client control stop CAMERA"},
 		{[]string{"set", "greencam1", "quality=80"}, `set: "quality=80" is too much: expected client control set CAMERA [flags]`},
 		{[]string{"status", "greencam1"}, `status: "greencam1" is too much: expected client control status`},
-		{[]string{"jump"}, `unknown command "jump"`},
+		{[]string{"jump"}, `unknown command "jump"; client control has reload, restart, set, start, status, stop`},
 	} {
 		err := b.client(t.Context(), append([]string{"control"}, c.args...)...)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

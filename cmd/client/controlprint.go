@@ -65,12 +65,8 @@ func boxTable(s *control.BoxStatus) string {
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "CAMERA\tSTATE\tFOR\tPID\tRESTARTS\tLINK\tCAPTURE\tTROUBLE")
 	for _, c := range s.Cameras {
-		trouble := c.Trouble
-		if c.LastExit != "" && c.State != supervise.Running && c.State != supervise.Stopped {
-			trouble += "; last end: " + c.LastExit
-		}
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", printable(c.Name), printable(string(c.State)), seconds(c.ForS), c.PID, c.Restarts,
-			printable(cmp.Or(c.Link, "-")), printable(cmp.Or(c.Capture, "-")), printable(cmp.Or(trouble, "-")))
+			printable(cmp.Or(c.Link, "-")), printable(cmp.Or(c.Capture, "-")), printable(cmp.Or(trouble(c), "-")))
 	}
 	_ = t.Flush() // a strings.Builder takes everything
 	for _, w := range s.Unwritable {
@@ -80,6 +76,19 @@ func boxTable(s *control.BoxStatus) string {
 		fmt.Fprintf(&b, "\n%s on disk for %s, which is not configured: %s\n", u.Waiting(), printable(u.Camera), printable(u.Advice()))
 	}
 	return b.String()
+}
+
+// trouble is why a camera is not well. What its agent ended with often repeats
+// the status that it left behind.
+func trouble(c control.CameraStatus) string {
+	if c.LastExit == "" || c.State == supervise.Running || c.State == supervise.Stopped {
+		return c.Trouble
+	}
+	end := "last end: " + c.LastExit
+	if _, cause, has := strings.Cut(c.Trouble, ": "); c.Trouble == "" || has && strings.Contains(end, cause) {
+		return end
+	}
+	return c.Trouble + "; " + end
 }
 
 func seconds(s float64) string {

@@ -37,7 +37,7 @@ stay. Devices and pipes are written to. The name's ending has to be right for
 what the camera sends: .jpg or .jpeg, .png; .png, .bmp or .raw for raw pixels.`,
 		Example: `  client request --camera greencam1 --set angle=25 -o out.jpg
   client request --set angle=25 -o - | display`,
-		Args: cobra.NoArgs,
+		Args: words(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.request(cmd.Context(), f) },
 	}
 	cmd.Flags().StringVar(&f.camera, "camera", "", "camera to ask; may be left out when there is only one")

@@ -26,7 +26,7 @@ func newRoot(a *app) *cobra.Command {
 		Use:           "client",
 		Short:         "Request, receive, store and watch camera frames",
 		Version:       version.String(),
-		Args:          cobra.NoArgs,
+		Args:          noCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() }, // so that Args is looked at
 		SilenceUsage:  true,                                                             // an error is one line, not a page
 		SilenceErrors: true,                                                             // main prints it
@@ -35,7 +35,24 @@ func newRoot(a *app) *cobra.Command {
 	root.SetVersionTemplate("client {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRunCmd(a), newRequestCmd(a), newWatchCmd(a), newStatusCmd(a), newControlCmd(a))
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+	})
 	return root
+}
+
+// noCommand refuses what follows a command that only holds others.
+func noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return fmt.Errorf("unknown command %q; %s has %s", args[0], cmd.CommandPath(), strings.Join(names, ", "))
 }
 
 // cameras are the configured cameras of these names, all of them for none.

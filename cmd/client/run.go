@@ -47,7 +47,7 @@ or images could not be stored. Requests made before a camera's agent was first
 heard of, by an answer or anything else it publishes, are "too early" and not
 lost, unless it is never heard of. What is "left in stream" comes with the next
 run.`,
-		Args: cobra.NoArgs,
+		Args: words(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.grouped = cmd.Flags().Changed("group")
 			return a.run(cmd.Context(), f)

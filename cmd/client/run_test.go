@@ -247,9 +247,9 @@ func TestRunRefusesWhatCannotWork(t *testing.T) {
 	}{
 		"unknown camera":    {[]string{"run", "--camera", "nocam"}, []string{"nocam", "greencam1", "redcam"}},
 		"negative duration": {[]string{"run", "--duration", "-1s"}, []string{"--duration"}},
-		"unknown flag":      {[]string{"run", "--fast"}, []string{"--fast"}},
-		"unknown command":   {[]string{"rum"}, []string{"rum"}},
-		"an argument":       {[]string{"run", "greencam1"}, []string{"greencam1"}},
+		"unknown flag":      {[]string{"run", "--fast"}, []string{"--fast", "see client run --help"}},
+		"unknown command":   {[]string{"rum"}, []string{"rum", "client has control, request, run, status, watch"}},
+		"an argument":       {[]string{"run", "greencam1"}, []string{`run: "greencam1" is too much: expected client run [flags]`}},
 	} {
 		err := b.client(t.Context(), c.args...)
 		if err == nil {

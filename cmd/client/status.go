@@ -25,7 +25,7 @@ func newStatusCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show which cameras' agents are there, and how they are",
-		Args:  cobra.NoArgs,
+		Args:  words(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context(), only, all) },
 	}
 	cmd.Flags().StringArrayVar(&only, "camera", nil, "camera to show; may be repeated (default: all)")

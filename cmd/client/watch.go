@@ -31,7 +31,7 @@ func newWatchCmd(a *app) *cobra.Command {
 		Short: "Print the headers of frames as they come",
 		Long: `Prints one line for every message: frames from the camera's stream, or from
 pub/sub when delivery is pubsub, and error replies, which are only published.`,
-		Args: cobra.NoArgs,
+		Args: words(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.watch(cmd.Context(), f) },
 	}
 	cmd.Flags().StringArrayVar(&f.cameras, "camera", nil, "camera to watch; may be repeated (default: all)")

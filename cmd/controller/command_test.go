@@ -190,7 +190,7 @@ func TestCommandsToRealAgents(t *testing.T) {
 	if page := s.page(); !strings.Contains(page, `<a href="#camera-cam1">cam1</a> is stopped`) || !strings.Contains(page, "Stopped by command") {
 		t.Errorf("the page does not show that it is stopped:\n%s", page)
 	}
-	if r = s.send(map[string]any{"command": commands.Set, "camera": "cam1", "quality": 40})(); !strings.Contains(r.Error, "camera cam1 is stopped") {
+	if r = s.send(map[string]any{"command": commands.Set, "camera": "cam1", "quality": 40})(); !strings.HasPrefix(r.Error, "camera cam1 is stopped: ") {
 		t.Errorf("set a stopped camera: got %+v", r)
 	}
 	if r = s.command(commands.Start, "cam1"); r.Status != commands.OK || result[supervise.Status](t, r).State != supervise.Running {

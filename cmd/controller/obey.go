@@ -58,7 +58,7 @@ func (b *box) set(ctx context.Context, c commands.Command) (any, error) {
 	now, err := agentapi.Caller{Path: path}.Set(ctx, c.Settings)
 	switch {
 	case errors.Is(err, agentapi.ErrNoAgent):
-		return nil, fmt.Errorf("%w: camera %s is %s", err, c.Camera, s.State)
+		return nil, fmt.Errorf("camera %s is %s: %w", c.Camera, s.State, err)
 	case err != nil:
 		return nil, err
 	}

@@ -117,13 +117,19 @@ func askHealth(ctx context.Context, cfg supervise.Config) (*web.Health, error) {
 	// No proxy: the controller is on this machine.
 	client := &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
 	resp, err := client.Do(req)
+	var dial *net.OpError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, fmt.Errorf("the controller at %s does not answer within %s, it hangs or was stopped: systemctl restart framekeeper-controller, or scripts/stop.sh and start.sh", addr, answerTime)
+	case err != nil && (!errors.As(err, &dial) || dial.Op != "dial"):
+		return nil, fmt.Errorf("what answers at %s hangs up: a controller that has as many connections as it takes (ss -tnp shows them) or is just ending, or another program", addr)
 	case err != nil:
 		return nil, fmt.Errorf("no controller answers at %s: systemctl start framekeeper-controller, or scripts/start.sh", addr)
 	}
 	defer func() { _ = resp.Body.Close() }() // only read from
+	if resp.StatusCode == http.StatusUnauthorized {
+		return nil, fmt.Errorf("what answers at %s wants another user or password: the controller takes over changed ones at its start or a reload, client control reload", addr)
+	}
 	var h web.Health
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&h); err != nil || h.Controller == "" {
 		return nil, fmt.Errorf("what answers at %s (%s) is not this configuration's controller", addr, resp.Status)

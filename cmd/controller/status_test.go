@@ -2,6 +2,10 @@ package main
 
 import (
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -55,4 +59,37 @@ func TestStatusOfAHangingController(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "does not answer within 3s") || !strings.Contains(err.Error(), "scripts/stop.sh") {
 		t.Errorf("got %v, want that it hangs and must be ended", err)
 	}
+}
+
+// Nor is one that has too many visitors, or another password by now.
+func TestStatusOfAControllerThatRefuses(t *testing.T) {
+	full, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			c, err := full.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	defer func() { _ = full.Close() }()
+	_, err = askHealth(t.Context(), supervise.Config{HTTP: full.Addr().String()})
+	wantOneLine(t, err, full.Addr().String(), "as many connections as it takes")
+
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("new\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, _ := r.BasicAuth(); password != "old" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer old.Close()
+	_, err = askHealth(t.Context(), supervise.Config{HTTP: old.Listener.Addr().String(), HTTPUser: "u", HTTPPasswordFile: file})
+	wantOneLine(t, err, "another user or password", "client control reload")
 }

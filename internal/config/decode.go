@@ -27,8 +27,11 @@ func decodeTOML(path string, data []byte) (map[string]any, *Problem) {
 	var syntax toml.ParseError
 	if errors.As(err, &syntax) {
 		p.Line = syntax.Position.Line
+		if strings.Contains(syntax.Message, " name") && strings.HasSuffix(syntax.Message, `got '\n' instead`) {
+			p.Line-- // the decoder counts the end of a [table]'s line to the next
+		}
 		p.What = "not valid TOML: " + syntax.Message
-		if !strings.HasPrefix(syntax.Message, "Key '") && mayHoldSecret(data, p.Line, syntax.LastKey) {
+		if !strings.HasPrefix(syntax.Message, "Key '") && quotesText(p.What) && mayHoldSecret(data, p.Line, syntax.LastKey) {
 			p.What = quotation.ReplaceAllString(p.What, "…")
 		}
 	}
@@ -38,6 +41,15 @@ func decodeTOML(path string, data []byte) (map[string]any, *Problem) {
 
 // quotation is everything between the first and the last quote of a message.
 var quotation = regexp.MustCompile(`(?s)["'` + "`" + `].*["'` + "`" + `]`)
+
+// punctuation is a single character in single quotes.
+var punctuation = regexp.MustCompile(`'\\?.'`)
+
+// quotesText: the message quotes more than single characters, which are what
+// was expected and tell nothing of a password.
+func quotesText(message string) bool {
+	return strings.ContainsAny(punctuation.ReplaceAllString(message, ""), "'\"`")
+}
 
 // mayHoldSecret: the decoder's messages quote the text, which on such a line
 // could be a password.

@@ -124,7 +124,9 @@ type speech struct {
 func (s *speech) Write(line []byte) (int, error) {
 	text := printable(line)
 	if text != "" {
-		s.end = text
+		if !strings.Contains(text, " # WARNING ") { // advice about the machine, given at each start: nothing ended of it
+			s.end = text
+		}
 		s.log.Debug().Str("part", "redis-server").Msg(text)
 	}
 	return len(line), nil

@@ -359,7 +359,7 @@ func TestRefusals(t *testing.T) {
 // A server that ends at once is tried ever more slowly, and told of twice.
 func TestCrashLoop(t *testing.T) {
 	bin := t.TempDir()
-	script := "#!/bin/sh\ncat >/dev/null\necho 'no such luck' >&2\nexit 1\n"
+	script := "#!/bin/sh\ncat >/dev/null\necho 'no such luck' >&2\necho '1:M 27 Nov 2026 20:37:42.945 # WARNING Memory overcommit must be enabled!' >&2\nexit 1\n"
 	if err := os.WriteFile(filepath.Join(bin, program), []byte(script), 0o755); err != nil { //nolint:gosec // to be run
 		t.Fatal(err)
 	}

@@ -95,6 +95,7 @@ func (b *Broadcaster) publish(ctx context.Context, conn *redis.Conn, items []*It
 			b.refused = false
 		case err == nil:
 			b.heard(false)
+			b.outbox.untaken()
 			return unheardWait, nil
 		case redisconn.EndsSession(err):
 			return 0, fmt.Errorf("publish: %w", err)

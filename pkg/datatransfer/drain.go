@@ -86,6 +86,15 @@ func (o *Outbox) delivered(id frame.ID) {
 	o.bound()
 }
 
+// untaken notes that nothing of a batch is under way any more, for nobody took
+// it: its frames are as old as any, and make room for newer ones.
+func (o *Outbox) untaken() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.inflight = frame.ID{}
+	o.bound()
+}
+
 // forget moves what Redis has out of the unsent.
 func (o *Outbox) forget(id frame.ID) {
 	for o.unsent.len() > 0 && !id.Less(o.unsent.at(0).id) {

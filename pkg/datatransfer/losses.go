@@ -10,6 +10,7 @@ import (
 // Why frames are lost that the spool has nothing to do with.
 const (
 	reasonMemory     = "the agent's memory was full while Redis took no frames"
+	reasonUnheard    = "nobody listened, and the agent's memory holds the newest only"
 	reasonForgotten  = "Redis lost them and the agent no longer held them"
 	reasonRestart    = "not on disk after a restart"
 	reasonUnreadable = "its file was unreadable"
@@ -19,6 +20,7 @@ const (
 // lossKinds are the reasons in one word, for metrics.
 var lossKinds = map[string]string{ //nolint:gochecknoglobals // a constant table
 	reasonMemory:        "memory_full",
+	reasonUnheard:       "unheard",
 	reasonForgotten:     "redis_lost",
 	reasonRestart:       "restart",
 	reasonUnreadable:    "damaged",

@@ -2,6 +2,7 @@ package datatransfer
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,13 +27,7 @@ func TestLossKinds(t *testing.T) {
 
 func TestLossesAreCountedByKind(t *testing.T) {
 	o := NewOutbox(7, 3000, zerolog.Nop())
-	for range 10 {
-		if _, err := o.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
-			return frame.NewMessage(frame.Header{Camera: "c", ID: id, Status: frame.StatusOK}, make([]byte, 1000))
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	addFrames(t, o, 10)
 	lost := o.Losses()
 	if len(lost) != 1 || lost["memory_full"] == 0 || lost["memory_full"] != o.Stats().Dropped {
 		t.Errorf("got %v, want the %d dropped for want of memory", lost, o.Stats().Dropped)
@@ -40,6 +35,41 @@ func TestLossesAreCountedByKind(t *testing.T) {
 	o.resume(frame.ID{})
 	if held := o.Losses()["redis_lost"]; held != 0 {
 		t.Errorf("got %d lost by Redis, want none: it never had them", held)
+	}
+}
+
+// Nobody listening for a night is no fault of the box: it has a kind of its own,
+// and fills no log.
+func TestUnheardFramesAreNoShortageOfMemory(t *testing.T) {
+	var log strings.Builder
+	o := NewOutbox(7, 3000, zerolog.New(&log))
+	o.keepInMemory(true)
+	addFrames(t, o, 10)
+	lost := o.Losses()
+	if len(lost) != 1 || lost["unheard"] == 0 || lost["unheard"] != o.Stats().Dropped {
+		t.Errorf("got %v, want the %d dropped as unheard", lost, o.Stats().Dropped)
+	}
+	if log.Len() > 0 {
+		t.Errorf("it was logged:\n%s", log.String())
+	}
+	if loss := o.unsent.at(0).loss; loss == nil || !strings.Contains(loss.Reason, "nobody listened") {
+		t.Errorf("got the loss %+v, want it to say why", loss)
+	}
+	o.keepInMemory(false)
+	addFrames(t, o, 1)
+	if lost = o.Losses(); lost["memory_full"] != 1 {
+		t.Errorf("got %v, want one for want of memory since somebody listens", lost)
+	}
+}
+
+func addFrames(t *testing.T, o *Outbox, n int) {
+	t.Helper()
+	for range n {
+		if _, err := o.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
+			return frame.NewMessage(frame.Header{Camera: "c", ID: id, Status: frame.StatusOK}, make([]byte, 1000))
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

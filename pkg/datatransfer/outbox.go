@@ -143,10 +143,18 @@ func (o *Outbox) bound() {
 		case e.onDisk():
 			o.unsent.hold(e, nil)
 		default:
-			o.lose(i, reasonMemory)
+			o.lose(i, o.shortage())
 			i-- // the loss may have been joined to the one before
 		}
 	}
+}
+
+// shortage is why memory has to lose a frame.
+func (o *Outbox) shortage() string {
+	if o.noDisk {
+		return reasonUnheard
+	}
+	return reasonMemory
 }
 
 // lose replaces the unsent item at index i by the declaration of its loss,
@@ -159,7 +167,8 @@ func (o *Outbox) lose(i int, reason string) {
 	e.payload, e.file, e.size = nil, frame.ID{}, 0
 	e.loss = &LostRange{First: e.id, Last: e.id, Reason: reason, givenUp: e.id}
 	after := i+1 < o.unsent.len() && o.joinLoss(i)
-	if before := i > 0 && o.joinLoss(i-1); !before && !after {
+	before := i > 0 && o.joinLoss(i-1)
+	if !before && !after && reason != reasonUnheard { // that nobody listens was told, and may last for months
 		o.log.Warn().Stringer("first", e.id).Str("reason", reason).Msg("frames are being lost; the stream will say which")
 	}
 }

@@ -341,6 +341,28 @@ func TestAnOutageOffersTheSpoolEverything(t *testing.T) {
 	s.onDisk(t)
 }
 
+// With nobody listening the oldest go, those too that have been offered in vain,
+// and one declaration tells of them all.
+func TestPubsubHoldsTheNewestForNobody(t *testing.T) {
+	needRedis(t)
+	server := redistest.Start(t)
+	s := newSpooled(t, t.TempDir(), 100, 60_000, 64<<20, false)
+	b := NewBroadcaster("stream/testcam", "testcam", frame.NewClock(), s.Outbox, zerolog.Nop())
+	h := listen(t, fast(server.URL()), func(c *LinkConfig) { c.Workers = []Worker{b.Worker()} })
+	h.waitLive(t)
+	s.add(t, 10)
+	eventually(t, "one loss, from the first frame on", func() bool {
+		s.add(t, 5)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		loss := s.unsent.at(0).loss
+		return loss != nil && loss.First.Seq == 1 && loss.Last.Seq >= 10 && s.unsent.at(1).loss == nil
+	})
+	if lost := s.Losses(); len(lost) != 1 || lost["unheard"] != s.Stats().Dropped {
+		t.Errorf("got %v, want the %d dropped as unheard", lost, s.Stats().Dropped)
+	}
+}
+
 func TestPubsubKeepsFramesOfALostSession(t *testing.T) {
 	needRedis(t)
 	server := redistest.Start(t)
