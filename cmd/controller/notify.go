@@ -71,5 +71,8 @@ func (b *box) text() string {
 	if len(r.Namesakes) > 0 {
 		text += ", name shared with " + strings.Join(r.Namesakes, " and ")
 	}
+	if says := r.Reload.Says(); says != "" {
+		text += ", " + says
+	}
 	return text
 }
