@@ -14,6 +14,7 @@ import (
 
 	"framekeeper/internal/agentapi"
 	"framekeeper/internal/control"
+	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/writable"
 	"framekeeper/pkg/datatransfer"
@@ -35,7 +36,7 @@ func startController(t *testing.T, b *bench, box string) (commands func() []cont
 		agent := supervise.Status{Name: "greencam1", State: supervise.Running, PID: 4711, Says: "camera ok\x1b[2J"}
 		switch {
 		case c.Name == control.Status:
-			return control.BoxStatus{Box: box, Version: "v1", OK: true, UptimeS: 61, Config: "config.toml", LinkS: 60, Cameras: []control.CameraStatus{
+			return control.BoxStatus{Box: box, Version: "v1", OK: true, UptimeS: 61, Config: "config.toml", LinkS: 60, Reload: &reload.Outcome{Refused: true, AgoS: 12, Problem: "config.toml:3: a = \x1b: no", Problems: 2}, Cameras: []control.CameraStatus{
 				{Status: agent, ForS: 59, Link: "LIVE", Capture: "ok"},
 				{Status: supervise.Status{Name: "redcam", State: supervise.Failed, LastExit: "exit code 2"}, Trouble: "its process is failed"},
 			}, Unwritable: []writable.Trouble{{Settings: []string{"spool_dir"}, Dir: "/spool", Reason: "read-only file system"}}}, nil
@@ -81,7 +82,7 @@ func TestControl(t *testing.T) {
 		failed string // "": exit code 0
 	}{
 		{[]string{"status"}, []string{
-			"box box7, version v1, up 1m1s, link LIVE for 1m0s\n", "CAMERA     STATE    FOR  PID   RESTARTS  LINK  CAPTURE  TROUBLE\n",
+			"box box7, version v1, up 1m1s, link LIVE for 1m0s\nconfiguration config.toml, taken over 0s ago\nreload 12s ago: the new configuration is refused: config.toml:3: a = \ufffd: no; and 1 more\nto do: correct it and reload", "\n\nCAMERA     STATE    FOR  PID   RESTARTS  LINK  CAPTURE  TROUBLE\n",
 			"greencam1  running  59s  4711  0         LIVE  ok       -\n", "redcam     failed   0s   0     0         -     -        its process is failed; last end: exit code 2\n",
 			"\nspool_dir cannot be written: /spool: read-only file system: mount it for writing",
 		}, ""},

@@ -60,8 +60,12 @@ func shown[T any](result json.RawMessage, show func(*T) string) (string, error) 
 
 func boxTable(s *control.BoxStatus) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "box %s, version %s, up %s, link LIVE for %s\nconfiguration %s, taken over %s ago\n\n",
+	fmt.Fprintf(&b, "box %s, version %s, up %s, link LIVE for %s\nconfiguration %s, taken over %s ago\n",
 		printable(s.Box), printable(s.Version), seconds(s.UptimeS), seconds(s.LinkS), printable(s.Config), seconds(s.LoadedS))
+	if says := s.Reload.Says(); says != "" {
+		fmt.Fprintf(&b, "reload %s ago: %s: %s\nto do: %s\n", seconds(s.Reload.AgoS), says, printable(s.Reload.Reason()), s.Reload.Advice())
+	}
+	b.WriteByte('\n')
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "CAMERA\tSTATE\tFOR\tPID\tRESTARTS\tLINK\tCAPTURE\tTROUBLE")
 	for _, c := range s.Cameras {

@@ -15,6 +15,7 @@ import (
 	commands "framekeeper/internal/control"
 	"framekeeper/internal/logging"
 	"framekeeper/internal/redisserver"
+	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/web"
@@ -36,6 +37,7 @@ type box struct {
 	meters     meters
 	leftovers  *leftovers
 	disks      *disks
+	reloads    *reload.Memory
 	redis, web slot // what runs parts.redis and parts.web
 	server     slot // what runs parts.server
 
@@ -61,7 +63,8 @@ type parts struct {
 
 func newBox(cfg *config.Config, stderr io.Writer, log zerolog.Logger, closer io.Closer) *box {
 	b := &box{stderr: stderr, identity: commands.NewIdentity(), backlog: telemetry.NewBacklog(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
-	b.leftovers, b.disks = newLeftovers(), &disks{look: writable.Look, patience: diskPatience, seen: map[string]diskSight{}}
+	b.leftovers, b.reloads = newLeftovers(), reload.NewMemory(b.began)
+	b.disks = &disks{look: writable.Look, patience: diskPatience, seen: map[string]diskSight{}}
 	b.output = logging.Lines(stderr, func(lost uint64) {
 		b.logger().Warn().Uint64("lines", lost).Msg("agents' log lines were left out: nobody read them, or the disk hung")
 	})

@@ -18,6 +18,8 @@ func boxFigures() []metrics.Row {
 	return []metrics.Row{
 		{Name: "controller_info", Help: "The box's name and the controller's version.", Labels: []string{"box", "version"}},
 		{Name: "controller_namesakes", Help: "Other controllers on this Redis that have this box's name."},
+		{Name: "config_last_reload_successful", Help: "1 if all of the configuration was taken over when it was last read, by the start or by a reload; 0 if not."},
+		{Name: "config_last_reload_success_timestamp_seconds", Help: "When it was last taken over, in Unix time."},
 		{Name: "camera_ready", Help: "1 if the camera's agent runs, is LIVE, captures and can write, as /readyz says; 0 if not.", Labels: camera},
 		{Name: "agent_state", Help: "1 for the state of the camera's process, 0 for the others.", Labels: []string{"camera", "state"}},
 		{Name: "agent_restarts_total", Help: "Processes started for the camera after the first.", Labels: camera},
@@ -58,6 +60,9 @@ func (b *box) read(v metrics.Values) {
 	r := b.report()
 	v.Set("controller_info", 1, r.Box, r.Version)
 	v.Set("controller_namesakes", float64(len(r.Namesakes)))
+	good, ok := b.reloads.Good(time.Now())
+	v.Flag("config_last_reload_successful", ok)
+	v.Set("config_last_reload_success_timestamp_seconds", float64(good.Unix()))
 	for _, a := range r.Agents {
 		v.Flag("camera_ready", r.Well(a), a.Name)
 		v.State("agent_state", string(a.State), agentStates(), a.Name)

@@ -19,9 +19,14 @@ func (b *box) embedded(ctx context.Context, cfg *config.Config) (*redisserver.Se
 		return nil, nil //nolint:nilnil // none is what was asked for
 	}
 	warnOfMemory(redisserver.MemoryFor(len(cfg.Cameras), streamBytes(cfg)), b.logger())
+	return newServer(ctx, cfg, b.logger)
+}
+
+// newServer makes the server that cfg asks for; nothing runs yet.
+func newServer(ctx context.Context, cfg *config.Config, log func() *zerolog.Logger) (*redisserver.Server, error) {
 	server, err := redisserver.New(ctx, redisserver.Options{
 		Redis: cfg.Redis, Dir: filepath.Join(cfg.StateDir, "redis"), Cameras: len(cfg.Cameras), StreamBytes: streamBytes(cfg),
-		Log: b.logger, HangTimeout: cfg.Controller.WatchdogTimeout,
+		Log: log, HangTimeout: cfg.Controller.WatchdogTimeout,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.Path, err)

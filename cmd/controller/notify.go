@@ -74,5 +74,8 @@ func (b *box) text() string {
 	for _, w := range r.Unwritable {
 		text += ", " + w.Name() + " cannot be written"
 	}
+	if says := r.Reload.Says(); says != "" {
+		text += ", " + says
+	}
 	return text
 }

@@ -39,6 +39,12 @@ func TestNotify(t *testing.T) {
 			t.Errorf("after %d beats got %q, want ready and alive", beats, m)
 		}
 	}
+	s.adjust(t, "[controller]", "[nonsense]\n[controller]")
+	hangUp(t)
+	eventually(t, "the refusal to be told, and that the service goes on", func() bool {
+		m := next()
+		return strings.Contains(m, ", the new configuration is refused\n") && strings.Contains(m, sdnotify.Ready)
+	})
 	if err := end(); err != nil {
 		t.Error(err)
 	}

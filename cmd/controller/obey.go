@@ -73,7 +73,7 @@ func (b *box) status() commands.BoxStatus {
 	s := commands.BoxStatus{
 		Box: r.Box, Version: r.Version, OK: len(r.Namesakes) == 0 && len(r.Unwritable) == 0, UptimeS: commands.Seconds(time.Since(b.began)),
 		Config: b.cfg.Path, LoadedS: commands.Seconds(time.Since(b.loaded)), LinkS: commands.Seconds(time.Since(r.Link.Since)),
-		Cameras: []commands.CameraStatus{}, Unowned: r.Unowned, Unwritable: r.Unwritable,
+		Cameras: []commands.CameraStatus{}, Unowned: r.Unowned, Unwritable: r.Unwritable, Reload: r.Reload,
 	}
 	for _, a := range r.Agents {
 		c := r.Camera(a)
@@ -123,7 +123,7 @@ func (b *box) report() web.Report {
 	unowned, _ := b.leftovers.list()
 	return web.Report{
 		Box: name, Version: version.String(), Link: link, Namesakes: namesakes, Redis: p.redisStatus(), Unowned: unowned,
-		Stuck: b.stuck(s, time.Now()), Unwritable: b.disks.list(),
+		Stuck: b.stuck(s, time.Now()), Unwritable: b.disks.list(), Reload: b.reloads.Last(time.Now()),
 		Agents: b.supervisor.Agents(), Cameras: p.watch.report(link.Live), Telemetry: p.sampler.Latest(),
 	}
 }

@@ -16,6 +16,7 @@ import (
 	commands "framekeeper/internal/control"
 	"framekeeper/internal/logging"
 	"framekeeper/internal/redisserver"
+	"framekeeper/internal/supervise"
 	"framekeeper/internal/web"
 )
 
@@ -48,6 +49,7 @@ func (b *box) reload(ctx context.Context) (*commands.ReloadResult, error) {
 	b.mu.Unlock()
 	next, err := b.prepare(ctx, old)
 	if err != nil {
+		b.reloads.Note(true, err, time.Now())
 		b.logger().Error().Strs("problems", strings.Split(err.Error(), "\n")).Msg("the new configuration is refused, the old one goes on")
 		return nil, fmt.Errorf("the new configuration is refused, the old one goes on: %w", err)
 	}
@@ -184,15 +186,26 @@ func (b *box) takeOver(ctx context.Context, old *config.Config, n prepared) (*co
 	if page {
 		b.web.put(p.runWeb)
 	}
-	o, err := b.supervision(n.cfg, n.log)
-	if err == nil {
-		result.Cameras, err = b.supervisor.Update(ctx, o)
-	}
+	result.Cameras, failed = b.takeOverAgents(ctx, n, failed)
 	b.leftovers.look()
 	if n.closer != nil {
 		failed = errors.Join(failed, closer.Close())
 	}
-	return result, errors.Join(failed, err)
+	return result, failed
+}
+
+// takeOverAgents is the last part of it. From here on every agent is started with
+// the new configuration; one that does not come up is started again, and its
+// camera shows how it is. So what has failed by then is what came of the reload.
+func (b *box) takeOverAgents(ctx context.Context, n prepared, failed error) (supervise.Changes, error) {
+	o, err := b.supervision(n.cfg, n.log)
+	failed = errors.Join(failed, err)
+	b.reloads.Note(false, failed, time.Now())
+	if err != nil {
+		return supervise.Changes{}, failed
+	}
+	changes, err := b.supervisor.Update(ctx, o)
+	return changes, errors.Join(failed, err)
 }
 
 // telling is what the Redis side is made of, besides [redis].

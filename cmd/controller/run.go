@@ -28,6 +28,7 @@ when it ends or hangs, publishes the box's telemetry and serves its status page.
 type options struct {
 	config  string
 	version bool
+	check   bool
 	status  bool
 	get     string
 }
@@ -39,6 +40,7 @@ func parse(args []string, stdout io.Writer) (options, error) {
 	set.SetOutput(io.Discard) // errors are returned, and main says them
 	set.StringVar(&o.config, "config", "config.toml", "the configuration `FILE`")
 	set.BoolVar(&o.version, "version", false, "print the version and exit")
+	set.BoolVar(&o.check, "check", false, "check the configuration and exit: with 0 if a controller takes it, else say what is wrong")
 	set.BoolVar(&o.status, "status", false, "ask the running controller how it is, and exit with 0 if all is well")
 	set.StringVar(&o.get, "get", "", "print one setting as the programs see it and exit; `KEY` is one of "+settingNames())
 	err := set.Parse(args)
@@ -74,6 +76,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return &usageError{err}
 	}
 	switch {
+	case o.check:
+		return check(ctx, stdout, cfg)
 	case o.get != "":
 		return printSetting(stdout, cfg, o.get)
 	case o.status:

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/web"
 	"framekeeper/internal/words"
@@ -33,7 +34,8 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 	if err != nil {
 		return err
 	}
-	lines := append([]string{fmt.Sprintf("controller  up, box %s, version %s", h.Box, h.Version)}, redisLines(h)...)
+	lines := append([]string{fmt.Sprintf("controller  up, box %s, version %s", h.Box, h.Version)}, reloadLines(h.Reload, time.Now())...)
+	lines = append(lines, redisLines(h)...)
 	for _, name := range slices.Sorted(maps.Keys(h.Agents)) {
 		lines = append(lines, cameraLines(h.Agents[name], h.Cameras[name])...)
 	}
@@ -53,6 +55,15 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 }
 
 const indent = "            "
+
+// reloadLines are about a configuration that is not, or not wholly, taken over.
+func reloadLines(o *reload.Outcome, now time.Time) []string {
+	says := o.Says()
+	if says == "" {
+		return nil
+	}
+	return []string{fmt.Sprintf("%sreload at %s: %s: %s", indent, o.Clock(now), says, o.Reason()), indent + "to do: " + o.Advice()}
+}
 
 // redisLines are about the controller's link and the box's own redis-server.
 func redisLines(h *web.Health) []string {

@@ -143,6 +143,14 @@ func (w *watched) command(t *testing.T, command, camera string) {
 	}
 }
 
+// reload has both boxes read their configurations again, the first one a changed
+// one.
+func (w *watched) reload(t *testing.T, from, to string) {
+	t.Helper()
+	w.one.adjust(t, from, to)
+	hangUp(t)
+}
+
 // killRedisOfTwo kills the second box's own Redis, if it runs.
 func (w *watched) killRedisOfTwo(t *testing.T) {
 	t.Helper()

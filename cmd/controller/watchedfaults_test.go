@@ -74,6 +74,10 @@ func (w *watched) faults(t *testing.T) []fault {
 			must: []string{"UnderVoltage"},
 		},
 		{
+			name: "configuration refused", hurt: func() { w.reload(t, "[delivery]", "[nonsense]\n[delivery]") }, heal: func() { w.reload(t, "[nonsense]\n", "") },
+			must: []string{"ReloadFailed"},
+		},
+		{
 			name: "the box's own Redis dies", again: func() { w.killRedisOfTwo(t) },
 			must: []string{"EmbeddedRedisDown", "EmbeddedRedisRestarts"},
 			may:  []string{"LinkDown cam1", "LinkFlaps cam1", "NotReady cam1", "FramesLost cam1"},

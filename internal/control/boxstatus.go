@@ -3,6 +3,7 @@ package control
 import (
 	"time"
 
+	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/unowned"
 	"framekeeper/internal/writable"
@@ -19,6 +20,7 @@ type BoxStatus struct {
 	LinkS   float64        `json:"link_s"`   // how long the controller's link has been LIVE
 	Cameras []CameraStatus `json:"cameras"`  // in the order of the configuration
 
+	Reload  *reload.Outcome `json:"reload,omitempty"`  // the last one since the controller's start
 	Unowned []unowned.Spool `json:"unowned,omitempty"` // frames on disk that are no camera's
 
 	Unwritable []writable.Trouble `json:"unwritable,omitempty"` // where nothing can be kept

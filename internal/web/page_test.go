@@ -11,10 +11,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
 )
 
@@ -193,6 +195,7 @@ func ugly() Report {
 	r.Box = strings.Repeat("x", 64)
 	r.Link = Link{State: "DOWN", Cause: "refused: " + evil, Advice: "start it"}
 	r.Stuck = []string{"the link to Redis has not moved for 1m0s " + evil}
+	r.Reload = &reload.Outcome{Refused: true, At: time.Now().Add(-24 * time.Hour), Problem: evil + strings.Repeat("config.toml", 20), Problems: 99}
 	r.Agents = nil
 	for i, state := range []supervise.State{supervise.Running, supervise.CrashLoop, supervise.Stopped, supervise.Failed} {
 		name := fmt.Sprintf("%s%d", strings.Repeat("greencam_", 7), i)
@@ -214,7 +217,7 @@ func TestPageCanBeRead(t *testing.T) {
 		name   string
 		report func() Report
 		cards  int
-	}{{"well", good, 2}, {"ugly", ugly, 6}} {
+	}{{"well", good, 2}, {"ugly", ugly, 7}} {
 		box.change(func(r *Report) { *r = c.report() })
 		for _, width := range []int64{320, 390, 820, 1280} {
 			for _, scheme := range []string{"light", "dark"} {

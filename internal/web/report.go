@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"framekeeper/internal/redisserver"
+	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/unowned"
@@ -24,6 +25,7 @@ type Report struct {
 	Cameras    map[string]Camera  // by name: what each agent says of itself
 	Unwritable []writable.Trouble // where nothing can be kept; empty as a rule
 	Unowned    []unowned.Spool    // frames on disk that are no camera's: no reason not to be ready
+	Reload     *reload.Outcome    // of the configuration, nil: none since the start; no reason not to be ready
 	Telemetry  *telemetry.Sample  // nil before the first
 }
 
@@ -119,13 +121,14 @@ type Health struct {
 	Cameras    map[string]Camera           `json:"cameras"` // what they say of themselves
 	Unwritable []writable.Trouble          `json:"unwritable,omitempty"`
 	Unowned    []unowned.Spool             `json:"unowned,omitempty"`
+	Reload     *reload.Outcome             `json:"reload,omitempty"` // the last one since the controller's start
 }
 
 func (r *Report) health() Health {
 	troubles := r.troubles()
 	h := Health{
 		OK: len(troubles) == 0, Reasons: troubles, Controller: "up", Box: r.Box, Version: r.Version,
-		Link: r.Link, Namesakes: r.Namesakes, Redis: r.Redis, Unwritable: r.Unwritable, Unowned: r.Unowned,
+		Link: r.Link, Namesakes: r.Namesakes, Redis: r.Redis, Unwritable: r.Unwritable, Unowned: r.Unowned, Reload: r.Reload,
 		Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
 	}
 	for _, a := range r.Agents {

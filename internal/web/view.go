@@ -21,7 +21,7 @@ type view struct {
 	OK           bool
 	Verdict      string
 	Problems     []card // those of the following that are not well
-	Controller   []card // what of itself does not go on, who else has its name, where nothing can be kept; empty as a rule
+	Controller   []card // what is wrong with itself and what it stands on, who else has its name, a refused configuration; empty as a rule
 	Redis        []card
 	Cameras      []card
 	Figures      []figure // of the box; nil: not measured yet
@@ -56,6 +56,10 @@ func (r *Report) view(now time.Time) view {
 		Box: r.Box, Version: r.Version, Print: printOfPage(), Time: now.Format("2006-01-02 15:04:05 MST"), OK: len(r.troubles()) == 0,
 		Controller: r.controllerCards(), Redis: []card{r.linkCard(now)}, Figures: boxFigures(r.Telemetry),
 	}
+	says := r.Reload.Says()
+	if says != "" {
+		v.Controller = append(v.Controller, r.reloadCard(now))
+	}
 	if r.Redis != nil {
 		v.Redis = append(v.Redis, serverCard(r.Redis, now))
 	}
@@ -74,9 +78,11 @@ func (r *Report) view(now time.Time) view {
 			}
 		}
 	}
+	but := ", but "
 	if v.Verdict = "All is well"; !v.OK {
-		v.Verdict = words.Count(len(v.Problems), "problem")
+		v.Verdict, but = words.Count(len(v.Problems), "problem"), ", and "
 	}
+	v.Verdict += prefixed(but, says)
 	return v
 }
 
@@ -101,6 +107,17 @@ func (r *Report) controllerCards() (all []card) {
 		})
 	}
 	return all
+}
+
+// reloadCard is about a configuration that is not, or not wholly, taken over.
+func (r *Report) reloadCard(now time.Time) card {
+	o := r.Reload
+	c := card{ID: "reload", Name: "Configuration", Mood: notice, Short: "is not wholly taken over", Why: o.Reason(), Advice: sentence(o.Advice())}
+	c.Figures = []figure{{"tried at", o.Clock(now)}}
+	if o.Refused {
+		c.Short = "is refused, the old one goes on"
+	}
+	return c
 }
 
 // linkCard is about the controller's own connection.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"framekeeper/internal/redisserver"
+	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/writable"
 )
@@ -90,6 +91,45 @@ func TestView(t *testing.T) {
 		}
 		if notes := strings.Join(cam.Notes, " "); strings.Contains(notes, why) && strings.Contains(cam.Why, why) {
 			t.Errorf("%s: the reason stands there twice, in %q", c.name, notes)
+		}
+	}
+}
+
+// A configuration that is refused stops no camera: the box is well, and says what
+// is to be corrected.
+func TestViewOfAReload(t *testing.T) {
+	now := time.Date(2026, 11, 27, 20, 45, 0, 0, time.Local)
+	const problem = "config.toml:3: redis.nonsense: unknown key"
+	refused := reload.Outcome{Refused: true, At: now.Add(-4 * time.Minute), Problem: problem, Problems: 3}
+	for _, c := range []struct {
+		name    string
+		outcome *reload.Outcome
+		stuck   []string
+		verdict string
+		short   string // of the card; "": there is none
+	}{
+		{"none", nil, nil, "All is well", ""},
+		{"good", &reload.Outcome{OK: true, At: now}, nil, "All is well", ""},
+		{"refused", &refused, nil, "All is well, but the new configuration is refused", "is refused, the old one goes on"},
+		{"refused, and a problem", &refused, []string{"the link has not moved"}, "1 problem, and the new configuration is refused", "is refused, the old one goes on"},
+		{"in part", &reload.Outcome{At: refused.At, Problem: problem, Problems: 3}, nil, "All is well, but the new configuration is not wholly taken over", "is not wholly taken over"},
+	} {
+		report := good()
+		report.Reload, report.Stuck = c.outcome, c.stuck
+		v := report.view(now)
+		if v.Verdict != c.verdict || v.OK != (len(c.stuck) == 0) || len(v.Problems) != len(c.stuck) {
+			t.Errorf("%s: got %q, well %v, with %d problems, want %q", c.name, v.Verdict, v.OK, len(v.Problems), c.verdict)
+		}
+		i := slices.IndexFunc(v.Controller, func(c card) bool { return c.ID == "reload" })
+		if c.short == "" || i < 0 {
+			if c.short != "" || i >= 0 {
+				t.Errorf("%s: got the cards %+v, want one that %q", c.name, v.Controller, c.short)
+			}
+			continue
+		}
+		got := v.Controller[i]
+		if got.Mood != notice || got.Short != c.short || got.Why != problem+"; and 2 more" || !strings.Contains(got.Advice, "orrect") || got.Figures[0] != (figure{"tried at", "20:41"}) {
+			t.Errorf("%s: got %+v", c.name, got)
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"framekeeper/internal/redisserver"
+	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/unowned"
@@ -114,6 +115,7 @@ func TestReadyz(t *testing.T) {
 			r.Redis = &redisserver.Status{State: redisserver.Waiting, LastExit: "another program listens"}
 		},
 			"this box's own Redis does not run, it is tried again and again: another program listens\ncam1: it talks to a Redis that is not this box's own"},
+		{"a configuration refused", func(r *Report) { r.Reload = &reload.Outcome{Refused: true} }, ""},
 		{"link down", func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} }, "the controller's link to Redis is DOWN: refused"},
 		{"name shared", func(r *Report) { r.Namesakes = []string{"0a1b (host pi)", "0a1c"} },
 			"the box's name is shared: box1 is also the name of controller 0a1b (host pi) and 0a1c: give each box a [controller] box of its own"},
@@ -141,7 +143,7 @@ func TestReadyz(t *testing.T) {
 		}
 		if h.Controller != "up" || h.Link.State != report.Link.State || h.Agents["cam1"].State != report.Agents[0].State || h.Agents["cam1"].PID != 42 ||
 			h.Cameras["cam1"].Well() != (report.Agents[0].State == supervise.CrashLoop || report.Well(report.Agents[0])) ||
-			report.Well(report.Agents[0]) == strings.Contains(c.reason, "cam1: ") {
+			report.Well(report.Agents[0]) == strings.Contains(c.reason, "cam1: ") || (h.Reload == nil) != (report.Reload == nil) {
 			t.Errorf("%s: got %s, want the report's link and agent", c.name, body)
 		}
 	}
@@ -199,6 +201,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	report.Namesakes = []string{"0a1b" + evil}
 	report.Telemetry.Hanging = []string{"disk " + evil}
 	report.Unwritable = []writable.Trouble{{Settings: []string{"state_dir"}, Dir: "/state" + evil, Reason: evil}}
+	report.Reload = &reload.Outcome{Refused: true, Problem: "config.toml:3: " + evil}
 	report.Unowned = []unowned.Spool{{Camera: "oldcam", Dir: "/spool/oldcam" + evil, State: "/state/oldcam", Frames: 1}}
 	resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")
 	if resp.StatusCode != http.StatusOK {
@@ -208,7 +211,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 		t.Errorf("another script than our own got into the page:\n%s", body)
 	}
 	for _, want := range []string{"LIVE", "1 min 30 s", "cam1", "running for", "is starting", "no status &lt;script&gt;", "last end: ended: &lt;script&gt;",
-		"<dt>because it hung</dt><dd>3</dd>", "run 2 times, the last time: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "shared with controller 0a1b&lt;", "1 frame waits on disk", "delete /spool/oldcam&lt;", "/state&lt;script&gt;", "<dt>does not answer</dt><dd>disk &lt;script&gt;"} {
+		"<dt>because it hung</dt><dd>3</dd>", "run 2 times, the last time: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "shared with controller 0a1b&lt;", "1 frame waits on disk", "delete /spool/oldcam&lt;", "/state&lt;script&gt;", "config.toml:3: &lt;script&gt;", "<dt>does not answer</dt><dd>disk &lt;script&gt;"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not on the page", want)
 		}

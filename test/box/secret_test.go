@@ -124,7 +124,7 @@ func TestPlantedSecrets(t *testing.T) {
 	}
 	b.write(strings.Replace(text, "DIR/redis-password", "DIR/wrong", 1))
 	s.run(b, "client", "request", "--camera", "good", "--timeout", "1s")
-	s.badConfigs(b, text)
+	s.badConfigs(b, controller, text)
 	b.write(text)
 	_ = controller.end(syscall.SIGTERM)
 	s.in("the controller's log", controller.out.String())
@@ -224,6 +224,7 @@ func (s *search) commands(b *box) {
 	s.run(b, "cam-agent", "--camera", "absent") // a second one
 	s.run(b, "cam-agent", "--list-devices")
 	s.run(b, "controller", "--status")
+	s.run(b, "controller", "--check")
 	s.run(b, "controller") // a second one
 	for _, key := range []string{"redis.url", "redis.password_file", "state_dir"} {
 		s.run(b, "controller", "--get", key)
@@ -259,7 +260,7 @@ func (s *search) keys(addr string) {
 }
 
 // badConfigs are slips of the hand around passwords.
-func (s *search) badConfigs(b *box, text string) {
+func (s *search) badConfigs(b *box, running *program, text string) {
 	for _, slip := range [][2]string{
 		{`url = "redis://`, `url = "redis://:` + redisSecret + `@`},
 		{`url = "redis://`, `url = "redis:/:` + redisSecret + `@`},
@@ -273,11 +274,28 @@ func (s *search) badConfigs(b *box, text string) {
 		{`token=` + tokenSecret + "\"\n", `token=` + tokenSecret + "\n"},
 	} {
 		b.write(strings.Replace(text, slip[0], slip[1], 1))
-		for _, program := range [][]string{{"controller"}, {"cam-agent", "--camera", "unbuilt"}, {"cam-agent", "--check", "--camera", "absent"}, {"client", "status"}} {
+		s.refusal(b, running)
+		for _, program := range [][]string{{"controller"}, {"controller", "--check"}, {"cam-agent", "--camera", "unbuilt"}, {"cam-agent", "--check", "--camera", "absent"}, {"client", "status"}} {
 			if out := s.run(b, program[0], program[1:]...); out == "" {
 				s.Errorf("%v with %s said nothing", program, slip[1][:min(12, len(slip[1]))])
 			}
 		}
+	}
+}
+
+// refusal has the controller refuse what is in the file, and searches what it
+// shows of that.
+func (s *search) refusal(b *box, controller *program) {
+	const says = "the old one goes on"
+	before := strings.Count(controller.out.String(), says)
+	controller.signal(syscall.SIGHUP)
+	b.await("the refusal", func() bool { return strings.Count(controller.out.String(), says) > before })
+	for path, want := range map[string]string{"/": "is refused", "/readyz": `"refused":true`} {
+		_, body, err := b.get(path, "operator", httpSecret)
+		if err != nil || !strings.Contains(body, want) {
+			s.Errorf("%s: %v, want %q in it:\n%s", path, err, want, body)
+		}
+		s.in(path, body)
 	}
 }
 

@@ -122,6 +122,16 @@ func (b *box) reload(t *testing.T) {
 		_, err := b.try(t, "sh", "-c", "journalctl -o cat -u "+controller+" | grep -q 'configuration reloaded'")
 		return err == nil
 	})
+	// A file that is wrong: systemctl says so, and the service goes on.
+	b.must(t, "sh", "-c", "cp -p "+configFile+" /root/good.toml && echo nonsense = 1 >>"+configFile)
+	if out, err := b.try(t, "systemctl", "reload", controller); err == nil {
+		t.Errorf("systemctl reload takes a file that is wrong: %s", out)
+	}
+	if out, _ := b.try(t, "systemctl", "status", "--no-pager", controller); !strings.Contains(out, "nonsense: unknown key") || !strings.Contains(out, "active (running)") {
+		t.Errorf("systemctl status does not say what is wrong, or that all goes on:\n%s", out)
+	}
+	b.must(t, "mv", "/root/good.toml", configFile)
+	b.must(t, "systemctl", "reload", controller)
 	if after := b.property(t, controller, "MainPID"); after != before {
 		t.Errorf("the reload made process %s of %s", after, before)
 	}

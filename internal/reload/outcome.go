@@ -1,0 +1,88 @@
+// Package reload remembers what came of reading the configuration again, and
+// tells it in the same words wherever somebody looks: page, status, figures,
+// systemd. It promises that a reason is one line of bounded length. It reloads
+// nothing itself; the controller notes each reload in a Memory.
+package reload
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Outcome is what came of one reload.
+type Outcome struct {
+	OK       bool      `json:"ok"`                 // what the file had is in force
+	Refused  bool      `json:"refused,omitempty"`  // the configuration from before goes on
+	At       time.Time `json:"at"`                 // by the box's clock as it is set now
+	AgoS     float64   `json:"ago_s"`              // the same for whose clock is another
+	Problem  string    `json:"problem,omitempty"`  // the first; "" if OK
+	Problems int       `json:"problems,omitempty"` // how many there were
+}
+
+// maxProblem is how much of a problem is told, in characters: a line or two of
+// a page. The log has all of it.
+const maxProblem = 300
+
+// outcome is what came of a reload that ended at that time.
+func outcome(refused bool, err error, at time.Time) *Outcome {
+	o := &Outcome{OK: err == nil, Refused: refused && err != nil, At: at}
+	if err != nil {
+		lines := strings.Split(err.Error(), "\n")
+		o.Problem, o.Problems = shortened(lines[0]), len(lines)
+	}
+	return o
+}
+
+// shortened is a text as it may stand anywhere.
+func shortened(text string) string {
+	all := []rune(strings.ToValidUTF8(text, "\ufffd"))
+	for i, r := range all {
+		if !unicode.IsPrint(r) {
+			all[i] = unicode.ReplacementChar
+		}
+	}
+	if len(all) > maxProblem {
+		all = append(all[:maxProblem-1], '…')
+	}
+	return string(all)
+}
+
+// Says is what is not as the file has it, in a few words: "" if nothing, or if
+// there was no reload yet.
+func (o *Outcome) Says() string {
+	switch {
+	case o == nil || o.OK:
+		return ""
+	case o.Refused:
+		return "the new configuration is refused"
+	default:
+		return "the new configuration is not wholly taken over"
+	}
+}
+
+// Reason is why.
+func (o *Outcome) Reason() string {
+	if o.Problems > 1 {
+		return fmt.Sprintf("%s; and %d more", o.Problem, o.Problems-1)
+	}
+	return o.Problem
+}
+
+// Advice is what to do about it.
+func (o *Outcome) Advice() string {
+	if o.Refused {
+		return "correct it and reload: until then the box goes on with the old configuration, but may not start again with this one"
+	}
+	return "correct that and reload"
+}
+
+// Clock is when it was, by the box's clock; with the date if that was not just
+// now.
+func (o *Outcome) Clock(now time.Time) string {
+	if now.Sub(o.At) < 12*time.Hour {
+		return o.At.Format("15:04")
+	}
+	return o.At.Format("2006-01-02 15:04")
+}
