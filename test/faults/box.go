@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -103,7 +102,7 @@ func (x *box) live(total time.Duration) {
 	x.serve(redistest.Start(x))
 	x.proxy = redistest.NewProxy(x, x.server.Addr())
 	x.settings = []string{setting("url", x.proxy.URL())}
-	x.home, x.page = x.TempDir(), x.freeAddress()
+	x.home, x.page = x.TempDir(), redistest.FreeAddr(x)
 	x.start()
 	began := time.Now()
 	x.drain()
@@ -235,16 +234,6 @@ func (x *box) print(when string) {
 	}
 	p.Work = x.goroutines()
 	x.prints = append(x.prints, p)
-}
-
-// freeAddress is one that nobody listens on.
-func (x *box) freeAddress() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		x.Fatalf("look for a free port: %v", err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // goroutines is how many each program runs, by its metrics.
