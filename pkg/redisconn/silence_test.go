@@ -133,7 +133,7 @@ func TestAWriteNobodyTakesIsCut(t *testing.T) {
 	server.Freeze()
 	began := time.Now()
 	err := c.Set(context.Background(), "slow", bytes.Repeat([]byte{'y'}, 80<<20), 0).Err()
-	if took := time.Since(began); err == nil || took > 5*time.Second {
+	if took := time.Since(began); err == nil || took > patient { // it takes a while until the kernels are full
 		t.Errorf("Set returned %v after %s, want an error soon after %s", err, took, shortIO)
 	}
 }

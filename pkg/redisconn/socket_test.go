@@ -84,7 +84,9 @@ func TestAFinishedWriteWasTaken(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr())
-	target := mustOpen(t, at(proxy.URL()))
+	cfg := at(proxy.URL())
+	cfg.IOTimeout = patient
+	target := mustOpen(t, cfg)
 	mustPing(t, clientOf(t, target, Data))
 	proxy.Limit(redistest.ToServer, 2<<20)
 	c := sockets(t, target)[0]
@@ -105,7 +107,9 @@ func TestActivityMovesWhileBytesGetThrough(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr())
-	target := mustOpen(t, at(proxy.URL()))
+	cfg := at(proxy.URL())
+	cfg.IOTimeout = patient
+	target := mustOpen(t, cfg)
 	c := clientOf(t, target, Data)
 	mustPing(t, c)
 	if a := target.Activity(); a.Stuck || a.Moving || a.LastRead.IsZero() || !a.ControlRead.IsZero() {
