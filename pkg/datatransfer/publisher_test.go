@@ -159,7 +159,7 @@ func TestAnswersDoNotWaitBehindFrames(t *testing.T) {
 	began := time.Now()
 	v.Answer(sized(t, 2, 10_000))
 	eventually(t, "the second answer", func() bool { return heard.has(2) })
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("an answer took %s past the frames", took)
 	}
 	if heard.has(107) {
