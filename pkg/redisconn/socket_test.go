@@ -122,11 +122,16 @@ func TestActivityMovesWhileBytesGetThrough(t *testing.T) {
 			t.Errorf("set: %v", err)
 		}
 	})
+	still := 0
 	for range 4 { // looks a fifth of a second apart, while it takes 1.5 s
 		time.Sleep(200 * time.Millisecond)
 		if a := target.Activity(); !a.Moving {
-			t.Errorf("sending: %+v, want moving", a)
+			t.Logf("sending: %+v", a)
+			still++
 		}
+	}
+	if still > 1 { // a busy machine may move nothing for that long
+		t.Errorf("sending: %d of 4 looks saw nothing moving", still)
 	}
 	sending.Wait()
 	if in, out := target.BytesIn(), target.BytesOut(); in == 0 || out < 3<<20 {
