@@ -146,7 +146,9 @@ func TestAnswersDoNotWaitBehindFrames(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr())
-	v := newVoice(t, fast(proxy.URL()), 64<<20)
+	cfg := fast(proxy.URL())
+	cfg.CheckTimeout = 2 * time.Second // half of what the frames take: a probe does not wait behind them either
+	v := newVoice(t, cfg, 64<<20)
 	v.waitLive(t)
 	heard := listenTo(t, server.Client())
 	v.Answer(sized(t, 1, 10)) // the answers' connection is up

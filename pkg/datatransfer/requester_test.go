@@ -120,7 +120,7 @@ func TestEachAnswerOnceThoughPublishedTwice(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	answerer(t, server.Client(), func(int) (int, string) { return 2, "" })
-	a := newAsker(t, fast(server.URL()))
+	a := newAsker(t, unhurried(server.URL()))
 	a.waitLive(t)
 	var asking sync.WaitGroup
 	for i := range 50 {

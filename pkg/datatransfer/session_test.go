@@ -96,7 +96,7 @@ func TestASessionThatNeverLastsIsToldOnce(t *testing.T) {
 	needRedis(t)
 	t.Parallel()
 	server, master := redistest.Start(t), redistest.Start(t)
-	h := listen(t, fast(server.URL()), func(c *LinkConfig) {
+	h := listen(t, unhurried(server.URL()), func(c *LinkConfig) {
 		c.Workers = []Worker{{Name: "write", Run: func(ctx context.Context, s *Session) error {
 			for ctx.Err() == nil {
 				if err := s.Data().Set(ctx, "key", "value", 0).Err(); err != nil {
