@@ -37,6 +37,7 @@ func TestGroupSharesTheFrames(t *testing.T) {
 	if len(a.handled()) == 0 || len(b.handled()) == 0 {
 		t.Errorf("a handled %d, b %d: want that both have a share", len(a.handled()), len(b.handled()))
 	}
+	made(t, 1, a, b)
 	sa, sb := a.worker.Stats(), b.worker.Stats()
 	if sa.Handled+sb.Handled != 152 || sa.Declared+sb.Declared != 7 || sa.Groups+sb.Groups != 1 ||
 		sa.Claimed+sb.Claimed+sa.Failed+sb.Failed+sa.Poisoned+sb.Poisoned != 0 {
