@@ -3,13 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"framekeeper/internal/redistest"
 	"framekeeper/pkg/frame"
 )
 
@@ -114,14 +114,7 @@ func TestRequestFailsWithTheReason(t *testing.T) {
 }
 
 func TestRequestWithoutRedis(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // a port where nobody will listen
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := redistest.FreeAddr(t) // nobody will listen there
 	b := &bench{t: t}
 	b.configure("redis://"+addr, "stream", "greencam1")
 	for _, command := range []string{"request", "status"} {

@@ -95,7 +95,7 @@ func telemetryOf(t *testing.T, sub *redis.PubSub) telemetry.Sample {
 }
 
 func TestGoesOnWithoutRedis(t *testing.T) {
-	s := newSetup(t, "redis://"+freeAddr(t)+"/0", "")
+	s := newSetup(t, "redis://"+redistest.FreeAddr(t)+"/0", "")
 	_, end := s.begin(t)
 	eventually(t, "a controller that reports the missing Redis", func() bool {
 		text, err := s.ask("--status")
@@ -170,7 +170,7 @@ func say(t *testing.T, server *redistest.Server, link, capture string, writable 
 }
 
 func TestGoesOnWithoutState(t *testing.T) {
-	s := newSetup(t, "redis://"+freeAddr(t)+"/0", "")
+	s := newSetup(t, "redis://"+redistest.FreeAddr(t)+"/0", "")
 	file := filepath.Join(s.dir, "file") // no directory can be made below a file, not even by root
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -187,7 +187,7 @@ func TestGoesOnWithoutState(t *testing.T) {
 }
 
 func TestSecondControllerIsRefused(t *testing.T) {
-	s := newSetup(t, "redis://"+freeAddr(t)+"/0", "")
+	s := newSetup(t, "redis://"+redistest.FreeAddr(t)+"/0", "")
 	_, end := s.begin(t)
 	eventually(t, "the lock", func() bool {
 		b, _ := os.ReadFile(filepath.Join(s.state, lockName))
@@ -206,7 +206,7 @@ func TestSecondControllerIsRefused(t *testing.T) {
 }
 
 func TestPortTaken(t *testing.T) {
-	s := newSetup(t, "redis://"+freeAddr(t)+"/0", "")
+	s := newSetup(t, "redis://"+redistest.FreeAddr(t)+"/0", "")
 	other, err := net.Listen("tcp", s.http)
 	if err != nil {
 		t.Fatal(err)

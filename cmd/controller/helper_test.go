@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"framekeeper/internal/proctest"
+	"framekeeper/internal/redistest"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -47,7 +47,7 @@ type setup struct {
 func newSetup(t *testing.T, redisURL, more string) setup {
 	t.Helper()
 	dir := t.TempDir()
-	s := setup{dir: dir, config: filepath.Join(dir, "config.toml"), state: filepath.Join(dir, "state"), http: freeAddr(t)}
+	s := setup{dir: dir, config: filepath.Join(dir, "config.toml"), state: filepath.Join(dir, "state"), http: redistest.FreeAddr(t)}
 	s.started = filepath.Join(dir, "started")
 	agent := "#!/bin/sh\n: >" + s.started + "\necho \"agent $*\" >&2\ntrap 'echo agent stopped; exit 0' TERM\nwhile :; do sleep 0.05; done\n"
 	if err := os.WriteFile(filepath.Join(dir, "cam-agent"), []byte(agent), 0o755); err != nil {
@@ -75,16 +75,6 @@ source = "test:"
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // begin runs the controller; end stops it and returns what run did.

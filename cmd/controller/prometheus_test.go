@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"framekeeper/internal/proctest"
+	"framekeeper/internal/redistest"
 )
 
 // How often the Prometheus of the tests looks, and what Grafana would make of
@@ -39,7 +40,7 @@ func startPrometheus(t *testing.T, boxes ...string) *watcher {
 	t.Helper()
 	program := fetched(t, "prometheus")
 	dir := t.TempDir()
-	w := &watcher{t: t, addr: freeAddr(t), began: time.Now()}
+	w := &watcher{t: t, addr: redistest.FreeAddr(t), began: time.Now()}
 	config := edited(t, "prometheus.yml", [][2]string{
 		{`scrape_interval: 15s`, fmt.Sprintf("scrape_interval: %v\n  evaluation_interval: %v", scrapeInterval, scrapeInterval)},
 		{`scrape_timeout: \w+`, fmt.Sprintf("scrape_timeout: %v", scrapeInterval)}, // not more than the interval

@@ -118,7 +118,7 @@ func TestReloadMovesEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	oldHTTP := s.http
-	s.http = freeAddr(t)
+	s.http = redistest.FreeAddr(t)
 	logFile := filepath.Join(s.dir, "box.log")
 	moved := strings.NewReplacer(s.server.URL(), other.URL(), oldHTTP, s.http, "[controller]", "[log]\nlevel = \"debug\"\nformat = \"json\"\nfile = \""+logFile+"\"\n[controller]").
 		Replace(string(text))

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/config"
+	"framekeeper/internal/redistest"
 )
 
 // frames counts the files of frames below the spool's directory.
@@ -82,7 +83,7 @@ func TestFramesWithoutACamera(t *testing.T) {
 
 // A disk that does not answer holds up nobody but the one who looks there.
 func TestLooksAtADiskThatHangs(t *testing.T) {
-	s := newSetup(t, "redis://"+freeAddr(t)+"/0", "")
+	s := newSetup(t, "redis://"+redistest.FreeAddr(t)+"/0", "")
 	pipe := filepath.Join(s.dir, "spool") // opening it waits until somebody writes
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)

@@ -63,7 +63,7 @@ func watchBoxes(t *testing.T) *watched {
 	w.one.adjust(t, "width = 64\nheight = 48\npublish_fps = 5", fmt.Sprintf("width = 320\nheight = 240\npublish_fps = %d", watchedRate))
 	w.one.add(t, fmt.Sprintf("[[camera]]\nname = \"feed\"\nsource = \"exec:%s %s\"\nstall_timeout = \"500ms\"\nmax_reopens = 1\n", filepath.Join(w.one.dir, "feed.sh"), w.one.dir))
 
-	w.two = boxOf(t, "redis://"+freeAddr(t)+"/0", 1)
+	w.two = boxOf(t, "redis://"+redistest.FreeAddr(t)+"/0", 1)
 	w.two.adjust(t, "[delivery]", "embedded = true\n[delivery]")
 	w.two.adjust(t, `box = "box1"`, `box = "box2"`)
 	w.one.begin(t)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"framekeeper/internal/bytesize"
 	"framekeeper/pkg/frame"
@@ -126,6 +127,11 @@ func TestOneProcessAtATime(t *testing.T) {
 	if second, err := Open(c, zerolog.Nop()); !errors.Is(err, ErrInUse) {
 		t.Errorf("second Open: got %v, %v, want ErrInUse", second, err)
 	}
+	forked, err := unix.Dup(int(s.lock.Fd())) // as a child has it until it runs another program
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(forked) }()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,7 @@ import (
 
 	"github.com/google/renameio/v2"
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"framekeeper/pkg/frame"
 )
@@ -187,6 +188,8 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	s.burst.report(s.log)
 	s.mu.Unlock()
+	// Closing alone leaves it held by a child that is being forked just now.
+	_ = unix.Flock(int(s.lock.Fd()), unix.LOCK_UN)
 	return errors.Join(err, s.lock.Close())
 }
 

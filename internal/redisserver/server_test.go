@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -112,13 +113,8 @@ func client(t *testing.T, cfg redisconn.Config) *redis.Client {
 
 func freeURL(t *testing.T, host string) (cfg redisconn.Config) {
 	t.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
 	cfg = redisconn.Default()
-	cfg.URL, cfg.Embedded = "redis://"+l.Addr().String()+"/0", true
+	cfg.URL, cfg.Embedded = "redis://"+net.JoinHostPort(host, strconv.Itoa(redistest.FreePort(t)))+"/0", true
 	return cfg
 }
 

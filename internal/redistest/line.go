@@ -38,6 +38,9 @@ func (l *line) set(change func(*line)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	change(l)
+	if now := time.Now(); l.free.Before(now) { // what waited in the dark begins now
+		l.free = now
+	}
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
@@ -105,10 +108,10 @@ func (l *line) look(at time.Time, n int) (allowed int, wait time.Duration, chang
 		return min(n, chunkSize), 0, l.changed
 	}
 	piece := min(n, chunkSize, max(1, int(l.rate*pieceTime.Seconds())))
-	// A timer that fired late must not make the line slower than it is, so the
-	// line may lag behind by as much as a late timer takes.
-	if earliest := now.Add(-2 * pieceTime); l.free.Before(earliest) {
-		l.free = earliest
+	// A line that is free takes up what has arrived when that arrived, however
+	// late that is noticed: a busy machine must not make it slower than it is.
+	if arrived := at.Add(l.delay); l.free.Before(arrived) {
+		l.free = arrived
 	}
 	l.free = l.free.Add(time.Duration(float64(piece) / l.rate * float64(time.Second)))
 	return piece, l.free.Sub(now), l.changed

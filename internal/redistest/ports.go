@@ -69,3 +69,10 @@ func FreePort(tb TB) int {
 	tb.Cleanup(r.release)
 	return port
 }
+
+// FreeAddr is a FreePort with its host: for a server that is to be started later
+// or never, and for anything else a test must know the address of beforehand.
+func FreeAddr(tb TB) string {
+	tb.Helper()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(FreePort(tb)))
+}

@@ -37,7 +37,7 @@ func connect(t *testing.T, before ...func(*Proxy)) peers {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.client.Close(); _ = p.server.Close() })
-	if err := await(5*time.Second, func() error {
+	if err := await(patient, func() error {
 		if p.proxy.Open() != 1 {
 			return errors.New("the proxy has not joined the two yet")
 		}
@@ -78,10 +78,10 @@ func silent(t *testing.T, c net.Conn, d time.Duration) {
 	}
 }
 
-// ended checks that c is closed within 5 s, and returns what came before.
+// ended checks that c is closed within patient, and returns what came before.
 func ended(t *testing.T, c net.Conn) []byte {
 	t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(patient))
 	got, err := io.ReadAll(c)
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
@@ -94,9 +94,9 @@ func TestProxyPassesAndCounts(t *testing.T) {
 	t.Parallel()
 	p := connect(t)
 	write(t, p.client, []byte("request"))
-	arrives(t, p.server, "request", 5*time.Second)
+	arrives(t, p.server, "request", patient)
 	write(t, p.server, []byte("reply"))
-	arrives(t, p.client, "reply", 5*time.Second)
+	arrives(t, p.client, "reply", patient)
 	up, down, both := p.proxy.Bytes(ToServer), p.proxy.Bytes(ToClient), p.proxy.Bytes(Both)
 	if up != 7 || down != 5 || both != 12 || p.proxy.Accepted() != 1 || p.proxy.Open() != 1 {
 		t.Errorf("counted %d up, %d down, %d both, %d accepted, %d open; want 7, 5, 12, 1, 1",
@@ -108,7 +108,7 @@ func TestProxyPassesAndCounts(t *testing.T) {
 	}
 	ended(t, p.server)
 	write(t, p.server, []byte("late"))
-	arrives(t, p.client, "late", 5*time.Second)
+	arrives(t, p.client, "late", patient)
 }
 
 func TestProxyLargeRedisPayload(t *testing.T) {
@@ -136,7 +136,7 @@ func TestProxyCut(t *testing.T) {
 	for name, cut := range map[string]func(*Proxy){"CutAll": (*Proxy).CutAll, "ResetAll": (*Proxy).ResetAll} {
 		p := connect(t)
 		cut(p.proxy)
-		_ = p.client.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = p.client.SetReadDeadline(time.Now().Add(patient))
 		_, err := p.client.Read(make([]byte, 1))
 		if want := map[string]error{"CutAll": io.EOF, "ResetAll": syscall.ECONNRESET}[name]; !errors.Is(err, want) {
 			t.Errorf("%s: client reads %v, want %v", name, err, want)
@@ -153,7 +153,7 @@ func TestProxyRefusesAndAccepts(t *testing.T) {
 		t.Errorf("dial: got %v, want connection refused", err)
 	}
 	write(t, p.client, []byte("x"))
-	arrives(t, p.server, "x", 5*time.Second)
+	arrives(t, p.server, "x", patient)
 	p.proxy.Accept()
 	c, err := net.Dial("tcp", p.proxy.Addr())
 	if err != nil {
@@ -170,7 +170,7 @@ func TestProxyWithoutTarget(t *testing.T) {
 	c, err := net.Dial("tcp", p.Addr())
 	if err == nil { // the reset may be as quick as the dial
 		defer c.Close()
-		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(patient))
 		_, err = c.Read(make([]byte, 1))
 	}
 	if !errors.Is(err, syscall.ECONNRESET) {

@@ -29,10 +29,7 @@ func (p *Proxy) Delay(d Direction, by time.Duration) { p.set(d, func(l *line) { 
 // connections, with small buffers in front of it, so that a sender soon feels
 // it. 0 ends it; connections that lived under it keep their small buffers.
 func (p *Proxy) Limit(d Direction, bytesPerSecond int) {
-	p.set(d, func(l *line) {
-		l.rate = float64(bytesPerSecond)
-		l.free = time.Time{}
-	})
+	p.set(d, func(l *line) { l.rate, l.free = float64(bytesPerSecond), time.Time{} })
 	for _, w := range p.open() {
 		w.shrink()
 	}

@@ -13,6 +13,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// patient is the longest anything may take that is not measured.
+const patient = 20 * time.Second
+
 // within is a context that ends with the test or after d.
 func within(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
@@ -23,7 +26,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 
 func set(t *testing.T, c *redis.Client, value string) {
 	t.Helper()
-	if err := c.Set(within(t, 5*time.Second), "key", value, 0).Err(); err != nil {
+	if err := c.Set(within(t, patient), "key", value, 0).Err(); err != nil {
 		t.Fatalf("SET: %v", err)
 	}
 }
@@ -48,16 +51,31 @@ func TestKillAndRestart(t *testing.T) {
 	if s.Addr() != addr || s.Pid() == pid {
 		t.Errorf("after Restart: address %s, pid %d; want address %s and another pid than %d", s.Addr(), s.Pid(), addr, pid)
 	}
-	if err := c.Get(within(t, time.Second), "key").Err(); !errors.Is(err, redis.Nil) {
+	if err := c.Get(within(t, patient), "key").Err(); !errors.Is(err, redis.Nil) {
 		t.Errorf("GET after a restart without persistence: got %v, want no value", err)
 	}
 }
 
 // A restart must not be reported as accepted before it is, nor much later:
-// recovery times are measured from there.
+// recovery times are measured from there. A busy machine may hold up one of the
+// two that are compared, but not each time.
 func TestAcceptedAtIsTheFirstAccept(t *testing.T) {
 	t.Parallel()
 	s := Start(t)
+	for tries := 1; ; tries++ {
+		diff := acceptedOff(t, s)
+		if diff <= 200*time.Millisecond {
+			return
+		}
+		if tries == 4 {
+			t.Fatalf("AcceptedAt is %v off the first accept seen by a busy dialler", diff)
+		}
+	}
+}
+
+// acceptedOff is how far AcceptedAt is off what a busy dialler sees.
+func acceptedOff(t *testing.T, s *Server) time.Duration {
+	t.Helper()
 	s.Kill()
 	var first time.Time
 	var dialer sync.WaitGroup
@@ -72,12 +90,10 @@ func TestAcceptedAtIsTheFirstAccept(t *testing.T) {
 	b := s.RestartAsync()
 	<-b.Ready
 	dialer.Wait()
-	if diff := b.AcceptedAt().Sub(first).Abs(); diff > 200*time.Millisecond {
-		t.Errorf("AcceptedAt is %v off the first accept seen by a busy dialler", diff)
-	}
 	if b.ReadyAt().Before(b.AcceptedAt()) {
 		t.Errorf("ready %v before accepted", b.AcceptedAt().Sub(b.ReadyAt()))
 	}
+	return b.AcceptedAt().Sub(first).Abs()
 }
 
 func TestPersistence(t *testing.T) {
@@ -93,7 +109,7 @@ func TestPersistence(t *testing.T) {
 		}
 		s.Restart()
 		s.AwaitReady()
-		if got, err := c.Get(within(t, time.Second), "key").Result(); got != "kept" {
+		if got, err := c.Get(within(t, patient), "key").Result(); got != "kept" {
 			t.Errorf("%s: got %q, %v, want the value", name, got, err)
 		}
 	}
@@ -101,19 +117,19 @@ func TestPersistence(t *testing.T) {
 
 func TestRestartReturnsWhileLoading(t *testing.T) {
 	t.Parallel()
-	s := Start(t, WithRDB(), WithSlowLoading(500*time.Microsecond))
+	s := Start(t, WithRDB(), WithSlowLoading(time.Millisecond))
 	s.Do("DEBUG", "POPULATE", "3000", "k", "2000")
 	s.Stop()
 	s.Restart()
 	c := s.Client()
-	if err := c.Ping(within(t, 5*time.Second)).Err(); err == nil || !strings.HasPrefix(err.Error(), "LOADING") {
+	if err := c.Ping(within(t, patient)).Err(); err == nil || !strings.HasPrefix(err.Error(), "LOADING") {
 		t.Errorf("PING after Restart: got %v, want LOADING", err)
 	}
 	if at := s.Boot().ReadyAt(); !at.IsZero() {
 		t.Errorf("ReadyAt is set while loading")
 	}
 	s.AwaitReady()
-	if err := c.Ping(within(t, 5*time.Second)).Err(); err != nil {
+	if err := c.Ping(within(t, patient)).Err(); err != nil {
 		t.Errorf("PING after AwaitReady: %v", err)
 	}
 }
@@ -134,7 +150,7 @@ func TestFreezeAndThaw(t *testing.T) {
 		t.Errorf("GET from a frozen server: got %v, want it to time out", err)
 	}
 	s.Thaw()
-	if err := c.Get(within(t, 5*time.Second), "key").Err(); err != nil {
+	if err := c.Get(within(t, patient), "key").Err(); err != nil {
 		t.Errorf("GET after Thaw: %v", err)
 	}
 	s.Freeze()

@@ -241,7 +241,7 @@ func TestConsumerWaitsWhileReadingIsRefused(t *testing.T) {
 	needRedis(t)
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithACL("user bob on >secret ~* &* +@all"))
-	cfg := fast("redis://bob@" + server.Addr())
+	cfg := unhurried("redis://bob@" + server.Addr())
 	cfg.PasswordFile = secretFile(t, "secret")
 	server.Do("SET", testKey, "not a stream")
 	for _, onlyNew := range []bool{true, false} {

@@ -37,6 +37,7 @@ func TestGroupSharesTheFrames(t *testing.T) {
 	if len(a.handled()) == 0 || len(b.handled()) == 0 {
 		t.Errorf("a handled %d, b %d: want that both have a share", len(a.handled()), len(b.handled()))
 	}
+	made(t, 1, a, b)
 	sa, sb := a.worker.Stats(), b.worker.Stats()
 	if sa.Handled+sb.Handled != 152 || sa.Declared+sb.Declared != 7 || sa.Groups+sb.Groups != 1 ||
 		sa.Claimed+sb.Claimed+sa.Failed+sb.Failed+sa.Poisoned+sb.Poisoned != 0 {
@@ -202,8 +203,9 @@ func TestGroupLeave(t *testing.T) {
 	if got := c.XInfoConsumers(context.Background(), testKey, testGroup).Val(); len(got) != 0 {
 		t.Errorf("consumers after leaving: %+v, want none", got)
 	}
+	before := a.Status().Sessions
 	server.KillClients("normal") // in a new session it stays away, too
-	eventually(t, "the next session", func() bool { return a.Status().Sessions == 2 && a.Status().State == Live })
+	eventually(t, "the next session", func() bool { return a.Status().Sessions > before && a.Status().State == Live })
 	b := newMate(t, fast(server.URL()), "b", nil)
 	onceEach(t, ids(4, 6), b)
 	onceEach(t, ids(1, 3), a)

@@ -30,9 +30,7 @@ func TestGroupOutlivesItsStream(t *testing.T) {
 			onceEach(t, ids(1, 9), a, b)
 			settled(t, c)
 			kept(t, a, b)
-			if n := a.worker.Stats().Groups + b.worker.Stats().Groups; n != 2 {
-				t.Errorf("the pool was made %d times, want twice", n)
-			}
+			made(t, 2, a, b)
 			if n := count(a.out.messages(), "Redis refuses to read the stream, trying again every second"); n != 0 {
 				t.Errorf("a stream that vanished was told as a refusal, %d times", n)
 			}

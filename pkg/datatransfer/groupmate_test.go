@@ -146,6 +146,22 @@ func settled(t *testing.T, c *redis.Client) {
 	})
 }
 
+// made expects the pool to have been made so often. Who made it knows of it last:
+// the other may have handled everything by then.
+func made(t *testing.T, want uint64, mates ...*mate) {
+	t.Helper()
+	sum := func() (n uint64) {
+		for _, m := range mates {
+			n += m.worker.Stats().Groups
+		}
+		return n
+	}
+	eventually(t, "who made the pool knows it", func() bool { return sum() >= want })
+	if got := sum(); got != want {
+		t.Errorf("the pool was made %d times, want %d", got, want)
+	}
+}
+
 // kept fails when an answer of Redis to a worker ended a session. (A busy
 // machine may make a probe late, which is another matter.)
 func kept(t *testing.T, mates ...*mate) {

@@ -17,7 +17,7 @@ func TestLinkIsLiveAndHears(t *testing.T) {
 	needRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
-	h := listen(t, fast(server.URL()))
+	h := listen(t, unhurried(server.URL()))
 	h.waitLive(t)
 	h.hears(t, server.Client(), "hello")
 	if s := h.Status(); s.RTT <= 0 || s.Sessions != 1 || s.Losses != 0 {
@@ -29,7 +29,7 @@ func TestLinkComesBackAfterKillAndSaysSo(t *testing.T) {
 	needRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
-	h := listen(t, fast(server.URL()))
+	h := listen(t, unhurried(server.URL()))
 	h.waitLive(t)
 	for range 3 {
 		server.Kill()
@@ -99,7 +99,7 @@ func TestLinkNoticesASleepingServer(t *testing.T) {
 	h.waitLive(t)
 	slept := make(chan struct{})
 	go func() { defer close(slept); server.Do("DEBUG", "SLEEP", "1.5") }()
-	h.waitCause(t, redisconn.CauseFrozen)
+	eventually(t, "the sleep is noticed", func() bool { return h.Status().LastLoss.Cause == redisconn.CauseFrozen })
 	<-slept
 	h.waitLive(t)
 	h.hears(t, server.Client(), "awake")
@@ -143,7 +143,7 @@ func TestLinkNoticesADeafSubscription(t *testing.T) {
 	})
 	h.waitLive(t)
 	before := h.Status().Losses
-	relay.deafen(0) // the first connection of the session is the subscription
+	relay.deafen(server.Clients("pubsub")[0]["addr"])
 	eventually(t, "the deaf subscription is noticed", func() bool { return h.Status().Losses > before })
 	h.waitLive(t)
 	h.hears(t, server.Client(), "not deaf")

@@ -67,7 +67,7 @@ type Disk interface {
 // NewOutbox makes an outbox that holds at most limit bytes in memory.
 func NewOutbox(epoch uint64, limit int64, log zerolog.Logger) *Outbox {
 	o := &Outbox{
-		log: log, limit: limit, epoch: epoch, next: 1, losses: map[string]uint64{},
+		log: log, limit: limit, epoch: epoch, next: 1, losses: map[string]uint64{}, watch: stallWatch{every: stallLook},
 		wake: make(chan struct{}, 1), store: make(chan struct{}, 1), drained: make(chan struct{}),
 	}
 	o.blocked.Store(true)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"framekeeper/pkg/frame"
 )
@@ -33,6 +34,8 @@ func claim(t *testing.T, dir string, now time.Time) (*Owner, *lines) {
 
 // killed is what a kill -9 leaves: the lock is free, nothing was written.
 func killed(o *Owner) {
+	// Closing alone leaves it held by a child that another test is forking just now.
+	_ = unix.Flock(int(o.lock.Fd()), unix.LOCK_UN)
 	_ = o.lock.Close()
 	o.lock = nil
 }

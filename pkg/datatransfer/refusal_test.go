@@ -16,7 +16,7 @@ func TestOutOfMemoryTrimsOurOwnStream(t *testing.T) {
 	needRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
-	w := newWriter(t, fast(server.URL()), 100, 1<<20, func(a *Appender) { a.patience = 2500 * time.Millisecond })
+	w := newWriter(t, unhurried(server.URL()), 100, 1<<20, func(a *Appender) { a.patience = 2500 * time.Millisecond })
 	w.add(t, 40)
 	w.drain(t)
 	server.ConfigSet("maxmemory", "1")
@@ -52,7 +52,7 @@ func TestRefusedFramesStayInTheirBound(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	const limit = 100_000
-	w := newWriter(t, fast(server.URL()), 100, limit)
+	w := newWriter(t, unhurried(server.URL()), 100, limit)
 	w.add(t, 3)
 	w.drain(t)
 	server.Do("DEL", testKey)

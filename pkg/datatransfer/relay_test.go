@@ -18,7 +18,7 @@ type relay struct {
 	wg       sync.WaitGroup
 
 	mu    sync.Mutex // guards all below
-	deaf  map[int]bool
+	deaf  map[string]bool
 	conns []net.Conn
 	count int
 }
@@ -29,7 +29,7 @@ func newRelay(t *testing.T, targets ...string) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{listener: l, targets: targets, deaf: map[int]bool{}}
+	r := &relay{listener: l, targets: targets, deaf: map[string]bool{}}
 	r.wg.Go(r.accept)
 	t.Cleanup(func() {
 		_ = l.Close()
@@ -45,17 +45,18 @@ func newRelay(t *testing.T, targets ...string) *relay {
 
 func (r *relay) addr() string { return r.listener.Addr().String() }
 
-// deafen swallows everything the n-th connection's server says from now on.
-func (r *relay) deafen(n int) {
+// deafen swallows everything the server says from now on to the client it knows
+// by this address.
+func (r *relay) deafen(addr string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.deaf[n] = true
+	r.deaf[addr] = true
 }
 
-func (r *relay) isDeaf(n int) bool {
+func (r *relay) isDeaf(addr string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.deaf[n]
+	return r.deaf[addr]
 }
 
 func (r *relay) accept() {
@@ -77,11 +78,11 @@ func (r *relay) accept() {
 		r.conns = append(r.conns, client, server)
 		r.mu.Unlock()
 		r.wg.Go(func() { _, _ = io.Copy(server, client); _ = server.Close() })
-		r.wg.Go(func() { r.back(client, server, n) })
+		r.wg.Go(func() { r.back(client, server) })
 	}
 }
 
-func (r *relay) back(client, server net.Conn, n int) {
+func (r *relay) back(client, server net.Conn) {
 	defer func() { _ = client.Close() }()
 	buf := make([]byte, 64<<10)
 	for {
@@ -89,7 +90,7 @@ func (r *relay) back(client, server net.Conn, n int) {
 		if err != nil {
 			return
 		}
-		if r.isDeaf(n) {
+		if r.isDeaf(server.LocalAddr().String()) {
 			continue
 		}
 		if _, err := client.Write(buf[:k]); err != nil {

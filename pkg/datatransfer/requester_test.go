@@ -120,7 +120,7 @@ func TestEachAnswerOnceThoughPublishedTwice(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	answerer(t, server.Client(), func(int) (int, string) { return 2, "" })
-	a := newAsker(t, fast(server.URL()))
+	a := newAsker(t, unhurried(server.URL()))
 	a.waitLive(t)
 	var asking sync.WaitGroup
 	for i := range 50 {
@@ -159,7 +159,8 @@ func TestALostAnswerIsAskedForAgain(t *testing.T) {
 	if took := time.Since(began); took < repeatAfter || took > repeatAfter+2*time.Second {
 		t.Errorf("answered after %s, want soon after %s", took, repeatAfter)
 	}
-	if got := asked(); len(got) != 2 || got[0] != got[1] || got[0] != `{"id":"mine"}` {
+	got := asked() // three times where the second answer is late
+	if len(got) < 2 || slices.ContainsFunc(got, func(r string) bool { return r != `{"id":"mine"}` }) {
 		t.Errorf("asked %q, want the same request twice", got)
 	}
 }
@@ -204,8 +205,8 @@ func TestExpiryTellsWhy(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithACL("user bob on >secret ~* &stream/* &probe/* +@all"))
 	nowhere := newAsker(t, fast(redisURL(redistest.FreePort(t))))
-	a := newAsker(t, fast(server.URL()))
-	cfg := fast("redis://bob@" + server.Addr())
+	a := newAsker(t, unhurried(server.URL()))
+	cfg := unhurried("redis://bob@" + server.Addr())
 	cfg.PasswordFile = secretFile(t, "secret")
 	forbidden := newAsker(t, cfg)
 	a.waitLive(t)
@@ -218,7 +219,7 @@ func TestExpiryTellsWhy(t *testing.T) {
 		{a, "no cam-agent listens for testcam on " + testChannel},
 		{forbidden, "NOPERM"},
 	} {
-		_, err := c.who.Request(within(t, 300*time.Millisecond), nil)
+		_, err := c.who.Request(within(t, time.Second), nil)
 		if !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want %v: %s", err, ErrNoAnswer, c.want)
 		}
@@ -227,7 +228,7 @@ func TestExpiryTellsWhy(t *testing.T) {
 		t.Errorf("the link was lost %d times because a channel is not permitted", s.Losses)
 	}
 	answerer(t, server.Client(), func(int) (int, string) { return 0, "" })
-	_, err := a.Request(within(t, 300*time.Millisecond), nil)
+	_, err := a.Request(within(t, time.Second), nil)
 	if !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), "testcam did not answer in time") {
 		t.Errorf("got %v, want that it did not answer in time", err)
 	}
@@ -254,7 +255,7 @@ func TestAnErrorReplyIsAReplyError(t *testing.T) {
 
 func TestOneIDIsAskedOnceAtATime(t *testing.T) {
 	t.Parallel()
-	r := NewRequester(RequesterConfig{Camera: "testcam", RequestTopic: testChannel, Timeout: 200 * time.Millisecond})
+	r := NewRequester(RequesterConfig{Camera: "testcam", RequestTopic: testChannel, Timeout: 2 * time.Second})
 	fields := map[string]any{"id": "same"}
 	first := make(chan error, 1)
 	go func() { _, err := r.Request(context.Background(), fields); first <- err }()

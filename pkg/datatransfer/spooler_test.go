@@ -73,6 +73,14 @@ func (s *spooled) add(t *testing.T, n int) {
 	}
 }
 
+// lookEvery says how soon a batch that Redis takes late counts as stalled. A
+// busy machine may make any batch late.
+func (s *spooled) lookEvery(d time.Duration) {
+	s.watch.mu.Lock()
+	defer s.watch.mu.Unlock()
+	s.watch.every = d
+}
+
 // onDisk waits until everything is.
 func (s *spooled) onDisk(t *testing.T) {
 	t.Helper()
@@ -82,8 +90,13 @@ func (s *spooled) onDisk(t *testing.T) {
 // drainTo links the outbox to a server and waits until all is there.
 func (s *spooled) drainTo(t *testing.T, server *redistest.Server) *Appender {
 	t.Helper()
+	return s.drainBy(t, fast(server.URL()))
+}
+
+func (s *spooled) drainBy(t *testing.T, cfg redisconn.Config) *Appender {
+	t.Helper()
 	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Outbox)
-	h := listen(t, fast(server.URL()), func(c *LinkConfig) {
+	h := listen(t, cfg, func(c *LinkConfig) {
 		c.Admit = func(ctx context.Context, ses *Session) error {
 			return a.Admit(ctx, ses, func(uint64) error { return nil })
 		}
@@ -241,7 +254,8 @@ func TestALiveLinkWritesNothing(t *testing.T) {
 	needRedis(t)
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
-	s.drainTo(t, server)
+	s.lookEvery(patient)
+	s.drainBy(t, unhurried(server.URL()))
 	eventually(t, "the stream has begun", func() bool { return server.Client().XLen(context.Background(), testKey).Val() == 1 })
 	for i := range 100 {
 		s.add(t, 1)
@@ -368,7 +382,8 @@ func TestPubsubKeepsFramesOfALostSession(t *testing.T) {
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 60_000, 64<<20, false)
 	b := NewBroadcaster("stream/testcam", "testcam", frame.NewClock(), s.Outbox, zerolog.Nop())
-	h := listen(t, fast(server.URL()), func(c *LinkConfig) { c.Workers = []Worker{b.Worker()} })
+	s.lookEvery(patient)
+	h := listen(t, unhurried(server.URL()), func(c *LinkConfig) { c.Workers = []Worker{b.Worker()} })
 	h.waitLive(t)
 	eventually(t, "the broadcaster is at work", func() bool { return !s.blocked.Load() })
 
@@ -503,9 +518,8 @@ func TestFramesOfAFreezeGoToDiskBeforeItIsNoticed(t *testing.T) {
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 8<<20, 64<<20, false)
 	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Outbox)
-	cfg := fast(server.URL())
-	cfg.CheckTimeout, cfg.IOTimeout = patient, patient // nobody notices
-	h := listen(t, cfg, func(c *LinkConfig) { c.Workers = []Worker{a.Worker()} })
+	s.lookEvery(patient)
+	h := listen(t, unhurried(server.URL()), func(c *LinkConfig) { c.Workers = []Worker{a.Worker()} }) // nobody notices
 	h.waitLive(t)
 	eventually(t, "the stream is looked at", func() bool { return !s.blocked.Load() })
 	s.add(t, 1)
@@ -515,6 +529,7 @@ func TestFramesOfAFreezeGoToDiskBeforeItIsNoticed(t *testing.T) {
 	if n := s.spooler.Stats().Written; n != 0 {
 		t.Errorf("%d frames went to disk while Redis took them", n)
 	}
+	s.lookEvery(stallLook)
 	server.Freeze()
 	defer server.Thaw()
 	s.add(t, 20)

@@ -13,8 +13,9 @@ const stallLook = 50 * time.Millisecond
 type stallWatch struct {
 	mu     sync.Mutex // guards all below
 	timer  *time.Timer
-	s      *Session // that the batch is sent in; nil: none is
-	before uint64   // bytes the far kernel had at the last look
+	every  time.Duration // between two looks
+	s      *Session      // that the batch is sent in; nil: none is
+	before uint64        // bytes the far kernel had at the last look
 	looked bool
 }
 
@@ -28,9 +29,9 @@ func (o *Outbox) sending(s *Session, send func() error) error {
 	w.mu.Lock()
 	w.s, w.looked = s, false
 	if w.timer == nil {
-		w.timer = time.AfterFunc(stallLook, o.look)
+		w.timer = time.AfterFunc(w.every, o.look)
 	} else {
-		w.timer.Reset(stallLook)
+		w.timer.Reset(w.every)
 	}
 	w.mu.Unlock()
 	err := send()
@@ -56,5 +57,5 @@ func (o *Outbox) look() {
 		poke(o.store)
 	}
 	w.before, w.looked = now, true
-	w.timer.Reset(stallLook)
+	w.timer.Reset(w.every)
 }

@@ -152,7 +152,9 @@ func TestCauseLoading(t *testing.T) {
 	}
 	server.Stop()
 	server.Restart()
-	judge(t, "loading", client(t, at(server.URL()), Data).Set(ctx, "key", "value", 0).Err(), verdict{CauseLoading, true, true})
+	cfg := at(server.URL())
+	cfg.IOTimeout = patient // between two keys it answers nobody
+	judge(t, "loading", client(t, cfg, Data).Set(ctx, "key", "value", 0).Err(), verdict{CauseLoading, true, true})
 }
 
 func TestCausesOfWhatCannotBeProvoked(t *testing.T) {

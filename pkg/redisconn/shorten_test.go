@@ -82,7 +82,9 @@ func TestALongAnswerCostsNoMemory(t *testing.T) {
 	ctx := context.Background()
 	server.Client().Set(ctx, "long", strings.Repeat("x", long), 0)
 	server.Client().Set(ctx, "short", "y", 0)
-	target := mustOpen(t, at(server.URL()))
+	cfg := at(server.URL())
+	cfg.IOTimeout = patient
+	target := mustOpen(t, cfg)
 	target.Shorten(Data, 1<<20)
 	target.Shorten(Control, 1<<20)
 	c := clientOf(t, target, Data)

@@ -84,7 +84,9 @@ func TestAFinishedWriteWasTaken(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr())
-	target := mustOpen(t, at(proxy.URL()))
+	cfg := at(proxy.URL())
+	cfg.IOTimeout = patient
+	target := mustOpen(t, cfg)
 	mustPing(t, clientOf(t, target, Data))
 	proxy.Limit(redistest.ToServer, 2<<20)
 	c := sockets(t, target)[0]
@@ -105,7 +107,9 @@ func TestActivityMovesWhileBytesGetThrough(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr())
-	target := mustOpen(t, at(proxy.URL()))
+	cfg := at(proxy.URL())
+	cfg.IOTimeout = patient
+	target := mustOpen(t, cfg)
 	c := clientOf(t, target, Data)
 	mustPing(t, c)
 	if a := target.Activity(); a.Stuck || a.Moving || a.LastRead.IsZero() || !a.ControlRead.IsZero() {
@@ -118,11 +122,16 @@ func TestActivityMovesWhileBytesGetThrough(t *testing.T) {
 			t.Errorf("set: %v", err)
 		}
 	})
+	still := 0
 	for range 4 { // looks a fifth of a second apart, while it takes 1.5 s
 		time.Sleep(200 * time.Millisecond)
 		if a := target.Activity(); !a.Moving {
-			t.Errorf("sending: %+v, want moving", a)
+			t.Logf("sending: %+v", a)
+			still++
 		}
+	}
+	if still > 1 { // a busy machine may move nothing for that long
+		t.Errorf("sending: %d of 4 looks saw nothing moving", still)
 	}
 	sending.Wait()
 	if in, out := target.BytesIn(), target.BytesOut(); in == 0 || out < 3<<20 {

@@ -53,7 +53,7 @@ func TestAnyOrder(t *testing.T) {
 		}
 		t.Run(strings.Join(order, ", ")+" with "+filepath.Base(filepath.Dir(state)), func(t *testing.T) {
 			port := redistest.FreePort(t)
-			redis, camera := "127.0.0.1:"+strconv.Itoa(port), freeAddr(t)
+			redis, camera := "127.0.0.1:"+strconv.Itoa(port), redistest.FreeAddr(t)
 			b := newBox(t, strings.NewReplacer("STATE", state, "REDIS", redis, "SERVER", camera, "CAMERA", cameraSecret).Replace(bootBox))
 			client := b.start("client", "run", "--no-requests")
 			for _, part := range order {
@@ -112,7 +112,7 @@ func TestPowerCuts(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	b := newBox(t, strings.NewReplacer("REDIS", freeAddr(t), `watchdog_timeout = "2s"`, "").Replace(embeddedBox))
+	b := newBox(t, strings.NewReplacer("REDIS", redistest.FreeAddr(t), `watchdog_timeout = "2s"`, "").Replace(embeddedBox))
 	for cut := range cuts {
 		client := b.start("client", "run", "--no-requests")
 		controller := b.start("controller")

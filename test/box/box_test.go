@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -41,7 +40,7 @@ func newBox(t *testing.T, text string) *box {
 		t.Skip(err)
 	}
 	dir := t.TempDir()
-	b := &box{T: t, dir: dir, config: filepath.Join(dir, "config.toml"), http: freeAddr(t)}
+	b := &box{T: t, dir: dir, config: filepath.Join(dir, "config.toml"), http: redistest.FreeAddr(t)}
 	b.write(text)
 	return b
 }
@@ -55,16 +54,6 @@ func (b *box) write(text string) {
 }
 
 func (b *box) path(elem ...string) string { return filepath.Join(append([]string{b.dir}, elem...)...) }
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // program is one running process with what it has written.
 type program struct {

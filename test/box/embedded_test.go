@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"framekeeper/internal/redisserver"
+	"framekeeper/internal/redistest"
 )
 
 const embeddedBox = `state_dir = "DIR/state"
@@ -41,7 +42,7 @@ publish_fps = 15
 // TestEmbeddedRedis is a box with a server of its own through what may happen
 // to that.
 func TestEmbeddedRedis(t *testing.T) {
-	addr := freeAddr(t)
+	addr := redistest.FreeAddr(t)
 	b := newBox(t, strings.ReplaceAll(embeddedBox, "REDIS", addr))
 	client := b.start("client", "run", "--no-requests") // in any order
 	controller := b.start("controller")

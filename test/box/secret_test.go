@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"framekeeper/internal/redistest"
 )
 
 // The secrets, of which no part may be seen anywhere.
@@ -95,7 +97,7 @@ func (s *search) in(where, text string) {
 // TestPlantedSecrets runs the programs well and badly, and searches everything
 // they show for passwords.
 func TestPlantedSecrets(t *testing.T) {
-	addr := freeAddr(t)
+	addr := redistest.FreeAddr(t)
 	text := strings.NewReplacer("REDIS", addr, "CAMERA", cameraSecret, "TOKEN", tokenSecret, "SERVER", startCamera(t, "127.0.0.1:0").addr()).Replace(secretBox)
 	b := newBox(t, text)
 	for file, secret := range map[string]string{"redis-password": redisSecret, "http-password": httpSecret} {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +23,7 @@ func (x *box) open(watchdog string) {
 	x.serve(redistest.Start(x))
 	x.proxy = redistest.NewProxy(x, x.server.Addr())
 	x.settings = []string{setting("url", x.proxy.URL())}
-	x.home, x.page = x.TempDir(), x.freeAddress()
+	x.home, x.page = x.TempDir(), redistest.FreeAddr(x)
 	x.config = filepath.Join(x.home, "config.toml")
 	x.configure(watchdog)
 	x.read()
@@ -117,16 +116,6 @@ func (x *box) strike(n int, sig syscall.Signal) time.Time {
 			x.Fatalf("send %s to %s, process %d: %v", sig, boxCamera(n), pid, err)
 		}
 	}
-}
-
-// freeAddress is one that nobody listens on.
-func (x *box) freeAddress() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		x.Fatalf("look for a free port: %v", err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // close ends the box in order and makes its books.

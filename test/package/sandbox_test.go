@@ -149,6 +149,9 @@ func TestRecovery(t *testing.T) {
 	if _, err := b.as(t, "systemctl", "start", reboot); err == nil {
 		t.Error("a box that started a minute ago rebooted again, want a refusal")
 	}
+	if said := b.must(t, "journalctl", "-o", "cat", "-u", reboot); !strings.Contains(said, "the box started only 59 s ago") {
+		t.Errorf("the refusal says:\n%s\nwant the box's time, not this machine's", said)
+	}
 	b.must(t, "sh", "-c", "echo 3601.00 7000.00 >/run/uptime")
 	_, _ = b.as(t, "systemctl", "start", "--no-block", reboot) // may be cut off by what it does
 	select {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"image/jpeg"
-	"net"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/redistest"
 	"framekeeper/pkg/camera"
 )
 
@@ -89,17 +89,6 @@ func TestExecRecovers(t *testing.T) {
 	}
 }
 
-// freePort is a port nobody listens on.
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // server starts a real server and returns it; it is killed with the test.
 func server(t *testing.T, program string, args ...string) *exec.Cmd {
 	t.Helper()
@@ -120,7 +109,7 @@ func kill(cmd *exec.Cmd) {
 // again, and the frames come back each time.
 func TestHTTPRecovers(t *testing.T) {
 	needs(t, "ffmpeg")
-	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	address := redistest.FreeAddr(t)
 	start := func() *exec.Cmd {
 		return server(t, "ffmpeg", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=30", "-c:v", "mjpeg", "-q:v", "3",
 			"-f", "mpjpeg", "-content_type", "multipart/x-mixed-replace;boundary=ffmpeg", "-listen", "1", "http://"+address+"/cam")
@@ -152,7 +141,7 @@ func TestUstreamer(t *testing.T) {
 		t.Skip("ustreamer without a camera gives a frame a second; not with -short")
 	}
 	needs(t, "ustreamer")
-	port := fmt.Sprint(freePort(t))
+	port := fmt.Sprint(redistest.FreePort(t))
 	start := func() *exec.Cmd {
 		return server(t, "ustreamer", "--device", "/dev/no-such-camera", "--host", "127.0.0.1", "--port", port,
 			"--user", "joe", "--passwd", "hunter2", "--log-level", "0")
