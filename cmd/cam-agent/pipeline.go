@@ -119,6 +119,7 @@ type agent struct {
 	spool     *spool.Spool          // nil: the disk cannot be used
 	spooler   *datatransfer.Spooler // nil with spool
 	groups    *groups
+	socket    socket
 }
 
 // run starts everything, waits for the first end or for ctx, finishes the work
@@ -140,6 +141,7 @@ func (a *agent) run(ctx context.Context) error {
 	part("redis", a.link.Run)
 	part("serve requests", a.responder.run)
 	part("watch", a.watch)
+	part("hold the camera", a.hold)
 	part("serve the controller", a.private)
 	part("tell that it works", newHeartbeat(a, sdnotify.FromEnv(os.Getenv)).run)
 	if a.spooler != nil {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"framekeeper/internal/agentapi"
-	"framekeeper/internal/metrics"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
 )
@@ -80,30 +79,6 @@ func (t *tuning) qualityMatters() error {
 		return errors.New("quality: the camera's encoding is " + string(t.a.cam.Encoding) + ", which has none")
 	case h.Frames > 0 && h.Info.Format == camera.MJPEG:
 		return errors.New("quality: the camera's own JPEGs are passed on unchanged")
-	}
-	return nil
-}
-
-// private serves the agent's socket. One that cannot be made is told and done
-// without: frames do not need it.
-func (a *agent) private(ctx context.Context) error {
-	if !a.owner.Durable {
-		return nil // told already; and without a lock, a socket there may be another agent's
-	}
-	path := agentapi.Path(a.cfg.StateDir, a.cam.Name)
-	s, err := agentapi.Listen(ctx, path, a.log)
-	if err != nil {
-		a.log.Warn().Err(err).Msg("no socket for the controller: settings cannot be changed while the agent runs")
-		return nil
-	}
-	s.HandleSettings(a.tuning.settings, a.tuning.set)
-	figures, err := a.registry()
-	if err != nil {
-		return err
-	}
-	s.Handle("GET /metrics", metrics.Handler(figures).ServeHTTP)
-	if err := s.Run(ctx); err != nil {
-		a.log.Warn().Err(err).Msg("the socket for the controller is lost")
 	}
 	return nil
 }

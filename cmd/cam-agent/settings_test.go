@@ -68,17 +68,3 @@ func TestQualityOfPNG(t *testing.T) {
 		return err != nil && strings.Contains(err.Error(), "png, which has none")
 	})
 }
-
-// What is in the way of the socket is told, and the agent serves all the same.
-func TestWithoutSocket(t *testing.T) {
-	needRedis(t)
-	server := redistest.Start(t)
-	config := writeConfig(t, server.URL(), "", tiny)
-	path := agentapi.Path(filepath.Join(filepath.Dir(config), "state"), "greencam1")
-	if err := os.MkdirAll(path, 0o750); err != nil {
-		t.Fatal(err)
-	}
-	_, log := startAgent(t, config)
-	newAsker(t, server.URL()).ask(t, nil)
-	eventually(t, "a warning", func() bool { return strings.Contains(log.String(), "no socket for the controller") })
-}

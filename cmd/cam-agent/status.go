@@ -43,6 +43,7 @@ type agentStatus struct {
 	Answers  datatransfer.LaneStats    `json:"answers"`
 	Frames   datatransfer.LaneStats    `json:"frames"`
 	Encoded  encodeStatus              `json:"encoded"`
+	NoSocket string                    `json:"no_socket,omitempty"` // why the controller cannot ask or set anything
 }
 
 type linkStatus struct {
@@ -97,7 +98,7 @@ func (a *agent) status() agentStatus {
 		Link: a.linkStatus(), Capture: a.captureStatus(),
 		Writable: stream.Writable, Reason: stream.Reason, Stream: stream,
 		Outbox: a.outbox.Stats(), Spool: a.spoolStatus(), Groups: a.groups.list(), Requests: a.responder.requests.Stats(), Answers: answers, Frames: frames,
-		Encoded: a.responder.counts.status(),
+		Encoded: a.responder.counts.status(), NoSocket: a.socket.why(),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -43,6 +44,7 @@ func askOne(
 	})
 	waiting, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
+	var said atomic.Pointer[report]
 	link := datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis: cfg.Redis, Name: "client", Log: nop,
 		Subscriptions: []datatransfer.Subscription{{Channel: cam.StreamTopic, Handle: func(payload []byte, _ time.Time) {
@@ -50,7 +52,7 @@ func askOne(
 				requester.Deliver(m)
 			}
 		}}},
-		Workers: []datatransfer.Worker{requester.Worker(), presence(cam, giveUp)},
+		Workers: []datatransfer.Worker{requester.Worker(), presence(cam, &said, giveUp)},
 	})
 	// The link outlives the deadline: else it would be down because of it, and
 	// be blamed for it.
@@ -66,20 +68,23 @@ func askOne(
 	asked := time.Now()
 	m, err := requester.Request(waiting, fields)
 	if err != nil {
-		return nil, 0, explain(waiting, link, cam, timeout, err)
+		return nil, 0, explain(waiting, link, cam, said.Load(), timeout, err)
 	}
 	return m, time.Since(asked), nil
 }
 
-// presence gives up early when no agent has announced itself.
-func presence(cam *camera.Config, giveUp context.CancelCauseFunc) datatransfer.Worker {
+// presence keeps what the camera's agent last said of itself, and gives up early
+// when none has announced itself.
+func presence(cam *camera.Config, said *atomic.Pointer[report], giveUp context.CancelCauseFunc) datatransfer.Worker {
 	return datatransfer.Worker{Name: "presence", Run: func(ctx context.Context, s *datatransfer.Session) error {
 		for waited := false; ; waited = true {
-			n, err := s.Data().Exists(ctx, cam.StatusKey()).Result()
-			if err != nil || n > 0 {
+			found, err := fetch(ctx, s.Data(), []*camera.Config{cam})
+			switch {
+			case err != nil:
 				return nil // not knowing is no reason not to ask
-			}
-			if waited {
+			case found[0].present:
+				said.Store(&found[0])
+			case waited && said.Load() == nil:
 				giveUp(fmt.Errorf("no agent answers for camera %s (there is no key %s): start its cam-agent, or the controller",
 					cam.Name, cam.StatusKey()))
 				return nil
@@ -95,8 +100,8 @@ func presence(cam *camera.Config, giveUp context.CancelCauseFunc) datatransfer.W
 	}}
 }
 
-// explain says why a request came to nothing.
-func explain(ctx context.Context, link *datatransfer.Link, cam *camera.Config, timeout time.Duration, err error) error {
+// explain says why a request came to nothing; said is the agent's last status, or nil.
+func explain(ctx context.Context, link *datatransfer.Link, cam *camera.Config, said *report, timeout time.Duration, err error) error {
 	var refused *datatransfer.ReplyError
 	cause := context.Cause(ctx)
 	switch {
@@ -110,6 +115,9 @@ func explain(ctx context.Context, link *datatransfer.Link, cam *camera.Config, t
 	why := strings.TrimPrefix(err.Error(), datatransfer.ErrNoAnswer.Error()+": ")
 	if s := link.Status(); s.State != datatransfer.Live {
 		return fmt.Errorf("%w within %s: %s; the link to Redis is %s: %s", datatransfer.ErrNoAnswer, timeout, why, s.State, s.Detail)
+	}
+	if trouble := said.trouble(); trouble != "" {
+		why += fmt.Sprintf("; its status, reported %s, says: %s", said.age(cam.StatusInterval), trouble)
 	}
 	return fmt.Errorf("%w within %s: %s", datatransfer.ErrNoAnswer, timeout, why)
 }

@@ -37,7 +37,7 @@ func startController(t *testing.T, b *bench, box string) (commands func() []cont
 		switch {
 		case c.Name == control.Status:
 			return control.BoxStatus{Box: box, Version: "v1", OK: true, UptimeS: 61, Config: "config.toml", LinkS: 60, Reload: &reload.Outcome{Refused: true, AgoS: 12, Problem: "config.toml:3: a = \x1b: no", Problems: 2}, Cameras: []control.CameraStatus{
-				{Status: agent, ForS: 59, Link: "LIVE", Capture: "ok"},
+				{Status: agent, ForS: 59, Link: "LIVE", Capture: "ok", Note: "cannot be asked for metrics\x1b"},
 				{Status: supervise.Status{Name: "redcam", State: supervise.Failed, LastExit: "exit code 2"}, Trouble: "its process is failed"},
 			}, Unwritable: []writable.Trouble{{Settings: []string{"spool_dir"}, Dir: "/spool", Reason: "read-only file system"}}}, nil
 		case c.Name == control.Reload:
@@ -85,6 +85,7 @@ func TestControl(t *testing.T) {
 			"box box7, version v1, up 1m1s, link LIVE for 1m0s\nconfiguration config.toml, taken over 0s ago\nreload 12s ago: the new configuration is refused: config.toml:3: a = \ufffd: no; and 1 more\nto do: correct it and reload", "\n\nCAMERA     STATE    FOR  PID   RESTARTS  LINK  CAPTURE  TROUBLE\n",
 			"greencam1  running  59s  4711  0         LIVE  ok       -\n", "redcam     failed   0s   0     0         -     -        its process is failed; last end: exit code 2\n",
 			"\nspool_dir cannot be written: /spool: read-only file system: mount it for writing",
+			"\ngreencam1 cannot be asked for metrics\ufffd\n",
 		}, ""},
 		{[]string{"restart", "greencam1"}, []string{"greencam1: running, pid 4711, camera ok\ufffd[2J\n"}, ""},
 		{[]string{"stop", "nocam"}, nil, `box box7: no camera "nocam"; there is greencam1`},

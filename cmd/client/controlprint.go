@@ -73,6 +73,11 @@ func boxTable(s *control.BoxStatus) string {
 			printable(cmp.Or(c.Link, "-")), printable(cmp.Or(c.Capture, "-")), printable(cmp.Or(trouble(c), "-")))
 	}
 	_ = t.Flush() // a strings.Builder takes everything
+	for _, c := range s.Cameras {
+		if c.Note != "" {
+			fmt.Fprintf(&b, "\n%s %s\n", printable(c.Name), printable(c.Note))
+		}
+	}
 	for _, w := range s.Unwritable {
 		fmt.Fprintf(&b, "\n%s: %s\n", printable(w.String()), printable(w.Advice()))
 	}

@@ -153,6 +153,10 @@ func TestStatusThatStandsStill(t *testing.T) {
 	if s := w.judge([]byte(stuck), &cam, now); !strings.Contains(s.Trouble, "do not return, is a disk hanging? add frames") {
 		t.Errorf("a part that hangs: got %q", s.Trouble)
 	}
+	deaf := strings.Replace(string(text), "{", `{"no_socket":"no lock",`, 1)
+	if s := w.judge([]byte(deaf), &cam, now); !s.Well() || s.Note != "cannot be asked for metrics, nor take settings: no lock" {
+		t.Errorf("an agent without a socket: got %+v, want it well, and noted", s)
+	}
 	text = []byte(strings.Replace(string(text), ":1,", ":2,", 1))
 	if s := w.judge(text, &cam, now.Add(12*time.Second)); !s.Well() {
 		t.Errorf("a new status: got %q, want well", s.Trouble)

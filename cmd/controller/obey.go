@@ -81,7 +81,7 @@ func (b *box) status() commands.BoxStatus {
 			c.Trouble = "its agent " + web.Plainly(a.State)
 		}
 		s.Cameras = append(s.Cameras, commands.CameraStatus{
-			Status: a, ForS: commands.Seconds(time.Since(a.Since)), Link: c.Link, Capture: c.Capture, Trouble: c.Trouble,
+			Status: a, ForS: commands.Seconds(time.Since(a.Since)), Link: c.Link, Capture: c.Capture, Trouble: c.Trouble, Note: c.Note,
 		})
 	}
 	return s

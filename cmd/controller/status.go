@@ -99,7 +99,7 @@ func cameraLines(a supervise.Status, c web.Camera) []string {
 	} else {
 		lines = append(lines, indent+"not well"+prefixed(": ", reason))
 	}
-	for _, more := range []string{web.Wait(a, time.Now()), web.LastEnd(a, reason)} {
+	for _, more := range []string{c.Note, web.Wait(a, time.Now()), web.LastEnd(a, reason)} {
 		if more != "" {
 			lines = append(lines, indent+more)
 		}

@@ -27,6 +27,8 @@ func TestCameraLines(t *testing.T) {
 	}{
 		{"well", supervise.Status{State: supervise.Running, PID: 7, Restarts: 1, LastExit: why}, well,
 			[]string{"camera      cam1: running, pid 7, for 1 min, 1 restart", "well: link LIVE, capture ok, writable", "last end: " + why}},
+		{"well, but", supervise.Status{State: supervise.Running, PID: 7}, web.Camera{Link: "LIVE", Capture: "ok", Writable: true, Note: "no socket"},
+			[]string{"camera      cam1: running, pid 7, for 1 min, 0 restarts", "well: link LIVE, capture ok, writable", "no socket"}},
 		{"no frames", supervise.Status{State: supervise.Running, PID: 7, Failures: 2, LastExit: why}, web.Camera{Link: "LIVE", Capture: "retrying", Trouble: "capture is retrying: no frames"},
 			[]string{"camera      cam1: running, pid 7, for 1 min, 0 restarts", "not well: capture is retrying: no frames"}},
 		{"waits", supervise.Status{State: supervise.Backoff, LastExit: why, NextStart: time.Now().Add(5 * time.Second)}, web.Camera{Trouble: "no status in Redis"},

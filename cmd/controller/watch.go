@@ -66,6 +66,7 @@ type presence struct {
 	} `json:"capture"`
 	Writable bool   `json:"writable"`
 	Reason   string `json:"reason"`
+	NoSocket string `json:"no_socket"`
 }
 
 // run looks at every camera that is due, again and again, for as long as the
@@ -170,6 +171,9 @@ func (w *watch) judge(text []byte, cam *camera.Config, now time.Time) sight {
 	}
 	w.mu.Unlock()
 	s.Camera = web.Camera{PID: p.PID, Link: p.Link.State, Capture: p.Capture.State, Writable: p.Writable, Reason: p.Reason}
+	if p.NoSocket != "" {
+		s.Note = "cannot be asked for metrics, nor take settings: " + p.NoSocket
+	}
 	silent := now.Sub(s.moved)
 	switch {
 	case silent > 2*cam.StatusInterval+w.interval:

@@ -33,6 +33,8 @@ type CameraStatus struct {
 	Link    string  `json:"link"`    // "" if unknown
 	Capture string  `json:"capture"` // "" if unknown
 	Trouble string  `json:"trouble"` // "" if it is well
+
+	Note string `json:"note,omitempty"` // what its agent has to do without
 }
 
 // ReloadResult is the result of the command reload.

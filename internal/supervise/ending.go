@@ -55,7 +55,8 @@ func (e ending) verdict(path string) verdict {
 		return verdict{reason: cameraReason(e.lastLine), camera: true}
 	case exitOwned:
 		// Often one that a killed controller left and that is just ending.
-		return verdict{reason: "another cam-agent serves the camera (exit code 4)"}
+		_, which, _ := strings.Cut(e.lastLine, "another cam-agent serves this camera: ")
+		return verdict{reason: "another cam-agent serves the camera (exit code 4)" + after(": ", which)}
 	case exitNoLoader:
 		if lib, ok := missingLibrary(e.lastLine); ok {
 			return verdict{reason: fmt.Sprintf("%s needs %s, which is not installed: install OpenCV (sudo apt-get install libopencv-dev libturbojpeg0-dev), "+

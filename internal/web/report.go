@@ -47,6 +47,8 @@ type Camera struct {
 	Reason   string `json:"reason"`  // why it is not writable
 	Trouble  string `json:"trouble"` // why the camera is not well, "" if it is
 	PID      int    `json:"-"`       // of the process that said so; 0 if unknown
+
+	Note string `json:"note,omitempty"` // what its agent has to do without, though the camera may be well
 }
 
 // Well reports whether the agent says that it works.

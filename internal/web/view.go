@@ -168,6 +168,9 @@ func (r *Report) cameraCard(a supervise.Status, now time.Time) card {
 	default:
 		r.explain(&c, a, seen)
 	}
+	if seen.Note != "" {
+		c.Notes = append(c.Notes, seen.Note)
+	}
 	if end := LastEnd(a, c.Why); end != "" {
 		c.Notes = append(c.Notes, end)
 	}

@@ -95,6 +95,17 @@ func TestView(t *testing.T) {
 	}
 }
 
+// What an agent has to do without is shown, and no reason to be called unwell.
+func TestViewOfANote(t *testing.T) {
+	report := good()
+	c := report.Cameras["cam1"]
+	c.Note = "cannot be asked for metrics"
+	report.Cameras["cam1"] = c
+	if v := report.view(time.Now()); !v.OK || v.Cameras[0].Mood != well || !slices.Contains(v.Cameras[0].Notes, c.Note) {
+		t.Errorf("got %+v, want it well, with the note", v.Cameras[0])
+	}
+}
+
 // A configuration that is refused stops no camera: the box is well, and says what
 // is to be corrected.
 func TestViewOfAReload(t *testing.T) {

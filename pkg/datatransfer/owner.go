@@ -1,12 +1,14 @@
 package datatransfer
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -31,28 +33,31 @@ type ownerState struct {
 }
 
 // Owner is this process's claim to a camera: a lock, an epoch that no start
-// before it used, and what the start before left. One goroutine uses it.
+// before it used, and what the start before left. One goroutine uses it; only
+// Hold and Held may be called beside that.
 type Owner struct {
 	Instance string   // this process
 	Owner    string   // this state directory
 	Epoch    uint64   // of this start
 	Previous frame.ID // the last ID known to be durable before
 	Clean    bool     // the start before ended in order, or this is the first
-	Durable  bool     // the state directory can be written
+	Durable  bool     // the epoch is saved: the state directory could be written at the start
 	Spool    string   // the directory that the start before kept frames in; "" if unknown
 
 	path string
-	lock *os.File
 	log  zerolog.Logger
+
+	mu    sync.Mutex // guards what is saved, Epoch and Spool too, and all below
+	lock  *os.File
+	floor uint64 // what is saved must not fall below: somebody has used it
 }
 
 // Claim takes the camera's lock in stateDir and begins a new epoch there. A
 // directory that cannot be written is warned of, not fatal: an SD card that
 // went read-only must not end the pictures.
 func Claim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Owner, error) {
-	dir := filepath.Join(stateDir, camera)
-	o := &Owner{Instance: NewID(), Owner: NewID(), Clean: true, path: filepath.Join(dir, stateName), log: log}
-	if err := o.acquire(dir); err != nil {
+	o := &Owner{Instance: NewID(), Owner: NewID(), Clean: true, path: filepath.Join(stateDir, camera, stateName), log: log}
+	if err := o.acquire(); err != nil {
 		if errors.Is(err, ErrOwned) {
 			return nil, err
 		}
@@ -76,7 +81,8 @@ func Claim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Owner, 
 	return o, nil
 }
 
-func (o *Owner) acquire(dir string) error {
+func (o *Owner) acquire() error {
+	dir := filepath.Dir(o.path)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
@@ -142,8 +148,36 @@ func syncDir(dir string) error {
 	return nil
 }
 
+// Hold makes up for what Claim could not do, because the state directory could
+// not be written: it takes the lock and saves the epoch in use. It returns nil
+// when nothing is missing any more.
+func (o *Owner) Hold() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.lock == nil {
+		if err := o.acquire(); err != nil {
+			return err
+		}
+	}
+	var there ownerState // on a disk that was not there yet at the start
+	if b, err := os.ReadFile(o.path); err == nil && json.Unmarshal(b, &there) == nil {
+		o.floor = max(o.floor, there.Epoch)
+		o.Spool = cmp.Or(o.Spool, there.Spool)
+	}
+	return o.save(o.present())
+}
+
+// Held reports whether the lock is ours.
+func (o *Owner) Held() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.lock != nil
+}
+
 // Raise saves a higher epoch, before any of its IDs is used.
 func (o *Owner) Raise(epoch uint64) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.Epoch = epoch
 	if o.lock == nil {
 		return nil
@@ -153,6 +187,8 @@ func (o *Owner) Raise(epoch uint64) error {
 
 // KeepIn saves which directory frames are kept in, before any is.
 func (o *Owner) KeepIn(spool string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.Spool == spool {
 		return nil
 	}
@@ -165,7 +201,7 @@ func (o *Owner) KeepIn(spool string) error {
 
 // present is the state while the agent runs: it has not ended in order.
 func (o *Owner) present() ownerState {
-	return ownerState{Epoch: o.Epoch, Last: o.Previous, Owner: o.Owner, Spool: o.Spool}
+	return ownerState{Epoch: max(o.Epoch, o.floor), Last: o.Previous, Owner: o.Owner, Spool: o.Spool}
 }
 
 // SpoolOf is the directory that the camera's agent last kept frames in, as it
@@ -181,6 +217,8 @@ func SpoolOf(stateDir, camera string) string {
 
 // Release ends the claim. clean says that nothing was left behind.
 func (o *Owner) Release(last frame.ID, clean bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.lock == nil {
 		return
 	}

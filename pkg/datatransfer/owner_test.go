@@ -187,6 +187,43 @@ func TestAnUnwritableStateDirectoryWarnsAndRuns(t *testing.T) {
 	o.Release(frame.ID{}, true)
 }
 
+// What could not be locked and saved at the start is, once it can be; and the
+// epochs of a disk that was not there at the start do not fall.
+func TestAClaimIsMadeUpFor(t *testing.T) {
+	t.Parallel()
+	for name, there := range map[string]string{"an empty disk": "", "one with a later epoch": fmt.Sprintf(`{"epoch":%d,"spool":"/data"}`, noon.Unix()+50)} {
+		dir := filepath.Join(t.TempDir(), "state")
+		if err := os.WriteFile(dir, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o, _ := claim(t, dir, noon)
+		if err := o.Hold(); err == nil || o.Held() {
+			t.Errorf("%s: held a file: %v", name, err)
+		}
+		if err := os.Remove(dir); err != nil {
+			t.Fatal(err)
+		}
+		want := uint64(noon.Unix())
+		if there != "" {
+			want += 50
+			if err := errors.Join(os.MkdirAll(filepath.Dir(o.path), 0o750), os.WriteFile(o.path, []byte(there), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := o.Hold(); err != nil || !o.Held() || o.Epoch != uint64(noon.Unix()) {
+			t.Errorf("%s: got %v, held %v, epoch %d in use, want it held and the same epoch", name, err, o.Held(), o.Epoch)
+		}
+		if _, err := Claim(dir, "testcam", noon, zerolog.Nop()); !errors.Is(err, ErrOwned) {
+			t.Errorf("%s: a second claim got %v", name, err)
+		}
+		o.Release(frame.ID{Epoch: o.Epoch, Seq: 7}, true)
+		next, _ := claim(t, dir, noon)
+		if next.Epoch != want+1 || !next.Clean || next.Previous.Seq != 7 || (next.Spool == "/data") != (there != "") {
+			t.Errorf("%s: the next start is %+v, want epoch %d after a clean end", name, next, want+1)
+		}
+	}
+}
+
 func TestRequestIDsSortByTime(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
