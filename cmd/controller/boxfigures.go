@@ -29,7 +29,7 @@ func boxFigures() []metrics.Row {
 		{Name: "agent_failures_in_row", Help: "Ends of the camera's process in a row without a new frame.", Labels: camera},
 		{Name: "spool_unowned_frames", Help: "Frames on disk that wait for a camera which is not configured; missing before the first look."},
 		{Name: "spool_unowned_bytes", Help: "Disk space of frames that wait for a camera which is not configured; missing before the first look."},
-		{Name: "directory_writable", Help: "1 if the directory of that setting could be written, 0 if its disk is full, read-only or does not answer; missing before the first look.", Labels: []string{"setting"}},
+		{Name: "directory_writable", Help: "1 if the directory of that setting could be written, 0 if its disk is full, read-only or does not answer, or it was deleted; missing before the first look.", Labels: []string{"setting"}},
 		{Name: "box_sample_age_seconds", Help: "How old the box's own figures are; missing before the first."},
 		{Name: "box_readings_hanging", Help: "Readings of the box that are missing because a sensor or disk does not answer; the telemetry names them."},
 		{Name: "box_cpu_ratio", Help: "Share of all cores' time that was spent working."},
