@@ -153,9 +153,23 @@ func (r *Report) Camera(a supervise.Status) Camera {
 		return Camera{Trouble: fmt.Sprintf("the status in Redis is of process %d: process %d has shown none yet", c.PID, a.PID)}
 	case c.Well() && r.foreign():
 		c.Trouble = elsewhere
+	case c.Trouble == NoStatus && a.State == supervise.Running && a.Failures == 0 && time.Since(a.Since) < startTime:
+		c.Trouble = isStarting
 	}
 	return c
 }
+
+// NoStatus is the trouble of an agent that Redis knows nothing of.
+const NoStatus = "no status in Redis: the agent does not reach it, or hangs"
+
+// isStarting is the same of one that has just begun: it takes a moment.
+const (
+	isStarting = "is starting, " + notYet
+	notYet     = "no status in Redis yet"
+)
+
+// startTime is more than an agent takes until its first status is in Redis.
+const startTime = 5 * time.Second
 
 // elsewhere is the trouble of an agent that works, with somebody else's Redis.
 const elsewhere = "it talks to a Redis that is not this box's own"
