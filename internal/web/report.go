@@ -117,6 +117,7 @@ type Health struct {
 	Link       Link                        `json:"link"`
 	Namesakes  []string                    `json:"namesakes,omitempty"` // other controllers of this box's name
 	Redis      *redisserver.Status         `json:"redis,omitempty"`
+	Order      []string                    `json:"order"`   // the cameras' names as they are in the configuration
 	Agents     map[string]supervise.Status `json:"agents"`  // the processes, by camera name
 	Cameras    map[string]Camera           `json:"cameras"` // what they say of themselves
 	Unwritable []writable.Trouble          `json:"unwritable,omitempty"`
@@ -129,9 +130,10 @@ func (r *Report) health() Health {
 	h := Health{
 		OK: len(troubles) == 0, Reasons: troubles, Controller: "up", Box: r.Box, Version: r.Version,
 		Link: r.Link, Namesakes: r.Namesakes, Redis: r.Redis, Unwritable: r.Unwritable, Unowned: r.Unowned, Reload: r.Reload,
-		Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
+		Order: []string{}, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
 	}
 	for _, a := range r.Agents {
+		h.Order = append(h.Order, a.Name)
 		h.Agents[a.Name] = a
 		h.Cameras[a.Name] = r.Camera(a)
 	}
