@@ -97,9 +97,9 @@ state_path() {
 	dir=$(setting state_dir) && realpath -m -- "$dir"
 }
 
-# runtime_file STATE SUFFIX: a file for a controller whose state_dir cannot be
-# written, in the first directory that can. The name follows from STATE.
-runtime_file() {
+# runtime_log STATE: a log for a controller whose state_dir cannot be written, in
+# the first directory that can. The name follows from STATE.
+runtime_log() {
 	local dir name
 	name=framekeeper-$(id -u)
 	for dir in "${XDG_RUNTIME_DIR:-}" /run "${TMPDIR:-/tmp}"; do
@@ -108,7 +108,7 @@ runtime_file() {
 		mkdir -m 700 "$dir" 2>/dev/null || true
 		# In a directory that all may write, somebody else may have made it.
 		if [ -d "$dir" ] && [ ! -L "$dir" ] && [ -O "$dir" ] && [ -w "$dir" ]; then
-			printf '%s/controller-%s.%s\n' "$dir" "$(printf %s "$1" | cksum | cut -d ' ' -f 1)" "$2"
+			printf '%s/controller-%s.log\n' "$dir" "$(printf %s "$1" | cksum | cut -d ' ' -f 1)"
 			return 0
 		fi
 	done
@@ -123,35 +123,43 @@ need_binaries() {
 	done
 }
 
-# holder DIR: the pid of the controller that holds DIR's lock; fails if none
+# locked_by DIR: the pid of the controller that holds DIR's lock; fails if none
 # does. A pid alone is no proof, it may be anybody's by now: the lock must be
-# held, and the process must be a controller. One that start.sh had to start
-# without a lock must at least run with this configuration.
-holder() {
+# held, and the process must be a controller.
+locked_by() {
 	local lock=$1/controller.lock pid
-	if [ -r "$lock" ] && ! flock --nonblock --shared "$lock" true 2>/dev/null; then
-		pid=$(head -n 1 "$lock")
-	else
-		lock=$(runtime_file "$1" pid) && [ -r "$lock" ] || return 1
-		pid=$(head -n 1 "$lock")
-		tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF -- "$config" || return 1
-	fi
+	[ -r "$lock" ] && ! flock --nonblock --shared "$lock" true 2>/dev/null || return 1
+	pid=$(head -n 1 "$lock")
 	is_controller "$pid" || return 1
 	printf '%s\n' "$pid"
 }
 
-# runs_with: the pid of a controller that was started with this configuration,
-# for when it has become wrong since and does not tell where state_dir is.
+# holder DIR: the same, or that of a controller which runs with this
+# configuration without the lock: DIR could not be written, was deleted, or is
+# another in the file since.
+holder() { locked_by "$1" || runs_with; }
+
+# runs_with: the pid of a controller that was started with this configuration
+# and goes on. One with a state_dir of its own from a variable, as demo.sh gives
+# it, is another; so is one that only answers a question.
 runs_with() {
 	local dir
 	for dir in /proc/[0-9]*; do
-		if is_controller "${dir##*/}" && tr '\0' '\n' 2>/dev/null <"$dir/cmdline" | grep -qxF -- "$config"; then
+		if is_controller "${dir##*/}" && has_line "$dir/cmdline" -xF -- "$config" &&
+			! has_line "$dir/cmdline" -xE -- '--?(check|status|get|version|help|h)(=.*)?' &&
+			[ "$(state_variable "$dir/environ")" = "${FRAMEKEEPER_STATE_DIR:-}" ]; then
 			printf '%s\n' "${dir##*/}"
 			return 0
 		fi
 	done
 	return 1
 }
+
+# has_line FILE ARGUMENT...: does grep find it between the NULs of a file in /proc?
+has_line() { tr '\0' '\n' 2>/dev/null <"$1" | grep -q "${@:2}"; }
+
+# state_variable FILE: what a process's environment sets state_dir to.
+state_variable() { tr '\0' '\n' 2>/dev/null <"$1" | sed -n 's/^FRAMEKEEPER_STATE_DIR=//p'; }
 
 # is_controller PID: is that a process of our program?
 is_controller() {

@@ -12,16 +12,16 @@ set -euo pipefail
 use_config "${1:-$root/config.toml}"
 need_binaries controller cam-agent
 state=$(state_path) || exit 1
-mkdir -p "$state" 2>/dev/null || true # read-only: the programs can live with that
 if pid=$(holder "$state"); then
 	say "the controller is running already, pid $pid"
 	exit 0
 fi
 
-log=$state/controller.log pid_file=''
+mkdir -p "$state" 2>/dev/null || true # read-only: the programs can live with that
+log=$state/controller.log lock=yes
 if [ ! -d "$state" ] || [ ! -w "$state" ]; then
-	log=$(runtime_file "$state" log) || die "neither state_dir $state nor any of \$XDG_RUNTIME_DIR, /run and \$TMPDIR can be written: no place for the log"
-	pid_file=${log%.log}.pid
+	log=$(runtime_log "$state") || die "neither state_dir $state nor any of \$XDG_RUNTIME_DIR, /run and \$TMPDIR can be written: no place for the log"
+	lock=no
 	warn "state_dir $state cannot be written: the log is $log, and nothing is remembered"
 fi
 if [ -f "$log" ] && [ "$(stat -c %s "$log")" -gt $((16 << 20)) ]; then
@@ -29,17 +29,14 @@ if [ -f "$log" ] && [ "$(stat -c %s "$log")" -gt $((16 << 20)) ]; then
 fi
 setsid nohup "$root/bin/controller" --config "$config" >>"$log" 2>&1 </dev/null &
 child=$!
-if [ -n "$pid_file" ]; then
-	# There is no lock to see in this case: what can be wrong shows at once.
-	printf '%s\n' "$child" >"$pid_file"
-	if ! ended "$child" 2; then
-		say "controller started, pid $child, log $log"
-		exit 0
-	fi
+# There is no lock to see in this case: what can be wrong shows at once.
+if [ "$lock" = no ] && ! ended "$child" 2; then
+	say "controller started, pid $child, log $log"
+	exit 0
 fi
 
 for ((i = 0; i < 100; i++)); do
-	if pid=$(holder "$state") && [ "$pid" = "$child" ]; then
+	if pid=$(locked_by "$state") && [ "$pid" = "$child" ]; then
 		say "controller started, pid $pid, log $log"
 		exit 0
 	fi

@@ -16,7 +16,7 @@ if ! state=$(state_path); then
 	exit 1
 fi
 if ! pid=$(holder "$state"); then
-	say "no controller is running with state_dir $state"
+	say "no controller is running with $config, nor with state_dir $state"
 	exit 1
 fi
 say "controller pid $pid and its agents:"

@@ -11,7 +11,7 @@ need_binaries controller
 if ! state=$(state_path); then
 	pid=$(runs_with) || die "no controller that was started with $config is running; if there is another, correct the file first"
 elif ! pid=$(holder "$state"); then
-	say "no controller is running with state_dir $state"
+	say "no controller is running with $config, nor with state_dir $state"
 	exit 0
 fi
 kill -TERM "$pid" || die "cannot signal the controller, pid $pid: it belongs to somebody else, try sudo"

@@ -44,7 +44,8 @@ func newMeters(link func() datatransfer.LinkStatus) *meters {
 		}),
 		request: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: metrics.Prefix + "request_seconds", Help: "From a request's arrival at the agent until Redis has taken its frame for the channel.",
-			Buckets: []float64{0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10},
+			// From 0.5 on they double: the alert on slow answers counts on it.
+			Buckets: []float64{0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2, 4, 8, 16},
 		}),
 		link: metrics.NewLink("", link),
 	}
@@ -81,6 +82,7 @@ func figures() []metrics.Row {
 		{Name: "capture_stalls_total", Help: "Times no new frame came for stall_timeout."},
 		{Name: "capture_reopens_total", Help: "Attempts to open the camera again."},
 		{Name: "capture_fps", Help: "New frames a second over the last few, falling when they stay away."},
+		{Name: "capture_latency_seconds", Help: "How old a frame may be when it comes from the camera: source_latency, or its default."},
 		{Name: "capture_frame_age_seconds", Help: "Age of the newest frame; missing before the first."},
 		{Name: "capture_state", Help: "1 for the state of the camera, 0 for the others.", Labels: []string{"state"}},
 		{Name: "encode_failures_total", Help: "Frames that could not be encoded."},
@@ -132,6 +134,7 @@ func (a *agent) readCapture(v metrics.Values) {
 	v.Set("capture_stalls_total", float64(h.Stalls))
 	v.Set("capture_reopens_total", float64(h.Reopens))
 	v.Set("capture_fps", h.FPS)
+	v.Set("capture_latency_seconds", a.grabber.Latency().Seconds())
 	if !h.LastFrame.IsZero() {
 		v.Set("capture_frame_age_seconds", time.Since(h.LastFrame).Seconds())
 	}

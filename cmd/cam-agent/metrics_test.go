@@ -54,7 +54,7 @@ func value(t *testing.T, families map[string]*dto.MetricFamily, name, label stri
 func TestFigures(t *testing.T) {
 	needRedis(t)
 	server := redistest.Start(t)
-	config := writeConfig(t, server.URL(), "", tiny+"request_timeout = \"10s\"")
+	config := writeConfig(t, server.URL(), "", tiny+"request_timeout = \"10s\"\nsource_latency = \"20ms\"")
 	startAgent(t, config)
 	host := newAsker(t, server.URL())
 	for range 3 {
@@ -84,6 +84,7 @@ func TestFigures(t *testing.T) {
 		{"link_state", "state=DOWN", 0},
 		{"link_sessions_total", "", 1},
 		{"capture_state", "state=ok", 1},
+		{"capture_latency_seconds", "", 0.02},
 		{"stream_writable", "", 1},
 		{"spool_usable", "", 1},
 		{"spool_limit_bytes", "", 1 << 30},
@@ -118,6 +119,26 @@ func TestMetersDoNotAllocate(t *testing.T) {
 		m.failed[failTimeout].Add(1)
 	}); n != 0 {
 		t.Errorf("got %v allocations for a frame, want none", n)
+	}
+}
+
+// The alert on slow answers allows for a quantile that its bucket makes twice as
+// large as it is.
+func TestSlowAnswersAreMeasuredFinely(t *testing.T) {
+	m := newMeters(func() datatransfer.LinkStatus { return datatransfer.LinkStatus{} })
+	var got dto.Metric
+	if err := m.request.Write(&got); err != nil {
+		t.Fatal(err)
+	}
+	last := 0.0
+	for _, b := range got.GetHistogram().GetBucket() {
+		if bound := b.GetUpperBound(); last >= 0.5 && bound > 2*last {
+			t.Errorf("got a bucket from %v s to %v s, want at most twice as far", last, bound)
+		}
+		last = b.GetUpperBound()
+	}
+	if last < 16 {
+		t.Errorf("got buckets to %v s, want them beyond the wait for a frame in ten seconds", last)
 	}
 }
 

@@ -60,7 +60,7 @@ func startAgent(t *testing.T, s *redistest.Server, camera, mode string) *agent {
 }
 
 func (a *agent) announce() {
-	status := `{"camera":"` + a.camera + `","link":{"state":"LIVE"},"outbox":{"newest":"1000-1","oldest":""},"capture":{"fps":26.5612},"writable":true,"reason":""}`
+	status := `{"camera":"` + a.camera + `","link":{"state":"LIVE"},"outbox":{"newest":"1000-1","oldest":""},"capture":{"state":"ok","fps":26.5612},"writable":true,"reason":""}`
 	if err := a.client.Set(context.Background(), "status:"+a.camera, status, 15*time.Second).Err(); err != nil {
 		a.t.Errorf("announce: %v", err)
 	}

@@ -25,8 +25,11 @@ func newStatusCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show which cameras' agents are there, and how they are",
-		Args:  words(0),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context(), only, all) },
+		Long: "Show which cameras' agents are there, and how they are.\n\n" +
+			"Exits with 0 if every camera that is shown is well: its agent is there, its link\n" +
+			"is LIVE, it captures, and Redis takes its frames. Else with 1 and what is not.",
+		Args: words(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context(), only, all) },
 	}
 	cmd.Flags().StringArrayVar(&only, "camera", nil, "camera to show; may be repeated (default: all)")
 	cmd.Flags().BoolVar(&all, "all", false, "show everything the agents report")
@@ -54,10 +57,18 @@ func (a *app) status(ctx context.Context, only []string, all bool) error {
 		}
 		return err
 	}
+	var unwell []string
 	for i, cam := range cams {
-		if err := reports[i].write(a.stdout, cam, all); err != nil {
+		fields := reports[i].fields()
+		if err := reports[i].write(a.stdout, cam, fields, all); err != nil {
 			return fmt.Errorf("print: %w", err)
 		}
+		if why := reports[i].unwell(fields); why != "" {
+			unwell = append(unwell, cam.Name+": "+why)
+		}
+	}
+	if len(unwell) > 0 {
+		return fmt.Errorf("not all is well: %s", strings.Join(unwell, "; "))
 	}
 	return nil
 }
@@ -131,21 +142,56 @@ func (r report) age(interval time.Duration) string {
 	return max(0, 3*interval-r.left).Round(100*time.Millisecond).String() + " ago"
 }
 
-func (r report) write(out io.Writer, cam *camera.Config, all bool) error {
+// fields are what the agent reports, by dotted key.
+func (r report) fields() map[string]string {
+	fields := map[string]string{}
+	if !r.present {
+		return fields
+	}
+	decoder := json.NewDecoder(bytes.NewReader(r.body))
+	decoder.UseNumber()
+	var body map[string]any
+	if err := decoder.Decode(&body); err != nil {
+		fields[unreadable] = err.Error()
+	}
+	flatten("", body, fields)
+	return fields
+}
+
+// unreadable is the field of what is not a status.
+const unreadable = "unreadable"
+
+// unwell is why a camera is not well, as the controller judges it too; "" if it
+// is. One that was stopped is absent.
+func (r report) unwell(fields map[string]string) string {
+	why, reason := "", ""
+	switch {
+	case !r.present:
+		why = "absent"
+	case fields[unreadable] != "":
+		why = "its status cannot be read"
+	case fields["link.state"] != datatransfer.Live.String():
+		why, reason = "its link to Redis is not "+datatransfer.Live.String(), fields["link.state"]
+	case fields["link.stuck"] != "":
+		why, reason = "parts of it do not return", fields["link.stuck"]
+	case fields["capture.state"] != string(camera.StateOK):
+		why, reason = "capture is not "+string(camera.StateOK), fields["capture.reason"]
+	case fields["writable"] != "true":
+		why, reason = "Redis does not take its frames", fields["reason"]
+	}
+	if reason != "" {
+		why += ": " + reason
+	}
+	return why
+}
+
+func (r report) write(out io.Writer, cam *camera.Config, fields map[string]string, all bool) error {
 	if !r.present {
 		_, err := fmt.Fprintf(out, "%s: absent, no cam-agent has announced itself (no key %s)\n", cam.Name, cam.StatusKey())
 		return err
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: present, reported %s\n", cam.Name, r.age(cam.StatusInterval))
-	fields := map[string]string{}
-	decoder := json.NewDecoder(bytes.NewReader(r.body))
-	decoder.UseNumber()
-	var body map[string]any
-	if err := decoder.Decode(&body); err != nil {
-		fields["unreadable"] = err.Error()
-	}
-	flatten("", body, fields)
 	keys := shownKeys(fields, all)
 	width := 0
 	for _, key := range keys {

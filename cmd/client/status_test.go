@@ -8,7 +8,7 @@ import (
 func TestStatus(t *testing.T) {
 	b := newBench(t, "stream", "greencam1", "redcam")
 	startAgent(t, b.redis, "greencam1", "stream")
-	b.mustClient("status")
+	wantUnwell(t, b, "redcam: absent")
 	got := b.stdout.String()
 	for _, want := range []string{
 		"greencam1: present, reported 0s ago\n", "  link.state     LIVE\n", "  outbox.newest  1000-1\n", "  capture.fps    26.6\n",
@@ -29,9 +29,40 @@ func TestStatus(t *testing.T) {
 	}
 	b.stdout = buffer{}
 	b.redis.Do("SET", "status:redcam", "not JSON \x1b[2J")
-	b.mustClient("status", "--camera", "redcam")
+	wantUnwell(t, b, "redcam: its status cannot be read", "--camera", "redcam")
 	if got := b.stdout.String(); !strings.Contains(got, "redcam: present") || !strings.Contains(got, "unreadable") ||
 		strings.Contains(got, "\x1b") || strings.Contains(got, "greencam1") {
 		t.Errorf("unreadable status: got %q", got)
+	}
+}
+
+// A script asks for nothing but the exit code.
+func TestStatusFailsForACameraThatIsNotWell(t *testing.T) {
+	b := newBench(t, "stream", "greencam1", "redcam")
+	for _, c := range []struct{ status, want string }{
+		{`{"link":{"state":"LIVE","stuck":[]},"capture":{"state":"ok"},"writable":true}`, ""},
+		{`{"link":{"state":"CONNECTING"},"capture":{"state":"ok"},"writable":true}`, "greencam1: its link to Redis is not LIVE: CONNECTING"},
+		{`{"link":{"state":"LIVE","stuck":["spool"]},"capture":{"state":"ok"},"writable":true}`, `greencam1: parts of it do not return: ["spool"]`},
+		{`{"link":{"state":"LIVE"},"capture":{"state":"stalled","reason":"no frame for 2s"},"writable":true}`, "greencam1: capture is not ok: no frame for 2s"},
+		{`{"link":{"state":"LIVE"},"capture":{"state":"ok"},"writable":false,"reason":"out of \u001bmemory"}`, "greencam1: Redis does not take its frames: out of \ufffdmemory"},
+		{`{}`, "greencam1: its link to Redis is not LIVE"},
+		{`[]`, "greencam1: its status cannot be read"},
+	} {
+		b.redis.Do("SET", "status:greencam1", c.status)
+		if c.want != "" {
+			wantUnwell(t, b, c.want, "--camera", "greencam1")
+			continue
+		}
+		b.mustClient("status", "--camera", "greencam1")
+	}
+	wantUnwell(t, b, "greencam1: its status cannot be read; redcam: absent")
+}
+
+// wantUnwell wants the status to end with this, after all that it shows.
+func wantUnwell(t *testing.T, b *bench, want string, args ...string) {
+	t.Helper()
+	err := b.client(t.Context(), append([]string{"status"}, args...)...)
+	if err == nil || oneLine(err) != "not all is well: "+want {
+		t.Errorf("client status %q: got %v, want that not all is well: %s", args, err, want)
 	}
 }

@@ -38,8 +38,9 @@ type box struct {
 	leftovers  *leftovers
 	disks      *disks
 	reloads    *reload.Memory
-	redis, web slot // what runs parts.redis and parts.web
-	server     slot // what runs parts.server
+	redis, web slot     // what runs parts.redis and parts.web
+	server     slot     // what runs parts.server
+	lock       *os.File // in state_dir; nil: it could not be written
 
 	reloading sync.Mutex // held by the one reload under way
 

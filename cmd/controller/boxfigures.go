@@ -22,13 +22,14 @@ func boxFigures() []metrics.Row {
 		{Name: "config_last_reload_success_timestamp_seconds", Help: "When it was last taken over, in Unix time."},
 		{Name: "camera_ready", Help: "1 if the camera's agent runs, is LIVE, captures and can write, as /readyz says; 0 if not.", Labels: camera},
 		{Name: "agent_state", Help: "1 for the state of the camera's process, 0 for the others.", Labels: []string{"camera", "state"}},
-		{Name: "agent_restarts_total", Help: "Processes started for the camera after the first.", Labels: camera},
+		{Name: "agent_restarts_total", Help: "Processes started for the camera after the first, those included that a command or reload ordered.", Labels: camera},
+		{Name: "agent_unexpected_ends_total", Help: "Ends of the camera's process that no command or reload ordered.", Labels: camera},
 		{Name: "agent_hangs_total", Help: "Processes killed because they gave no sign of life.", Labels: camera},
 		{Name: "agent_recoveries_total", Help: "Times recovery_command was run for the camera.", Labels: camera},
 		{Name: "agent_failures_in_row", Help: "Ends of the camera's process in a row without a new frame.", Labels: camera},
 		{Name: "spool_unowned_frames", Help: "Frames on disk that wait for a camera which is not configured; missing before the first look."},
 		{Name: "spool_unowned_bytes", Help: "Disk space of frames that wait for a camera which is not configured; missing before the first look."},
-		{Name: "directory_writable", Help: "1 if the directory of that setting could be written, 0 if its disk is full, read-only or does not answer; missing before the first look.", Labels: []string{"setting"}},
+		{Name: "directory_writable", Help: "1 if the directory of that setting could be written, 0 if its disk is full, read-only or does not answer, or it was deleted; missing before the first look.", Labels: []string{"setting"}},
 		{Name: "box_sample_age_seconds", Help: "How old the box's own figures are; missing before the first."},
 		{Name: "box_readings_hanging", Help: "Readings of the box that are missing because a sensor or disk does not answer; the telemetry names them."},
 		{Name: "box_cpu_ratio", Help: "Share of all cores' time that was spent working."},
@@ -67,6 +68,7 @@ func (b *box) read(v metrics.Values) {
 		v.Flag("camera_ready", r.Well(a), a.Name)
 		v.State("agent_state", string(a.State), agentStates(), a.Name)
 		v.Set("agent_restarts_total", float64(a.Restarts), a.Name)
+		v.Set("agent_unexpected_ends_total", float64(a.Ends), a.Name)
 		v.Set("agent_hangs_total", float64(a.Hangs), a.Name)
 		v.Set("agent_recoveries_total", float64(a.Recoveries), a.Name)
 		v.Set("agent_failures_in_row", float64(a.Failures), a.Name)

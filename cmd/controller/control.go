@@ -43,6 +43,7 @@ func control(ctx context.Context, cfg *config.Config, stderr io.Writer) (err err
 	lock, err := lockState(ctx, cfg.StateDir)
 	switch {
 	case err == nil:
+		b.lock = lock
 		defer func() { _ = lock.Close() }() // nothing was written since
 	case errors.Is(err, errNoState):
 		log.Warn().Err(err).Str("state_dir", cfg.StateDir).Msg("running without a lock, and nothing is remembered in state_dir; make it writable and start again")

@@ -129,9 +129,9 @@ func (b *box) tellDisk(setting, dir, reason string) {
 func (b *box) diskPlace(setting string) (writable.Place, time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := writable.Place{Dir: b.cfg.StateDir}
+	p := writable.Place{Dir: b.cfg.StateDir, Lock: b.lock}
 	if setting == "spool_dir" {
-		p.Dir, p.Reserve = b.cfg.Delivery.SpoolDir, spool.Reserve
+		p = writable.Place{Dir: b.cfg.Delivery.SpoolDir, Reserve: spool.Reserve}
 	}
 	for i := range b.cfg.Cameras {
 		p.Below = append(p.Below, b.cfg.Cameras[i].Name)

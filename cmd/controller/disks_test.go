@@ -69,6 +69,27 @@ func TestADiskThatCannotBeWrittenIsTold(t *testing.T) {
 	}
 }
 
+// Agents go on without it, and so does all that can be seen of them.
+func TestAStateDirThatWasDeletedIsTold(t *testing.T) {
+	s := newScene(t)
+	s.awaitReady(t, 2)
+	eventually(t, "a figure", func() bool { return s.scrape(t).value("directory_writable", "setting=state_dir") == 1 })
+	if err := os.Rename(s.state, s.state+".old"); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitReason(t, "state_dir cannot be written: "+s.state+": its lock is not there any more")
+	if text, err := s.ask("--status"); err == nil || !strings.Contains(text, "to do: bring it back, or restart the controller") {
+		t.Errorf("--status: got %v and\n%s", err, text)
+	}
+	if s.scrape(t).value("directory_writable", "setting=state_dir") != 0 {
+		t.Error("the figures do not say it")
+	}
+	if err := os.Rename(s.state+".old", s.state); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitReady(t, 2)
+}
+
 // Whoever looks at a disk that hangs does not come back; that is told, and the
 // other disk is looked at all the same.
 func TestADiskThatDoesNotAnswer(t *testing.T) {

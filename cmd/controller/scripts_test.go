@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,7 +109,58 @@ func TestScriptsWithoutState(t *testing.T) {
 	if out, err := c.run("stop.sh"); err != nil || !strings.Contains(out, "controller stopped") {
 		t.Errorf("stop.sh: got %v and %q, want it stopped", err, out)
 	}
-	if out, err := c.run("status.sh"); err == nil || !strings.Contains(out, "no controller is running with state_dir "+file+"/state") {
+	if out, err := c.run("status.sh"); err == nil || !strings.Contains(out, ", nor with state_dir "+file+"/state") {
 		t.Errorf("status.sh after the end: got %v and %q, want that there is none", err, out)
 	}
+}
+
+// A state_dir that is deleted takes the lock with it. The controller goes on all
+// the same: it is found, stopped, and not joined by a second one. Others with its
+// configuration, or on the way to say something, are left alone.
+func TestScriptsWithStateThatIsGone(t *testing.T) {
+	s := newSetup(t, "redis://127.0.0.1:1/0", "")
+	c := newScripts(t, s)
+	run := func(name, want string, fails bool) string {
+		t.Helper()
+		out, err := c.run(name)
+		if (err != nil) != fails || !strings.Contains(out, want) {
+			t.Errorf("%s: got %v, want %q:\n%s", name, err, want, out)
+		}
+		return out
+	}
+	started := regexp.MustCompile(`pid (\d+)`).FindString(run("start.sh", "controller started", false))
+	if err := os.RemoveAll(s.state); err != nil {
+		t.Fatal(err)
+	}
+	run("start.sh", "running already, "+started, false)
+	run("status.sh", "controller "+started, true)
+	t.Run("of another state_dir", func(t *testing.T) {
+		t.Setenv("FRAMEKEEPER_STATE_DIR", filepath.Join(s.dir, "other"))
+		run("stop.sh", "no controller is running", false)
+	})
+	run("status.sh", "controller "+started, true)
+	run("stop.sh", "controller stopped", false)
+	asks := exec.CommandContext(t.Context(), filepath.Join(c.root, "bin", "controller"), "--config", s.config, "--status")
+	deaf := listener(t, s.http) // so that it waits for an answer
+	if err := asks.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := deaf.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	run("stop.sh", "no controller is running", false)
+	run("status.sh", "no controller is running", true)
+	_ = asks.Process.Kill()
+	_ = asks.Wait()
+}
+
+// listener takes connections there and answers none.
+func listener(t *testing.T, addr string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
 }

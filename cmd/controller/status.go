@@ -36,7 +36,7 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 	}
 	lines := append([]string{fmt.Sprintf("controller  up, box %s, version %s", h.Box, h.Version)}, reloadLines(h.Reload, time.Now())...)
 	lines = append(lines, redisLines(h)...)
-	for _, name := range slices.Sorted(maps.Keys(h.Agents)) {
+	for _, name := range order(h) {
 		lines = append(lines, cameraLines(h.Agents[name], h.Cameras[name])...)
 	}
 	for _, w := range h.Unwritable {
@@ -52,6 +52,15 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 		return errUnwell
 	}
 	return nil
+}
+
+// order is the configuration's, or by name if the controller is still one that
+// does not tell it.
+func order(h *web.Health) []string {
+	if len(h.Order) == len(h.Agents) {
+		return h.Order
+	}
+	return slices.Sorted(maps.Keys(h.Agents))
 }
 
 const indent = "            "

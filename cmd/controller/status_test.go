@@ -1,15 +1,20 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/web"
@@ -47,6 +52,34 @@ func TestCameraLines(t *testing.T) {
 		if got := cameraLines(c.agent, c.cam); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got\n%s\nwant\n%s", c.name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 		}
+	}
+}
+
+// Whoever looks here and at the page finds a camera in the same place.
+func TestStatusKeepsTheOrderOfTheConfiguration(t *testing.T) {
+	report := web.Report{Link: web.Link{Live: true}, Agents: []supervise.Status{{Name: "zeta"}, {Name: "alpha"}, {Name: "mid"}}}
+	s, err := web.Listen(t.Context(), web.Config{Addr: "127.0.0.1:0", Report: func() web.Report { return report }, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	var out strings.Builder
+	if err := printStatus(t.Context(), &out, supervise.Config{HTTP: s.Addr()}); !errors.Is(err, errUnwell) {
+		t.Fatalf("got %v, want that not all is well", err)
+	}
+	var got []string
+	for _, m := range regexp.MustCompile(`(?m)^camera +(\w+):`).FindAllStringSubmatch(out.String(), -1) {
+		got = append(got, m[1])
+	}
+	if want := []string{"zeta", "alpha", "mid"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v, in\n%s", got, want, &out)
+	}
+	old := web.Health{Agents: map[string]supervise.Status{"zeta": {}, "alpha": {}}}
+	if got := order(&old); !slices.Equal(got, []string{"alpha", "zeta"}) {
+		t.Errorf("of a controller that does not tell: got %v, want all, by name", got)
 	}
 }
 

@@ -141,7 +141,7 @@ func (w *watch) look(ctx context.Context, client redis.Cmdable, cam *camera.Conf
 	case err == nil:
 		s = w.judge(text, cam, time.Now())
 	case errors.Is(err, redis.Nil):
-		s.Trouble = "no status in Redis: the agent does not reach it, or hangs"
+		s.Trouble = web.NoStatus
 	case errors.As(err, &answer):
 		s.Trouble = fmt.Sprintf("Redis does not let the controller read %s: %v", key, err)
 	default:

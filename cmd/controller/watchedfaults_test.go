@@ -17,7 +17,7 @@ type fault struct {
 	again func() // at each look until all alerts have been there; nil: nothing
 	must  []string
 	may   []string
-	until string // a query that has an answer when a fault without alerts was seen
+	until string // a query that has an answer when more than the alerts was to be seen
 	heal  func() // nil: it stays
 }
 
@@ -51,6 +51,7 @@ func (w *watched) faults(t *testing.T) []fault {
 		},
 		{
 			name: "camera stopped by its operator", hurt: func() { w.command(t, "stop", "cam2") }, heal: func() { w.command(t, "start", "cam2") },
+			must:  []string{"CameraStopped cam2"},
 			until: `min_over_time(framekeeper_agent_state{state="stopped",camera="cam2"}[3s]) == 1`,
 		},
 		{

@@ -127,6 +127,9 @@ func (a *agent) judge(e ending, life time.Duration) time.Duration {
 		state = CrashLoop
 	}
 	a.mu.Lock()
+	if e.startErr == nil {
+		a.status.Ends++
+	}
 	a.status.LastExit, a.status.Says, a.status.Failures = v.reason, "", a.failures
 	a.status.Ready, a.orders.phase = false, over
 	a.mu.Unlock()

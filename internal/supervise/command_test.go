@@ -59,6 +59,11 @@ func TestCommands(t *testing.T) {
 	if got, err := s.Restart(within(t), "cam2"); err != nil || got.PID == other || got.Ready {
 		t.Errorf("restart of a silent one: got %+v, %v, want a new process", got, err)
 	}
+	for _, a := range s.Agents() {
+		if a.Restarts == 0 || a.Ends != 0 {
+			t.Errorf("%s: got %d restarts and %d unexpected ends, want some and none", a.Name, a.Restarts, a.Ends)
+		}
+	}
 	_, err = s.Restart(within(t), "cam3")
 	if err == nil || err.Error() != `no camera "cam3"; there is cam1, cam2` {
 		t.Errorf("got %v, want what cameras there are", err)
@@ -102,8 +107,8 @@ func TestRestartIsOvertaken(t *testing.T) {
 	if _, err := s.Update(within(t), Options{Agents: []Spec{changed}, Log: testLog(t), SettleTime: 3 * time.Second}); err != nil {
 		t.Errorf("update: %v", err)
 	}
-	if got := <-restarted; got.error != nil || got.PID != s.Agents()[0].PID || got.Restarts != 2 {
-		t.Errorf("restart: got %+v, want the last process of %+v", got, s.Agents())
+	if got := <-restarted; got.error != nil || got.PID != s.Agents()[0].PID || got.Restarts != 2 || got.Ends != 0 {
+		t.Errorf("restart: got %+v, want the last process of %+v, and that none ended unexpectedly", got, s.Agents())
 	}
 }
 

@@ -65,11 +65,12 @@ type Status struct {
 	PID      int       `json:"pid"` // 0 while no process runs
 	Since    time.Time `json:"since"`
 	Restarts int       `json:"restarts"`
-	LastExit string    `json:"last_exit"` // why the last process ended; "" if none has
-	Ready    bool      `json:"ready"`     // it has said that it is up
-	Says     string    `json:"says"`      // what the running process says of itself
-	Hangs    int       `json:"hangs"`     // processes that were killed for their silence
-	Failures int       `json:"failures"`  // of the camera in a row, without a new frame between them
+	Ends     int       `json:"unexpected_ends"` // of processes, without an order
+	LastExit string    `json:"last_exit"`       // why the last process ended; "" if none has
+	Ready    bool      `json:"ready"`           // it has said that it is up
+	Says     string    `json:"says"`            // what the running process says of itself
+	Hangs    int       `json:"hangs"`           // processes that were killed for their silence
+	Failures int       `json:"failures"`        // of the camera in a row, without a new frame between them
 
 	NextStart time.Time `json:"next_start,omitzero"` // while none runs and the next one has to wait
 

@@ -24,13 +24,13 @@ func TestRestartsAfterCrash(t *testing.T) {
 		return a.State == Running && a.PID != first
 	})
 	a := s.Agents()[0]
-	if a.Restarts != 1 || a.LastExit != "signal: killed" {
-		t.Errorf("got restarts %d, last exit %q, want 1, %q", a.Restarts, a.LastExit, "signal: killed")
+	if a.Restarts != 1 || a.Ends != 1 || a.LastExit != "signal: killed" {
+		t.Errorf("got restarts %d, unexpected ends %d, last exit %q, want 1, 1, %q", a.Restarts, a.Ends, a.LastExit, "signal: killed")
 	}
 	eventually(t, "the second pid", func() bool { return out.number(t, "pid") == a.PID })
 	stop()
-	if got := s.Agents()[0]; got.State != Stopped || got.PID != 0 {
-		t.Errorf("after Run: got state %s, pid %d, want stopped, 0", got.State, got.PID)
+	if got := s.Agents()[0]; got.State != Stopped || got.PID != 0 || got.Ends != 1 {
+		t.Errorf("after Run: got state %s, pid %d, unexpected ends %d, want stopped, 0, 1", got.State, got.PID, got.Ends)
 	}
 	if alive(a.PID) {
 		t.Errorf("process %d is still there", a.PID)
@@ -105,8 +105,8 @@ func TestBackoffGrowsIntoCrashLoop(t *testing.T) {
 	if last := seen[len(seen)-1]; last != 3*time.Second {
 		t.Errorf("got a sixth pause of %v, want the configured longest, 3s", last)
 	}
-	if at6.State != CrashLoop || at6.Restarts != 5 {
-		t.Errorf("after 6 ends: got %s, %d restarts, want crash-loop, 5", at6.State, at6.Restarts)
+	if at6.State != CrashLoop || at6.Restarts != 5 || at6.Ends != 6 {
+		t.Errorf("after 6 ends: got %s, %d restarts, %d unexpected ends, want crash-loop, 5, 6", at6.State, at6.Restarts, at6.Ends)
 	}
 }
 
@@ -164,6 +164,9 @@ func TestExitCodes(t *testing.T) {
 		{Spec{Name: "cam1", Path: "/nowhere/cam-agent"}, Failed, 30 * time.Second, []string{"/nowhere/cam-agent", "no such file"}},
 	} {
 		seen, got := endings(t, 1, Options{Agents: []Spec{c.spec}})
+		if ran := got.Ends == 1; ran != !strings.HasPrefix(got.LastExit, "cannot start") {
+			t.Errorf("%v: got %d unexpected ends after %q, want those of processes that ran", c.spec.Args, got.Ends, got.LastExit)
+		}
 		if got.State != c.state || seen[0] != c.pause {
 			t.Errorf("%v: got %s and a pause of %v, want %s, %v", c.spec.Args, got.State, seen[0], c.state, c.pause)
 		}

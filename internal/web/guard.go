@@ -5,7 +5,8 @@ import (
 	"crypto/subtle"
 	"net"
 	"net/http"
-	"sync/atomic"
+	"sync"
+	"time"
 )
 
 // basicAuth lets in only who knows both words. Their hashes are compared, in
@@ -47,18 +48,51 @@ func secured(next http.Handler) http.Handler {
 // descriptor and some kilobytes, which the box needs for its cameras.
 const maxVisitors = 200
 
-// visitors counts connections, and closes those that are too many.
-type visitors struct{ now atomic.Int64 }
+// visitors are the connections there are. One too many takes the place of the one
+// that has asked for nothing for the longest, and is closed itself if all others
+// are being answered.
+type visitors struct {
+	mu      sync.Mutex             // guards waiting
+	waiting map[net.Conn]time.Time // since when for a request; zero: it is being answered
+}
+
+func newVisitors() *visitors { return &visitors{waiting: map[net.Conn]time.Time{}} }
 
 // limit is called by net/http whenever a connection changes.
 func (v *visitors) limit(conn net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		if v.now.Add(1) > maxVisitors {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, known := v.waiting[conn]
+	switch {
+	case state == http.StateNew:
+		if len(v.waiting) >= maxVisitors && !v.evict() {
 			_ = conn.Close() // net/http sees it, and says StateClosed
+			return
 		}
-	case http.StateClosed, http.StateHijacked:
-		v.now.Add(-1)
-	case http.StateActive, http.StateIdle:
+		v.waiting[conn] = time.Now()
+	case state == http.StateClosed, state == http.StateHijacked:
+		delete(v.waiting, conn)
+	case !known: // evicted just now
+	case state == http.StateIdle:
+		v.waiting[conn] = time.Now()
+	case state == http.StateActive:
+		v.waiting[conn] = time.Time{}
 	}
+}
+
+// evict closes the one that has waited for the longest, if one does. The caller
+// holds mu.
+func (v *visitors) evict() bool {
+	var longest net.Conn
+	for conn, since := range v.waiting {
+		if !since.IsZero() && (longest == nil || since.Before(v.waiting[longest])) {
+			longest = conn
+		}
+	}
+	if longest == nil {
+		return false
+	}
+	delete(v.waiting, longest)
+	_ = longest.Close()
+	return true
 }

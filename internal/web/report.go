@@ -119,6 +119,7 @@ type Health struct {
 	Link       Link                        `json:"link"`
 	Namesakes  []string                    `json:"namesakes,omitempty"` // other controllers of this box's name
 	Redis      *redisserver.Status         `json:"redis,omitempty"`
+	Order      []string                    `json:"order"`   // the cameras' names as they are in the configuration
 	Agents     map[string]supervise.Status `json:"agents"`  // the processes, by camera name
 	Cameras    map[string]Camera           `json:"cameras"` // what they say of themselves
 	Unwritable []writable.Trouble          `json:"unwritable,omitempty"`
@@ -131,9 +132,10 @@ func (r *Report) health() Health {
 	h := Health{
 		OK: len(troubles) == 0, Reasons: troubles, Controller: "up", Box: r.Box, Version: r.Version,
 		Link: r.Link, Namesakes: r.Namesakes, Redis: r.Redis, Unwritable: r.Unwritable, Unowned: r.Unowned, Reload: r.Reload,
-		Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
+		Order: []string{}, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
 	}
 	for _, a := range r.Agents {
+		h.Order = append(h.Order, a.Name)
 		h.Agents[a.Name] = a
 		h.Cameras[a.Name] = r.Camera(a)
 	}
@@ -155,9 +157,23 @@ func (r *Report) Camera(a supervise.Status) Camera {
 		return Camera{Trouble: fmt.Sprintf("the status in Redis is of process %d: process %d has shown none yet", c.PID, a.PID)}
 	case c.Well() && r.foreign():
 		c.Trouble = elsewhere
+	case c.Trouble == NoStatus && a.State == supervise.Running && a.Failures == 0 && time.Since(a.Since) < startTime:
+		c.Trouble = isStarting
 	}
 	return c
 }
+
+// NoStatus is the trouble of an agent that Redis knows nothing of.
+const NoStatus = "no status in Redis: the agent does not reach it, or hangs"
+
+// isStarting is the same of one that has just begun: it takes a moment.
+const (
+	isStarting = "is starting, " + notYet
+	notYet     = "no status in Redis yet"
+)
+
+// startTime is more than an agent takes until its first status is in Redis.
+const startTime = 5 * time.Second
 
 // elsewhere is the trouble of an agent that works, with somebody else's Redis.
 const elsewhere = "it talks to a Redis that is not this box's own"

@@ -68,7 +68,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 			WriteTimeout:      10 * time.Second,
 			IdleTimeout:       30 * time.Second,
 			MaxHeaderBytes:    16 << 10,
-			ConnState:         (&visitors{}).limit,
+			ConnState:         newVisitors().limit,
 			ErrorLog:          stdlog.New(debugLog{cfg.Log}, "", 0),
 		},
 	}, nil

@@ -203,6 +203,8 @@ func (r *Report) explain(c *card, a supervise.Status, seen Camera) {
 		c.Mood, c.Short = unknown, "works, but not with the Redis of this box"
 	case seen.Link == "" && a.Failures > 0: // one of many short lives
 		c.Short, c.Why, c.Advice = "gives no pictures", joined(c.Why, "trying it again just now"), adviceForCamera
+	case seen.Trouble == isStarting:
+		c.Short, c.Why = "is starting", notYet
 	case seen.Link == "" && !a.Ready:
 		c.Short = "is starting"
 	case seen.Link != "" && seen.Link != datatransfer.Live.String():

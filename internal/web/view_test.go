@@ -43,6 +43,14 @@ func TestView(t *testing.T) {
 		}, []string{"cam1 does not report"}, unwell, "does not report", "no new status for 20s", "If it stays so"},
 		{"just started", func(r *Report) { running(r, Camera{Trouble: "not looked at yet"}) },
 			[]string{"cam1 is starting"}, unwell, "is starting", "not looked at yet", ""},
+		{"ready, but not seen yet", func(r *Report) {
+			r.Agents[0].Ready, r.Agents[0].Since = true, now
+			running(r, Camera{Trouble: NoStatus})
+		}, []string{"cam1 is starting"}, unwell, "is starting", "no status in Redis yet", ""},
+		{"ready, and not seen for long", func(r *Report) {
+			r.Agents[0].Ready, r.Agents[0].Since = true, now.Add(-startTime)
+			running(r, Camera{Trouble: NoStatus})
+		}, []string{"cam1 does not report"}, unwell, "does not report", NoStatus, "If it stays so"},
 		{"waiting", func(r *Report) {
 			r.Agents[0] = supervise.Status{Name: "cam1", State: supervise.Backoff, LastExit: why, NextStart: now.Add(5 * time.Second), Failures: 1}
 		}, []string{"cam1 has ended and is started again"}, unwell, "has ended and is started again", why + "; waiting to start it again in 5 s", "plugged in"},
@@ -91,6 +99,27 @@ func TestView(t *testing.T) {
 		}
 		if notes := strings.Join(cam.Notes, " "); strings.Contains(notes, why) && strings.Contains(cam.Why, why) {
 			t.Errorf("%s: the reason stands there twice, in %q", c.name, notes)
+		}
+	}
+}
+
+// What is told where there is no card: --status, /readyz, control status.
+func TestACameraThatIsStarting(t *testing.T) {
+	r := good()
+	r.Cameras["cam1"] = Camera{Trouble: NoStatus}
+	for _, c := range []struct {
+		name     string
+		age      time.Duration
+		failures int
+		want     string
+	}{
+		{"young", 0, 0, "is starting, no status in Redis yet"},
+		{"old enough", startTime, 0, NoStatus},
+		{"one of many short lives", 0, 1, NoStatus},
+	} {
+		r.Agents[0].Since, r.Agents[0].Failures = time.Now().Add(-c.age), c.failures
+		if got := r.Camera(r.Agents[0]); got.Trouble != c.want || r.Well(r.Agents[0]) {
+			t.Errorf("%s: got %+v, want %q", c.name, got, c.want)
 		}
 	}
 }

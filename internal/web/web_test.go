@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -318,48 +317,6 @@ func TestOnlyReading(t *testing.T) {
 	}{{"POST", "/", 405}, {"DELETE", "/healthz", 405}, {"GET", "/etc/passwd", 404}, {"HEAD", "/healthz", 200}} {
 		if resp, _ := get(t, c.method, url+c.path, "", ""); resp.StatusCode != c.code {
 			t.Errorf("%s %s: got %d, want %d", c.method, c.path, resp.StatusCode, c.code)
-		}
-	}
-}
-
-// Whoever opens connections without end gets so many of them; when they go,
-// others are served again.
-func TestTooManyVisitors(t *testing.T) {
-	base := serve(t, Config{Report: good})
-	addr := strings.TrimPrefix(base, "http://")
-	var held []net.Conn
-	defer func() {
-		for _, conn := range held {
-			_ = conn.Close()
-		}
-	}()
-	dial := func() net.Conn {
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return conn
-	}
-	for range maxVisitors {
-		held = append(held, dial())
-	}
-	surplus := dial()
-	defer func() { _ = surplus.Close() }()
-	// Well before the server would give up one that asks for nothing.
-	if err := surplus.SetReadDeadline(time.Now().Add(3 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := surplus.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("one too many: got %v, want that it is closed at once", err)
-	}
-	_ = held[0].Close()
-	for ok := false; !ok; {
-		resp, err := http.Get(base + "/healthz")
-		if ok = err == nil; ok {
-			_ = resp.Body.Close()
-		}
-		if t.Context().Err() != nil {
-			t.Fatal("nobody is served after one has left")
 		}
 	}
 }

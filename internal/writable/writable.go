@@ -13,6 +13,7 @@ package writable
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -23,6 +24,10 @@ import (
 type Place struct {
 	Dir   string
 	Below []string // directories in it that count too, if they are there
+
+	// Lock is a file in it that its user has had open from the start on; nil: none.
+	// If it is not there any more, the directory is not the one that is worked with.
+	Lock *os.File
 
 	// Reserve is what the place's user leaves free of a disk of that size; nil:
 	// nothing. With less than half of it the disk counts as full: at all of it the
@@ -41,6 +46,7 @@ type Trouble struct {
 const (
 	full     = "the disk is full"
 	noInodes = "the disk has no inode left for another file"
+	gone     = "its lock is not there any more: the directory was deleted, moved or mounted over"
 	Hangs    = "the disk does not answer" // for who waits for Look
 )
 
@@ -58,7 +64,20 @@ func Look(p Place) string {
 			return fmt.Sprintf("%s: %v", name, err)
 		}
 	}
+	if p.Lock != nil && !holds(p) {
+		return gone
+	}
 	return ""
+}
+
+// holds reports whether the lock is where it was made.
+func holds(p Place) bool {
+	had, err := p.Lock.Stat()
+	if err != nil {
+		return true // closed: its user is ending
+	}
+	has, err := os.Stat(filepath.Join(p.Dir, filepath.Base(p.Lock.Name())))
+	return err == nil && os.SameFile(had, has)
 }
 
 func look(dir string, reserve func(int64) int64) string {
@@ -118,6 +137,8 @@ func (t *Trouble) Advice() string {
 	switch {
 	case t.Reason == full, t.Reason == noInodes:
 		return "free the disk"
+	case t.Reason == gone:
+		return "bring it back, or restart the controller, which makes it anew: systemctl restart framekeeper-controller, or scripts/stop.sh and start.sh"
 	case t.Reason == Hangs:
 		return "look at the disk, or restart the box"
 	case strings.Contains(t.Reason, unix.EROFS.Error()):

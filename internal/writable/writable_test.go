@@ -42,6 +42,45 @@ func TestLook(t *testing.T) {
 	want(t, Place{Dir: dir, Below: []string{"none", "file"}}, "file: not a directory")
 }
 
+// Who works with a directory that has gone keeps nothing, and leaves its place
+// to a second one.
+func TestLookAtAPlaceThatIsGone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	p := Place{Dir: dir, Lock: lock}
+	want(t, p, "")
+	if err := os.Rename(dir, dir+".old"); err != nil {
+		t.Fatal(err)
+	}
+	want(t, p, gone)
+	want(t, Place{Dir: dir}, "")
+	if err := os.Rename(dir+".old", dir); err != nil {
+		t.Fatal(err)
+	}
+	want(t, p, "")
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	want(t, p, gone)
+	if err := os.Mkdir(dir, 0o700); err != nil { // as an agent does at its start
+		t.Fatal(err)
+	}
+	want(t, p, gone)
+	if err := os.WriteFile(filepath.Join(dir, "lock"), nil, 0o600); err != nil { // as a second one does
+		t.Fatal(err)
+	}
+	want(t, p, gone)
+	_ = lock.Close()
+	want(t, p, "")
+}
+
 func TestLookAtADiskThatIsReadOnly(t *testing.T) {
 	dir := disk(t, "size=1m")
 	want(t, Place{Dir: dir}, "")

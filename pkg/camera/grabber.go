@@ -208,10 +208,16 @@ func (g *Grabber) HealthChanged() <-chan struct{} { return g.changed }
 
 // Exposed is the instant the frame was exposed, as well as the source knows it.
 func (g *Grabber) Exposed(f *Frame) time.Time {
+	return f.Captured.Add(-g.Latency())
+}
+
+// Latency is how old a frame may be at its Captured instant: as configured, or
+// as the source says.
+func (g *Grabber) Latency() time.Duration {
 	if g.cfg.SourceLatency >= 0 {
-		return f.Captured.Add(-g.cfg.SourceLatency)
+		return g.cfg.SourceLatency
 	}
-	return f.Captured.Add(-time.Duration(g.latency.Load()))
+	return time.Duration(g.latency.Load())
 }
 
 // ExposedAfter reports whether the frame's exposure is not before t.
