@@ -116,8 +116,10 @@ func explain(ctx context.Context, link *datatransfer.Link, cam *camera.Config, s
 	if s := link.Status(); s.State != datatransfer.Live {
 		return fmt.Errorf("%w within %s: %s; the link to Redis is %s: %s", datatransfer.ErrNoAnswer, timeout, why, s.State, s.Detail)
 	}
-	if trouble := said.trouble(); trouble != "" {
-		why += fmt.Sprintf("; its status, reported %s, says: %s", said.age(cam.StatusInterval), trouble)
+	if said != nil { // its last words, perhaps from before it ended
+		if trouble := said.unwell(); len(trouble) > 0 {
+			why += fmt.Sprintf("; it reported %s: %s", said.age(cam.StatusInterval), inWords(trouble))
+		}
 	}
 	return fmt.Errorf("%w within %s: %s", datatransfer.ErrNoAnswer, timeout, why)
 }

@@ -63,8 +63,8 @@ func (a *app) status(ctx context.Context, only []string, all bool) error {
 		if err := reports[i].write(a.stdout, cam, fields, all); err != nil {
 			return fmt.Errorf("print: %w", err)
 		}
-		if why := reports[i].unwell(fields); why != "" {
-			unwell = append(unwell, cam.Name+": "+why)
+		if why := reports[i].unwell(); len(why) > 0 {
+			unwell = append(unwell, cam.Name+": "+inWords(why))
 		}
 	}
 	if len(unwell) > 0 {
@@ -160,30 +160,6 @@ func (r report) fields() map[string]string {
 
 // unreadable is the field of what is not a status.
 const unreadable = "unreadable"
-
-// unwell is why a camera is not well, as the controller judges it too; "" if it
-// is. One that was stopped is absent.
-func (r report) unwell(fields map[string]string) string {
-	why, reason := "", ""
-	switch {
-	case !r.present:
-		why = "absent"
-	case fields[unreadable] != "":
-		why = "its status cannot be read"
-	case fields["link.state"] != datatransfer.Live.String():
-		why, reason = "its link to Redis is not "+datatransfer.Live.String(), fields["link.state"]
-	case fields["link.stuck"] != "":
-		why, reason = "parts of it do not return", fields["link.stuck"]
-	case fields["capture.state"] != string(camera.StateOK):
-		why, reason = "capture is not "+string(camera.StateOK), fields["capture.reason"]
-	case fields["writable"] != "true":
-		why, reason = "Redis does not take its frames", fields["reason"]
-	}
-	if reason != "" {
-		why += ": " + reason
-	}
-	return why
-}
 
 func (r report) write(out io.Writer, cam *camera.Config, fields map[string]string, all bool) error {
 	if !r.present {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -9,37 +10,43 @@ import (
 	"framekeeper/pkg/datatransfer"
 )
 
-// maxTrouble bounds, in characters, what an error shows of a status.
-const maxTrouble = 300
+// said is what a status tells of how its agent is.
+type said struct {
+	Link struct {
+		State string   `json:"state"`
+		Stuck []string `json:"stuck"`
+	} `json:"link"`
+	Capture struct {
+		State  string `json:"state"`
+		Reason string `json:"reason"`
+	} `json:"capture"`
+	Writable bool   `json:"writable"`
+	Reason   string `json:"reason"`
+}
 
-// trouble is what the agent itself says is wrong with it, on one line; "" if
-// nothing is, or it is not known.
-func (r *report) trouble() string {
-	var says struct {
-		Link struct {
-			State string `json:"state"`
-		} `json:"link"`
-		Capture struct {
-			State  string `json:"state"`
-			Reason string `json:"reason"`
-		} `json:"capture"`
-		Writable *bool  `json:"writable"`
-		Reason   string `json:"reason"`
+// unwell is why a camera is not well, as the controller judges it too; empty if
+// it is. One that was stopped is absent.
+func (r report) unwell() (why []string) {
+	if !r.present {
+		return []string{"absent"}
 	}
-	if r == nil || json.Unmarshal(r.body, &says) != nil {
-		return ""
+	var s said
+	if err := json.Unmarshal(r.body, &s); err != nil {
+		return []string{"its status cannot be read"}
 	}
-	var all []string
-	if c := says.Capture; c.State != "" && c.State != string(camera.StateOK) {
-		all = append(all, "capture is "+c.State+because(c.Reason))
+	if s.Link.State != datatransfer.Live.String() {
+		why = append(why, "its link to Redis is "+cmp.Or(s.Link.State, "unknown"))
 	}
-	if l := says.Link.State; l != "" && l != datatransfer.Live.String() {
-		all = append(all, "its link to Redis is "+l)
+	if len(s.Link.Stuck) > 0 {
+		why = append(why, "parts of it do not return: "+strings.Join(s.Link.Stuck, ", "))
 	}
-	if says.Writable != nil && !*says.Writable {
-		all = append(all, "Redis does not take its frames"+because(says.Reason))
+	if s.Capture.State != string(camera.StateOK) {
+		why = append(why, "capture is "+cmp.Or(s.Capture.State, "unknown")+because(s.Capture.Reason))
 	}
-	return fmt.Sprintf("%.*s", maxTrouble, printable(strings.Join(all, "; ")))
+	if !s.Writable {
+		why = append(why, "Redis does not take its frames"+because(s.Reason))
+	}
+	return why
 }
 
 func because(reason string) string {
@@ -47,4 +54,11 @@ func because(reason string) string {
 		return ""
 	}
 	return ": " + reason
+}
+
+// maxTrouble bounds, in characters, what an error shows of a status.
+const maxTrouble = 300
+
+func inWords(why []string) string {
+	return fmt.Sprintf("%.*s", maxTrouble, printable(strings.Join(why, "; ")))
 }

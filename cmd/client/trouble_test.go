@@ -16,8 +16,8 @@ func TestRequestTellsWhatTheAgentLastSaid(t *testing.T) {
 		"all of it": {`{"link":{"state":"DOWN"},"capture":{"state":"ok"},"writable":false,"reason":"full"}`,
 			"its link to Redis is DOWN; Redis does not take its frames: full"},
 		"well":         {`{"link":{"state":"LIVE"},"capture":{"state":"ok"},"writable":true}`, ""},
-		"not a status": {`nonsense`, ""},
-		"endless":      {`{"capture":{"state":"ended","reason":"` + strings.Repeat("ü", 5000) + `"}}`, "capture is ended: " + strings.Repeat("ü", 300-len("capture is ended: "))},
+		"not a status": {`nonsense`, "its status cannot be read"},
+		"endless":      {`{"link":{"state":"LIVE"},"capture":{"state":"ended","reason":"` + strings.Repeat("ü", 5000) + `"}}`, "capture is ended: " + strings.Repeat("ü", 300-len("capture is ended: "))},
 	} {
 		if err := b.redis.Client().Set(t.Context(), "status:greencam1", c.status, 10*time.Second).Err(); err != nil {
 			t.Fatal(err)
@@ -26,12 +26,12 @@ func TestRequestTellsWhatTheAgentLastSaid(t *testing.T) {
 		if err == nil {
 			t.Fatalf("%s: there is no agent, and no error", name)
 		}
-		reason, said, _ := strings.Cut(err.Error(), "; its status, reported ")
+		reason, said, _ := strings.Cut(err.Error(), "; it reported ")
 		if want := "no answer within 300ms: no cam-agent listens for greencam1 on request/greencam1"; reason != want {
 			t.Errorf("%s: got %q, want %q", name, reason, want)
 		}
-		if _, said, _ = strings.Cut(said, " ago, says: "); said != c.want {
-			t.Errorf("%s: the status says %q, want %q", name, said, c.want)
+		if _, said, _ = strings.Cut(said, " ago: "); said != c.want {
+			t.Errorf("%s: it reported %q, want %q", name, said, c.want)
 		}
 	}
 }
