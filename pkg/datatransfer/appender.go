@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"sync"
 	"time"
@@ -211,70 +210,6 @@ func (a *Appender) last(ctx context.Context, conn *redis.Conn) (id frame.ID, exi
 	}
 	id, err = frame.ParseID(text)
 	return id, true, err
-}
-
-// Admit looks, before a session may be LIVE, whether this node takes writes at
-// all. Before the first one it also raises the epoch if the stream already
-// bears ours or a higher one: the clock was behind and the saved epoch lost.
-func (a *Appender) Admit(ctx context.Context, s *Session, save func(epoch uint64) error) error {
-	conn := s.Data().Conn()
-	defer func() { _ = conn.Close() }()
-	if err := a.glance(ctx, conn); err != nil || a.admitted || a.outbox.begun() {
-		return err
-	}
-	last, _, err := a.last(ctx, conn)
-	if err != nil {
-		if redisconn.EndsSession(err) {
-			return err
-		}
-		return nil // the worker meets it again and says so
-	}
-	a.admitted = true
-	if last.Epoch < a.outbox.Epoch() || last.Epoch == math.MaxUint64 { // there is none above that: a conflict
-		return nil
-	}
-	epoch, err := a.outbox.raise(last)
-	if err != nil {
-		return &FatalError{err}
-	}
-	a.cfg.Log.Warn().Uint64("epoch", epoch).Stringer("last", last).
-		Msg("the stream is ahead of this agent's clock, continuing above it")
-	return save(epoch)
-}
-
-var errReplica = errors.New("this Redis is a replica")
-
-// glance asks, in one round trip, for the role and whether the stream can be
-// looked at. It does not read the last entry, which comes with its image: on a
-// slow line that is for the worker to wait for.
-func (a *Appender) glance(ctx context.Context, conn *redis.Conn) error {
-	p := conn.Pipeline()
-	role := p.Do(ctx, "ROLE")
-	length := p.XLen(ctx, a.cfg.Key)
-	_, _ = p.Exec(ctx) // each tells its own error
-	if err := master(role); err != nil {
-		return err
-	}
-	if err := length.Err(); redisconn.EndsSession(err) {
-		return fmt.Errorf("look at %s: %w", a.cfg.Key, err)
-	}
-	return nil
-}
-
-// master refuses a replica: it takes subscriptions and PUBLISH, and refuses
-// every frame.
-func master(answer *redis.Cmd) error {
-	role, err := answer.Slice()
-	switch {
-	case err != nil && redisconn.EndsSession(err):
-		return fmt.Errorf("ask for the role: %w", err)
-	case err != nil || len(role) == 0: // not permitted to ask: the first frame will tell
-		return nil
-	case role[0] == "slave":
-		return &redisconn.CauseError{Cause: redisconn.CauseReadOnly, Err: errReplica}
-	default:
-		return nil
-	}
 }
 
 // accepted notes that Redis takes frames (again). That the stream can be looked

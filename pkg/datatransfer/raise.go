@@ -9,20 +9,53 @@ import (
 
 var errRenumber = errors.New("frames of this epoch were already sent")
 
+// overtaken lists, from the lowest on, the epochs of earlier starts' frames that
+// the stream has gone beyond: it ends in a later epoch, and takes nothing under
+// their IDs any more. That comes of a start that could not read the spool.
+func (o *Outbox) overtaken(last frame.ID) (epochs []uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range o.unsent.len() {
+		epoch := o.unsent.at(i).id.Epoch
+		if epoch >= last.Epoch || epoch == o.epoch {
+			break
+		}
+		if len(epochs) == 0 || epochs[len(epochs)-1] != epoch {
+			epochs = append(epochs, epoch)
+		}
+	}
+	return epochs
+}
+
 // raise gives everything held new IDs above last, the end of a stream that is
-// ahead of us: our saved epoch was lost and the clock is behind. Frames of
-// earlier starts that are not in that stream for certain keep their order, in
-// epochs of their own. Allowed only before anything was sent.
-func (o *Outbox) raise(last frame.ID) (epoch uint64, err error) {
+// ahead of us (our saved epoch was lost and the clock is behind) or of frames of
+// earlier starts. Such frames that are not in that stream for certain keep their
+// order, in epochs of their own; had says up to where it has their epochs.
+// Allowed only before anything was sent.
+func (o *Outbox) raise(last frame.ID, had map[uint64]frame.ID) (epoch uint64, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.stats.Sent > 0 || o.sent.len() > 0 {
 		return 0, errRenumber
 	}
-	for o.unsent.len() > 0 && o.unsent.at(0).id.Epoch == last.Epoch && o.unsent.at(0).id.Epoch != o.epoch && !last.Less(o.unsent.at(0).id) {
-		o.forget(o.unsent.at(0).id)
+	for o.unsent.len() > 0 {
+		e, end := o.unsent.at(0), last
+		if e.id.Epoch != last.Epoch {
+			end = had[e.id.Epoch]
+		}
+		if e.id.Epoch == o.epoch || end.Less(e.id) {
+			break
+		}
+		o.forget(e.id)
 	}
-	own, now, seq := uint64(0), last.Epoch, uint64(0)
+	above := last.Epoch
+	if above < o.epoch {
+		if o.unsent.len() == 0 || o.unsent.at(0).id.Epoch >= last.Epoch {
+			return o.epoch, nil // the stream had what it has gone beyond
+		}
+		above = o.epoch // the loops below go by ours
+	}
+	own, now, seq := uint64(0), above, uint64(0)
 	for i := range o.unsent.len() {
 		e := o.unsent.at(i)
 		if e.id.Epoch == o.epoch {

@@ -234,6 +234,44 @@ func TestSpooledFramesAreRaisedAboveAStreamThatIsAhead(t *testing.T) {
 	expect(t, statuses(t, server.Client()), "7", "1", "2", "3", "started", "1", "2", "3")
 }
 
+// A start in between could not read the spool, and the stream went on without what
+// waited there. Redis takes that under new IDs only; what it had is not sent twice.
+func TestSpooledFramesThatTheStreamWentBeyond(t *testing.T) {
+	needRedis(t)
+	entry := func(server *redistest.Server, id string) {
+		server.Do("XADD", testKey, id, "header", `{"status":"ok","id":"`+id+`","bytes":0}`, "image", "")
+	}
+	for _, c := range []struct {
+		name, had string
+		epoch     uint64
+		want      []string
+	}{
+		{"had none of them", "", 202, []string{"9", "1", "2", "3", "started", "1", "2"}},
+		{"had some", "100-1", 202, []string{"1", "9", "1", "2", "started", "1", "2"}},
+		{"had all", "100-3", 200, []string{"3", "9", "started", "1", "2"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			first := newSpooled(t, dir, 100, 1<<20, 64<<20, false)
+			first.add(t, 3)
+			first.stop()
+			server := redistest.Start(t)
+			if c.had != "" {
+				entry(server, c.had)
+			}
+			entry(server, "150-9") // of the start without the spool
+			second := newSpooled(t, dir, 200, 1<<20, 64<<20, false)
+			second.add(t, 2)
+			second.drainTo(t, server)
+			if e := second.Epoch(); e != c.epoch {
+				t.Errorf("epoch %d, want %d", e, c.epoch)
+			}
+			expect(t, statuses(t, server.Client()), c.want...)
+			eventually(t, "no file is left", func() bool { return len(files(t, dir)) == 0 })
+		})
+	}
+}
+
 func TestAlwaysWritesBeforeItSends(t *testing.T) {
 	needRedis(t)
 	dir := t.TempDir()
