@@ -105,7 +105,7 @@ type agent struct {
 	clock *frame.Clock
 	began time.Time
 	kick  chan struct{} // a status is wanted now; capacity 1
-	lost  chan error    // why the camera was given up; capacity 1
+	lost  chan error    // why the agent has to end in order: the camera was given up, or errSpoolBack; capacity 1
 
 	tuning    *tuning
 	meters    *meters
@@ -118,6 +118,7 @@ type agent struct {
 	link      *datatransfer.Link
 	spool     *spool.Spool          // nil: the disk cannot be used
 	spooler   *datatransfer.Spooler // nil with spool
+	refused   string                // why the disk did not take the spool; "": it did, or it is not the disk
 	groups    *groups
 	socket    socket
 }
@@ -146,6 +147,8 @@ func (a *agent) run(ctx context.Context) error {
 	part("tell that it works", newHeartbeat(a, sdnotify.FromEnv(os.Getenv)).run)
 	if a.spooler != nil {
 		part("spool", a.spooler.Run)
+	} else {
+		part("regain the spool", a.regainSpool)
 	}
 
 	select {
@@ -172,7 +175,7 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	err := context.Cause(work)
 	orderly := errors.Is(err, context.Canceled)
-	a.owner.Release(last, (orderly || errors.As(err, new(*cameraError))) && all)
+	a.owner.Release(last, (orderly || errors.Is(err, errSpoolBack) || errors.As(err, new(*cameraError))) && all)
 	if orderly {
 		a.log.Info().Int("kept_for_next_start", a.outbox.Stats().Unsent).Bool("all_kept", all).Msg("agent stopped")
 		return nil

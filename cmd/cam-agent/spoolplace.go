@@ -26,8 +26,12 @@ func (a *agent) openSpool() error {
 		return fmt.Errorf("open spool: %w: %w", datatransfer.ErrOwned, err)
 	}
 	if err != nil {
+		a.refused = a.spoolRefused()
 		a.log.Error().Err(err).Str("dir", dir).
 			Msg("the spool cannot be used: frames that Redis does not take are kept in memory only")
+		if a.owner.Spool != "" {
+			a.nobodyKnows()
+		}
 		return nil
 	}
 	if err := a.owner.KeepIn(dir); err != nil {
@@ -82,13 +86,15 @@ func (a *agent) spoolPlace() string {
 		log.Warn().Err(err).Msg("spool_dir has changed, but frames wait where it was: they go first, and new ones join them there, until a start finds that place empty")
 		return before
 	default:
-		// What waits there is nobody's to say: everything since the last entry in
-		// the stream is unknown.
-		a.owner.Clean, a.owner.Previous = false, frame.ID{}
+		a.nobodyKnows()
 		log.Error().Err(err).Msg("spool_dir has changed, and where it was cannot be read: frames that wait there are given up")
 	}
 	return place
 }
+
+// nobodyKnows is said of a spool that may have frames and cannot be read: readers
+// are told that everything since the last entry in the stream is unknown.
+func (a *agent) nobodyKnows() { a.owner.Clean, a.owner.Previous = false, frame.ID{} }
 
 // moveSpool is spool.Move, but it does not wait for a disk that hangs.
 func moveSpool(from, to string) (moved bool, err error) {
