@@ -2,20 +2,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"framekeeper/internal/agentstatus"
 	"framekeeper/internal/web"
 	"framekeeper/pkg/camera"
-	"framekeeper/pkg/datatransfer"
 )
 
 const (
@@ -50,23 +48,6 @@ type sight struct {
 	timeUS int64
 	moved  time.Time // when timeUS was first seen, by our own clock
 	at     time.Time // of the look
-}
-
-// presence is the part of an agent's status that says whether it is well.
-type presence struct {
-	PID    int   `json:"pid"`
-	TimeUS int64 `json:"time_us"`
-	Link   struct {
-		State string   `json:"state"`
-		Stuck []string `json:"stuck"`
-	} `json:"link"`
-	Capture struct {
-		State  string `json:"state"`
-		Reason string `json:"reason"`
-	} `json:"capture"`
-	Writable bool   `json:"writable"`
-	Reason   string `json:"reason"`
-	NoSocket string `json:"no_socket"`
 }
 
 // run looks at every camera that is due, again and again, for as long as the
@@ -160,8 +141,8 @@ func (w *watch) look(ctx context.Context, client redis.Cmdable, cam *camera.Conf
 // judge reads a status. One that stays the same is of an agent that is gone or
 // hangs, and just has not expired yet.
 func (w *watch) judge(text []byte, cam *camera.Config, now time.Time) sight {
-	var p presence
-	if err := json.Unmarshal(text, &p); err != nil {
+	p, err := agentstatus.Parse(text)
+	if err != nil {
 		return sight{Camera: web.Camera{Trouble: cam.StatusKey() + " is not a status"}}
 	}
 	s := sight{timeUS: p.TimeUS, moved: now}
@@ -174,18 +155,10 @@ func (w *watch) judge(text []byte, cam *camera.Config, now time.Time) sight {
 	if p.NoSocket != "" {
 		s.Note = "cannot be asked for metrics, nor take settings: " + p.NoSocket
 	}
-	silent := now.Sub(s.moved)
-	switch {
-	case silent > 2*cam.StatusInterval+w.interval:
+	if silent := now.Sub(s.moved); silent > 2*cam.StatusInterval+w.interval {
 		s.Trouble = fmt.Sprintf("no new status for %v: the agent hangs, or is gone", silent.Round(time.Second))
-	case p.Link.State != datatransfer.Live.String():
-		s.Trouble = "its link to Redis is " + p.Link.State
-	case len(p.Link.Stuck) > 0:
-		s.Trouble = "parts of it do not return, is a disk hanging? " + strings.Join(p.Link.Stuck, ", ")
-	case p.Capture.State != string(camera.StateOK):
-		s.Trouble = "capture is " + p.Capture.State + prefixed(": ", p.Capture.Reason)
-	case !p.Writable:
-		s.Trouble = "Redis does not take its frames" + prefixed(": ", p.Reason)
+	} else if all := p.Troubles(); len(all) > 0 {
+		s.Trouble = all[0]
 	}
 	return s
 }
