@@ -71,7 +71,7 @@ func (b *box) status() commands.BoxStatus {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := commands.BoxStatus{
-		Box: r.Box, Version: r.Version, OK: len(r.Namesakes) == 0 && len(r.Unwritable) == 0, UptimeS: commands.Seconds(time.Since(b.began)),
+		Box: r.Box, Version: r.Version, OK: len(r.Namesakes) == 0, UptimeS: commands.Seconds(time.Since(b.began)),
 		Config: b.cfg.Path, LoadedS: commands.Seconds(time.Since(b.loaded)), LinkS: commands.Seconds(time.Since(r.Link.Since)),
 		Cameras: []commands.CameraStatus{}, Unowned: r.Unowned, Unwritable: r.Unwritable, Reload: r.Reload,
 	}

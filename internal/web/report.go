@@ -23,7 +23,7 @@ type Report struct {
 	Stuck      []string            // what of the controller itself does not go on; empty as a rule
 	Agents     []supervise.Status
 	Cameras    map[string]Camera  // by name: what each agent says of itself
-	Unwritable []writable.Trouble // where nothing can be kept; empty as a rule
+	Unwritable []writable.Trouble // where nothing can be kept, empty as a rule: no reason not to be ready, frames come as before
 	Unowned    []unowned.Spool    // frames on disk that are no camera's: no reason not to be ready
 	Reload     *reload.Outcome    // of the configuration, nil: none since the start; no reason not to be ready
 	Telemetry  *telemetry.Sample  // nil before the first
@@ -67,9 +67,6 @@ func (r *Report) troubles() []string {
 	if len(r.Namesakes) > 0 {
 		all = append(all, "the box's name is shared: "+r.Box+" is also the name of controller "+strings.Join(r.Namesakes, " and ")+
 			": give each box a [controller] box of its own")
-	}
-	for _, w := range r.Unwritable {
-		all = append(all, w.String())
 	}
 	for _, a := range r.Agents {
 		switch c := r.Camera(a); {

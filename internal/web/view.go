@@ -56,9 +56,13 @@ func (r *Report) view(now time.Time) view {
 		Box: r.Box, Version: r.Version, Print: printOfPage(), Time: now.Format("2006-01-02 15:04:05 MST"), OK: len(r.troubles()) == 0,
 		Controller: r.controllerCards(), Redis: []card{r.linkCard(now)}, Figures: boxFigures(r.Telemetry),
 	}
-	says := r.Reload.Says()
-	if says != "" {
+	var but []string // what is no problem yet, and has to be known
+	for i := range r.Unwritable {
+		but = append(but, r.Unwritable[i].Name()+" cannot be written")
+	}
+	if says := r.Reload.Says(); says != "" {
 		v.Controller = append(v.Controller, r.reloadCard(now))
+		but = append(but, says)
 	}
 	if r.Redis != nil {
 		v.Redis = append(v.Redis, serverCard(r.Redis, now))
@@ -78,11 +82,11 @@ func (r *Report) view(now time.Time) view {
 			}
 		}
 	}
-	but := ", but "
+	comma := ", but "
 	if v.Verdict = "All is well"; !v.OK {
-		v.Verdict, but = words.Count(len(v.Problems), "problem"), ", and "
+		v.Verdict, comma = words.Count(len(v.Problems), "problem"), ", and "
 	}
-	v.Verdict += prefixed(but, says)
+	v.Verdict += prefixed(comma, strings.Join(but, ", and "))
 	return v
 }
 
@@ -102,7 +106,7 @@ func (r *Report) controllerCards() (all []card) {
 	}
 	for i, w := range r.Unwritable {
 		all = append(all, card{
-			ID: fmt.Sprintf("unwritable%d", i), Name: w.Name(), Mood: unwell, Short: "cannot be written", Advice: sentence(w.Advice()),
+			ID: fmt.Sprintf("unwritable%d", i), Name: w.Name(), Mood: notice, Short: "cannot be written", Advice: sentence(w.Advice()),
 			Why: w.Dir + ": " + w.Reason + ". All goes on, but nothing can be kept there for an outage or a restart.",
 		})
 	}
