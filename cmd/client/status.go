@@ -59,8 +59,7 @@ func (a *app) status(ctx context.Context, only []string, all bool) error {
 	}
 	var unwell []string
 	for i, cam := range cams {
-		fields := reports[i].fields()
-		if err := reports[i].write(a.stdout, cam, fields, all); err != nil {
+		if err := reports[i].write(a.stdout, cam, all); err != nil {
 			return fmt.Errorf("print: %w", err)
 		}
 		if why := reports[i].unwell(); len(why) > 0 {
@@ -142,32 +141,21 @@ func (r report) age(interval time.Duration) string {
 	return max(0, 3*interval-r.left).Round(100*time.Millisecond).String() + " ago"
 }
 
-// fields are what the agent reports, by dotted key.
-func (r report) fields() map[string]string {
-	fields := map[string]string{}
-	if !r.present {
-		return fields
-	}
-	decoder := json.NewDecoder(bytes.NewReader(r.body))
-	decoder.UseNumber()
-	var body map[string]any
-	if err := decoder.Decode(&body); err != nil {
-		fields[unreadable] = err.Error()
-	}
-	flatten("", body, fields)
-	return fields
-}
-
-// unreadable is the field of what is not a status.
-const unreadable = "unreadable"
-
-func (r report) write(out io.Writer, cam *camera.Config, fields map[string]string, all bool) error {
+func (r report) write(out io.Writer, cam *camera.Config, all bool) error {
 	if !r.present {
 		_, err := fmt.Fprintf(out, "%s: absent, no cam-agent has announced itself (no key %s)\n", cam.Name, cam.StatusKey())
 		return err
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: present, reported %s\n", cam.Name, r.age(cam.StatusInterval))
+	fields := map[string]string{}
+	decoder := json.NewDecoder(bytes.NewReader(r.body))
+	decoder.UseNumber()
+	var body map[string]any
+	if err := decoder.Decode(&body); err != nil {
+		fields["unreadable"] = err.Error()
+	}
+	flatten("", body, fields)
 	keys := shownKeys(fields, all)
 	width := 0
 	for _, key := range keys {

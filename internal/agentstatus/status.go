@@ -1,7 +1,7 @@
 // Package agentstatus is an agent's status as its readers judge it: what a
 // camera lacks is said in the same words by the controller and by the client. It
-// promises that only the agent's own words count, and leaves what they are
-// missing to who reads them: a key that is gone, or a status that stays the same.
+// promises that only the agent's own words count, and leaves to its readers what
+// no words can tell: a key that is gone, or a status that stays the same.
 package agentstatus
 
 import (

@@ -6,8 +6,8 @@
 // for years, and on SD cards. So it sees what the kernel knows (mounted
 // read-only, no permission, no room), and not a card that takes writes and
 // forgets them. A disk that does not answer holds it up, so whoever calls it must
-// be able to wait. The controller calls it, and an agent whose state could not be
-// saved at its start.
+// be able to wait. The controller calls it, and an agent that at its start could
+// not save its state or use its spool.
 package writable
 
 import (
