@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -45,7 +46,7 @@ type Call struct {
 // NewCall makes a call to a box with a new id. fields are the command's other
 // keys.
 func NewCall(box string, fields map[string]any) (*Call, error) {
-	c := &Call{box: box, id: datatransfer.NewID(), news: make(chan struct{}, 1), heard: -1}
+	c := &Call{box: box, id: frame.NewRequestID(), news: make(chan struct{}, 1), heard: -1}
 	fields = maps.Clone(fields)
 	fields["id"] = c.id
 	var err error

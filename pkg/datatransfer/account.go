@@ -127,7 +127,7 @@ func gapBefore(mark, id frame.ID, h frame.Header) (g gap) {
 		if next.Less(first) {
 			g.missing += first.Seq - next.Seq
 		}
-		first = later(first, next)
+		first = frame.Later(first, next)
 	}
 	if h.Status == frame.StatusDropped && !id.Less(first) {
 		g.declared = id.Seq - first.Seq + 1

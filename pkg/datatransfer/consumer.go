@@ -19,6 +19,7 @@ const (
 	readBytes   = 2 << 20     // wanted in one reply
 	readMost    = 50          // entries in one reply
 	readSlack   = 2 * time.Second
+	retryWait   = time.Second     // before a refused read is tried again
 	restartWait = 5 * time.Second // a watermark above the stream's end for that long: the stream began anew
 )
 
@@ -139,7 +140,7 @@ func (c *Consumer) waitAllowed(ctx context.Context, err error) bool {
 	}
 	c.refused = true
 	select {
-	case <-time.After(refusedWait):
+	case <-time.After(retryWait):
 		return true
 	case <-ctx.Done():
 		return false

@@ -136,7 +136,7 @@ func (o *Outbox) arrived(l *LostRange, id frame.ID) {
 	if l.givenUp.IsZero() {
 		return
 	}
-	first, last := later(later(l.First, l.givenUp), l.declared.Next()), l.Last
+	first, last := frame.Later(frame.Later(l.First, l.givenUp), l.declared.Next()), l.Last
 	if id.Less(last) {
 		last = id
 	}
@@ -192,13 +192,6 @@ func (o *Outbox) fillHole(last frame.ID) {
 		id:   frame.ID{Epoch: head.Epoch, Seq: head.Seq - 1},
 		loss: &LostRange{First: first, Last: frame.ID{Epoch: head.Epoch, Seq: head.Seq - 1}, Reason: reasonForgotten},
 	})
-}
-
-func later(a, b frame.ID) frame.ID {
-	if a.Less(b) {
-		return b
-	}
-	return a
 }
 
 // block notes that nobody drains or Redis refuses: frames go to disk.

@@ -77,7 +77,7 @@ func (g *GroupConsumer) finish(ctx context.Context, e redis.XMessage, sum *Group
 		mark = frame.ID{} // whoever had it did not count it
 	}
 	sum.Declared += gapBefore(mark, id, m.Header).declared
-	g.high = later(g.high, id)
+	g.high = frame.Later(g.high, id)
 	return true, nil
 }
 

@@ -181,7 +181,7 @@ func (o *Outbox) joinLoss(i int) bool {
 	}
 	joined := &LostRange{
 		First: a.loss.First, Last: b.loss.Last, Reason: join(a.loss.Reason, b.loss.Reason),
-		givenUp: a.loss.givenUp, declared: later(a.loss.declared, b.loss.declared),
+		givenUp: a.loss.givenUp, declared: frame.Later(a.loss.declared, b.loss.declared),
 	}
 	if joined.givenUp.IsZero() {
 		joined.givenUp = b.loss.givenUp

@@ -56,7 +56,7 @@ type Owner struct {
 // directory that cannot be written is warned of, not fatal: an SD card that
 // went read-only must not end the pictures.
 func Claim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Owner, error) {
-	o := &Owner{Instance: NewID(), Owner: NewID(), Clean: true, path: filepath.Join(stateDir, camera, stateName), log: log}
+	o := &Owner{Instance: frame.NewRequestID(), Owner: frame.NewRequestID(), Clean: true, path: filepath.Join(stateDir, camera, stateName), log: log}
 	if err := o.acquire(); err != nil {
 		if errors.Is(err, ErrOwned) {
 			return nil, err

@@ -229,7 +229,7 @@ func TestRequestIDsSortByTime(t *testing.T) {
 	seen := map[string]bool{}
 	last := ""
 	for range 20 {
-		now := NewID()
+		now := frame.NewRequestID()
 		if len(now) != 32 || seen[now] || now[:12] < last {
 			t.Errorf("ID %q after time %q: want 32 digits, never twice, rising", now, last)
 		}

@@ -71,6 +71,15 @@ func (i *Item) hold(m *frame.Message) {
 	}
 }
 
+// Pin keeps the item's message in memory until as many calls of Unpin.
+func (i *Item) Pin() { i.pins.Add(1) }
+
+// Unpin takes one Pin back.
+func (i *Item) Unpin() { i.pins.Add(-1) }
+
+// Cost is the size of what is published, in bytes.
+func (i *Item) Cost() int64 { return i.cost }
+
 // wire is what is published; the item must be pinned.
 func (i *Item) wire() []byte {
 	if i.payload != nil {

@@ -64,8 +64,8 @@ func (r *Requests) RecallKept(s *Spooler, now int64) {
 	oldest := now - recallWindow.Microseconds()
 	var found []*frame.Message
 	size, began := 0, time.Now() // a wrong clock makes all of a backlog look new
-	for _, e := range s.outbox.inherited() {
-		h, err := s.spool.Header(e.file)
+	for _, e := range s.Inherited() {
+		h, err := s.Header(e.File)
 		switch {
 		case err != nil:
 			continue // the drain meets it again and declares it
@@ -75,9 +75,9 @@ func (r *Requests) RecallKept(s *Spooler, now int64) {
 		case h.Status != frame.StatusOK || h.Request == nil:
 			continue
 		}
-		m, err := s.Get(e.file)
-		if err == nil && m.Header.ID != e.id { // written before the epoch was raised
-			h.ID = e.id
+		m, err := s.Get(e.File)
+		if err == nil && m.Header.ID != e.ID { // written before the epoch was raised
+			h.ID = e.ID
 			m, err = frame.NewMessage(h, m.Image())
 		}
 		if err == nil {
@@ -86,22 +86,6 @@ func (r *Requests) RecallKept(s *Spooler, now int64) {
 		}
 	}
 	r.rememberAll(found)
-}
-
-// leftover is a frame on disk: its ID, and the one it was written under.
-type leftover struct{ id, file frame.ID }
-
-// inherited lists the frames of earlier starts that are still on disk, newest
-// first.
-func (o *Outbox) inherited() (all []leftover) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for i := o.unsent.len() - 1; i >= 0; i-- {
-		if e := o.unsent.at(i); e.onDisk() && e.id.Epoch != o.epoch {
-			all = append(all, leftover{e.id, e.file})
-		}
-	}
-	return all
 }
 
 // rememberAll takes answers newest first, and remembers them in the order in

@@ -2,9 +2,6 @@ package datatransfer
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,15 +67,6 @@ func NewRequester(cfg RequesterConfig) *Requester {
 	return &Requester{cfg: cfg, wake: make(chan struct{}, 1), asks: map[string]*ask{}}
 }
 
-// NewID makes a request ID: 48 bits of time, 80 of chance, in hexadecimal, so
-// that IDs sort by age.
-func NewID() string {
-	var b [18]byte
-	binary.BigEndian.PutUint64(b[:8], uint64(time.Now().UnixMilli())) //nolint:gosec // after 1970
-	_, _ = rand.Read(b[8:])                                           // never fails
-	return hex.EncodeToString(b[2:])
-}
-
 // Request asks once and waits for the answer: the frame's message, or a
 // *ReplyError with the agent's reason. fields become keys of the request; an
 // "id" is made if there is none.
@@ -94,7 +82,7 @@ func (r *Requester) Request(ctx context.Context, fields map[string]any) (*frame.
 	}
 	id, ok := fields["id"].(string)
 	if !ok || id == "" {
-		id = NewID()
+		id = frame.NewRequestID()
 		fields["id"] = id
 	}
 	payload, err := json.Marshal(fields)

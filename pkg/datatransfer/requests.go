@@ -269,9 +269,9 @@ func (r *Requests) rememberLocked(id string, item *Item) {
 	if e, known := r.answered[id]; known {
 		r.forget(e)
 	}
-	item.pins.Add(1)
+	item.Pin()
 	r.answered[id] = r.order.PushBack(&answer{id, item})
-	r.size += item.cost
+	r.size += item.Cost()
 	for r.order.Len() > maxAnswered || (r.size > r.cfg.Memory && r.order.Len() > 1) {
 		r.forget(r.order.Front())
 	}
@@ -280,8 +280,8 @@ func (r *Requests) rememberLocked(id string, item *Item) {
 func (r *Requests) forget(e *list.Element) {
 	a := r.order.Remove(e).(*answer)
 	delete(r.answered, a.id)
-	a.item.pins.Add(-1)
-	r.size -= a.item.cost
+	a.item.Unpin()
+	r.size -= a.item.Cost()
 }
 
 // Stats counts what came in.

@@ -35,6 +35,10 @@ func (s *Session) Data() *redis.Client { return s.data }
 // a unix socket.
 func (s *Session) Local() string { return s.target.Local() }
 
+// Acked is how many bytes the far kernel has acknowledged on the session's
+// connections: whether what is being sent still moves.
+func (s *Session) Acked() uint64 { return s.target.Acked() }
+
 // Fail ends the session because of err; the first call counts.
 func (s *Session) Fail(err error) { s.cancel(err) }
 

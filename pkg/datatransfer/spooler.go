@@ -127,6 +127,27 @@ func (s *Spooler) clean() {
 // disk the backlog would not get out.
 func (s *Spooler) Get(id frame.ID) (*frame.Message, error) { return s.spool.Get(id) }
 
+// Inherited is a frame that an earlier start left on disk: its ID, and the one it
+// was written under.
+type Inherited struct{ ID, File frame.ID }
+
+// Inherited lists the frames of earlier starts that are still on disk, newest
+// first.
+func (s *Spooler) Inherited() (all []Inherited) {
+	o := s.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := o.unsent.len() - 1; i >= 0; i-- {
+		if e := o.unsent.at(i); e.onDisk() && e.id.Epoch != o.epoch {
+			all = append(all, Inherited{e.id, e.file})
+		}
+	}
+	return all
+}
+
+// Header reads the header of a frame on disk.
+func (s *Spooler) Header(id frame.ID) (frame.Header, error) { return s.spool.Header(id) }
+
 // asks and answered enclose what Run asks of the disk.
 func (s *Spooler) asks()     { s.since.Store(int64(time.Since(s.start)) + 1) }
 func (s *Spooler) answered() { s.since.Store(0) }

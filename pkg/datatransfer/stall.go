@@ -52,7 +52,7 @@ func (o *Outbox) look() {
 	if w.s == nil {
 		return
 	}
-	now := w.s.target.Acked()
+	now := w.s.Acked()
 	if w.looked && now == w.before && !o.stalled.Swap(true) {
 		poke(o.store)
 	}

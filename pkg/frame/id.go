@@ -69,6 +69,14 @@ func (id ID) Less(other ID) bool { return id.Compare(other) < 0 }
 // Next is the ID after this one in the same epoch.
 func (id ID) Next() ID { return ID{Epoch: id.Epoch, Seq: id.Seq + 1} }
 
+// Later is the higher of two IDs.
+func Later(a, b ID) ID {
+	if a.Less(b) {
+		return b
+	}
+	return a
+}
+
 // AppendText appends "<epoch>-<seq>", or nothing for the zero ID.
 func (id ID) AppendText(b []byte) ([]byte, error) {
 	if id.IsZero() {

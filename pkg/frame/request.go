@@ -2,6 +2,9 @@ package frame
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -152,4 +155,13 @@ func depth(data []byte) int {
 		}
 	}
 	return deepest
+}
+
+// NewRequestID makes a request ID: 48 bits of time, 80 of chance, in hexadecimal,
+// so that IDs sort by age.
+func NewRequestID() string {
+	var b [18]byte
+	binary.BigEndian.PutUint64(b[:8], uint64(time.Now().UnixMilli())) //nolint:gosec // after 1970
+	_, _ = rand.Read(b[8:])                                           // never fails
+	return hex.EncodeToString(b[2:])
 }
