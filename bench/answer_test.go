@@ -7,9 +7,11 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/outbox"
+	"framekeeper/pkg/rpc"
 )
 
 const asksAtOnce = 50 // in a row, before the other side has its turn
@@ -66,9 +68,9 @@ func bareEcho(b *testing.B, s *redistest.Server, image []byte) (stop func()) {
 func agentSide(b *testing.B, s *redistest.Server, image []byte) (stop func()) {
 	b.Helper()
 	s.Do("DEL", framesKey)
-	o := outbox(b, image)
-	p := datatransfer.NewPublisher(streamName, o, 32<<20, zerolog.Nop())
-	r := datatransfer.NewRequests(datatransfer.RequestsConfig{
+	o := newOutbox(b, image)
+	p := outbox.NewPublisher(streamName, o, 32<<20, zerolog.Nop())
+	r := rpc.NewRequests(rpc.RequestsConfig{
 		Rate: 1e6, Timeout: time.Second, Parse: frame.ParseRequest, Log: zerolog.Nop(),
 		Refuse: func(frame.Request, time.Time, string) {}, Repeat: p.Answer,
 	})
@@ -86,8 +88,8 @@ func agentSide(b *testing.B, s *redistest.Server, image []byte) (stop func()) {
 			case <-ctx.Done():
 				return
 			}
-			for _, asked := range r.Take(func(datatransfer.Pending) bool { return true }) {
-				item, err := o.Add(datatransfer.Options{Stream: true, Answer: true}, build(image))
+			for _, asked := range r.Take(func(rpc.Pending) bool { return true }) {
+				item, err := o.Add(outbox.Options{Stream: true, Answer: true}, build(image))
 				if err != nil {
 					b.Error(err)
 					return

@@ -15,9 +15,10 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -40,7 +41,7 @@ func picture() []byte {
 	return b
 }
 
-func build(image []byte) datatransfer.Build {
+func build(image []byte) outbox.Build {
 	sum := frame.Checksum(image)
 	return func(id frame.ID) (*frame.Message, error) {
 		return frame.NewMessage(frame.Header{Camera: cameraName, ID: id, Status: frame.StatusOK, Encoding: frame.JPEG, CRC32C: sum}, image)
@@ -56,18 +57,18 @@ func server(b *testing.B) *redistest.Server {
 	return redistest.Start(b)
 }
 
-// outbox is one whose epoch has its first entry.
-func outbox(b *testing.B, image []byte) *datatransfer.Outbox {
+// newOutbox makes one whose epoch has its first entry.
+func newOutbox(b *testing.B, image []byte) *outbox.Outbox {
 	b.Helper()
-	o := datatransfer.NewOutbox(1, 32<<20, zerolog.Nop())
+	o := outbox.NewOutbox(1, 32<<20, zerolog.Nop())
 	if err := o.Start(build(image[:0])); err != nil {
 		b.Fatal(err)
 	}
 	return o
 }
 
-func newAppender(o *datatransfer.Outbox) *datatransfer.Appender {
-	return datatransfer.NewAppender(datatransfer.AppenderConfig{
+func newAppender(o *outbox.Outbox) *outbox.Appender {
+	return outbox.NewAppender(outbox.AppenderConfig{
 		Key: framesKey, Camera: cameraName, MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop(),
 	}, o)
 }

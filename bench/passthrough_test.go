@@ -7,8 +7,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/pkg/camera"
-	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/outbox"
 )
 
 // BenchmarkPassthrough is what a camera's own JPEG costs on its way into the
@@ -21,7 +21,7 @@ func BenchmarkPassthrough(b *testing.B) {
 	copy(data[imageSize-2:], "\xff\xd9")
 	jpeg := &camera.Frame{Data: data, Format: camera.MJPEG, Width: 1280, Height: 720}
 	e := camera.NewEncoder(camera.Config{Encoding: frame.JPEG, Quality: 85}, nil)
-	o := datatransfer.NewOutbox(1, 1<<20, zerolog.Nop())
+	o := outbox.NewOutbox(1, 1<<20, zerolog.Nop())
 	var took, floor time.Duration
 	var kept []byte
 	for b.Loop() {
@@ -36,7 +36,7 @@ func BenchmarkPassthrough(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if _, err := o.Add(datatransfer.Options{}, build(img.Data)); err != nil {
+			if _, err := o.Add(outbox.Options{}, build(img.Data)); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -10,9 +10,10 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/spool"
 )
 
@@ -149,11 +150,11 @@ func drain(b *testing.B, srv *redistest.Server, all []*frame.Message) time.Durat
 	dir := b.TempDir()
 	s := openSpool(b, dir)
 	put(b, s, all)
-	o := datatransfer.NewOutbox(2, 32<<20, zerolog.Nop())
+	o := outbox.NewOutbox(2, 32<<20, zerolog.Nop())
 	if err := o.Start(build(nil)); err != nil {
 		b.Fatal(err)
 	}
-	sp := datatransfer.NewSpooler(o, s, nil, false, zerolog.Nop())
+	sp := outbox.NewSpooler(o, s, nil, false, zerolog.Nop())
 	ctx, cancel := context.WithCancel(context.Background())
 	kept := make(chan error, 1)
 	go func() { kept <- sp.Run(ctx) }()

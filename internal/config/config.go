@@ -21,19 +21,19 @@ import (
 	"framekeeper/internal/logging"
 	"framekeeper/internal/supervise"
 	"framekeeper/pkg/camera"
-	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/redisconn"
 )
 
 // Config is one configuration file with its defaults filled in.
 type Config struct {
-	StateDir   string                `toml:"state_dir"`
-	Redis      redisconn.Config      `toml:"redis"`
-	Delivery   datatransfer.Delivery `toml:"delivery"`
-	Log        logging.Config        `toml:"log"`
-	Controller supervise.Config      `toml:"controller"`
-	Client     images.Config         `toml:"client"`
-	Cameras    []camera.Config       `toml:"camera"`
+	StateDir   string           `toml:"state_dir"`
+	Redis      redisconn.Config `toml:"redis"`
+	Delivery   outbox.Delivery  `toml:"delivery"`
+	Log        logging.Config   `toml:"log"`
+	Controller supervise.Config `toml:"controller"`
+	Client     images.Config    `toml:"client"`
+	Cameras    []camera.Config  `toml:"camera"`
 
 	Path string // the file it came from
 	Text []byte // what that held, when it was read by a Load
@@ -44,7 +44,7 @@ func defaults() *Config {
 	return &Config{
 		StateDir:   "./state",
 		Redis:      redisconn.Default(),
-		Delivery:   datatransfer.DefaultDelivery(),
+		Delivery:   outbox.DefaultDelivery(),
 		Log:        logging.Default(),
 		Controller: supervise.Default(),
 		Client:     images.Default(),

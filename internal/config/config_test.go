@@ -12,8 +12,8 @@ import (
 
 	"framekeeper/internal/bytesize"
 	"framekeeper/pkg/camera"
-	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/outbox"
 )
 
 // oneCamera is the least a file must have.
@@ -56,7 +56,7 @@ gain = -3
 	want.Path, want.StateDir = "config.toml", "/s"
 	want.Redis.URL, want.Redis.SentinelName, want.Redis.Sentinels = "rediss://r.example:6380/2", "m", []string{"a:1", "b:2"}
 	want.Redis.CheckInterval = time.Minute
-	want.Delivery.Mode, want.Delivery.StreamMaxBytes = datatransfer.ModeBoth, 1536*bytesize.MiB
+	want.Delivery.Mode, want.Delivery.StreamMaxBytes = outbox.ModeBoth, 1536*bytesize.MiB
 	want.Log.MaxBackups = 7
 	cam := camera.Default()
 	cam.Name, cam.Source, cam.FPS, cam.PublishFPS, cam.Encoding, cam.Wire = "a", "/dev/video0", 25, 0.5, frame.Raw, camera.WirePickle

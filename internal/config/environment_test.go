@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"framekeeper/internal/bytesize"
-	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/outbox"
 )
 
 func TestEnvironment(t *testing.T) {
@@ -18,7 +18,7 @@ func TestEnvironment(t *testing.T) {
 		"NOT_FRAMEKEEPER_X=1", "nonsense")
 	want := mustParse(t, oneCamera)
 	want.StateDir, want.Redis.URL, want.Redis.Embedded, want.Redis.IOTimeout = "/env", "unix:///run/redis.sock", true, 2*time.Second
-	want.Delivery.Mode, want.Delivery.RetainBytes = datatransfer.ModePubSub, 5*bytesize.MiB
+	want.Delivery.Mode, want.Delivery.RetainBytes = outbox.ModePubSub, 5*bytesize.MiB
 	want.Log.MaxSizeMB, want.Log.File = 7, "a=b"
 	want.Controller.HTTP, want.Controller.Box, want.Controller.LogTopic = "", "box7", "box7_log"
 	if !reflect.DeepEqual(c, want) {

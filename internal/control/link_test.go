@@ -10,7 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
 )

@@ -10,8 +10,8 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/proctest"
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
 )

@@ -16,8 +16,8 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
-	"framekeeper/internal/proctest"
 	"framekeeper/internal/sdnotify"
+	"framekeeper/internal/testkit/proctest"
 )
 
 // The test binary stands in for cam-agent: started with this as its first

@@ -9,8 +9,8 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/proctest"
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 // publishing runs a publisher with a sampler whose samples the test makes.

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"framekeeper/pkg/camera"
-	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/spool"
 )
 
@@ -106,7 +106,7 @@ func place(dir, name string) string {
 // saved is where the camera's agent has last kept frames, if that can be shown;
 // "" if not.
 func saved(stateDir, name string) string {
-	dir := datatransfer.SpoolOf(stateDir, name)
+	dir := outbox.SpoolOf(stateDir, name)
 	if !filepath.IsAbs(dir) || filepath.Base(dir) != name || strings.ContainsFunc(dir, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return ""
 	}

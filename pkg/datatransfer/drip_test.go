@@ -7,7 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -78,13 +79,13 @@ func newDrip(t *testing.T, server string, whole int, every time.Duration) *drip 
 // A peer that sends one byte now and then is as good as silent, wherever it
 // begins: in the greeting, in the confirmations, or in the probe's message.
 func TestADrippingPeerIsNoticed(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithPassword("secret"))
 	for name, whole := range map[string]int{"greeting": 0, "confirmations": 8, "probe": 120} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := fast("redis://" + newDrip(t, server.Addr(), whole, 150*time.Millisecond).listener.Addr().String() + "/0")
+			cfg := testkit.Fast("redis://" + newDrip(t, server.Addr(), whole, 150*time.Millisecond).listener.Addr().String() + "/0")
 			cfg.PasswordFile = server.PasswordFile()
 			cfg.IOTimeout = time.Second
 			began := time.Now()

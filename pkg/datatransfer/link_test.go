@@ -9,15 +9,16 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/redisconn"
 )
 
 func TestLinkIsLiveAndHears(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
-	h := listen(t, unhurried(server.URL()))
+	h := listen(t, testkit.Unhurried(server.URL()))
 	h.waitLive(t)
 	h.hears(t, server.Client(), "hello")
 	if s := h.Status(); s.RTT <= 0 || s.Sessions != 1 || s.Losses != 0 {
@@ -26,10 +27,10 @@ func TestLinkIsLiveAndHears(t *testing.T) {
 }
 
 func TestLinkComesBackAfterKillAndSaysSo(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
-	h := listen(t, unhurried(server.URL()))
+	h := listen(t, testkit.Unhurried(server.URL()))
 	h.waitLive(t)
 	for range 3 {
 		server.Kill()
@@ -38,7 +39,7 @@ func TestLinkComesBackAfterKillAndSaysSo(t *testing.T) {
 		h.waitLive(t)
 	}
 	h.hears(t, server.Client(), "after the kills")
-	got := h.log.messages()
+	got := h.log.Messages()
 	for _, m := range []string{
 		"Redis connection lost, attempting reconnection...",
 		"Attempting to reconnect to Redis...",
@@ -60,10 +61,10 @@ func TestLinkComesBackAfterKillAndSaysSo(t *testing.T) {
 }
 
 func TestLinkStartsBeforeRedis(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	port := redistest.FreePort(t)
-	h := listen(t, fast(redisURL(port)))
+	h := listen(t, testkit.Fast(testkit.RedisURL(port)))
 	s := h.waitCause(t, redisconn.CauseRefused)
 	if s.Cause.Advice() == "" {
 		t.Errorf("cause %q has no advice", s.Cause)
@@ -79,10 +80,10 @@ func TestLinkStartsBeforeRedis(t *testing.T) {
 }
 
 func TestLinkNoticesFreeze(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
-	h := listen(t, fast(server.URL()))
+	h := listen(t, testkit.Fast(server.URL()))
 	h.waitLive(t)
 	server.Freeze()
 	h.waitCause(t, redisconn.CauseFrozen)
@@ -92,29 +93,29 @@ func TestLinkNoticesFreeze(t *testing.T) {
 }
 
 func TestLinkNoticesASleepingServer(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
-	h := listen(t, fast(server.URL()))
+	h := listen(t, testkit.Fast(server.URL()))
 	h.waitLive(t)
 	slept := make(chan struct{})
 	go func() { defer close(slept); server.Do("DEBUG", "SLEEP", "1.5") }()
-	eventually(t, "the sleep is noticed", func() bool { return h.Status().LastLoss.Cause == redisconn.CauseFrozen })
+	testkit.Eventually(t, "the sleep is noticed", func() bool { return h.Status().LastLoss.Cause == redisconn.CauseFrozen })
 	<-slept
 	h.waitLive(t)
 	h.hears(t, server.Client(), "awake")
 }
 
 func TestLinkNoticesKilledConnections(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
-	h := listen(t, fast(server.URL()))
+	h := listen(t, testkit.Fast(server.URL()))
 	for _, kind := range []string{"pubsub", "normal"} {
 		h.waitLive(t)
 		before := h.Status().Losses
 		server.Do("CLIENT", "KILL", "TYPE", kind)
-		eventually(t, "a killed "+kind+" connection ends the session", func() bool { return h.Status().Losses > before })
+		testkit.Eventually(t, "a killed "+kind+" connection ends the session", func() bool { return h.Status().Losses > before })
 	}
 	h.waitLive(t)
 	h.hears(t, server.Client(), "again")
@@ -123,11 +124,11 @@ func TestLinkNoticesKilledConnections(t *testing.T) {
 // A stalled subscription beside a working data connection is the old wound:
 // alive, writing, and deaf.
 func TestLinkNoticesADeafSubscription(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
 	relay := newRelay(t, server.Addr())
-	h := listen(t, fast("redis://"+relay.addr()+"/0"), func(c *LinkConfig) {
+	h := listen(t, testkit.Fast("redis://"+relay.addr()+"/0"), func(c *LinkConfig) {
 		c.Workers = []Worker{{Name: "busy", Run: func(ctx context.Context, s *Session) error {
 			for ctx.Err() == nil { // the data connection is never silent
 				if err := s.Data().Ping(ctx).Err(); err != nil {
@@ -144,17 +145,17 @@ func TestLinkNoticesADeafSubscription(t *testing.T) {
 	h.waitLive(t)
 	before := h.Status().Losses
 	relay.deafen(server.Clients("pubsub")[0]["addr"])
-	eventually(t, "the deaf subscription is noticed", func() bool { return h.Status().Losses > before })
+	testkit.Eventually(t, "the deaf subscription is noticed", func() bool { return h.Status().Losses > before })
 	h.waitLive(t)
 	h.hears(t, server.Client(), "not deaf")
 }
 
 func TestLinkRefusesTwoNodesBehindOneAddress(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	first, second := redistest.Start(t), redistest.Start(t)
 	relay := newRelay(t, first.Addr(), second.Addr()) // connections take turns
-	h := listen(t, fast("redis://"+relay.addr()+"/0"))
+	h := listen(t, testkit.Fast("redis://"+relay.addr()+"/0"))
 	h.waitCause(t, redisconn.CauseWrongNode)
 	if s := h.Status(); s.Sessions != 0 {
 		t.Errorf("%d sessions were LIVE though no probe could come back", s.Sessions)
@@ -162,11 +163,11 @@ func TestLinkRefusesTwoNodesBehindOneAddress(t *testing.T) {
 }
 
 func TestLinkNamesWhatIsNotPermitted(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithACL("user agent on >secret ~* &* +@all"))
-	cfg := fast(server.URL())
-	cfg.Username, cfg.PasswordFile = "agent", secretFile(t, "secret")
+	cfg := testkit.Fast(server.URL())
+	cfg.Username, cfg.PasswordFile = "agent", testkit.SecretFile(t, "secret")
 	h := listen(t, cfg)
 	h.waitLive(t)
 
@@ -175,8 +176,8 @@ func TestLinkNamesWhatIsNotPermitted(t *testing.T) {
 	if !strings.Contains(s.Detail, "NOPERM") {
 		t.Errorf("detail %q, want Redis's own words", s.Detail)
 	}
-	eventually(t, "the log has the old words", func() bool {
-		return slices.Contains(h.log.messages(), "Redis connected but pubsub subscription failed, retrying...")
+	testkit.Eventually(t, "the log has the old words", func() bool {
+		return slices.Contains(h.log.Messages(), "Redis connected but pubsub subscription failed, retrying...")
 	})
 	server.Do("ACL", "SETUSER", "agent", "allchannels")
 	h.waitLive(t)
@@ -184,11 +185,11 @@ func TestLinkNamesWhatIsNotPermitted(t *testing.T) {
 }
 
 func TestLinkFollowsARotatedPassword(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithACL("user agent on >first ~* &* +@all"))
-	cfg := fast(server.URL())
-	cfg.Username, cfg.PasswordFile = "agent", secretFile(t, "first")
+	cfg := testkit.Fast(server.URL())
+	cfg.Username, cfg.PasswordFile = "agent", testkit.SecretFile(t, "first")
 	h := listen(t, cfg)
 	h.waitLive(t)
 
@@ -205,10 +206,10 @@ func TestLinkFollowsARotatedPassword(t *testing.T) {
 }
 
 func TestLinkWaitsForAPasswordFile(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithPassword("secret"))
-	cfg := fast(server.URL())
+	cfg := testkit.Fast(server.URL())
 	cfg.PasswordFile = t.TempDir() + "/absent"
 	h := listen(t, cfg)
 	h.waitCause(t, redisconn.CauseConfig)
@@ -219,10 +220,10 @@ func TestLinkWaitsForAPasswordFile(t *testing.T) {
 }
 
 func TestLinkSpeaksTLS(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithMutualTLS())
-	cfg := fast(server.URL())
+	cfg := testkit.Fast(server.URL())
 	h := listen(t, cfg)
 	h.waitCause(t, redisconn.CauseTLS) // an unknown CA, no certificate of ours
 
@@ -233,16 +234,16 @@ func TestLinkSpeaksTLS(t *testing.T) {
 }
 
 func TestLinkFollowsSentinels(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	set := redistest.StartSentinel(t, time.Second)
-	cfg := fast("redis://127.0.0.1:1/0") // the Sentinels know better
+	cfg := testkit.Fast("redis://127.0.0.1:1/0") // the Sentinels know better
 	cfg.SentinelName, cfg.Sentinels = set.Name(), set.SentinelAddrs()
 	h := listen(t, cfg)
 	h.waitLive(t)
 	old := set.Master()
 	old.Freeze() // a killed master closes its connections; a frozen one says nothing
-	eventually(t, "the new master is followed", func() bool {
+	testkit.Eventually(t, "the new master is followed", func() bool {
 		s := h.Status()
 		return s.State == Live && s.Addr != old.Addr()
 	})
@@ -250,11 +251,11 @@ func TestLinkFollowsSentinels(t *testing.T) {
 }
 
 func TestFatalErrorEndsTheLink(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
 	refusal := errors.New("not here")
-	l := NewLink(LinkConfig{Redis: fast(server.URL()), Name: "testcam",
+	l := NewLink(LinkConfig{Redis: testkit.Fast(server.URL()), Name: "testcam",
 		Admit: func(context.Context, *Session) error { return &FatalError{refusal} }})
 	if err := l.Run(context.Background()); !errors.Is(err, refusal) {
 		t.Errorf("Run returned %v, want %v", err, refusal)
@@ -262,18 +263,18 @@ func TestFatalErrorEndsTheLink(t *testing.T) {
 }
 
 func TestFlappingLeavesNothingBehind(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr())
-	h := listen(t, fast(proxy.URL()))
+	h := listen(t, testkit.Fast(proxy.URL()))
 	for range 50 {
 		h.waitLive(t)
 		before := h.Status().Losses
 		proxy.CutAll()
-		eventually(t, "the cut is noticed", func() bool { return h.Status().Losses > before })
+		testkit.Eventually(t, "the cut is noticed", func() bool { return h.Status().Losses > before })
 	}
 	h.waitLive(t)
 	h.hears(t, server.Client(), "still here")
-	eventually(t, "only one session's connections are open", func() bool { return proxy.Open() <= 3 })
+	testkit.Eventually(t, "only one session's connections are open", func() bool { return proxy.Open() <= 3 })
 } // and goleak counts the goroutines

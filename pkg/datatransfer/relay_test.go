@@ -1,10 +1,8 @@
 package datatransfer
 
 import (
-	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"testing"
 )
@@ -97,15 +95,4 @@ func (r *relay) back(client, server net.Conn) {
 			return
 		}
 	}
-}
-
-func redisURL(port int) string { return fmt.Sprintf("redis://127.0.0.1:%d/0", port) }
-
-func secretFile(t *testing.T, secret string) string {
-	t.Helper()
-	path := t.TempDir() + "/password"
-	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

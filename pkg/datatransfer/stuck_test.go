@@ -14,7 +14,8 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -46,12 +47,12 @@ func (h *hang) letGo() {
 // A worker in a call that no context ends, such as a write to a hung disk, must
 // not leave the agent deaf after the next loss of the connection.
 func TestAWorkerThatDoesNotReturnIsLeftBehind(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
 	stuck := newHang(t)
 	var others atomic.Int32
-	h := listen(t, fast(server.URL()), func(c *LinkConfig) {
+	h := listen(t, testkit.Fast(server.URL()), func(c *LinkConfig) {
 		c.Workers = []Worker{
 			{Name: "store", Run: func(context.Context, *Session) error { stuck.block(); return nil }},
 			{Name: "other", Run: func(ctx context.Context, _ *Session) error { others.Add(1); <-ctx.Done(); return nil }},
@@ -59,11 +60,11 @@ func TestAWorkerThatDoesNotReturnIsLeftBehind(t *testing.T) {
 	})
 	t.Cleanup(stuck.letGo) // before the link is waited for
 	h.waitLive(t)
-	eventually(t, "the worker hangs", func() bool { return stuck.entered.Load() == 1 })
+	testkit.Eventually(t, "the worker hangs", func() bool { return stuck.entered.Load() == 1 })
 	for n := range 3 {
 		before := h.Status().Losses
 		server.KillClients("pubsub")
-		eventually(t, "the kill is noticed", func() bool { return h.Status().Losses > before })
+		testkit.Eventually(t, "the kill is noticed", func() bool { return h.Status().Losses > before })
 		h.waitLive(t)
 		h.hears(t, server.Client(), strings.Repeat("m", n+1))
 	}
@@ -73,9 +74,9 @@ func TestAWorkerThatDoesNotReturnIsLeftBehind(t *testing.T) {
 	if n := stuck.entered.Load(); n != 1 {
 		t.Errorf("the worker that hangs was run %d times at once", n)
 	}
-	eventually(t, "the other worker to be run once in each session", func() bool { return uint64(others.Load()) == h.Status().Sessions })
+	testkit.Eventually(t, "the other worker to be run once in each session", func() bool { return uint64(others.Load()) == h.Status().Sessions })
 	stuck.letGo()
-	eventually(t, "the worker runs again", func() bool { return stuck.entered.Load() == 2 && len(h.Status().Stuck) == 0 })
+	testkit.Eventually(t, "the worker runs again", func() bool { return stuck.entered.Load() == 2 && len(h.Status().Stuck) == 0 })
 	if n := strings.Count(h.log.String(), "do not return"); n != 1 {
 		t.Errorf("the hanging worker was told %d times, want once:\n%s", n, h.log)
 	}
@@ -84,17 +85,17 @@ func TestAWorkerThatDoesNotReturnIsLeftBehind(t *testing.T) {
 // What hangs while a session looks around keeps it from being LIVE, as it must,
 // and is told; the link goes on when it returns.
 func TestAnAdmitThatDoesNotReturnIsLeftBehind(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
 	stuck := newHang(t)
-	h := listen(t, fast(server.URL()), func(c *LinkConfig) {
+	h := listen(t, testkit.Fast(server.URL()), func(c *LinkConfig) {
 		c.Admit = func(context.Context, *Session) error { stuck.block(); return nil }
 	})
 	t.Cleanup(stuck.letGo)
-	eventually(t, "it hangs", func() bool { return stuck.entered.Load() == 1 })
+	testkit.Eventually(t, "it hangs", func() bool { return stuck.entered.Load() == 1 })
 	server.KillClients("pubsub")
-	eventually(t, "it is told", func() bool { return slices.Equal(h.Status().Stuck, []string{"look around"}) })
+	testkit.Eventually(t, "it is told", func() bool { return slices.Equal(h.Status().Stuck, []string{"look around"}) })
 	stuck.letGo()
 	h.waitLive(t)
 }
@@ -102,24 +103,24 @@ func TestAnAdmitThatDoesNotReturnIsLeftBehind(t *testing.T) {
 // A Handle that blocks makes the subscription deaf. The probe notices; only a
 // fresh process helps, so the link must end and say why.
 func TestAHandleThatBlocksEndsTheLink(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
 	stuck := newHang(t)
-	log := &lines{}
-	l := NewLink(LinkConfig{Redis: fast(server.URL()), Name: "testcam", Log: zerolog.New(log), Subscriptions: []Subscription{
+	log := &testkit.Log{}
+	l := NewLink(LinkConfig{Redis: testkit.Fast(server.URL()), Name: "testcam", Log: zerolog.New(log), Subscriptions: []Subscription{
 		{Channel: testChannel, Handle: func([]byte, time.Time) { stuck.block() }},
 	}})
 	ended := make(chan error, 1)
 	go func() { ended <- l.Run(context.Background()) }()
-	eventually(t, "link is LIVE", func() bool { return l.Status().State == Live })
+	testkit.Eventually(t, "link is LIVE", func() bool { return l.Status().State == Live })
 	server.Do("PUBLISH", testChannel, "one")
 	select {
 	case err := <-ended:
 		if !errors.Is(err, ErrStuck) || !strings.Contains(err.Error(), "receive") {
 			t.Errorf("the link ended with %v, want %v and what is stuck", err, ErrStuck)
 		}
-	case <-time.After(patient):
+	case <-time.After(testkit.Patience):
 		t.Fatal("the link is deaf and does not end")
 	}
 	stuck.letGo()
@@ -128,10 +129,10 @@ func TestAHandleThatBlocksEndsTheLink(t *testing.T) {
 // A file that cannot be read because its disk hangs. Here it is a lease: whoever
 // opens the file waits until its holder lets go, or for 45 s.
 func TestAHangingPasswordFileIsToldAndHeals(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
-	cfg := fast(server.URL())
+	cfg := testkit.Fast(server.URL())
 	cfg.PasswordFile = filepath.Join(t.TempDir(), "password")
 	held, err := os.Create(cfg.PasswordFile)
 	if err != nil {

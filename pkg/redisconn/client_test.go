@@ -9,7 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 // copies publishes over a wire that loses the reply, and counts how often a

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 func TestSentinelsNameTheMaster(t *testing.T) {

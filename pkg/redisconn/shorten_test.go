@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 // piecewise is a connection that gives what it has in pieces of the given sizes.

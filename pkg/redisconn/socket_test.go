@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 // sockets are the target's connections below TLS.

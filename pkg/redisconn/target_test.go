@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 func TestCloseEndsBlockedReadsAtOnce(t *testing.T) {

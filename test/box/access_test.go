@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 const plainBox = `state_dir = "DIR/state"

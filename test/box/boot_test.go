@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 const bootBox = `state_dir = "STATE"

@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/proctest"
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/internal/web"
 )
 

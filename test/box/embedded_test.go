@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"framekeeper/internal/redisserver"
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 const embeddedBox = `state_dir = "DIR/state"

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/vmtest"
+	"framekeeper/internal/testkit/vmtest"
 )
 
 // machineDisk is the disk that outlives a machine, as camera-vm.sh names it.

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/redistest"
 	"framekeeper/internal/telemetry"
+	"framekeeper/internal/testkit/redistest"
 )
 
 const (

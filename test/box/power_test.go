@@ -17,7 +17,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"framekeeper/internal/vmtest"
+	"framekeeper/internal/testkit/vmtest"
 	"framekeeper/pkg/frame"
 )
 

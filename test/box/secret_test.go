@@ -15,7 +15,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 // The secrets, of which no part may be seen anywhere.

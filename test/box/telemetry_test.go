@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/redistest"
 	"framekeeper/internal/telemetry"
+	"framekeeper/internal/testkit/redistest"
 )
 
 // TestTelemetryOfAnOutage: what was measured while Redis was down comes

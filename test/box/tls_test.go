@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 // TestMutualTLS: server and programs show each other certificates of a CA of

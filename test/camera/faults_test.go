@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"framekeeper/pkg/camera"
-	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/rpc"
 )
 
 // Budgets, for a machine that is ten times slower than any other.
@@ -72,7 +72,7 @@ func (s *scene) replies(o *outcome, noticed, back time.Time) {
 	s.Helper()
 	_, replies := s.watcher.between(noticed, back)
 	for _, r := range replies {
-		var refused *datatransfer.ReplyError
+		var refused *rpc.ReplyError
 		if !errors.As(r.err, &refused) {
 			continue
 		}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/proctest"
+	"framekeeper/internal/testkit/proctest"
 	"framekeeper/pkg/camera"
 )
 

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/proctest"
-	"framekeeper/internal/vmtest"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/vmtest"
 )
 
 const (

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/proctest"
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/redisconn"
 )

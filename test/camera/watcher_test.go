@@ -14,6 +14,7 @@ import (
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
+	"framekeeper/pkg/rpc"
 )
 
 const (
@@ -61,7 +62,7 @@ func (r reply) took() time.Duration { return r.at.Sub(r.sent) }
 // all the time.
 type watcher struct {
 	link      *datatransfer.Link
-	requester *datatransfer.Requester
+	requester *rpc.Requester
 
 	mu        sync.Mutex // guards all below
 	changed   chan struct{}
@@ -73,7 +74,7 @@ type watcher struct {
 func watch(t *testing.T, way redisconn.Config) *watcher {
 	t.Helper()
 	w := &watcher{changed: make(chan struct{})}
-	w.requester = datatransfer.NewRequester(datatransfer.RequesterConfig{
+	w.requester = rpc.NewRequester(rpc.RequesterConfig{
 		Camera: cameraName, RequestTopic: "request/" + cameraName, Timeout: patient, Log: zerolog.Nop(),
 	})
 	w.link = datatransfer.NewLink(datatransfer.LinkConfig{
@@ -127,7 +128,7 @@ func (w *watcher) asking(ctx context.Context) {
 		r := reply{sent: time.Now()}
 		_, r.err = w.requester.Request(ctx, nil)
 		r.at = time.Now()
-		var refused *datatransfer.ReplyError
+		var refused *rpc.ReplyError
 		if r.err == nil || errors.As(r.err, &refused) { // otherwise no agent is there
 			w.note(func() { w.replies = append(w.replies, r) })
 		}

@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"time"
 
-	"framekeeper/internal/proctest"
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 // boxCameras is how many agents the controller runs. The first two are never

@@ -13,8 +13,8 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/proctest"
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 // open sets the box up: a Redis and the way to it, the controller, a reader of

@@ -4,7 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
-	"framekeeper/internal/proctest"
+	"framekeeper/internal/testkit/proctest"
 )
 
 // binaries are the programs under test.

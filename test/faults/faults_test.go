@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
 )

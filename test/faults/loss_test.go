@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/frame"
 )
 

@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"framekeeper/internal/proctest"
+	"framekeeper/internal/testkit/proctest"
 )
 
 // launch starts the agent (again) on its state.

@@ -15,6 +15,7 @@ import (
 
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/stream"
 )
 
 // laggard is a reader that can be held back.
@@ -28,7 +29,7 @@ type laggard struct {
 func (s *scene) lag() *laggard {
 	l := &laggard{watcher: &watcher{changed: make(chan struct{})}, gate: make(chan struct{}, 1)}
 	l.release()
-	l.consumer = datatransfer.NewConsumer(datatransfer.ConsumerConfig{
+	l.consumer = stream.NewConsumer(stream.ConsumerConfig{
 		Key: "frames:" + cameraName, FromStart: true, Log: zerolog.Nop(),
 		Handle: func(ctx context.Context, m *frame.Message) error {
 			select {

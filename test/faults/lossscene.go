@@ -7,10 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"framekeeper/internal/proctest"
-	"framekeeper/internal/redistest"
-	"framekeeper/pkg/datatransfer"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/stream"
 )
 
 // scene is one camera over many starts of its agent, with a reader in step, one
@@ -26,8 +26,8 @@ type scene struct {
 	target   int
 
 	listener *listener
-	laggard  *laggard                   // nil: nobody lags
-	expected datatransfer.ConsumerStats // what the reader in step has to report besides frames
+	laggard  *laggard             // nil: nobody lags
+	expected stream.ConsumerStats // what the reader in step has to report besides frames
 
 	atEnd    func()     // what else has to hold once all was read; may be nil
 	torn     []frame.ID // frames damaged in the spool
@@ -178,7 +178,7 @@ func (s *scene) close(res *lossResult) {
 		s.problem("the reader in step lost %d frames to trimming", res.Books.Trimmed)
 	}
 	got := s.watcher.consumer.Stats()
-	got = datatransfer.ConsumerStats{Undeclared: got.Undeclared, Corrupt: got.Corrupt, UncleanStart: got.UncleanStart, Restarts: got.Restarts}
+	got = stream.ConsumerStats{Undeclared: got.Undeclared, Corrupt: got.Corrupt, UncleanStart: got.UncleanStart, Restarts: got.Restarts}
 	if got != s.expected {
 		s.problem("the reader in step reports %+v, want %+v", got, s.expected)
 	}

@@ -4,15 +4,15 @@ import (
 	"encoding/json"
 	"strings"
 
-	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/spool"
 )
 
 // agentStatus is what the rows look at in status:<camera>.
 type agentStatus struct {
-	Stream datatransfer.AppendStatus `json:"stream"`
-	Outbox datatransfer.OutboxStats  `json:"outbox"`
-	Spool  *spool.Stats              `json:"spool"`
+	Stream outbox.AppendStatus `json:"stream"`
+	Outbox outbox.OutboxStats  `json:"outbox"`
+	Spool  *spool.Stats        `json:"spool"`
 }
 
 // status is what the agent shows of itself, up to a second old.

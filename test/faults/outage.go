@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 	"syscall"
 	"time"
 )

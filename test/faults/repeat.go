@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"framekeeper/internal/proctest"
+	"framekeeper/internal/testkit/proctest"
 	"framekeeper/pkg/redisconn"
 )
 

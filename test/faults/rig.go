@@ -13,8 +13,8 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/proctest"
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
 )

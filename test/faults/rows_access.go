@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/redisconn"
 )
 

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"time"
 
-	"framekeeper/internal/proctest"
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/redisconn"
 )
 

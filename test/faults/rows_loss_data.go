@@ -4,9 +4,9 @@ import (
 	"strconv"
 	"time"
 
-	"framekeeper/internal/proctest"
-	"framekeeper/internal/redistest"
-	"framekeeper/pkg/datatransfer"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/redistest"
+	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -79,7 +79,7 @@ func evicted(s *scene) {
 	s.server.ConfigSet("maxmemory", strconv.Itoa(used+2<<20))
 	s.told(hurt, 30*time.Second, "that the stream keeps vanishing",
 		func(e proctest.Event) bool {
-			return e.Msg == msgRefused && e.Cause == string(datatransfer.CauseEvicted)
+			return e.Msg == msgRefused && e.Cause == string(outbox.CauseEvicted)
 		})
 	s.figure("loud after %s ms", ms(time.Since(hurt)))
 	s.wait(pick(s, 15*time.Second, time.Second))
@@ -177,7 +177,7 @@ func foreignWriter(s *scene) {
 	s.server.Do("XADD", "frames:"+cameraName, "*", "who", "me")
 	s.told(at, 5*time.Second, "that there is a conflict",
 		func(e proctest.Event) bool {
-			return e.Msg == msgRefused && e.Cause == string(datatransfer.CauseConflict)
+			return e.Msg == msgRefused && e.Cause == string(outbox.CauseConflict)
 		})
 	s.figure("loud after %s ms", ms(time.Since(at)))
 	s.wait(pick(s, 5*time.Second, 1500*time.Millisecond))
@@ -216,7 +216,7 @@ func secondAgent(s *scene, sameState bool) {
 			s.problem("the second agent ended as if nothing was wrong")
 		}
 		said := second.Said()
-		if !contains(said+second.Tail(10), datatransfer.ErrOwned.Error()) {
+		if !contains(said+second.Tail(10), outbox.ErrOwned.Error()) {
 			s.problem("the second agent does not say why: %s", said)
 		}
 		for _, e := range s.agent.Since(at) {

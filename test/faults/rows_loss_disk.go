@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"framekeeper/internal/proctest"
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 // diskRows take the spool's disk away while Redis is away too.

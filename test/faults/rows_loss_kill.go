@@ -4,8 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"framekeeper/internal/proctest"
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 // What a kill may cost, by the time of exposure. The time between two frames,

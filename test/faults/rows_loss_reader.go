@@ -5,8 +5,8 @@ import (
 	"syscall"
 	"time"
 
-	"framekeeper/internal/proctest"
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/redistest"
 )
 
 // readerRows stop a real client with SIGSTOP, for longer and for less long than

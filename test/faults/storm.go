@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/frame"
 )
 

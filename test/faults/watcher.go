@@ -12,6 +12,8 @@ import (
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
+	"framekeeper/pkg/rpc"
+	"framekeeper/pkg/stream"
 )
 
 const (
@@ -37,8 +39,8 @@ type answer struct{ at, sent time.Time }
 // through a Link of its own, which has a way to Redis that the fault spares.
 type watcher struct {
 	link      *datatransfer.Link
-	requester *datatransfer.Requester
-	consumer  *datatransfer.Consumer
+	requester *rpc.Requester
+	consumer  *stream.Consumer
 	wg        sync.WaitGroup
 
 	mu      sync.Mutex // guards all below
@@ -51,10 +53,10 @@ type watcher struct {
 // watch begins to read and, if asks is set, to ask ten times a second.
 func watch(ctx context.Context, cfg redisconn.Config, camera string, asks bool, log zerolog.Logger) *watcher {
 	w := &watcher{changed: make(chan struct{})}
-	w.requester = datatransfer.NewRequester(datatransfer.RequesterConfig{
+	w.requester = rpc.NewRequester(rpc.RequesterConfig{
 		Camera: camera, RequestTopic: "request/" + camera, Timeout: askLimit, Log: log,
 	})
-	w.consumer = datatransfer.NewConsumer(datatransfer.ConsumerConfig{
+	w.consumer = stream.NewConsumer(stream.ConsumerConfig{
 		Key: "frames:" + camera, FromStart: true, Handle: w.take, Log: log,
 	})
 	w.link = datatransfer.NewLink(datatransfer.LinkConfig{

@@ -13,7 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/redistest"
+	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/camera"
 )
 

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/rtsptest"
+	"framekeeper/internal/testkit/rtsptest"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/camera/testsrc"
 	"framekeeper/pkg/camera/turbojpeg"

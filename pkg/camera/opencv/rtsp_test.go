@@ -14,7 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/rtsptest"
+	"framekeeper/internal/testkit/rtsptest"
 	"framekeeper/pkg/camera"
 )
 

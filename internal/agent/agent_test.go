@@ -1,0 +1,215 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"framekeeper/internal/cli"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/internal/testkit/redistest"
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
+	"framekeeper/pkg/redisconn"
+	"framekeeper/pkg/rpc"
+)
+
+// asAgent is set for a child that is to be the whole program.
+const asAgent = "FRAMEKEEPER_TEST_AS_AGENT"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asAgent) != "" {
+		_ = os.Unsetenv(asAgent)
+		os.Exit(cli.Main(Program()))
+	}
+	if dir := os.Getenv(moverSpool); dir != "" {
+		fmt.Fprintln(os.Stderr, beginWithSpool(dir)) // it does not return, as a rule
+		os.Exit(1)
+	}
+	redisconn.Quiet()
+	if len(os.Args) > 2 && os.Args[1] == playAgent {
+		os.Exit(play(os.Args[2], os.Args[3:]))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const patient = 20 * time.Second
+
+func needRedis(t *testing.T) {
+	t.Helper()
+	if err := redistest.Available(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+}
+
+// syncBuffer is what the agent logs into while the test reads.
+type syncBuffer struct{ proctest.Output }
+
+// writeConfig writes a config.toml for one camera; more is put before its table.
+func writeConfig(t *testing.T, url, more, camera string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if !strings.Contains(more, "[delivery]") {
+		more += "\n[delivery]\n"
+	}
+	more = strings.Replace(more, "[delivery]\n", fmt.Sprintf("[delivery]\nspool_dir = %q\n", filepath.Join(dir, "spool")), 1)
+	text := fmt.Sprintf("state_dir = %q\n[redis]\nurl = %q\n%s\n[[camera]]\nname = \"greencam1\"\n%s\n",
+		filepath.Join(dir, "state"), url, more, camera)
+	path := filepath.Join(dir, "config.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// startAgent runs the whole program in this process until the test ends, or
+// until the function it returns is called; that returns run's error.
+func startAgent(t *testing.T, config string) (stop func() error, log *syncBuffer) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	log = &syncBuffer{}
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, []string{"--config", config, "--camera", "greencam1"}, io.Discard, log) }()
+	var once sync.Once
+	var err error
+	stop = func() error {
+		once.Do(func() { cancel(); err = <-done })
+		return err
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Errorf("agent ended with %v", err)
+		}
+		if t.Failed() {
+			t.Logf("agent's log:\n%s", log)
+		}
+	})
+	return stop, log
+}
+
+// asker is a host's side: a link that hears the camera's channel.
+type asker struct {
+	*rpc.Requester
+	link *datatransfer.Link
+
+	mu   sync.Mutex // guards seen
+	seen []*frame.Message
+}
+
+func newAsker(t *testing.T, url string) *asker {
+	t.Helper()
+	a := &asker{Requester: rpc.NewRequester(rpc.RequesterConfig{
+		Camera: "greencam1", RequestTopic: "request/greencam1", Timeout: patient, Log: zerolog.Nop(),
+	})}
+	cfg := redisconn.Default()
+	cfg.URL = url
+	a.link = datatransfer.NewLink(datatransfer.LinkConfig{
+		Redis: cfg, Name: "asker", Log: zerolog.Nop(), Workers: []datatransfer.Worker{a.Worker()},
+		Subscriptions: []datatransfer.Subscription{{Channel: "stream/greencam1", Handle: func(p []byte, _ time.Time) {
+			m, err := frame.ParseMessage(p)
+			if err != nil {
+				t.Errorf("message on stream/greencam1: %v", err)
+				return
+			}
+			a.mu.Lock()
+			a.seen = append(a.seen, m)
+			a.mu.Unlock()
+			a.Deliver(m)
+		}}},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.link.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	wait, cancelWait := context.WithTimeout(ctx, patient)
+	defer cancelWait()
+	if err := a.link.WaitLive(wait); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func (a *asker) messages() []*frame.Message {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]*frame.Message(nil), a.seen...)
+}
+
+// ask makes one request that must be answered with a frame.
+func (a *asker) ask(t *testing.T, fields map[string]any) *frame.Message {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	defer cancel()
+	m, err := a.Request(ctx, fields)
+	if err != nil {
+		t.Fatalf("request %v: %v", fields, err)
+	}
+	return m
+}
+
+// entries are the stream's frames.
+func entries(t *testing.T, c *redis.Client) []*frame.Message {
+	t.Helper()
+	all, err := c.XRange(context.Background(), "frames:greencam1", "-", "+").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []*frame.Message
+	for _, e := range all {
+		m, err := frame.JoinMessage([]byte(e.Values["header"].(string)), []byte(e.Values["image"].(string)))
+		if err != nil {
+			t.Fatalf("entry %s: %v", e.ID, err)
+		}
+		if m.Header.Status == frame.StatusOK {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patient)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", patient, what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// tiny is the smallest picture that still bears its number.
+const tiny = "source = \"test:\"\nwidth = 64\nheight = 48\n"
+
+// small is a camera that costs little.
+const small = "source = \"test:\"\nwidth = 320\nheight = 240\n"
+
+func TestUsageErrors(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+		code int
+	}{
+		{[]string{"--nonsense"}, "nonsense", ExitUsage},
+		{[]string{"extra"}, "extra", ExitUsage},
+		{[]string{"--config", "/no/such/file.toml"}, "/no/such/file.toml", ExitUsage},
+	} {
+		err := Run(context.Background(), c.args, io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), c.want) || ExitCode(err) != c.code {
+			t.Errorf("run(%q) = %v (exit %d), want %q and exit %d", c.args, err, ExitCode(err), c.want, c.code)
+		}
+	}
+}

@@ -1,0 +1,203 @@
+package agent
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"framekeeper/internal/metrics"
+	"framekeeper/internal/version"
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
+	"framekeeper/pkg/outbox"
+)
+
+// meters are what only the one who does the work can measure. Everything else
+// is read from the parts' own statistics when somebody asks.
+type meters struct {
+	encode  prometheus.Histogram
+	request prometheus.Histogram
+	link    *metrics.Link
+	failed  [failures]atomic.Uint64
+}
+
+// failure is why a request that was taken in hand got an error.
+type failure int
+
+const (
+	failCamera failure = iota
+	failTimeout
+	failMemory
+	failEncode
+	failures
+)
+
+func (f failure) String() string { return [...]string{"camera", "timeout", "memory", "encode"}[f] }
+
+func newMeters(link func() datatransfer.LinkStatus) *meters {
+	return &meters{
+		encode: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: metrics.Prefix + "encode_seconds", Help: "How long making a frame's image took.",
+			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 12), // to 0.5 s
+		}),
+		request: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: metrics.Prefix + "request_seconds", Help: "From a request's arrival at the agent until Redis has taken its frame for the channel.",
+			// From 0.5 on they double: the alert on slow answers counts on it.
+			Buckets: []float64{0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2, 4, 8, 16},
+		}),
+		link: metrics.NewLink("", link),
+	}
+}
+
+// answered is told of each answer that has gone out.
+func (a *agent) answered(item *outbox.Item) {
+	m := item.Message()
+	if m == nil || m.Header.Status != frame.StatusOK || m.Header.RequestedUS == 0 {
+		return
+	}
+	took := a.clock.Now() - m.Header.RequestedUS
+	a.meters.request.Observe(float64(max(took, 0)) / 1e6) // the clock may have been set meanwhile
+}
+
+// registry is everything an agent can say of itself in figures.
+func (a *agent) registry() (*prometheus.Registry, error) {
+	m := a.meters
+	r, err := metrics.NewRegistry(prometheus.Labels{"camera": a.cam.Name},
+		m.encode, m.request, m.link, metrics.NewTable(figures(), a.read))
+	if err != nil {
+		return nil, fmt.Errorf("show figures: %w", err)
+	}
+	return r, nil
+}
+
+// figures names what read reads.
+func figures() []metrics.Row {
+	return []metrics.Row{
+		{Name: "agent_info", Help: "The agent's version.", Labels: []string{"version"}},
+		{Name: "capture_frames_total", Help: "New frames from the camera."},
+		{Name: "capture_skipped_frames_total", Help: "Frames the driver left out, by its own counter."},
+		{Name: "capture_broken_frames_total", Help: "Frames thrown away because they arrived damaged."},
+		{Name: "capture_stalls_total", Help: "Times no new frame came for stall_timeout."},
+		{Name: "capture_reopens_total", Help: "Attempts to open the camera again."},
+		{Name: "capture_fps", Help: "New frames a second over the last few, falling when they stay away."},
+		{Name: "capture_latency_seconds", Help: "How old a frame may be when it comes from the camera: source_latency, or its default."},
+		{Name: "capture_frame_age_seconds", Help: "Age of the newest frame; missing before the first."},
+		{Name: "capture_state", Help: "1 for the state of the camera, 0 for the others.", Labels: []string{"state"}},
+		{Name: "encode_failures_total", Help: "Frames that could not be encoded."},
+		{Name: "requests_received_total", Help: "Messages on the request channel."},
+		{Name: "requests_total", Help: "Requests by what became of them: answered, repeated (known by their id, and answered from memory), or the reason of the error reply.", Labels: []string{"outcome"}},
+		{Name: "requests_pending", Help: "Requests that wait for their frame."},
+		{Name: "frames_numbered_total", Help: "Frames that were given an ID: answers and continuous ones."},
+		{Name: "frames_added_total", Help: "Frames that Redis took for the stream (delivery pubsub: for the channel), those added again included."},
+		{Name: "frames_resent_total", Help: "Frames added again because Redis had lost them."},
+		{Name: "frames_lost_total", Help: "Frames given up before Redis had them, and declared in the stream, by reason.", Labels: []string{"reason"}},
+		{Name: "messages_published_total", Help: "Messages published on the stream channel, by lane: answers, or continuous frames.", Labels: []string{"lane"}},
+		{Name: "messages_unheard_total", Help: "Messages published while nobody was subscribed.", Labels: []string{"lane"}},
+		{Name: "messages_dropped_total", Help: "Messages given up unpublished because too many waited for the link.", Labels: []string{"lane"}},
+		{Name: "messages_refused_total", Help: "Messages that Redis did not permit.", Labels: []string{"lane"}},
+		{Name: "messages_waiting", Help: "Messages that wait to be published.", Labels: []string{"lane"}},
+		{Name: "stream_writable", Help: "1 if Redis takes frames for the stream, 0 if not."},
+		{Name: "stream_conflict", Help: "1 if somebody else writes to the stream."},
+		{Name: "stream_vanished_total", Help: "Times the stream disappeared from a connected Redis."},
+		{Name: "stream_trims_total", Help: "Times the stream was halved because Redis had no memory left."},
+		{Name: "outbox_unsent_frames", Help: "Frames that Redis has not taken yet, in memory and on disk."},
+		{Name: "outbox_unsent_bytes", Help: "Memory of frames that Redis has not taken yet."},
+		{Name: "outbox_held_bytes", Help: "Memory of all frames held, those included that Redis has."},
+		{Name: "outbox_limit_bytes", Help: "What outbox_held_bytes may reach: retain_bytes."},
+		{Name: "spool_usable", Help: "1 if there is a spool, 0 if its disk cannot be used."},
+		{Name: "spool_frames", Help: "Frames that wait on disk."},
+		{Name: "spool_bytes", Help: "Disk space of frames that wait there."},
+		{Name: "spool_limit_bytes", Help: "What spool_bytes may reach: spool_max_bytes."},
+		{Name: "spool_oldest_age_seconds", Help: "Age of the oldest frame on disk; 0 if there is none."},
+		{Name: "spool_written_frames_total", Help: "Frames written to disk."},
+		{Name: "spool_errors_total", Help: "Calls of the spool's disk that failed."},
+		{Name: "spool_hanging_seconds", Help: "How long the spool's disk has not answered; 0 if it does."},
+	}
+}
+
+// read gives the figures of one scrape.
+func (a *agent) read(v metrics.Values) {
+	v.Set("agent_info", 1, version.String())
+	a.readCapture(v)
+	a.readRequests(v)
+	a.readFrames(v)
+	a.readSpool(v)
+}
+
+func (a *agent) readCapture(v metrics.Values) {
+	h := a.grabber.Health()
+	v.Set("capture_frames_total", float64(h.Frames))
+	v.Set("capture_skipped_frames_total", float64(h.Skipped))
+	v.Set("capture_broken_frames_total", float64(h.Broken))
+	v.Set("capture_stalls_total", float64(h.Stalls))
+	v.Set("capture_reopens_total", float64(h.Reopens))
+	v.Set("capture_fps", h.FPS)
+	v.Set("capture_latency_seconds", a.grabber.Latency().Seconds())
+	if !h.LastFrame.IsZero() {
+		v.Set("capture_frame_age_seconds", time.Since(h.LastFrame).Seconds())
+	}
+	v.State("capture_state", string(h.State), []string{
+		string(camera.StateOpening), string(camera.StateOK), string(camera.StateStalled), string(camera.StateRetrying), string(camera.StateEnded),
+	})
+	v.Set("encode_failures_total", float64(a.responder.counts.failed.Load()))
+}
+
+func (a *agent) readRequests(v metrics.Values) {
+	s := a.responder.requests.Stats()
+	v.Set("requests_received_total", float64(s.Received))
+	v.Set("requests_pending", float64(s.Pending))
+	for outcome, n := range map[string]uint64{
+		"answered": s.Answered, "repeated": s.Repeated, "rate": s.Refused, "malformed": s.Malformed, "busy": s.Busy,
+	} {
+		v.Set("requests_total", float64(n), outcome)
+	}
+	for f := range failures {
+		v.Set("requests_total", float64(a.meters.failed[f].Load()), f.String())
+	}
+}
+
+func (a *agent) readFrames(v metrics.Values) {
+	o := a.outbox.Stats()
+	v.Set("frames_numbered_total", float64(o.Added))
+	v.Set("frames_added_total", float64(o.Sent+o.Resent)) // Sent alone falls when Redis loses frames
+	v.Set("frames_resent_total", float64(o.Resent))
+	lost := a.outbox.Losses()
+	for _, kind := range outbox.LossKinds() {
+		v.Set("frames_lost_total", float64(lost[kind]), kind)
+	}
+	v.Set("outbox_unsent_frames", float64(o.Unsent))
+	v.Set("outbox_unsent_bytes", float64(o.UnsentSize))
+	v.Set("outbox_held_bytes", float64(o.HeldSize))
+	v.Set("outbox_limit_bytes", float64(a.cfg.Delivery.RetainBytes))
+	s := a.appender.Status()
+	v.Flag("stream_writable", s.Writable)
+	v.Flag("stream_conflict", s.Conflict)
+	v.Set("stream_vanished_total", float64(s.Vanished))
+	v.Set("stream_trims_total", float64(s.Trimmed))
+	answers, frames := a.publisher.Stats()
+	for lane, l := range map[string]outbox.LaneStats{"answers": answers, "frames": frames} {
+		v.Set("messages_published_total", float64(l.Published), lane)
+		v.Set("messages_unheard_total", float64(l.Unheard), lane)
+		v.Set("messages_dropped_total", float64(l.Dropped), lane)
+		v.Set("messages_refused_total", float64(l.Refused), lane)
+		v.Set("messages_waiting", float64(l.Waiting), lane)
+	}
+}
+
+func (a *agent) readSpool(v metrics.Values) {
+	s := a.spoolStatus()
+	v.Flag("spool_usable", s != nil)
+	if s == nil {
+		return
+	}
+	v.Set("spool_frames", float64(s.Frames))
+	v.Set("spool_bytes", float64(s.Bytes))
+	v.Set("spool_limit_bytes", float64(a.cfg.Delivery.SpoolMaxBytes))
+	v.Set("spool_oldest_age_seconds", s.AgeS)
+	v.Set("spool_written_frames_total", float64(s.Written))
+	v.Set("spool_errors_total", float64(s.Errors))
+	v.Set("spool_hanging_seconds", s.HangingS)
+}

@@ -1,0 +1,218 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/version"
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/outbox"
+	"framekeeper/pkg/rpc"
+)
+
+// agentStatus is the JSON of status/<camera> and status:<camera>.
+type agentStatus struct {
+	Camera   string  `json:"camera"`
+	Instance string  `json:"instance"`
+	Owner    string  `json:"owner"`
+	Host     string  `json:"host"`
+	PID      int     `json:"pid"`
+	Boot     string  `json:"boot"` // tells boxes apart that were made from one image
+	Version  string  `json:"version"`
+	TimeUS   int64   `json:"time_us"`
+	UptimeS  int64   `json:"uptime_s"`
+	Source   string  `json:"source"` // without credentials
+	Delivery string  `json:"delivery"`
+	Encoding string  `json:"encoding"`
+	Publish  float64 `json:"publish_fps"`
+	Quality  int     `json:"quality"`
+
+	Controls map[string]int64 `json:"controls,omitempty"` // as configured, and as set since
+
+	Link     linkStatus          `json:"link"`
+	Capture  captureStatus       `json:"capture"`
+	Writable bool                `json:"writable"` // the stream takes frames
+	Reason   string              `json:"reason,omitempty"`
+	Stream   outbox.AppendStatus `json:"stream"`
+	Outbox   outbox.OutboxStats  `json:"outbox"`
+	Spool    *spoolStatus        `json:"spool,omitempty"` // absent: the disk cannot be used
+	Groups   []groupStatus       `json:"groups"`          // pools that read the stream
+	Requests rpc.RequestStats    `json:"requests"`
+	Answers  outbox.LaneStats    `json:"answers"`
+	Frames   outbox.LaneStats    `json:"frames"`
+	Encoded  encodeStatus        `json:"encoded"`
+	NoSocket string              `json:"no_socket,omitempty"` // why the controller cannot ask or set anything
+}
+
+type linkStatus struct {
+	State    string   `json:"state"`
+	SinceS   float64  `json:"since_s"`
+	Sessions uint64   `json:"sessions"`
+	Losses   uint64   `json:"losses"`
+	RTTUS    int64    `json:"rtt_us"`
+	Stuck    []string `json:"stuck,omitempty"` // parts that do not return: a disk hangs
+	LastLoss *loss    `json:"last_loss,omitempty"`
+}
+
+type loss struct {
+	Cause   string  `json:"cause"`
+	AgoS    float64 `json:"ago_s"`
+	LastedS float64 `json:"lasted_s"`
+}
+
+type captureStatus struct {
+	State   camera.State `json:"state"`
+	Reason  string       `json:"reason,omitempty"`
+	FPS     float64      `json:"fps"`
+	AgeMS   int64        `json:"age_ms"` // of the last new frame; -1 before the first
+	Frames  uint64       `json:"frames"`
+	Skipped uint64       `json:"skipped"` // by the driver: missing in its counter
+	Broken  uint64       `json:"broken"`  // thrown away: flagged, cut short, undecodable
+	Defect  string       `json:"defect,omitempty"`
+	Reopens uint64       `json:"reopens"`
+	Stalls  uint64       `json:"stalls"`
+	Driver  string       `json:"driver,omitempty"`
+	Width   int          `json:"width,omitempty"`
+	Height  int          `json:"height,omitempty"`
+	Format  string       `json:"format,omitempty"`
+}
+
+type encodeStatus struct {
+	Frames uint64  `json:"frames"`
+	Failed uint64  `json:"failed"`
+	MeanMS float64 `json:"mean_ms"`
+}
+
+func (a *agent) status() agentStatus {
+	host, _ := os.Hostname()
+	answers, frames := a.publisher.Stats()
+	stream := a.appender.Status()
+	cam := a.tuning.now()
+	return agentStatus{
+		Camera: a.cam.Name, Instance: a.owner.Instance, Owner: a.owner.Owner, Host: host, PID: os.Getpid(), Boot: BootID(),
+		Version: version.String(), TimeUS: a.clock.Now(), UptimeS: int64(time.Since(a.began).Seconds()),
+		Source: camera.ShownSource(a.cam.Source), Delivery: string(a.cfg.Delivery.Mode),
+		Encoding: string(a.cam.Encoding), Publish: cam.PublishFPS, Quality: cam.Quality, Controls: cam.Controls,
+		Link: a.linkStatus(), Capture: a.captureStatus(),
+		Writable: stream.Writable, Reason: stream.Reason, Stream: stream,
+		Outbox: a.outbox.Stats(), Spool: a.spoolStatus(), Groups: a.groups.list(), Requests: a.responder.requests.Stats(), Answers: answers, Frames: frames,
+		Encoded: a.responder.counts.status(), NoSocket: a.socket.why(),
+	}
+}
+
+func (a *agent) linkStatus() linkStatus {
+	s := a.link.Status()
+	out := linkStatus{
+		State: s.State.String(), SinceS: time.Since(s.Since).Seconds(),
+		Sessions: s.Sessions, Losses: s.Losses, RTTUS: s.RTT.Microseconds(), Stuck: s.Stuck,
+	}
+	if s.Losses > 0 {
+		out.LastLoss = &loss{
+			Cause: string(s.LastLoss.Cause), AgoS: time.Since(s.LastLoss.At).Seconds(), LastedS: s.LastLoss.Lasted.Seconds(),
+		}
+	}
+	return out
+}
+
+func (a *agent) captureStatus() captureStatus {
+	h := a.grabber.Health()
+	age := int64(-1)
+	if !h.LastFrame.IsZero() {
+		age = time.Since(h.LastFrame).Milliseconds()
+	}
+	out := captureStatus{
+		State: h.State, Reason: h.Reason, FPS: h.FPS, AgeMS: age, Frames: h.Frames, Skipped: h.Skipped,
+		Broken: h.Broken, Defect: h.BrokenWhy,
+		Reopens: h.Reopens, Stalls: h.Stalls, Driver: h.Info.Driver, Width: h.Info.Width, Height: h.Info.Height,
+	}
+	if h.Frames > 0 {
+		out.Format = h.Info.Format.String()
+	}
+	return out
+}
+
+func (c *encodeCounts) status() encodeStatus {
+	s := encodeStatus{Frames: c.encoded.Load(), Failed: c.failed.Load()}
+	if s.Frames > 0 {
+		s.MeanMS = float64(c.nanoseconds.Load()) / float64(s.Frames) / 1e6
+	}
+	return s
+}
+
+// wantStatus asks for a status to be shown now, because something changed.
+func (a *agent) wantStatus() {
+	select {
+	case a.kick <- struct{}{}:
+	default:
+	}
+}
+
+// watch follows what happens beside the way of a frame: broken frames, a disk
+// that does not answer, and the wall clock's steps. A box without a battery
+// boots in 1970 and learns the time later; the frames' times follow, timeouts
+// and IDs do not depend on it.
+func (a *agent) watch(ctx context.Context) error {
+	var seen flaws
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	hanging := false
+	for {
+		select {
+		case <-tick.C:
+			seen.report(a.grabber.Health(), time.Now(), a.log)
+			if step, moved := a.clock.Resync(clockTolerance); moved {
+				a.log.Warn().Int64("step_ms", step.Milliseconds()).Msg("the wall clock was set, frame times follow it")
+				a.wantStatus() // Redis has let the one before expire
+			}
+			hanging = a.watchDisk(hanging)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// hangAfter is more than a slow disk takes for anything.
+const hangAfter = 5 * time.Second
+
+// watchDisk tells once that the spool's disk hangs, and that it answers again.
+func (a *agent) watchDisk(hanging bool) bool {
+	if a.spooler == nil {
+		return false
+	}
+	since := a.spooler.Hanging()
+	switch {
+	case !hanging && since > hangAfter:
+		a.log.Error().Int64("for_ms", since.Milliseconds()).Str("spool_dir", a.cfg.Delivery.SpoolDir).
+			Msg("the disk does not answer, frames stay in memory as far as it reaches")
+	case hanging && since <= hangAfter:
+		a.log.Info().Msg("the disk answers again")
+	}
+	if hanging != (since > hangAfter) {
+		a.wantStatus()
+	}
+	return since > hangAfter
+}
+
+// flaws is what the log has been told of frames that did not arrive whole.
+type flaws struct {
+	broken, skipped uint64
+	next            time.Time // not again before
+}
+
+const flawsInterval = time.Minute
+
+// report tells of broken frames, at most once a minute. Skipped ones alone are
+// no news: a busy box skips some.
+func (f *flaws) report(h camera.Health, now time.Time, log zerolog.Logger) {
+	if h.Broken == f.broken || now.Before(f.next) {
+		return
+	}
+	log.Warn().Uint64("broken", h.Broken-f.broken).Uint64("skipped", h.Skipped-f.skipped).Str("last_defect", h.BrokenWhy).
+		Msg("the camera's frames arrive broken and are thrown away")
+	f.broken, f.skipped, f.next = h.Broken, h.Skipped, now.Add(flawsInterval)
+}
+
+const clockTolerance = 500 * time.Millisecond

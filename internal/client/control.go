@@ -1,0 +1,174 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"framekeeper/internal/config"
+	"framekeeper/internal/control"
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/frame"
+)
+
+// controlFlags are the flags of all commands below "client control".
+type controlFlags struct {
+	box      string
+	instance string
+	timeout  time.Duration
+	json     bool
+}
+
+func newControlCmd(a *app) *cobra.Command {
+	var f controlFlags
+	root := &cobra.Command{
+		Use:   "control",
+		Short: "Command a box's controller: its cameras, and its configuration",
+		Long: `Sends a command to a box's controller over Redis and waits for the answer. The
+command is repeated under the same id until it is answered, and has its effect
+once. The exit code is 0 when it was carried out. Where several controllers have
+the box's name, each answers, and none obeys unless --instance says which.`,
+		Args: noCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.PersistentFlags().StringVar(&f.box, "box", "", "the box's name (default: the configuration's, or this host's)")
+	root.PersistentFlags().StringVar(&f.instance, "instance", "", "the controller that is meant, where several have the box's name; status shows them")
+	root.PersistentFlags().DurationVar(&f.timeout, "timeout", 20*time.Second, "how long to wait for the answer, connecting included")
+	root.PersistentFlags().BoolVar(&f.json, "json", false, "print the answer as JSON")
+	root.AddCommand(
+		a.plainControl(&f, control.Status, "Show the controller and its cameras"),
+		a.cameraControl(&f, control.Restart, "End a camera's agent and start a new one, also if it was stopped"),
+		a.cameraControl(&f, control.Stop, "Stop a camera's agent until it is started or the controller is"),
+		a.cameraControl(&f, control.Start, "Start a camera's agent that is stopped or waits for its next start"),
+		a.plainControl(&f, control.Reload, "Read config.toml again and restart what has changed"),
+		a.setControl(&f),
+	)
+	return root
+}
+
+func (a *app) plainControl(f *controlFlags, name, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Short: short, Args: words(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.control(cmd.Context(), f, map[string]any{"command": name})
+		},
+	}
+}
+
+func (a *app) cameraControl(f *controlFlags, name, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: name + " CAMERA", Short: short, Args: words(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.control(cmd.Context(), f, map[string]any{"command": name, "camera": args[0]})
+		},
+	}
+}
+
+func (a *app) setControl(f *controlFlags) *cobra.Command {
+	var fps float64
+	var quality int
+	var controls []string
+	cmd := &cobra.Command{
+		Use:     "set CAMERA",
+		Short:   "Change a running camera's settings, until its agent ends",
+		Long:    "Changes a running camera's settings at once. They last until its agent ends:\nconfig.toml is the truth.",
+		Example: "  client control set greencam1 --publish-fps 10 --quality 80\n  client control set usbcam --control exposure=250 --control gain=3",
+		Args:    words(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			fields := map[string]any{"command": control.Set, "camera": args[0]}
+			if cmd.Flags().Changed("publish-fps") {
+				fields["publish_fps"] = fps
+			}
+			if cmd.Flags().Changed("quality") {
+				fields["quality"] = quality
+			}
+			values, err := controlValues(controls)
+			if err != nil {
+				return err
+			}
+			if len(values) > 0 {
+				fields["controls"] = values
+			}
+			if len(fields) == 2 {
+				return errors.New("nothing to set, expected --publish-fps, --quality or --control")
+			}
+			return a.control(cmd.Context(), f, fields)
+		},
+	}
+	cmd.Flags().Float64Var(&fps, "publish-fps", 0, "frames a second to send without being asked; 0: only on request")
+	cmd.Flags().IntVar(&quality, "quality", 0, "JPEG's quality, 1 to 100")
+	cmd.Flags().StringArrayVar(&controls, "control", nil, "NAME=VALUE of a camera's control; may be repeated")
+	return cmd
+}
+
+// words wants so many words after a command, and shows how it is written if
+// there are others.
+func words(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < n:
+			return fmt.Errorf("%s: the camera is missing: expected %s", cmd.Name(), cmd.UseLine())
+		case len(args) > n:
+			return fmt.Errorf("%s: %.80q is too much: expected %s", cmd.Name(), args[n], cmd.UseLine())
+		}
+		return nil
+	}
+}
+
+func controlValues(texts []string) (map[string]int64, error) {
+	values := map[string]int64{}
+	for _, text := range texts {
+		name, value, ok := strings.Cut(text, "=")
+		n, err := strconv.ParseInt(value, 10, 64)
+		if !ok || name == "" || err != nil {
+			return nil, fmt.Errorf("--control %.80q: expected NAME=VALUE with a whole number, such as exposure=250", text)
+		}
+		values[name] = n
+	}
+	return values, nil
+}
+
+// control sends one command and prints its answer.
+func (a *app) control(ctx context.Context, f *controlFlags, fields map[string]any) error {
+	if f.timeout < time.Millisecond || f.timeout > frame.MaxTimeout {
+		return fmt.Errorf("--timeout %s: expected 1ms to %s", f.timeout, frame.MaxTimeout)
+	}
+	cfg, err := config.Load(a.configFile)
+	if err != nil {
+		return err
+	}
+	box := f.box
+	switch {
+	case box == "":
+		box = cfg.Controller.Box
+	case !camera.ValidName(box):
+		return fmt.Errorf("--box %.80q: expected %s", box, camera.NameExpected)
+	}
+	if f.instance != "" {
+		fields["instance"] = f.instance
+	}
+	// A tenth is left for the controller's own "not in time" to travel back.
+	fields["timeout_ms"] = max(1, f.timeout.Milliseconds()*9/10)
+	call, err := control.NewCall(box, fields)
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	answers, err := call.Do(limited, cfg.Redis)
+	if err != nil {
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		return fmt.Errorf("%w (waited %s)", err, f.timeout)
+	}
+	if err := a.printAnswers(answers, f.instance != "", f.json); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return a.controlVerdict(box, f.instance != "", answers)
+}

@@ -1,0 +1,150 @@
+package client
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"framekeeper/internal/agentapi"
+	"framekeeper/internal/control"
+	"framekeeper/internal/supervise"
+)
+
+// printReply prints what came of a command: the answer for programs, or its
+// result for people. Errors are main's to print.
+func (a *app) printReply(r *control.Reply, asJSON bool) error {
+	if asJSON {
+		b, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		_, err = a.stdout.Write(append(b, '\n'))
+		return err
+	}
+	if r.Result == nil {
+		return nil
+	}
+	var text string
+	var err error
+	switch r.Command {
+	case control.Status:
+		text, err = shown(r.Result, boxTable)
+	case control.Reload:
+		text, err = shown(r.Result, reloadText)
+	case control.Set:
+		text, err = shown(r.Result, settingsText)
+	default:
+		text, err = shown(r.Result, agentText)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(a.stdout, text)
+	return err
+}
+
+// shown decodes a result and shows it.
+func shown[T any](result json.RawMessage, show func(*T) string) (string, error) {
+	var v T
+	if err := json.Unmarshal(result, &v); err != nil {
+		return "", fmt.Errorf("read result: %w", err)
+	}
+	return show(&v), nil
+}
+
+func boxTable(s *control.BoxStatus) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "box %s, version %s, up %s, link LIVE for %s\nconfiguration %s, taken over %s ago\n",
+		printable(s.Box), printable(s.Version), seconds(s.UptimeS), seconds(s.LinkS), printable(s.Config), seconds(s.LoadedS))
+	if says := s.Reload.Says(); says != "" {
+		fmt.Fprintf(&b, "reload %s ago: %s: %s\nto do: %s\n", seconds(s.Reload.AgoS), says, printable(s.Reload.Reason()), s.Reload.Advice())
+	}
+	b.WriteByte('\n')
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "CAMERA\tSTATE\tFOR\tPID\tRESTARTS\tLINK\tCAPTURE\tTROUBLE")
+	for _, c := range s.Cameras {
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", printable(c.Name), printable(string(c.State)), seconds(c.ForS), c.PID, c.Restarts,
+			printable(cmp.Or(c.Link, "-")), printable(cmp.Or(c.Capture, "-")), printable(cmp.Or(trouble(c), "-")))
+	}
+	_ = t.Flush() // a strings.Builder takes everything
+	for _, c := range s.Cameras {
+		if c.Note != "" {
+			fmt.Fprintf(&b, "\n%s %s\n", printable(c.Name), printable(c.Note))
+		}
+	}
+	for _, w := range s.Unwritable {
+		fmt.Fprintf(&b, "\n%s: %s\n", printable(w.String()), printable(w.Advice()))
+	}
+	for _, u := range s.Unowned {
+		fmt.Fprintf(&b, "\n%s on disk for %s, which is not configured: %s\n", u.Waiting(), printable(u.Camera), printable(u.Advice()))
+	}
+	return b.String()
+}
+
+// trouble is why a camera is not well. What its agent ended with often repeats
+// the status that it left behind.
+func trouble(c control.CameraStatus) string {
+	if c.LastExit == "" || c.State == supervise.Running || c.State == supervise.Stopped {
+		return c.Trouble
+	}
+	end := "last end: " + c.LastExit
+	if _, cause, has := strings.Cut(c.Trouble, ": "); c.Trouble == "" || has && strings.Contains(end, cause) {
+		return end
+	}
+	return c.Trouble + "; " + end
+}
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
+}
+
+func agentText(s *supervise.Status) string {
+	text := fmt.Sprintf("%s: %s", s.Name, s.State)
+	if s.PID > 0 {
+		text += fmt.Sprintf(", pid %d", s.PID)
+	}
+	if s.Says != "" {
+		text += ", " + s.Says
+	}
+	return printable(text) + "\n"
+}
+
+func reloadText(r *control.ReloadResult) string {
+	lines := []string{"changed: " + list(r.Sections)}
+	for _, c := range []struct {
+		what  string
+		names []string
+	}{{"started", r.Cameras.Started}, {"restarted", r.Cameras.Restarted}, {"stopped", r.Cameras.Stopped}, {"kept", r.Cameras.Kept}} {
+		if len(c.names) > 0 {
+			lines = append(lines, c.what+": "+list(c.names))
+		}
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+func list(names []string) string {
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return printable(strings.Join(names, ", "))
+}
+
+func settingsText(s *agentapi.Settings) string {
+	var all []string
+	if s.PublishFPS != nil {
+		all = append(all, fmt.Sprintf("publish_fps = %v", *s.PublishFPS))
+	}
+	if s.Quality != nil {
+		all = append(all, fmt.Sprintf("quality = %d", *s.Quality))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Controls)) {
+		all = append(all, fmt.Sprintf("%s = %d", name, s.Controls[name]))
+	}
+	return printable(strings.Join(all, ", ")) + "\n"
+}

@@ -1,0 +1,109 @@
+package client
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/png"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"framekeeper/internal/images"
+	"framekeeper/pkg/frame"
+)
+
+// writeImage puts the image where -o says: nowhere for "", on stdout for "-".
+// A regular file appears under its name only when it is complete.
+func writeImage(output string, m *frame.Message, stdout io.Writer) error {
+	switch output {
+	case "":
+		return nil
+	case "-":
+		if _, err := stdout.Write(m.Image()); err != nil {
+			return fmt.Errorf("write image: %w", err)
+		}
+		return nil
+	}
+	body, err := fileImage(output, m)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(output, body); err != nil {
+		return fmt.Errorf("write image %s: %w", output, err)
+	}
+	return nil
+}
+
+// checkName refuses a file whose name promises what a camera that sends e does
+// not bring. Endings that promise nothing known here are the caller's business,
+// except that raw pixels need a name to become what a viewer opens.
+func checkName(output string, e frame.Encoding) error {
+	if output == "" || output == "-" {
+		return nil
+	}
+	ext := strings.ToLower(filepath.Ext(output))
+	var fits, refused string
+	switch e {
+	case frame.Raw:
+		switch ext {
+		case ".raw", ".bmp", ".png":
+			return nil
+		}
+		return fmt.Errorf("write image: the camera sends raw pixels; name a .png, .bmp or .raw file, not %s", output)
+	case frame.JPEG:
+		fits, refused = ".jpg or .jpeg", ".png .bmp .raw"
+	case frame.PNG:
+		fits, refused = ".png", ".jpg .jpeg .bmp .raw"
+	}
+	if slices.Contains(strings.Fields(refused), ext) {
+		return fmt.Errorf("write image: the camera sends %s; name a %s file, not %s", e, fits, output)
+	}
+	return nil
+}
+
+// fileImage is the image as it goes into a file: unchanged, except that raw
+// pixels become what a viewer opens unless the name ends in .raw.
+func fileImage(output string, m *frame.Message) ([]byte, error) {
+	if err := checkName(output, m.Header.Encoding); err != nil {
+		return nil, err
+	}
+	ext := strings.ToLower(filepath.Ext(output))
+	switch {
+	case m.Header.Encoding != frame.Raw || ext == ".raw":
+		return m.Image(), nil
+	case ext == ".bmp":
+		return images.BMP(&m.Header, m.Image())
+	default:
+		return encodePNG(m)
+	}
+}
+
+func encodePNG(m *frame.Message) ([]byte, error) {
+	h, pixels := &m.Header, m.Image()
+	if _, err := images.BMP(h, pixels); err != nil { // it checks size and format
+		return nil, err
+	}
+	img := image.NewNRGBA(image.Rect(0, 0, h.Width, h.Height))
+	for from, to := 0, 0; from < len(pixels); from, to = from+3, to+4 {
+		img.Pix[to], img.Pix[to+1], img.Pix[to+2], img.Pix[to+3] = pixels[from+2], pixels[from+1], pixels[from], 0xff
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, img); err != nil {
+		return nil, fmt.Errorf("encode png: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// jsonLine is the header as it came, on exactly one line.
+func jsonLine(m *frame.Message) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, m.HeaderJSON()) != nil {
+		b.Reset() // it was parsed, so this does not happen
+		b.WriteString("{}")
+	}
+	b.WriteByte('\n')
+	return bytes.ToValidUTF8(b.Bytes(), []byte("\ufffd"))
+}

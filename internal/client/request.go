@@ -1,0 +1,141 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"framekeeper/internal/config"
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/frame"
+)
+
+// requestFlags are the flags of "client request".
+type requestFlags struct {
+	camera  string
+	set     []string
+	output  string
+	timeout time.Duration
+	maxAge  time.Duration
+	json    bool
+}
+
+func newRequestCmd(a *app) *cobra.Command {
+	var f requestFlags
+	cmd := &cobra.Command{
+		Use:   "request",
+		Short: "Make one request and write its image",
+		Long: `Makes one request, waits for its frame and writes the image.
+
+A file named with -o appears only when it is complete; symbolic links to it
+stay. Devices and pipes are written to. The name's ending has to be right for
+what the camera sends: .jpg or .jpeg, .png; .png, .bmp or .raw for raw pixels.`,
+		Example: `  client request --camera greencam1 --set angle=25 -o out.jpg
+  client request --set angle=25 -o - | display`,
+		Args: words(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.request(cmd.Context(), f) },
+	}
+	cmd.Flags().StringVar(&f.camera, "camera", "", "camera to ask; may be left out when there is only one")
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "KEY=VALUE of the request; JSON, or else a string; may be repeated")
+	cmd.Flags().StringVarP(&f.output, "output", "o", "", "file to write the image to, - for standard output (default: do not keep it)")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Second, "how long to wait, connecting included")
+	cmd.Flags().DurationVar(&f.maxAge, "max-age", 0, "accept a frame up to this much older than the request")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print the answer's header as JSON on standard output")
+	return cmd
+}
+
+func (a *app) request(ctx context.Context, f requestFlags) error {
+	cfg, cam, fields, err := a.requestConfig(f)
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	m, took, err := askOne(limited, cfg, cam, f.timeout, fields)
+	if err != nil {
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		return err
+	}
+	if err := writeImage(f.output, m, a.stdout); err != nil {
+		return err
+	}
+	return a.reportAnswer(f, m, took)
+}
+
+func (a *app) requestConfig(f requestFlags) (*config.Config, *camera.Config, map[string]any, error) {
+	fields, err := requestFields(f)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if f.json && f.output == "-" {
+		return nil, nil, nil, errors.New("--json and -o - both want standard output; write the image to a file")
+	}
+	cfg, err := config.Load(a.configFile)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	cam, err := oneCamera(cfg, f.camera)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := checkName(f.output, cam.Encoding); err != nil {
+		return nil, nil, nil, err
+	}
+	return cfg, cam, fields, speaksJSON(cam)
+}
+
+// requestFields are the keys of the request that --set and --max-age name.
+func requestFields(f requestFlags) (map[string]any, error) {
+	fields := map[string]any{}
+	for _, set := range f.set {
+		key, value, ok := strings.Cut(set, "=")
+		if !ok || key == "" {
+			return nil, fmt.Errorf("--set %.80q: expected KEY=VALUE", set)
+		}
+		if key == "id" {
+			return nil, errors.New("--set id: the client gives every request its own id")
+		}
+		if json.Valid([]byte(value)) {
+			fields[key] = json.RawMessage(value)
+		} else {
+			fields[key] = value
+		}
+	}
+	if f.timeout < time.Millisecond || f.timeout > frame.MaxTimeout {
+		return nil, fmt.Errorf("--timeout %s: expected 1ms to %s", f.timeout, frame.MaxTimeout)
+	}
+	if f.maxAge < 0 || f.maxAge > frame.MaxAge {
+		return nil, fmt.Errorf("--max-age %s: expected 0s to %s", f.maxAge, frame.MaxAge)
+	}
+	if f.maxAge > 0 {
+		fields["max_age_ms"] = float64(f.maxAge) / float64(time.Millisecond)
+	}
+	return fields, nil
+}
+
+// reportAnswer prints the header for programs, or a line for people.
+func (a *app) reportAnswer(f requestFlags, m *frame.Message, took time.Duration) error {
+	if f.json {
+		_, err := a.stdout.Write(jsonLine(m))
+		return err
+	}
+	h := &m.Header
+	where := "not kept, name a file with -o"
+	switch f.output {
+	case "":
+	case "-":
+		where = "on standard output"
+	default:
+		where = f.output
+	}
+	_, err := fmt.Fprintf(a.stderr, "%s %s %s %dx%d %d bytes in %s, request %s: %s\n", h.Camera, h.ID, printable(string(h.Encoding)),
+		h.Width, h.Height, h.Bytes, milliseconds(took), printable(string(h.Request)), where)
+	return err
+}

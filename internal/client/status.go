@@ -1,0 +1,169 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"framekeeper/internal/config"
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/datatransfer"
+)
+
+func newStatusCmd(a *app) *cobra.Command {
+	var only []string
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show which cameras' agents are there, and how they are",
+		Long: "Show which cameras' agents are there, and how they are.\n\n" +
+			"Exits with 0 if every camera that is shown is well: its agent is there, its link\n" +
+			"is LIVE, it captures, and Redis takes its frames. Else with 1 and what is not.",
+		Args: words(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context(), only, all) },
+	}
+	cmd.Flags().StringArrayVar(&only, "camera", nil, "camera to show; may be repeated (default: all)")
+	cmd.Flags().BoolVar(&all, "all", false, "show everything the agents report")
+	return cmd
+}
+
+// statusTimeout is how long Redis may take to be reached and read.
+const statusTimeout = 5 * time.Second
+
+func (a *app) status(ctx context.Context, only []string, all bool) error {
+	cfg, err := config.Load(a.configFile)
+	if err != nil {
+		return err
+	}
+	cams, err := cameras(cfg, only)
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	reports, err := readStatus(limited, cfg, cams)
+	if err != nil {
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		return err
+	}
+	var unwell []string
+	for i, cam := range cams {
+		if err := reports[i].write(a.stdout, cam, all); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+		if why := reports[i].unwell(); len(why) > 0 {
+			unwell = append(unwell, cam.Name+": "+inWords(why))
+		}
+	}
+	if len(unwell) > 0 {
+		return fmt.Errorf("not all is well: %s", strings.Join(unwell, "; "))
+	}
+	return nil
+}
+
+// report is what status:<camera> held.
+type report struct {
+	present bool
+	left    time.Duration // until the key expires
+	body    []byte
+}
+
+// readStatus reads all keys in one session.
+func readStatus(ctx context.Context, cfg *config.Config, cams []*camera.Config) ([]report, error) {
+	type outcome struct {
+		reports []report
+		err     error
+	}
+	read := make(chan outcome, 1)
+	link := datatransfer.NewLink(datatransfer.LinkConfig{
+		Redis: cfg.Redis, Name: "client", Log: zerolog.Nop(), // what goes wrong is told once, by the error
+		Workers: []datatransfer.Worker{{Name: "status", Run: func(ctx context.Context, s *datatransfer.Session) error {
+			reports, err := fetch(ctx, s.Data(), cams)
+			var reply redis.Error
+			if err != nil && !errors.As(err, &reply) {
+				return err // the connection: the next session tries again
+			}
+			select {
+			case read <- outcome{reports, err}:
+			default:
+			}
+			return nil
+		}}},
+	})
+	_, stop := start(ctx, link)
+	defer stop()
+	if err := link.WaitLive(ctx); err != nil {
+		return nil, err
+	}
+	select {
+	case o := <-read:
+		return o.reports, o.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read status from Redis at %s: %w", cfg.Redis.Shown(), ctx.Err())
+	}
+}
+
+func fetch(ctx context.Context, c *redis.Client, cams []*camera.Config) ([]report, error) {
+	reports := make([]report, len(cams))
+	for i, cam := range cams {
+		body, err := c.Get(ctx, cam.StatusKey()).Bytes()
+		if errors.Is(err, redis.Nil) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", cam.StatusKey(), err)
+		}
+		left, err := c.PTTL(ctx, cam.StatusKey()).Result()
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", cam.StatusKey(), err)
+		}
+		reports[i] = report{present: true, left: left, body: body}
+	}
+	return reports, nil
+}
+
+// age is how long ago the agent reported: it lets the key live three intervals.
+func (r report) age(interval time.Duration) string {
+	if r.left < 0 {
+		return "at an unknown time, its key does not expire"
+	}
+	return max(0, 3*interval-r.left).Round(100*time.Millisecond).String() + " ago"
+}
+
+func (r report) write(out io.Writer, cam *camera.Config, all bool) error {
+	if !r.present {
+		_, err := fmt.Fprintf(out, "%s: absent, no cam-agent has announced itself (no key %s)\n", cam.Name, cam.StatusKey())
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: present, reported %s\n", cam.Name, r.age(cam.StatusInterval))
+	fields := map[string]string{}
+	decoder := json.NewDecoder(bytes.NewReader(r.body))
+	decoder.UseNumber()
+	var body map[string]any
+	if err := decoder.Decode(&body); err != nil {
+		fields["unreadable"] = err.Error()
+	}
+	flatten("", body, fields)
+	keys := shownKeys(fields, all)
+	width := 0
+	for _, key := range keys {
+		width = max(width, len(key))
+	}
+	for _, key := range keys {
+		fmt.Fprintf(&b, "  %-*s  %s\n", width, printable(key), printable(fields[key]))
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}

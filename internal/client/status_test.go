@@ -1,0 +1,68 @@
+package client
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestStatus(t *testing.T) {
+	b := newBench(t, "stream", "greencam1", "redcam")
+	startAgent(t, b.redis, "greencam1", "stream")
+	wantUnwell(t, b, "redcam: absent")
+	got := b.stdout.String()
+	for _, want := range []string{
+		"greencam1: present, reported 0s ago\n", "  link.state     LIVE\n", "  outbox.newest  1000-1\n", "  capture.fps    26.6\n",
+		"  writable       true\n",
+		"redcam: absent, no cam-agent has announced itself (no key status:redcam)\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got\n%s\nwant it to have %q", got, want)
+		}
+	}
+	if strings.Contains(got, "reason") || strings.Contains(got, "camera ") {
+		t.Errorf("got\n%s\nwant no empty fields, and only the headlines", got)
+	}
+	b.stdout = buffer{}
+	b.mustClient("status", "--all", "--camera", "greencam1")
+	if got := b.stdout.String(); !strings.Contains(got, "  camera         greencam1\n") {
+		t.Errorf("--all: got\n%s\nwant everything", got)
+	}
+	b.stdout = buffer{}
+	b.redis.Do("SET", "status:redcam", "not JSON \x1b[2J")
+	wantUnwell(t, b, "redcam: its status cannot be read", "--camera", "redcam")
+	if got := b.stdout.String(); !strings.Contains(got, "redcam: present") || !strings.Contains(got, "unreadable") ||
+		strings.Contains(got, "\x1b") || strings.Contains(got, "greencam1") {
+		t.Errorf("unreadable status: got %q", got)
+	}
+}
+
+// A script asks for nothing but the exit code.
+func TestStatusFailsForACameraThatIsNotWell(t *testing.T) {
+	b := newBench(t, "stream", "greencam1", "redcam")
+	for _, c := range []struct{ status, want string }{
+		{`{"link":{"state":"LIVE","stuck":[]},"capture":{"state":"ok"},"writable":true}`, ""},
+		{`{"link":{"state":"CONNECTING"},"capture":{"state":"ok"},"writable":true}`, "greencam1: its link to Redis is CONNECTING"},
+		{`{"link":{"state":"LIVE","stuck":["spool"]},"capture":{"state":"ok"},"writable":true}`, "greencam1: parts of it do not return, is a disk hanging? spool"},
+		{`{"link":{"state":"LIVE"},"capture":{"state":"stalled","reason":"no frame for 2s"},"writable":true}`, "greencam1: capture is stalled: no frame for 2s"},
+		{`{"link":{"state":"LIVE"},"capture":{"state":"ok"},"writable":false,"reason":"out of \u001bmemory"}`, "greencam1: Redis does not take its frames: out of \ufffdmemory"},
+		{`{}`, "greencam1: its link to Redis is unknown; capture is unknown; Redis does not take its frames"},
+		{`[]`, "greencam1: its status cannot be read"},
+	} {
+		b.redis.Do("SET", "status:greencam1", c.status)
+		if c.want != "" {
+			wantUnwell(t, b, c.want, "--camera", "greencam1")
+			continue
+		}
+		b.mustClient("status", "--camera", "greencam1")
+	}
+	wantUnwell(t, b, "greencam1: its status cannot be read; redcam: absent")
+}
+
+// wantUnwell wants the status to end with this, after all that it shows.
+func wantUnwell(t *testing.T, b *bench, want string, args ...string) {
+	t.Helper()
+	err := b.client(t.Context(), append([]string{"status"}, args...)...)
+	if err == nil || OneLine(err) != "not all is well: "+want {
+		t.Errorf("client status %q: got %v, want that not all is well: %s", args, err, want)
+	}
+}

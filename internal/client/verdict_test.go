@@ -1,0 +1,145 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"framekeeper/internal/config"
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/redisconn"
+)
+
+func TestRunFailsWhenNothingArrives(t *testing.T) {
+	b := newBench(t, "stream", "greencam1")
+	a := startAgent(t, b.redis, "greencam1", "stream")
+	a.silent = true
+	wantRunFailure(t, b, "greencam1: nothing arrived", "run", "--duration", "200ms")
+	if got := b.summary(); got["lost"] != got["requests"] || got["lost"] == "0" {
+		t.Errorf("summary: got %v, want every request lost", got)
+	}
+	b.stdout = buffer{}
+	b.mustClient("run", "--duration", "50ms", "--no-requests") // nothing asked, nothing missing
+}
+
+func wantRunFailure(t *testing.T, b *bench, want string, args ...string) {
+	t.Helper()
+	if err := b.client(t.Context(), args...); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("client %q: got %v, want %q", args, err, want)
+	}
+}
+
+func TestRunFailsWithoutRedis(t *testing.T) {
+	b := newBench(t, "stream", "greencam1")
+	b.redis.Kill()
+	wantRunFailure(t, b, "never reached", "run", "--duration", "300ms")
+}
+
+// TestRunFailsWhenTheDiskStaysFull: what could not be stored waits in the stream.
+func TestRunFailsWhenTheDiskStaysFull(t *testing.T) {
+	b := newBench(t, "stream", "greencam1")
+	a := startAgent(t, b.redis, "greencam1", "stream")
+	if err := os.MkdirAll(b.images, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", b.images, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("a small file system cannot be mounted here: %v", err)
+	}
+	defer func() { _ = unix.Unmount(b.images, unix.MNT_DETACH) }()
+	a.produce()
+	stop := b.backgroundUntil("images could not be stored", "run", "--no-requests")
+	watermark := filepath.Join(b.images, ".state", "greencam1.watermark")
+	b.await("the beginning", func() bool { _, err := os.Stat(watermark); return err == nil })
+	_ = os.WriteFile(filepath.Join(b.images, "filler"), make([]byte, 1<<20), 0o600) // fails when the disk is full
+	for range 7 {
+		a.produce()
+	}
+	b.await("the log to say so", func() bool { return strings.Contains(b.stderr.String(), "no space left") })
+	stop()
+	got := b.summary()
+	stored := atoi(t, got["stored"])
+	if want := strconv.Itoa(7 - stored); got["left in stream"] != want || want == "0" {
+		t.Errorf("left in stream: got %q, want %s of 7", got["left in stream"], want)
+	}
+}
+
+func TestEarlyRequestsAreNotLost(t *testing.T) {
+	f := &feed{cam: &camera.Config{Name: "cam"}}
+	f.counts.requests.Add(5)
+	f.counts.answers.Add(2)
+	f.counts.early.Add(3)
+	if got := f.totals(); got.lost() != 3 {
+		t.Errorf("never heard of: got %d lost, want 3", got.lost())
+	}
+	f.seen.Store(true)
+	got := f.totals()
+	if faults := f.faults(&got); len(faults) != 0 || got.lost() != 0 {
+		t.Errorf("heard of later: got %d lost, %q, want none", got.lost(), faults)
+	}
+	f.counts.requests.Add(1)
+	f.counts.dropped.Add(4)
+	reason := errors.New("disk full")
+	f.refusal.Store(&reason)
+	got = f.totals()
+	all := strings.Join(f.faults(&got), ", ")
+	for _, want := range []string{"1 lost", "4 frames not stored", "disk full"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("faults: got %q, want %q in it", all, want)
+		}
+	}
+}
+
+// TestRequestBlamesWhoeverIsToBlame: a slow agent is not a broken link.
+func TestRequestBlamesWhoeverIsToBlame(t *testing.T) {
+	b := newBench(t, "stream", "greencam1", "redcam")
+	a := startAgent(t, b.redis, "greencam1", "stream")
+	a.silent = true
+	for range 3 {
+		err := b.client(t.Context(), "request", "--camera", "greencam1", "--timeout", "150ms")
+		if err == nil || err.Error() != "no answer within 150ms: greencam1 did not answer in time" {
+			t.Errorf("slow agent: got %v", err)
+		}
+	}
+	err := b.client(t.Context(), "request", "--camera", "redcam", "--timeout", "150ms")
+	if err == nil || !strings.Contains(err.Error(), "no cam-agent listens for redcam") || strings.Contains(err.Error(), "link") {
+		t.Errorf("no agent: got %v", err)
+	}
+	cfg, _, _, err := (&app{configFile: b.config}).requestConfig(requestFlags{camera: "redcam", timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	early := unreached(datatransfer.LinkStatus{State: datatransfer.Connecting, Cause: redisconn.CauseNone}, cfg, time.Millisecond, nil)
+	if got := early.Error(); !strings.Contains(got, "no answer within 1ms: not connected to Redis") || !strings.Contains(got, "yet") {
+		t.Errorf("no time to connect: got %q", got)
+	}
+}
+
+// A client that can hear nothing any more must end, and say so.
+func TestRunEndsWithItsLink(t *testing.T) {
+	b := newBench(t, "stream", "greencam1")
+	cfg, err := config.Load(b.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRunner(cfg, nil, runFlags{noStore: true}, nil, zerolog.Nop())
+	fatal := errors.New("nothing helps")
+	r.link = datatransfer.NewLink(datatransfer.LinkConfig{
+		Redis: cfg.Redis, Name: "client", Log: zerolog.Nop(),
+		Admit: func(context.Context, *datatransfer.Session) error { return &datatransfer.FatalError{Err: fatal} },
+	})
+	limited, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r.run(limited, newScreen(&b.stdout, &b.stderr))
+	if err := r.verdict(); limited.Err() != nil || !errors.Is(err, fatal) {
+		t.Errorf("the run ended with %v (time over: %v), want the reason of the link's end", err, limited.Err() != nil)
+	}
+}

@@ -1,0 +1,146 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"framekeeper/internal/config"
+	"framekeeper/internal/writable"
+)
+
+// A card that becomes read-only, or full, changes nothing as long as all goes
+// well. It has to be told before the next outage.
+func TestADiskThatCannotBeWrittenIsTold(t *testing.T) {
+	s := newScene(t)
+	s.awaitReady(t, 2)
+	disk := filepath.Join(s.dir, "spool")
+	const size = "size=1m"
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, size); err != nil { // over what the agents have open: it goes on
+		t.Skipf("cannot mount a file system to make read-only: %v", err)
+	}
+	defer func() { _ = unix.Unmount(disk, unix.MNT_DETACH) }()
+	remount := func(flags uintptr) {
+		t.Helper()
+		if err := unix.Mount("", disk, "", unix.MS_REMOUNT|flags, size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "a figure", func() bool { return s.scrape(t).value("directory_writable", "setting=spool_dir") == 1 })
+
+	remount(unix.MS_RDONLY)
+	told := "spool_dir cannot be written: " + disk + ": read-only file system"
+	s.awaitUnwritable(t, told)
+	if f := s.scrape(t); f.value("directory_writable", "setting=spool_dir") != 0 || f.value("directory_writable", "setting=state_dir") != 1 {
+		t.Error("the figures do not say it, or say it of state_dir")
+	}
+	if page := s.page(); !strings.Contains(page, "All is well, but spool_dir cannot be written") || !strings.Contains(page, disk+": read-only file system.") {
+		t.Errorf("the page does not show it:\n%s", page)
+	}
+	if text, err := s.ask("--status"); err != nil || !strings.Contains(text, told) || !strings.Contains(text, "to do: mount it for writing") {
+		t.Errorf("--status: got %v and\n%s", err, text)
+	}
+	if now := s.status(); len(now.Unwritable) != 1 || now.Unwritable[0].String() != told {
+		t.Errorf("the command status shows %+v", now)
+	}
+	remount(0)
+	s.awaitUnwritable(t, "")
+
+	filler := filepath.Join(disk, "filler")
+	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitUnwritable(t, "spool_dir cannot be written: "+disk+": the disk is full")
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitUnwritable(t, "")
+	for _, message := range []string{"a directory cannot be written", "the directory can be written again"} {
+		if n := strings.Count(s.stderr.String(), message); n != 2 {
+			t.Errorf("the log says %d times %q, want twice", n, message)
+		}
+	}
+}
+
+// Agents go on without it, and so does all that can be seen of them.
+func TestAStateDirThatWasDeletedIsTold(t *testing.T) {
+	s := newScene(t)
+	s.awaitReady(t, 2)
+	eventually(t, "a figure", func() bool { return s.scrape(t).value("directory_writable", "setting=state_dir") == 1 })
+	if err := os.Rename(s.state, s.state+".old"); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitUnwritable(t, "state_dir cannot be written: "+s.state+": its lock is not there any more")
+	if text, err := s.ask("--status"); err != nil || !strings.Contains(text, "to do: bring it back, or restart the controller") {
+		t.Errorf("--status: got %v and\n%s", err, text)
+	}
+	if s.scrape(t).value("directory_writable", "setting=state_dir") != 0 {
+		t.Error("the figures do not say it")
+	}
+	if err := os.Rename(s.state+".old", s.state); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitUnwritable(t, "")
+}
+
+// awaitUnwritable waits until /readyz tells of what begins so, or of nothing, of a
+// box that is ready all the time: frames come as before.
+func (s setup) awaitUnwritable(t *testing.T, told string) {
+	t.Helper()
+	eventually(t, "/readyz with "+told, func() bool {
+		code, h := s.health(t)
+		if code != http.StatusOK {
+			t.Fatalf("not ready: %q", h.Reasons)
+		}
+		if len(h.Unwritable) == 0 {
+			return told == ""
+		}
+		return told != "" && strings.HasPrefix(h.Unwritable[0].String(), told)
+	})
+}
+
+// Whoever looks at a disk that hangs does not come back; that is told, and the
+// other disk is looked at all the same.
+func TestADiskThatDoesNotAnswer(t *testing.T) {
+	b := newBox(&config.Config{StateDir: t.TempDir()}, nil, zerolog.Nop(), nil)
+	defer func() { _ = b.output.Close() }() // it never fails
+	b.cfg.Delivery.SpoolDir = "/spool"
+	b.cfg.Controller.LogInterval = 10 * time.Millisecond
+	b.disks.patience = 10 * time.Millisecond
+	hangs, looks := make(chan struct{}), make(chan struct{}, 1)
+	b.disks.look = func(p writable.Place) string {
+		if p.Dir == "/spool" {
+			<-hangs
+			return ""
+		}
+		select {
+		case looks <- struct{}{}:
+		default:
+		}
+		return "the disk is full"
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = b.watchDisks(ctx) // it never fails
+	}()
+	troubles := func() string { return fmt.Sprint(b.disks.list()) }
+	full := "{[state_dir] " + b.cfg.StateDir + " the disk is full}"
+	eventually(t, "both to be told", func() bool { return troubles() == "["+full+" {[spool_dir] /spool the disk does not answer}]" })
+	for range 3 { // it is looked at again and again
+		<-looks
+	}
+	close(hangs)
+	eventually(t, "the other one alone", func() bool { return troubles() == "["+full+"]" })
+	cancel()
+	<-ended
+}

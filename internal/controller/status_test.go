@@ -1,0 +1,130 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/supervise"
+	"framekeeper/internal/web"
+)
+
+// What somebody reads who does not know our states by name, and each reason once.
+func TestCameraLines(t *testing.T) {
+	const why = "the camera gave up (exit code 3): no frames"
+	well := web.Camera{Link: "LIVE", Capture: "ok", Writable: true}
+	for _, c := range []struct {
+		name  string
+		agent supervise.Status
+		cam   web.Camera
+		want  []string
+	}{
+		{"well", supervise.Status{State: supervise.Running, PID: 7, Restarts: 1, LastExit: why}, well,
+			[]string{"camera      cam1: running, pid 7, for 1 min, 1 restart", "well: link LIVE, capture ok, writable", "last end: " + why}},
+		{"well, but", supervise.Status{State: supervise.Running, PID: 7}, web.Camera{Link: "LIVE", Capture: "ok", Writable: true, Note: "no socket"},
+			[]string{"camera      cam1: running, pid 7, for 1 min, 0 restarts", "well: link LIVE, capture ok, writable", "no socket"}},
+		{"no frames", supervise.Status{State: supervise.Running, PID: 7, Failures: 2, LastExit: why}, web.Camera{Link: "LIVE", Capture: "retrying", Trouble: "capture is retrying: no frames"},
+			[]string{"camera      cam1: running, pid 7, for 1 min, 0 restarts", "not well: capture is retrying: no frames"}},
+		{"waits", supervise.Status{State: supervise.Backoff, LastExit: why, NextStart: time.Now().Add(5 * time.Second)}, web.Camera{Trouble: "no status in Redis"},
+			[]string{"camera      cam1: has ended and is started again, for 1 min, 0 restarts", "not well: " + why, "waiting to start it again in 5 s"}},
+		{"a short life", supervise.Status{State: supervise.Running, PID: 7, Restarts: 6, Failures: 6, LastExit: why}, web.Camera{Trouble: "no status in Redis"},
+			[]string{"camera      cam1: running, pid 7, for 1 min, 6 restarts", "not well: " + why}},
+		{"keeps ending", supervise.Status{State: supervise.CrashLoop, Restarts: 6, LastExit: why, Recoveries: 1, LastRecovery: "exit status 1"}, web.Camera{},
+			[]string{"camera      cam1: keeps ending, it is tried ever more rarely, for 1 min, 6 restarts", "not well: " + why, "recovery_command was run 1 time, the last time: exit status 1"}},
+		{"stopped", supervise.Status{State: supervise.Stopped}, web.Camera{Trouble: "stopped by command"},
+			[]string{"camera      cam1: is stopped, for 1 min, 0 restarts", "not well: stopped by command"}},
+	} {
+		c.agent.Name, c.agent.Since = "cam1", time.Now().Add(-time.Minute)
+		for i := range c.want[1:] {
+			c.want[i+1] = indent + c.want[i+1]
+		}
+		if got := cameraLines(c.agent, c.cam); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+	}
+}
+
+// Whoever looks here and at the page finds a camera in the same place.
+func TestStatusKeepsTheOrderOfTheConfiguration(t *testing.T) {
+	report := web.Report{Link: web.Link{Live: true}, Agents: []supervise.Status{{Name: "zeta"}, {Name: "alpha"}, {Name: "mid"}}}
+	s, err := web.Listen(t.Context(), web.Config{Addr: "127.0.0.1:0", Report: func() web.Report { return report }, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	var out strings.Builder
+	if err := printStatus(t.Context(), &out, supervise.Config{HTTP: s.Addr()}); !errors.Is(err, errUnwell) {
+		t.Fatalf("got %v, want that not all is well", err)
+	}
+	var got []string
+	for _, m := range regexp.MustCompile(`(?m)^camera +(\w+):`).FindAllStringSubmatch(out.String(), -1) {
+		got = append(got, m[1])
+	}
+	if want := []string{"zeta", "alpha", "mid"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v, in\n%s", got, want, &out)
+	}
+	old := web.Health{Agents: map[string]supervise.Status{"zeta": {}, "alpha": {}}}
+	if got := order(&old); !slices.Equal(got, []string{"alpha", "zeta"}) {
+		t.Errorf("of a controller that does not tell: got %v, want all, by name", got)
+	}
+}
+
+// A controller that hangs is not one that must be started.
+func TestStatusOfAHangingController(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	_, err = askHealth(t.Context(), supervise.Config{HTTP: silent.Addr().String()})
+	if err == nil || !strings.Contains(err.Error(), "does not answer within 3s") || !strings.Contains(err.Error(), "scripts/stop.sh") {
+		t.Errorf("got %v, want that it hangs and must be ended", err)
+	}
+}
+
+// Nor is one that has too many visitors, or another password by now.
+func TestStatusOfAControllerThatRefuses(t *testing.T) {
+	full, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			c, err := full.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	defer func() { _ = full.Close() }()
+	_, err = askHealth(t.Context(), supervise.Config{HTTP: full.Addr().String()})
+	wantOneLine(t, err, full.Addr().String(), "as many connections as it takes")
+
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("new\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, _ := r.BasicAuth(); password != "old" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer old.Close()
+	_, err = askHealth(t.Context(), supervise.Config{HTTP: old.Listener.Addr().String(), HTTPUser: "u", HTTPPasswordFile: file})
+	wantOneLine(t, err, "another user or password", "client control reload")
+}

@@ -1,0 +1,5 @@
+package outbox
+
+import "framekeeper/pkg/frame"
+
+func id(epoch, seq uint64) frame.ID { return frame.ID{Epoch: epoch, Seq: seq} }

@@ -1,0 +1,276 @@
+package outbox
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/pkg/frame"
+)
+
+const modelEpoch = 7
+
+// model is the simplest stream there can be: what Redis holds, in order, and
+// what was ever given out.
+type model struct {
+	t       *testing.T
+	seed    uint64
+	log     []string
+	rnd     *rand.Rand
+	outbox  *Outbox
+	limit   int64
+	largest int64
+
+	stream  []entry // Redis's
+	given   uint64  // IDs 1 to given
+	answers []*Item // not yet published
+	forgot  bool    // Redis lost something
+}
+
+// entry is a frame, or the declaration that first to seq are lost.
+type entry struct {
+	first, seq uint64
+	frame      bool
+}
+
+func newModel(t *testing.T, seed uint64, limit int64) *model {
+	return &model{
+		t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 1)), limit: limit,
+		outbox: NewOutbox(modelEpoch, limit, zerolog.Nop()),
+	}
+}
+
+func (m *model) failf(format string, args ...any) {
+	m.t.Helper()
+	tail := m.log[max(0, len(m.log)-40):]
+	m.t.Fatalf("seed %d: %s\nlast steps: %q\nstream: %v", m.seed, fmt.Sprintf(format, args...), tail, m.stream)
+}
+
+func (m *model) note(format string, args ...any) { m.log = append(m.log, fmt.Sprintf(format, args...)) }
+
+func (m *model) add() {
+	image := make([]byte, m.rnd.IntN(900))
+	answer := m.rnd.IntN(4) == 0
+	item, err := m.outbox.Add(Options{Stream: true, Answer: answer}, func(id frame.ID) (*frame.Message, error) {
+		return frame.NewMessage(frame.Header{Camera: "c", ID: id, Status: frame.StatusOK}, image)
+	})
+	if err != nil {
+		m.failf("add: %v", err)
+	}
+	m.given++
+	if item.id != (frame.ID{Epoch: modelEpoch, Seq: m.given}) {
+		m.failf("frame %d got ID %s", m.given, item.id)
+	}
+	m.largest = max(m.largest, item.cost)
+	if answer {
+		m.answers = append(m.answers, item)
+	}
+	m.note("add %d", m.given)
+	m.bounded()
+}
+
+func (m *model) bounded() {
+	if s := m.outbox.Stats(); s.HeldSize > m.limit+m.largest {
+		m.failf("%d bytes are held, more than %d and one frame", s.HeldSize, m.limit)
+	}
+}
+
+func (m *model) publish(all bool) {
+	for len(m.answers) > 0 {
+		m.outbox.Published(m.answers[0])
+		m.answers = m.answers[1:]
+		if !all {
+			return
+		}
+	}
+}
+
+func (m *model) last() uint64 {
+	if len(m.stream) == 0 {
+		return 0
+	}
+	return m.stream[len(m.stream)-1].seq
+}
+
+// xadd is Redis's rule: an ID that is not above the last one is refused.
+func (m *model) xadd(e entry) bool {
+	if e.seq <= m.last() {
+		return false
+	}
+	m.stream = append(m.stream, e)
+	return true
+}
+
+// batch sends one batch the way the Appender does, and lets it fail: before,
+// in the middle of, or after what Redis did, between other goroutines' Adds.
+func (m *model) batch() {
+	adds := m.taken(m.outbox.batch(1+m.rnd.IntN(5), int64(200+m.rnd.IntN(3000))))
+	if len(adds) == 0 {
+		return
+	}
+	m.note("batch %v", adds)
+	for range m.rnd.IntN(6) {
+		m.add() // while it is under way
+	}
+	switch m.rnd.IntN(6) {
+	case 0: // nothing arrived
+		m.note("lost request")
+		m.reconnect()
+	case 1: // all arrived, the reply did not
+		m.note("lost reply")
+		for _, e := range adds {
+			m.xadd(e)
+		}
+		m.reconnect()
+	case 2: // one by one, and the connection ends in between
+		stop := m.rnd.IntN(len(adds) + 1)
+		m.note("one by one, up to %d", stop)
+		for _, e := range adds[:stop] {
+			m.oneByOne(e)
+		}
+		m.reconnect()
+	default:
+		for _, e := range adds {
+			if !m.xadd(e) {
+				m.failf("%v was refused", e)
+			}
+		}
+		m.outbox.delivered(frame.ID{Epoch: modelEpoch, Seq: adds[len(adds)-1].seq})
+	}
+	m.bounded()
+}
+
+// taken is what a batch's items add to the stream.
+func (m *model) taken(items []*Item) (adds []entry) {
+	for _, item := range items {
+		if _, loss := m.outbox.message(item); loss != nil {
+			adds = append(adds, entry{loss.First.Seq, loss.Last.Seq, false})
+		} else {
+			adds = append(adds, entry{item.id.Seq, item.id.Seq, true})
+		}
+	}
+	return adds
+}
+
+func (m *model) oneByOne(e entry) {
+	m.xadd(e) // refused: known already
+	m.outbox.delivered(frame.ID{Epoch: modelEpoch, Seq: e.seq})
+	if m.rnd.IntN(3) == 0 {
+		m.add()
+	}
+}
+
+// reconnect is a new session's look at the stream.
+func (m *model) reconnect() {
+	m.outbox.resume(frame.ID{Epoch: modelEpoch, Seq: m.last()})
+	m.note("resume %d", m.last())
+	m.bounded()
+}
+
+// forget is a Redis that comes back with less than it had.
+func (m *model) forget() {
+	keep := 0
+	m.forgot = true
+	if m.rnd.IntN(2) == 0 {
+		keep = m.rnd.IntN(len(m.stream) + 1)
+	}
+	m.stream = slices.Clone(m.stream[:keep])
+	m.note("Redis forgets all but %d", keep)
+	m.reconnect()
+}
+
+// settle lets everything through and checks the promise: every ID is in the
+// stream, once and in order, as a frame or within a declared loss.
+func (m *model) settle() {
+	m.publish(true)
+	m.reconnect()
+	for {
+		adds := m.taken(m.outbox.batch(16, 1<<20))
+		if len(adds) == 0 {
+			break
+		}
+		for _, e := range adds {
+			m.must(e)
+		}
+		last := adds[len(adds)-1].seq
+		m.outbox.delivered(frame.ID{Epoch: modelEpoch, Seq: last})
+	}
+	next := uint64(1)
+	for _, e := range m.stream {
+		if e.first != next {
+			m.failf("after %d comes %v: undeclared loss, or declared twice", next-1, e)
+		}
+		next = e.seq + 1
+	}
+	if next != m.given+1 {
+		m.failf("the stream ends at %d, %d were given", next-1, m.given)
+	}
+	s := m.outbox.Stats()
+	if s.Unsent != 0 || s.Added != m.given || s.Sent+s.Dropped != s.Added {
+		m.failf("stats %+v, want nothing unsent and sent+dropped to be the %d added", s, m.given)
+	}
+	frames := uint64(0)
+	for _, e := range m.stream {
+		if e.frame {
+			frames++
+		}
+	}
+	if !m.forgot && s.Sent != frames {
+		m.failf("%d frames are counted as sent, the stream holds %d", s.Sent, frames)
+	}
+	if s.Durable.Seq != m.given {
+		m.failf("durable is %s, want %d", s.Durable, m.given)
+	}
+}
+
+func (m *model) must(e entry) {
+	if !m.xadd(e) {
+		m.failf("%v was refused by a stream that ends at %d", e, m.last())
+	}
+}
+
+// Frames of one sequence are in the stream or declared lost, whatever Redis,
+// the connection and the memory's bound do.
+func TestOutboxAgainstAModel(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(400) {
+		m := newModel(t, seed, int64(1500+500*(seed%20)))
+		for range 150 {
+			switch m.rnd.IntN(12) {
+			case 0, 1, 2, 3:
+				m.add()
+			case 4:
+				m.publish(m.rnd.IntN(2) == 0)
+			case 5:
+				if m.rnd.IntN(4) == 0 {
+					m.forget()
+				}
+			case 6:
+				m.reconnect()
+			default:
+				m.batch()
+			}
+		}
+		m.settle()
+	}
+}
+
+// A batch that never ends must not keep everything that follows in memory.
+func TestABatchUnderWayDoesNotLiftTheBound(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, 1, 20_000)
+	for range 20 {
+		m.add()
+	}
+	m.publish(true)
+	if items := m.outbox.batch(4, 1<<20); len(items) != 4 {
+		t.Fatalf("%d items in the batch, want 4", len(items))
+	}
+	for range 1000 {
+		m.add() // checks the bound
+	}
+	m.settle()
+}

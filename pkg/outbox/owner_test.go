@@ -1,0 +1,240 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"framekeeper/internal/testkit"
+	"framekeeper/pkg/frame"
+)
+
+var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+
+func claim(t *testing.T, dir string, now time.Time) (*Owner, *testkit.Log) {
+	t.Helper()
+	log := &testkit.Log{}
+	o, err := Claim(dir, "testcam", now, zerolog.New(log))
+	if err != nil {
+		t.Fatalf("claim: %v", err)
+	}
+	t.Cleanup(func() { // a test that dies must not leave the lock open
+		if o.lock != nil {
+			_ = o.lock.Close()
+		}
+	})
+	return o, log
+}
+
+// killed is what a kill -9 leaves: the lock is free, nothing was written.
+func killed(o *Owner) {
+	// Closing alone leaves it held by a child that another test is forking just now.
+	_ = unix.Flock(int(o.lock.Fd()), unix.LOCK_UN)
+	_ = o.lock.Close()
+	o.lock = nil
+}
+
+func TestEpochsRiseAndNeverRepeat(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	last := uint64(0)
+	for i, now := range []time.Time{
+		noon, noon, noon.Add(time.Hour), noon.Add(-time.Hour), time.Unix(0, 0), time.Unix(-5, 0), noon.Add(-time.Minute), noon.Add(48 * time.Hour),
+	} {
+		o, _ := claim(t, dir, now)
+		if o.Epoch <= last {
+			t.Errorf("start %d at %s: epoch %d, not above %d", i, now, o.Epoch, last)
+		}
+		if want := uint64(max(now.Unix(), 0)); o.Epoch < want {
+			t.Errorf("start %d: epoch %d, below the clock's %d", i, o.Epoch, want)
+		}
+		last = o.Epoch
+		if i%2 == 0 {
+			killed(o)
+		} else {
+			o.Release(id(o.Epoch, 5), true)
+		}
+	}
+}
+
+func TestTheNextStartKnowsHowTheLastOneEnded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, _ := claim(t, dir, noon)
+	if !first.Clean || !first.Previous.IsZero() || !first.Durable {
+		t.Errorf("first start: %+v, want clean, nothing before, durable", first)
+	}
+	first.Release(id(first.Epoch, 42), true)
+	second, _ := claim(t, dir, noon)
+	if !second.Clean || second.Previous != id(first.Epoch, 42) || second.Owner != first.Owner || second.Instance == first.Instance {
+		t.Errorf("after an orderly end: %+v, want clean, previous %s, the same owner, another instance", second, id(first.Epoch, 42))
+	}
+	if err := second.Raise(second.Epoch + 1000); err != nil {
+		t.Fatal(err)
+	}
+	killed(second)
+	third, _ := claim(t, dir, noon)
+	if third.Clean || third.Previous != id(first.Epoch, 42) || third.Epoch != second.Epoch+1 {
+		t.Errorf("after a kill: %+v, want unclean, previous %s, epoch %d", third, id(first.Epoch, 42), second.Epoch+1)
+	}
+	third.Release(id(third.Epoch, 3), false)
+	if fourth, _ := claim(t, dir, noon); fourth.Clean || fourth.Previous != id(third.Epoch, 3) {
+		t.Errorf("after an end with frames left: %+v, want unclean, previous %s", fourth, id(third.Epoch, 3))
+	}
+}
+
+func TestTheNextStartKnowsWhereFramesWereKept(t *testing.T) {
+	dir := t.TempDir()
+	want := func(what string, o *Owner, spool string) {
+		t.Helper()
+		if o.Spool != spool || SpoolOf(dir, "testcam") != spool {
+			t.Errorf("%s: got %q, and others %q, want %q", what, o.Spool, SpoolOf(dir, "testcam"), spool)
+		}
+	}
+	o, _ := claim(t, dir, time.Now())
+	want("the first", o, "")
+	if err := o.KeepIn("/data/spool/cam1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Raise(o.Epoch + 5); err != nil {
+		t.Fatal(err)
+	}
+	killed(o)
+	o, _ = claim(t, dir, time.Now())
+	want("after a kill", o, "/data/spool/cam1")
+	o.Release(frame.ID{Epoch: o.Epoch, Seq: 3}, true)
+	o, _ = claim(t, dir, time.Now())
+	want("after an orderly end", o, "/data/spool/cam1")
+	o.Release(frame.ID{}, true)
+	if got := SpoolOf(dir, "cam2"); got != "" {
+		t.Errorf("of a camera that never was: got %q", got)
+	}
+}
+
+func TestASecondOwnerIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, _ := claim(t, dir, noon)
+	before, err := os.ReadFile(first.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Claim(dir, "testcam", noon, zerolog.Nop())
+	if !errors.Is(err, ErrOwned) || !strings.Contains(err.Error(), fmt.Sprintf("process %d ", os.Getpid())) {
+		t.Errorf("a second claim got %v, want %v with the pid %d", err, ErrOwned, os.Getpid())
+	}
+	if after, err := os.ReadFile(first.path); err != nil || string(after) != string(before) {
+		t.Errorf("the refused start changed the state from %s to %s (%v)", before, after, err)
+	}
+	if other, err := Claim(dir, "othercam", noon, zerolog.Nop()); err != nil {
+		t.Errorf("another camera is refused too: %v", err)
+	} else {
+		other.Release(frame.ID{}, true)
+	}
+	first.Release(frame.ID{}, true)
+	claim(t, dir, noon)
+}
+
+func TestACorruptStateIsSetAside(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "{", `{"epoch":"x"}`, `{"last":"x"}`, "[]"} {
+		dir := t.TempDir()
+		first, _ := claim(t, dir, noon)
+		first.Release(id(first.Epoch, 9), true)
+		if err := os.WriteFile(first.path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o, log := claim(t, dir, noon.Add(time.Minute))
+		if o.Clean {
+			t.Errorf("%q: the start before counts as clean, though nothing is known of it", text)
+		}
+		if aside, err := os.ReadFile(first.path + ".corrupt"); err != nil || string(aside) != text {
+			t.Errorf("%q: set aside is %q (%v)", text, aside, err)
+		}
+		if testkit.Count(log.Messages(), "the saved state is corrupt, beginning without it") != 1 {
+			t.Errorf("%q: the log says %s", text, log)
+		}
+		if o.Epoch != uint64(noon.Add(time.Minute).Unix()) || !o.Durable {
+			t.Errorf("%q: %+v, want the clock's epoch, saved", text, o)
+		}
+	}
+}
+
+// An SD card that went read-only must not end the pictures. A file stands where
+// the directory should be, which stops root too.
+func TestAnUnwritableStateDirectoryWarnsAndRuns(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, log := claim(t, file, noon)
+	if o.Epoch != uint64(noon.Unix()) || o.Durable {
+		t.Errorf("%+v, want the clock's epoch, not durable", o)
+	}
+	if !strings.Contains(log.String(), "make it writable") || !strings.Contains(log.String(), `"level":"error"`) {
+		t.Errorf("the log does not say loudly what to do: %s", log)
+	}
+	if err := o.Raise(o.Epoch + 7); err != nil || o.Epoch != uint64(noon.Unix())+7 {
+		t.Errorf("raise: %v, epoch %d", err, o.Epoch)
+	}
+	o.Release(frame.ID{}, true)
+}
+
+// What could not be locked and saved at the start is, once it can be; and the
+// epochs of a disk that was not there at the start do not fall.
+func TestAClaimIsMadeUpFor(t *testing.T) {
+	t.Parallel()
+	for name, there := range map[string]string{"an empty disk": "", "one with a later epoch": fmt.Sprintf(`{"epoch":%d,"spool":"/data"}`, noon.Unix()+50)} {
+		dir := filepath.Join(t.TempDir(), "state")
+		if err := os.WriteFile(dir, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o, _ := claim(t, dir, noon)
+		if err := o.Hold(); err == nil || o.Held() {
+			t.Errorf("%s: held a file: %v", name, err)
+		}
+		if err := os.Remove(dir); err != nil {
+			t.Fatal(err)
+		}
+		want := uint64(noon.Unix())
+		if there != "" {
+			want += 50
+			if err := errors.Join(os.MkdirAll(filepath.Dir(o.path), 0o750), os.WriteFile(o.path, []byte(there), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := o.Hold(); err != nil || !o.Held() || o.Epoch != uint64(noon.Unix()) {
+			t.Errorf("%s: got %v, held %v, epoch %d in use, want it held and the same epoch", name, err, o.Held(), o.Epoch)
+		}
+		if _, err := Claim(dir, "testcam", noon, zerolog.Nop()); !errors.Is(err, ErrOwned) {
+			t.Errorf("%s: a second claim got %v", name, err)
+		}
+		o.Release(frame.ID{Epoch: o.Epoch, Seq: 7}, true)
+		next, _ := claim(t, dir, noon)
+		if next.Epoch != want+1 || !next.Clean || next.Previous.Seq != 7 || (next.Spool == "/data") != (there != "") {
+			t.Errorf("%s: the next start is %+v, want epoch %d after a clean end", name, next, want+1)
+		}
+	}
+}
+
+func TestRequestIDsSortByTime(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	last := ""
+	for range 20 {
+		now := frame.NewRequestID()
+		if len(now) != 32 || seen[now] || now[:12] < last {
+			t.Errorf("ID %q after time %q: want 32 digits, never twice, rising", now, last)
+		}
+		seen[now], last = true, now[:12]
+		time.Sleep(time.Millisecond)
+	}
+}

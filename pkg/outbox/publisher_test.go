@@ -1,0 +1,309 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/testkit"
+	"framekeeper/internal/testkit/linktest"
+	"framekeeper/internal/testkit/redistest"
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
+	"framekeeper/pkg/redisconn"
+)
+
+const streamTopic = "stream/testcam"
+
+// voice is a link with a publisher.
+type voice struct {
+	*linktest.Listener
+	*Publisher
+	out *testkit.Log
+}
+
+func newVoice(t *testing.T, cfg redisconn.Config, limit int64) *voice {
+	t.Helper()
+	v := &voice{out: &testkit.Log{}}
+	v.Publisher = NewPublisher(streamTopic, NewOutbox(100, 1<<20, zerolog.Nop()), limit, zerolog.New(v.out))
+	v.Listener = linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) { c.Workers = v.Workers() })
+	return v
+}
+
+func (v *voice) flush(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
+	defer cancel()
+	if err := v.Flush(ctx); err != nil {
+		a, f := v.Stats()
+		t.Fatalf("not flushed: %v; answers %+v, frames %+v, link %+v", err, a, f, v.Status())
+	}
+}
+
+// audience collects the sequence numbers published on the stream topic.
+type audience struct {
+	mu   sync.Mutex // guards seqs
+	seqs []uint64
+}
+
+func listenTo(t *testing.T, c *redis.Client) *audience {
+	t.Helper()
+	a := &audience{}
+	ps := c.Subscribe(context.Background(), streamTopic)
+	if _, err := ps.Receive(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			m, err := ps.ReceiveMessage(context.Background())
+			if err != nil {
+				return
+			}
+			if f, err := frame.ParseMessage([]byte(m.Payload)); err == nil {
+				a.mu.Lock()
+				a.seqs = append(a.seqs, f.Header.ID.Seq)
+				a.mu.Unlock()
+			}
+		}
+	}()
+	t.Cleanup(func() { _ = ps.Close(); <-done })
+	return a
+}
+
+func (a *audience) heard() []uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]uint64(nil), a.seqs...)
+}
+
+func (a *audience) has(seq uint64) bool {
+	for _, s := range a.heard() {
+		if s == seq {
+			return true
+		}
+	}
+	return false
+}
+
+// What a lost session did not confirm, the next one publishes, in order. A copy
+// may come twice; receivers tell by its ID.
+func TestUnconfirmedMessagesArePublishedAgain(t *testing.T) {
+	testkit.NeedRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.NewProxy(t, server.Addr())
+	v := newVoice(t, testkit.Fast(proxy.URL()), 64<<20)
+	v.AwaitLive(t)
+	heard := listenTo(t, server.Client())
+	n := uint64(0)
+	for round := range 10 {
+		var lost <-chan struct{}
+		if round%2 == 0 {
+			lost = proxy.LoseReplyAfter([]byte(streamTopic))
+		}
+		for range 20 {
+			n++
+			v.Answer(sized(t, n, 2000))
+			if round%2 == 1 && n%20 == 10 {
+				proxy.CutAll()
+			}
+		}
+		if lost != nil {
+			<-lost
+		}
+		v.flush(t)
+	}
+	testkit.Eventually(t, "the last one arrives", func() bool { return heard.has(n) })
+	next := uint64(1)
+	twice := 0
+	for _, seq := range heard.heard() {
+		switch {
+		case seq == next:
+			next++
+		case seq < next:
+			twice++
+		default:
+			t.Fatalf("after %d came %d: lost or out of order; all: %v", next-1, seq, heard.heard())
+		}
+	}
+	if next != n+1 || twice == 0 {
+		t.Errorf("heard up to %d of %d, %d of them twice (at least one must be: its reply was lost)", next-1, n, twice)
+	}
+	if a, _ := v.Stats(); a.Published != n || a.Waiting != 0 || a.Dropped+a.Refused != 0 {
+		t.Errorf("stats %+v, want %d published", a, n)
+	}
+}
+
+// An answer of some kilobytes must not wait for megabytes of frames.
+func TestAnswersDoNotWaitBehindFrames(t *testing.T) {
+	testkit.NeedRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.NewProxy(t, server.Addr())
+	cfg := testkit.Fast(proxy.URL())
+	cfg.CheckTimeout = 2 * time.Second // half of what the frames take: a probe does not wait behind them either
+	v := newVoice(t, cfg, 64<<20)
+	v.AwaitLive(t)
+	heard := listenTo(t, server.Client())
+	v.Answer(sized(t, 1, 10)) // the answers' connection is up
+	testkit.Eventually(t, "the first answer", func() bool { return heard.has(1) })
+	proxy.Limit(redistest.ToServer, 2<<20)
+	for seq := range uint64(8) {
+		v.Frame(sized(t, 100+seq, 1<<20)) // 4 s of the line
+	}
+	time.Sleep(300 * time.Millisecond)
+	began := time.Now()
+	v.Answer(sized(t, 2, 10_000))
+	testkit.Eventually(t, "the second answer", func() bool { return heard.has(2) })
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("an answer took %s past the frames", took)
+	}
+	if heard.has(107) {
+		t.Error("all frames were through already: this test shows nothing")
+	}
+	if s := v.Status(); s.Losses != 0 {
+		t.Errorf("the link was lost %d times, want never", s.Losses)
+	}
+	proxy.Limit(redistest.ToServer, 0)
+	v.flush(t)
+}
+
+func TestWhatWaitsForALinkIsBounded(t *testing.T) {
+	t.Parallel()
+	o := NewOutbox(100, 1<<30, zerolog.Nop())
+	log := &testkit.Log{}
+	p := NewPublisher(streamTopic, o, 50_000, zerolog.New(log))
+	var items []*Item
+	for range 100 {
+		item, err := o.Add(Options{Stream: true, Answer: true}, func(id frame.ID) (*frame.Message, error) {
+			return frame.NewMessage(frame.Header{ID: id, Status: frame.StatusOK}, make([]byte, 1000))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		items = append(items, item)
+		p.Answer(item)
+	}
+	a, f := p.Stats()
+	if a.Dropped+uint64(a.Waiting) != 100 || a.Waiting < 35 || a.Waiting > 50 || f != (LaneStats{}) {
+		t.Errorf("answers %+v, frames %+v, want about 45 of 100 waiting", a, f)
+	}
+	for i, item := range items { // an answer that will never be published must not hold back its entry
+		if gone := i < int(a.Dropped); item.ready() != gone {
+			t.Errorf("item %d may enter the stream: %v, want %v", i, item.ready(), gone)
+		}
+	}
+	if n := len(log.Messages()); n != 1 {
+		t.Errorf("the loss was told %d times, want once: %s", n, log)
+	}
+	for range 3 * maxAnswers {
+		p.Frame(NewItem(items[0].Message(), []byte{}))
+	}
+	if _, f = p.Stats(); f.Waiting > maxAnswers {
+		t.Errorf("%d small messages wait, want at most %d", f.Waiting, maxAnswers)
+	}
+}
+
+func TestForbiddenPublishingIsToldOnceAndHeals(t *testing.T) {
+	testkit.NeedRedis(t)
+	t.Parallel()
+	server := redistest.Start(t, redistest.WithACL("user bob on >secret ~* &* +@all"))
+	cfg := testkit.Fast("redis://bob@" + server.Addr())
+	cfg.PasswordFile = testkit.SecretFile(t, "secret")
+	v := newVoice(t, cfg, 64<<20)
+	v.AwaitLive(t)
+	heard := listenTo(t, server.Client())
+	// Whoever subscribed to a channel that is taken away is cut off, so the
+	// link's own channels stay.
+	server.Do("ACL", "SETUSER", "bob", "resetchannels", "&probe/*", "&"+linktest.Channel)
+	v.AwaitLive(t)
+	for seq := range uint64(5) {
+		v.Answer(sized(t, seq+1, 10))
+	}
+	const told = "publishing is refused, trying again every second"
+	testkit.Eventually(t, "the refusal is told", func() bool { return testkit.Count(v.out.Messages(), told) == 1 })
+	time.Sleep(1500 * time.Millisecond) // and refused again
+	v.AwaitLive(t)
+	server.Do("ACL", "SETUSER", "bob", "allchannels")
+	v.flush(t)
+	testkit.Eventually(t, "all arrive", func() bool { return len(heard.heard()) == 5 })
+	if got := heard.heard(); fmt.Sprint(got) != "[1 2 3 4 5]" {
+		t.Errorf("heard %v, want 1 to 5 once and in order", got)
+	}
+	if n := testkit.Count(v.out.Messages(), told); n != 1 {
+		t.Errorf("the refusal was told %d times", n)
+	}
+	if !strings.Contains(v.out.String(), "ACL SETUSER") {
+		t.Errorf("the log does not say what to do: %s", v.out)
+	}
+}
+
+func TestUnheardMessagesAreCounted(t *testing.T) {
+	testkit.NeedRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	v := newVoice(t, testkit.Fast(server.URL()), 64<<20)
+	v.Answer(sized(t, 1, 10))
+	v.Frame(sized(t, 2, 10))
+	v.flush(t)
+	a, f := v.Stats()
+	if a.Published != 1 || a.Unheard != 1 || f.Published != 1 || f.Unheard != 1 {
+		t.Errorf("answers %+v, frames %+v, want one of each, unheard", a, f)
+	}
+}
+
+func TestFlushEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	p := NewPublisher(streamTopic, NewOutbox(100, 1<<20, zerolog.Nop()), 1<<20, zerolog.Nop())
+	if err := p.Flush(context.Background()); err != nil {
+		t.Errorf("nothing to flush: %v", err)
+	}
+	p.Frame(sized(t, 1, 10))
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if err := p.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Flush without a link returned %v, want %v", err, context.DeadlineExceeded)
+	}
+}
+
+// A request repeated while its answer still waits for the line must not put it
+// there twice: on a slow link the copies would crowd out everything else.
+func TestAnAnswerThatStillWaitsIsNotQueuedTwice(t *testing.T) {
+	testkit.NeedRedis(t)
+	t.Parallel()
+	p := NewPublisher(streamTopic, NewOutbox(100, 1<<20, zerolog.Nop()), 1<<20, zerolog.Nop())
+	item := sized(t, 1, 10)
+	for range 5 {
+		p.Answer(item)
+	}
+	if a, _ := p.Stats(); a.Waiting != 1 {
+		t.Errorf("%d copies of one answer wait, want 1", a.Waiting)
+	}
+	server := redistest.Start(t)
+	linktest.Listen(t, testkit.Fast(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = p.Workers() })
+	heard := listenTo(t, server.Client())
+	flush := func() {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
+		defer cancel()
+		if err := p.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush()
+	p.Answer(item) // published by now: the repeat is
+	flush()
+	if a, _ := p.Stats(); a.Published != 2 {
+		t.Errorf("%d published, want 2", a.Published)
+	}
+	testkit.Eventually(t, "the repeat is heard", func() bool { return heard.has(1) })
+}

@@ -1,0 +1,619 @@
+package outbox
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/testkit"
+	"framekeeper/internal/testkit/linktest"
+	"framekeeper/internal/testkit/redistest"
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
+	"framekeeper/pkg/redisconn"
+	"framekeeper/pkg/spool"
+)
+
+// spooled is an outbox with a spool, without a link: what happens while Redis
+// is away.
+type spooled struct {
+	*Outbox
+	spooler *Spooler
+	image   []byte
+	stop    func()
+}
+
+func newSpooled(t *testing.T, dir string, epoch uint64, retain, size int64, always bool) *spooled {
+	t.Helper()
+	log := zerolog.Nop()
+	o := NewOutbox(epoch, retain, log)
+	s, losses, err := spool.Open(spool.Config{Dir: dir, MaxBytes: size, MaxAge: time.Hour, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp := &spooled{Outbox: o, spooler: NewSpooler(o, s, losses, always, log), image: bytes.Repeat([]byte("x"), 4000)}
+	if err := o.Start(func(id frame.ID) (*frame.Message, error) {
+		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusStarted}, nil)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- sp.spooler.Run(ctx) }()
+	stopped := false
+	sp.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		<-done
+		if err := s.Close(); err != nil {
+			t.Errorf("close spool: %v", err)
+		}
+	}
+	t.Cleanup(sp.stop)
+	return sp
+}
+
+func (s *spooled) add(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		_, err := s.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
+			return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusOK}, s.image)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// lookEvery says how soon a batch that Redis takes late counts as stalled. A
+// busy machine may make any batch late.
+func (s *spooled) lookEvery(d time.Duration) {
+	s.watch.mu.Lock()
+	defer s.watch.mu.Unlock()
+	s.watch.every = d
+}
+
+// onDisk waits until everything is.
+func (s *spooled) onDisk(t *testing.T) {
+	t.Helper()
+	testkit.Eventually(t, "everything unsent is on disk", func() bool { _, all := s.Safe(); return all })
+}
+
+// drainTo links the outbox to a server and waits until all is there.
+func (s *spooled) drainTo(t *testing.T, server *redistest.Server) *Appender {
+	t.Helper()
+	return s.drainBy(t, testkit.Fast(server.URL()))
+}
+
+func (s *spooled) drainBy(t *testing.T, cfg redisconn.Config) *Appender {
+	t.Helper()
+	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Outbox)
+	h := linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) {
+		c.Admit = func(ctx context.Context, ses *datatransfer.Session) error {
+			return a.Admit(ctx, ses, func(uint64) error { return nil })
+		}
+		c.Workers = []datatransfer.Worker{a.Worker()}
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
+	defer cancel()
+	if err := s.Flush(ctx); err != nil {
+		t.Fatalf("not drained: %v; %+v; stream %+v; link %+v", err, s.Stats(), a.Status(), h.Status())
+	}
+	return a
+}
+
+// spooledAll waits until the disk was offered everything.
+func (s *spooled) spooledAll(t *testing.T) {
+	t.Helper()
+	testkit.Eventually(t, "the spool has caught up", func() bool { return s.spooler.Stats().Newest == s.Stats().Newest })
+}
+
+// flush waits until Redis has everything.
+func flush(t *testing.T, s *spooled, a *Appender) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
+	defer cancel()
+	if err := s.Flush(ctx); err != nil {
+		t.Fatalf("not drained: %v, %+v, %+v", err, s.Stats(), a.Status())
+	}
+}
+
+func files(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && !strings.Contains(path, "lock") {
+			names = append(names, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func TestAnOutageLargerThanMemoryGoesToDisk(t *testing.T) {
+	testkit.NeedRedis(t)
+	dir := t.TempDir()
+	s := newSpooled(t, dir, 100, 40_000, 64<<20, false) // memory for about ten
+	for range 50 {
+		s.add(t, 4)
+		s.onDisk(t) // frames come slower than a disk writes
+	}
+	if st := s.Stats(); st.HeldSize > 40_000 || st.Dropped != 0 {
+		t.Errorf("stats %+v, want at most 40000 bytes held and nothing dropped", st)
+	}
+	server := redistest.Start(t)
+	s.drainTo(t, server)
+	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, 200)...)...)
+	testkit.Eventually(t, "the spool is empty", func() bool { return s.spooler.Stats().Frames == 0 })
+}
+
+func TestFramesOfAnEarlierStartGoFirst(t *testing.T) {
+	testkit.NeedRedis(t)
+	dir := t.TempDir()
+	first := newSpooled(t, dir, 100, 1<<20, 64<<20, false)
+	first.add(t, 20)
+	first.stop()
+	second := newSpooled(t, dir, 200, 1<<20, 64<<20, false)
+	second.add(t, 5)
+	server := redistest.Start(t)
+	second.drainTo(t, server)
+	expect(t, statuses(t, server.Client()), append(series(1, 20), append([]string{"started"}, series(1, 5)...)...)...)
+}
+
+func TestASpoolTooSmallDeclaresExactlyWhatIsMissing(t *testing.T) {
+	testkit.NeedRedis(t)
+	s := newSpooled(t, t.TempDir(), 100, 200_000, 1<<20, false)
+	for range 100 {
+		s.add(t, 5)
+		s.spooledAll(t)
+	}
+	dropped := s.Stats().Dropped
+	if dropped == 0 || dropped > 480 {
+		t.Fatalf("%d of 500 frames of 4 kB dropped, want some: 1 MiB does not hold them", dropped)
+	}
+	server := redistest.Start(t)
+	s.drainTo(t, server)
+	expect(t, statuses(t, server.Client()), append([]string{"started", fmt.Sprintf("dropped 1-%d", dropped)}, series(int(dropped)+1, 500)...)...)
+}
+
+func TestATornFileIsDeclared(t *testing.T) {
+	testkit.NeedRedis(t)
+	dir := t.TempDir()
+	first := newSpooled(t, dir, 100, 1<<20, 64<<20, false)
+	first.add(t, 9)
+	first.stop()
+	torn := 0
+	for _, name := range files(t, dir) {
+		if !strings.Contains(filepath.Base(name), "5") || torn > 0 {
+			continue
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)/2] ^= 1
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		torn++
+	}
+	if torn != 1 {
+		t.Fatalf("no file of frame 5 among %v", files(t, dir))
+	}
+	second := newSpooled(t, dir, 200, 1<<20, 64<<20, false)
+	server := redistest.Start(t)
+	second.drainTo(t, server)
+	expect(t, statuses(t, server.Client()), "1", "2", "3", "4", "dropped 5-5", "6", "7", "8", "9", "started")
+}
+
+func TestSpooledFramesAreRaisedAboveAStreamThatIsAhead(t *testing.T) {
+	testkit.NeedRedis(t)
+	dir := t.TempDir()
+	first := newSpooled(t, dir, 100, 1<<20, 64<<20, false)
+	first.add(t, 3)
+	first.stop()
+	second := newSpooled(t, dir, 200, 1<<20, 64<<20, false)
+	second.add(t, 3)
+	second.onDisk(t)
+	server := redistest.Start(t)
+	server.Do("XADD", testKey, "5000-7", "header", `{"status":"ok","id":"5000-7","bytes":0}`, "image", "")
+	second.drainTo(t, server)
+	if e := second.Epoch(); e != 5002 {
+		t.Errorf("epoch %d, want 5002: one for the earlier start's frames, one for ours", e)
+	}
+	expect(t, statuses(t, server.Client()), "7", "1", "2", "3", "started", "1", "2", "3")
+}
+
+// A start in between could not read the spool, and the stream went on without what
+// waited there. Redis takes that under new IDs only; what it had is not sent twice.
+func TestSpooledFramesThatTheStreamWentBeyond(t *testing.T) {
+	testkit.NeedRedis(t)
+	entry := func(server *redistest.Server, id string) {
+		server.Do("XADD", testKey, id, "header", `{"status":"ok","id":"`+id+`","bytes":0}`, "image", "")
+	}
+	for _, c := range []struct {
+		name, had string
+		epoch     uint64
+		want      []string
+	}{
+		{"had none of them", "", 202, []string{"9", "1", "2", "3", "started", "1", "2"}},
+		{"had some", "100-1", 202, []string{"1", "9", "1", "2", "started", "1", "2"}},
+		{"had all", "100-3", 200, []string{"3", "9", "started", "1", "2"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			first := newSpooled(t, dir, 100, 1<<20, 64<<20, false)
+			first.add(t, 3)
+			first.stop()
+			server := redistest.Start(t)
+			if c.had != "" {
+				entry(server, c.had)
+			}
+			entry(server, "150-9") // of the start without the spool
+			second := newSpooled(t, dir, 200, 1<<20, 64<<20, false)
+			second.add(t, 2)
+			second.drainTo(t, server)
+			if e := second.Epoch(); e != c.epoch {
+				t.Errorf("epoch %d, want %d", e, c.epoch)
+			}
+			expect(t, statuses(t, server.Client()), c.want...)
+			testkit.Eventually(t, "no file is left", func() bool { return len(files(t, dir)) == 0 })
+		})
+	}
+}
+
+func TestAlwaysWritesBeforeItSends(t *testing.T) {
+	testkit.NeedRedis(t)
+	dir := t.TempDir()
+	server := redistest.Start(t)
+	s := newSpooled(t, dir, 100, 1<<20, 64<<20, true)
+	s.drainTo(t, server)
+	for i := range 20 {
+		s.add(t, 1)
+		testkit.Eventually(t, "the frame is in Redis", func() bool { return s.Stats().Sent == uint64(i+1) })
+	}
+	if n := s.spooler.Stats().Written; n != 20 {
+		t.Errorf("%d frames were written, want all 20", n)
+	}
+	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, 20)...)...)
+}
+
+func TestALiveLinkWritesNothing(t *testing.T) {
+	testkit.NeedRedis(t)
+	server := redistest.Start(t)
+	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
+	s.lookEvery(testkit.Patience)
+	s.drainBy(t, testkit.Unhurried(server.URL()))
+	testkit.Eventually(t, "the stream has begun", func() bool { return server.Client().XLen(context.Background(), testKey).Val() == 1 })
+	for i := range 100 {
+		s.add(t, 1)
+		testkit.Eventually(t, "the frame is in Redis", func() bool { return s.Stats().Sent == uint64(i+1) })
+	}
+	if n := s.spooler.Stats().Written; n != 0 {
+		t.Errorf("%d frames were written to disk though Redis took them all", n)
+	}
+}
+
+func TestRedisRestartsWithADiskfulOfFrames(t *testing.T) {
+	testkit.NeedRedis(t)
+	server := redistest.Start(t)
+	s := newSpooled(t, t.TempDir(), 100, 100_000, 64<<20, false)
+	a := s.drainTo(t, server)
+	for range 3 {
+		server.Kill()
+		for range 20 {
+			s.add(t, 5)
+			s.onDisk(t)
+		}
+		server.Restart()
+		flush(t, s, a)
+	}
+	got := statuses(t, server.Client())
+	if st := s.Stats(); st.Dropped != 0 || st.Newest.Seq != 300 {
+		t.Errorf("stats %+v, want 300 added and none dropped", st)
+	}
+	last := got[len(got)-100:]
+	expect(t, last, series(201, 300)...) // the last outage's frames; earlier ones as far as memory holds them
+	expectNothingUndeclared(t, server.Client(), 300)
+}
+
+// A full spool takes nothing older than what it holds, and gives up the oldest
+// first. What Redis has lost is older than all of it, and still in memory: that
+// is where it must come from. disk is how many frames it has room for, before
+// newer ones come.
+func TestRedisReturnsEmptyToAFullSpool(t *testing.T) {
+	testkit.NeedRedis(t)
+	for _, c := range []struct {
+		always bool
+		disk   int64
+	}{{false, 32}, {true, 32}, {false, 100}, {true, 100}} {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			server := redistest.Start(t)
+			s := newSpooled(t, t.TempDir(), 100, 1<<20, c.disk*8192, c.always) // memory for 250 frames of 4 kB
+			a := s.drainTo(t, server)
+			for range 20 { // few at once: the disk is to play no part yet
+				s.add(t, 10)
+				flush(t, s, a)
+			}
+			server.Kill()
+			for range 20 {
+				s.add(t, 2)
+				s.spooledAll(t)
+			}
+			server.Restart()
+			s.add(t, 30)
+			flush(t, s, a)
+			got, lost := statuses(t, server.Client()), int(s.Stats().Dropped)
+			expect(t, got[:201], append([]string{"started"}, series(1, 200)...)...)
+			expect(t, got[len(got)-30:], series(241, 270)...)
+			if c.disk == 100 && lost > 0 {
+				t.Errorf("%d frames were lost (%v), want none", lost, s.losses)
+			}
+			expectNothingUndeclared(t, server.Client(), 270)
+			testkit.Eventually(t, "the spool is empty", func() bool { return s.spooler.Stats().Frames == 0 })
+		})
+	}
+}
+
+// While Redis takes frames, a spool too small for a burst loses none of it.
+func TestABurstLargerThanTheSpool(t *testing.T) {
+	testkit.NeedRedis(t)
+	server := redistest.Start(t)
+	s := newSpooled(t, t.TempDir(), 100, 1<<20, 32*8192, true)
+	a := s.drainTo(t, server)
+	s.add(t, 1)
+	flush(t, s, a)
+	s.add(t, 149)
+	flush(t, s, a)
+	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, 150)...)...)
+}
+
+// What memory alone holds while Redis takes frames goes to disk when it does not
+// any more, if there is room.
+func TestAnOutageOffersTheSpoolEverything(t *testing.T) {
+	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
+	s.add(t, 3)
+	s.onDisk(t)
+	s.block(false)
+	s.spooler.lost([]spool.Loss{{First: frame.ID{Epoch: 100, Seq: 1}, Last: frame.ID{Epoch: 100, Seq: 3}, Reason: spool.ReasonFull}})
+	if _, all := s.Safe(); all || s.Stats().Dropped != 0 {
+		t.Fatalf("%+v, want frames that only memory holds", s.Stats())
+	}
+	s.block(true)
+	s.onDisk(t)
+}
+
+// With nobody listening the oldest go, those too that have been offered in vain,
+// and one declaration tells of them all.
+func TestPubsubHoldsTheNewestForNobody(t *testing.T) {
+	testkit.NeedRedis(t)
+	server := redistest.Start(t)
+	s := newSpooled(t, t.TempDir(), 100, 60_000, 64<<20, false)
+	b := NewBroadcaster("stream/testcam", "testcam", frame.NewClock(), s.Outbox, zerolog.Nop())
+	h := linktest.Listen(t, testkit.Fast(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = []datatransfer.Worker{b.Worker()} })
+	h.AwaitLive(t)
+	s.add(t, 10)
+	testkit.Eventually(t, "one loss, from the first frame on", func() bool {
+		s.add(t, 5)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		loss := s.unsent.at(0).loss
+		return loss != nil && loss.First.Seq == 1 && loss.Last.Seq >= 10 && s.unsent.at(1).loss == nil
+	})
+	if lost := s.Losses(); len(lost) != 1 || lost["unheard"] != s.Stats().Dropped {
+		t.Errorf("got %v, want the %d dropped as unheard", lost, s.Stats().Dropped)
+	}
+}
+
+func TestPubsubKeepsFramesOfALostSession(t *testing.T) {
+	testkit.NeedRedis(t)
+	server := redistest.Start(t)
+	s := newSpooled(t, t.TempDir(), 100, 60_000, 64<<20, false)
+	b := NewBroadcaster("stream/testcam", "testcam", frame.NewClock(), s.Outbox, zerolog.Nop())
+	s.lookEvery(testkit.Patience)
+	h := linktest.Listen(t, testkit.Unhurried(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = []datatransfer.Worker{b.Worker()} })
+	h.AwaitLive(t)
+	testkit.Eventually(t, "the broadcaster is at work", func() bool { return !s.blocked.Load() })
+
+	s.add(t, 30) // nobody listens: memory only, the oldest go
+	testkit.Eventually(t, "the broadcaster has noticed", func() bool {
+		return server.Client().PubSubNumSub(context.Background(), "stream/testcam").Err() == nil && s.Stats().Dropped > 0
+	})
+	if n := s.spooler.Stats().Written; n != 0 {
+		t.Errorf("%d frames went to disk though nobody listened", n)
+	}
+	got := make(chan *frame.Message, 1000)
+	reader := linktest.Listen(t, testkit.Fast(server.URL()), func(c *datatransfer.LinkConfig) {
+		c.Name = "reader"
+		c.Subscriptions = []datatransfer.Subscription{{Channel: "stream/testcam", Handle: func(p []byte, _ time.Time) {
+			if m, err := frame.ParseMessage(p); err == nil {
+				got <- m
+			}
+		}}}
+	})
+	reader.AwaitLive(t)
+	testkit.Eventually(t, "what memory held is heard", func() bool { return s.Stats().Unsent == 0 })
+	server.Kill()
+	h.AwaitCause(t, redisconn.CauseRefused)
+	for range 25 {
+		s.add(t, 4)
+		s.onDisk(t)
+	}
+	server.Restart()
+	seen := map[uint64]bool{}
+	testkit.Eventually(t, "every frame of the outage is heard", func() bool {
+		for {
+			select {
+			case m := <-got:
+				if m.Header.Status == frame.StatusOK {
+					seen[m.Header.ID.Seq] = true
+				}
+				continue
+			default:
+			}
+			break
+		}
+		for i := uint64(31); i <= 130; i++ {
+			if !seen[i] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// The way of a frame from disk to Redis must not wait for a slow write.
+func TestReadingBackDoesNotWaitForAWrite(t *testing.T) {
+	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
+	s.add(t, 3)
+	s.onDisk(t)
+	s.spooler.asks() // as Run does, and no answer
+	if m, err := s.spooler.Get(id(100, 2)); err != nil || m.Header.ID != id(100, 2) {
+		t.Errorf("read back %v, %v", m, err)
+	}
+	testkit.Eventually(t, "that the disk hangs shows", func() bool { return s.spooler.Hanging() > 50*time.Millisecond })
+	s.spooler.answered()
+	if d := s.spooler.Hanging(); d != 0 {
+		t.Errorf("the disk hangs for %s after it has answered", d)
+	}
+}
+
+// givingUp is a disk that gives a frame up while it is read.
+type givingUp struct {
+	s   *spooled
+	err error // what the read comes to
+}
+
+func (g givingUp) Get(want frame.ID) (*frame.Message, error) {
+	m, err := g.s.spooler.Get(want)
+	g.s.spooler.lost([]spool.Loss{{First: want, Last: want, Reason: spool.ReasonFull}})
+	if g.err != nil {
+		return nil, g.err
+	}
+	return m, err
+}
+
+// A frame that the spool gives up just while it is read is sent if it was read,
+// and declared once if not.
+func TestAFrameGivenUpWhileItIsRead(t *testing.T) {
+	for _, failure := range []error{nil, spool.ErrGone} {
+		s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
+		s.add(t, 3)
+		s.onDisk(t)
+		s.mu.Lock()
+		for i := range s.unsent.len() {
+			s.unsent.hold(s.unsent.at(i), nil)
+		}
+		s.disk = givingUp{s, failure}
+		s.mu.Unlock()
+		items := s.batch(2, 1<<20)
+		m, loss := s.message(items[0])
+		want := uint64(0)
+		if failure != nil {
+			want = 1
+		}
+		if (m == nil) != (failure != nil) || (loss == nil) != (failure == nil) {
+			t.Errorf("%v: got message %v, loss %v", failure, m, loss)
+		}
+		if got := s.Stats().Dropped; got != want {
+			t.Errorf("%v: %d frames count as dropped, want %d", failure, got, want)
+		}
+	}
+}
+
+// A box without a battery begins in 1970, its saved epoch is lost, and so is
+// what Redis had: the frames on disk bear epochs far above the clock's.
+func TestFramesOnDiskAheadOfTheClock(t *testing.T) {
+	testkit.NeedRedis(t)
+	dir := t.TempDir()
+	first := newSpooled(t, dir, 1_795_000_000, 1<<20, 64<<20, false)
+	first.add(t, 5)
+	first.onDisk(t)
+	first.stop()
+	second := newSpooled(t, dir, 30, 1<<20, 64<<20, false)
+	second.add(t, 5)
+	server := redistest.Start(t)
+	if a := second.drainTo(t, server); a.Status().Conflict {
+		t.Errorf("the agent is in conflict with itself: %+v", a.Status())
+	}
+	expect(t, statuses(t, server.Client()), "1", "2", "3", "4", "5", "started", "1", "2", "3", "4", "5")
+}
+
+// A frozen Redis is only known when the probe's time is over. Until then the
+// link is LIVE, and a kill must not take along what comes meanwhile.
+func TestFramesOfAFreezeGoToDiskBeforeItIsNoticed(t *testing.T) {
+	testkit.NeedRedis(t)
+	server := redistest.Start(t)
+	s := newSpooled(t, t.TempDir(), 100, 8<<20, 64<<20, false)
+	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Outbox)
+	s.lookEvery(testkit.Patience)
+	h := linktest.Listen(t, testkit.Unhurried(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = []datatransfer.Worker{a.Worker()} }) // nobody notices
+	h.AwaitLive(t)
+	testkit.Eventually(t, "the stream is looked at", func() bool { return !s.blocked.Load() })
+	s.add(t, 1)
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.spooler.Stats().Written; n != 0 {
+		t.Errorf("%d frames went to disk while Redis took them", n)
+	}
+	s.lookEvery(stallLook)
+	server.Freeze()
+	defer server.Thaw()
+	s.add(t, 20)
+	s.onDisk(t)
+	if st := h.Status(); st.State != datatransfer.Live || st.Losses > 0 {
+		t.Errorf("the link noticed: %+v; this test shows nothing", st)
+	}
+	server.Thaw()
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, 21)...)...)
+}
+
+// What was under way when Redis froze is in its socket: it takes it when it is
+// thawed, though the agent is gone by then. That its file was damaged meanwhile
+// is nobody's loss.
+func TestADamagedFileOfAFrameThatRedisTook(t *testing.T) {
+	testkit.NeedRedis(t)
+	server := redistest.Start(t)
+	dir := t.TempDir()
+	first := newSpooled(t, dir, 100, 8<<20, 64<<20, false)
+	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, first.Outbox)
+	link := datatransfer.NewLink(datatransfer.LinkConfig{Redis: testkit.Fast(server.URL()), Name: "testcam", Workers: []datatransfer.Worker{a.Worker()}, Log: zerolog.Nop()})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- link.Run(ctx) }()
+	testkit.Eventually(t, "the stream begins", func() bool { return len(statuses(t, server.Client())) == 1 })
+	server.Freeze()
+	first.add(t, 3)
+	testkit.Eventually(t, "the freeze is noticed", func() bool { return link.Status().Losses > 0 })
+	first.onDisk(t)
+	cancel()
+	<-ended
+	first.stop()
+	server.Thaw()
+	testkit.Eventually(t, "Redis takes what was in its socket", func() bool { return len(statuses(t, server.Client())) > 1 })
+	kept := files(t, dir)
+	if err := os.Truncate(kept[0], 100); err != nil {
+		t.Fatal(err)
+	}
+	second := newSpooled(t, dir, 200, 1<<20, 64<<20, false)
+	second.drainTo(t, server)
+	got := statuses(t, server.Client())
+	expect(t, got[len(got)-5:], "started", "1", "2", "3", "started")
+}

@@ -1,0 +1,88 @@
+package outbox
+
+import (
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/testkit"
+	"framekeeper/pkg/frame"
+)
+
+// wakesSpooler adds a frame of 1000 bytes and tells whether the spooler hears of it.
+func wakesSpooler(t *testing.T, o *Outbox) bool {
+	t.Helper()
+	_, err := o.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
+		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusOK}, make([]byte, 1000))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-o.store:
+		return true
+	default:
+		return false
+	}
+}
+
+// With sync always nothing is sent before it is on disk, so a frame that does
+// not wake the spooler waits for the next second.
+func TestEachFrameWakesTheSpoolerWithSyncAlways(t *testing.T) {
+	for _, always := range []bool{true, false} {
+		o := NewOutbox(100, 1<<20, zerolog.Nop())
+		o.always = always
+		o.block(false)
+		for n := range 3 {
+			if got := wakesSpooler(t, o); got != always {
+				t.Errorf("frame %d, always %v: got the spooler woken %v", n+1, always, got)
+			}
+		}
+	}
+}
+
+// On a link that takes frames more slowly than they come, memory must be
+// relieved before it is full.
+func TestCrowdedMemoryWakesTheSpooler(t *testing.T) {
+	o := NewOutbox(100, 20_000, zerolog.Nop())
+	o.block(false)
+	woken := false
+	for !woken && o.Stats().Dropped == 0 {
+		woken = wakesSpooler(t, o)
+	}
+	if !woken {
+		t.Errorf("frames were lost and the spooler was not woken: %+v", o.Stats())
+	}
+	if st := o.Stats(); st.UnsentSize < 5000 {
+		t.Errorf("the spooler is woken for %d bytes of 20000, want it left alone until memory is crowded", st.UnsentSize)
+	}
+}
+
+// Before a stream that vanished is seeded again time passes, in which frames
+// are as little taken as during any outage.
+func TestFramesGoToDiskWhileTheStreamIsGone(t *testing.T) {
+	s := newSpooled(t, t.TempDir(), 100, 40_000, 64<<20, false) // memory for about ten
+	s.block(false)
+	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Outbox)
+	a.vanished()
+	for range 10 {
+		s.add(t, 4)
+		s.onDisk(t)
+	}
+	if st := s.Stats(); st.Dropped != 0 {
+		t.Errorf("%d frames were given up although the disk had room", st.Dropped)
+	}
+}
+
+// A disk that refuses must not stop the stream: Redis is there.
+func TestSyncAlwaysGoesOnWithoutTheDisk(t *testing.T) {
+	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, true)
+	s.block(false)
+	s.add(t, 1)
+	s.onDisk(t)
+	if err := s.spooler.spool.Close(); err != nil { // from now on it refuses
+		t.Fatal(err)
+	}
+	s.add(t, 3)
+	testkit.Eventually(t, "what the disk refused is sent all the same", func() bool { return len(s.batch(batchItems, batchBytes)) == 4 })
+}

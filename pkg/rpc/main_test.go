@@ -1,0 +1,9 @@
+package rpc
+
+import (
+	"testing"
+
+	"framekeeper/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }

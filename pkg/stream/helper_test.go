@@ -1,0 +1,125 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/testkit"
+	"framekeeper/internal/testkit/linktest"
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
+	"framekeeper/pkg/outbox"
+	"framekeeper/pkg/redisconn"
+)
+
+const testKey = "frames:testcam"
+
+// writer is a link with an outbox and its appender.
+type writer struct {
+	*linktest.Listener
+	agent    *testkit.Log // the log of outbox and appender
+	log      *outbox.Outbox
+	appender *outbox.Appender
+	image    []byte
+}
+
+func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, more ...func(*outbox.Appender)) *writer {
+	t.Helper()
+	log := &testkit.Log{}
+	w := &writer{image: bytes.Repeat([]byte("image"), 200), agent: log}
+	w.log = outbox.NewOutbox(epoch, retain, zerolog.New(log))
+	w.appender = outbox.NewAppender(outbox.AppenderConfig{
+		Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.New(log),
+	}, w.log)
+	for _, f := range more {
+		f(w.appender)
+	}
+	if err := w.log.Start(func(id frame.ID) (*frame.Message, error) {
+		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusStarted}, nil)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.Listener = linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) {
+		c.Admit = func(ctx context.Context, s *datatransfer.Session) error {
+			return w.appender.Admit(ctx, s, func(uint64) error { return nil })
+		}
+		c.Workers = []datatransfer.Worker{w.appender.Worker()}
+	})
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("writer's log:\n%s", log)
+		}
+	})
+	return w
+}
+
+func (w *writer) add(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		_, err := w.log.Add(outbox.Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
+			return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusOK}, w.image)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// drain waits until Redis has everything.
+func (w *writer) drain(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
+	defer cancel()
+	if err := w.log.Flush(ctx); err != nil {
+		t.Fatalf("outbox not drained: %v; stats %+v, stream %+v, link %+v", err, w.log.Stats(), w.appender.Status(), w.Status())
+	}
+}
+
+// statuses are the stream's entries as "seq:status", oldest first; ok entries
+// are written as the sequence number alone. It fails on anything out of order.
+func statuses(t *testing.T, c *redis.Client) []string {
+	t.Helper()
+	entries, err := c.XRange(context.Background(), testKey, "-", "+").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, e := range entries {
+		m, err := frame.JoinMessage([]byte(e.Values["header"].(string)), []byte(e.Values["image"].(string)))
+		if err != nil {
+			t.Fatalf("entry %s: %v", e.ID, err)
+		}
+		if m.Header.ID.String() != e.ID {
+			t.Errorf("entry %s has header ID %s", e.ID, m.Header.ID)
+		}
+		switch m.Header.Status {
+		case frame.StatusOK:
+			out = append(out, fmt.Sprint(m.Header.ID.Seq))
+		case frame.StatusDropped:
+			out = append(out, fmt.Sprintf("dropped %d-%d", m.Header.First.Seq, m.Header.Last.Seq))
+		default:
+			out = append(out, string(m.Header.Status))
+		}
+	}
+	return out
+}
+
+func expect(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("stream holds %v\nwant %v", got, want)
+	}
+}
+
+// series is "from".."to" as strings.
+func series(from, to int) (out []string) {
+	for i := from; i <= to; i++ {
+		out = append(out, fmt.Sprint(i))
+	}
+	return out
+}

@@ -1,0 +1,9 @@
+package stream
+
+import (
+	"testing"
+
+	"framekeeper/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
