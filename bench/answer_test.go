@@ -70,7 +70,7 @@ func agentSide(b *testing.B, s *redistest.Server, image []byte) (stop func()) {
 	s.Do("DEL", framesKey)
 	o := newOutbox(b, image)
 	p := outbox.NewPublisher(streamName, o, 32<<20, zerolog.Nop())
-	r := rpc.NewRequests(rpc.RequestsConfig{
+	r := rpc.NewServer(rpc.ServerConfig{
 		Rate: 1e6, Timeout: time.Second, Parse: frame.ParseRequest, Log: zerolog.Nop(),
 		Refuse: func(frame.Request, time.Time, string) {}, Repeat: p.Answer,
 	})

@@ -58,17 +58,17 @@ func server(b *testing.B) *redistest.Server {
 }
 
 // newOutbox makes one whose epoch has its first entry.
-func newOutbox(b *testing.B, image []byte) *outbox.Outbox {
+func newOutbox(b *testing.B, image []byte) *outbox.Log {
 	b.Helper()
-	o := outbox.NewOutbox(1, 32<<20, zerolog.Nop())
+	o := outbox.NewLog(1, 32<<20, zerolog.Nop())
 	if err := o.Start(build(image[:0])); err != nil {
 		b.Fatal(err)
 	}
 	return o
 }
 
-func newAppender(o *outbox.Outbox) *outbox.Appender {
-	return outbox.NewAppender(outbox.AppenderConfig{
+func newAppender(o *outbox.Log) *outbox.StreamWriter {
+	return outbox.NewStreamWriter(outbox.StreamWriterConfig{
 		Key: framesKey, Camera: cameraName, MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop(),
 	}, o)
 }

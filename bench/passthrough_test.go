@@ -21,7 +21,7 @@ func BenchmarkPassthrough(b *testing.B) {
 	copy(data[imageSize-2:], "\xff\xd9")
 	jpeg := &camera.Frame{Data: data, Format: camera.MJPEG, Width: 1280, Height: 720}
 	e := camera.NewEncoder(camera.Config{Encoding: frame.JPEG, Quality: 85}, nil)
-	o := outbox.NewOutbox(1, 1<<20, zerolog.Nop())
+	o := outbox.NewLog(1, 1<<20, zerolog.Nop())
 	var took, floor time.Duration
 	var kept []byte
 	for b.Loop() {

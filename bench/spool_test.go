@@ -150,7 +150,7 @@ func drain(b *testing.B, srv *redistest.Server, all []*frame.Message) time.Durat
 	dir := b.TempDir()
 	s := openSpool(b, dir)
 	put(b, s, all)
-	o := outbox.NewOutbox(2, 32<<20, zerolog.Nop())
+	o := outbox.NewLog(2, 32<<20, zerolog.Nop())
 	if err := o.Start(build(nil)); err != nil {
 		b.Fatal(err)
 	}

@@ -102,7 +102,7 @@ func startAgent(t *testing.T, config string) (stop func() error, log *syncBuffer
 
 // asker is a host's side: a link that hears the camera's channel.
 type asker struct {
-	*rpc.Requester
+	*rpc.Client
 	link *datatransfer.Link
 
 	mu   sync.Mutex // guards seen
@@ -111,7 +111,7 @@ type asker struct {
 
 func newAsker(t *testing.T, url string) *asker {
 	t.Helper()
-	a := &asker{Requester: rpc.NewRequester(rpc.RequesterConfig{
+	a := &asker{Client: rpc.NewClient(rpc.ClientConfig{
 		Camera: "greencam1", RequestTopic: "request/greencam1", Timeout: patient, Log: zerolog.Nop(),
 	})}
 	cfg := redisconn.Default()

@@ -43,7 +43,7 @@ func ExitCode(err error) int {
 		return ExitUsage
 	case errors.Is(err, camera.ErrGaveUp), errors.Is(err, camera.ErrStuck):
 		return ExitCamera
-	case errors.Is(err, outbox.ErrOwned):
+	case errors.Is(err, outbox.ErrClaimed):
 		return ExitOwned
 	default:
 		return ExitError

@@ -45,7 +45,7 @@ const joinTime = 10 * time.Second
 // Capture never waits for Redis: whatever leaves the responder is held by the
 // Outbox and the Publisher until a session takes it.
 func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, d driver, log zerolog.Logger) error {
-	owner, err := outbox.Claim(cfg.StateDir, cam.Name, time.Now(), log)
+	owner, err := outbox.TakeClaim(cfg.StateDir, cam.Name, time.Now(), log)
 	if err != nil {
 		return fmt.Errorf("claim camera %s: %w", cam.Name, err)
 	}
@@ -57,10 +57,10 @@ func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, d driv
 	a.tuning = &tuning{a: a, cam: cam}
 	a.meters = newMeters(func() datatransfer.LinkStatus { return a.link.Status() })
 	a.grabber = camera.NewGrabber(cam, d.open, log)
-	a.outbox = outbox.NewOutbox(owner.Epoch, retain, log)
+	a.outbox = outbox.NewLog(owner.Epoch, retain, log)
 	a.publisher = outbox.NewPublisher(cam.StreamTopic, a.outbox, retain, log)
 	a.publisher.Observe(a.answered)
-	a.appender = outbox.NewAppender(outbox.AppenderConfig{
+	a.appender = outbox.NewStreamWriter(outbox.StreamWriterConfig{
 		Key: cam.FramesKey, Camera: cam.Name, MaxBytes: int64(cfg.Delivery.StreamMaxBytes), Clock: a.clock, Log: log,
 	}, a.outbox)
 	a.groups = &groups{key: cam.FramesKey, interval: cam.StatusInterval}
@@ -80,11 +80,11 @@ func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, d driv
 	if cfg.Delivery.Mode.Streams() {
 		workers = append(workers, a.appender.Worker(), datatransfer.Worker{Name: "watch groups", Run: a.groups.run})
 	} else {
-		workers = append(workers, outbox.NewBroadcaster(cam.StreamTopic, cam.Name, a.clock, a.outbox, log).Worker())
+		workers = append(workers, outbox.NewChannelWriter(cam.StreamTopic, cam.Name, a.clock, a.outbox, log).Worker())
 	}
 	a.link = datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis: cfg.Redis, Name: cam.Name, Admit: a.admit, Workers: workers, Log: log,
-		Lost: a.meters.link.Lost, Back: a.meters.link.Back,
+		OnOutage: a.meters.link.Lost, OnRecovery: a.meters.link.Back,
 		Subscriptions: []datatransfer.Subscription{{Channel: cam.RequestTopic, Handle: a.responder.requests.Handle}},
 		MaxMessage:    16 * frame.MaxRequestBytes, // to refuse by what it says; more costs no memory
 	})
@@ -102,7 +102,7 @@ type agent struct {
 	cfg   *config.Config
 	cam   camera.Config
 	log   zerolog.Logger
-	owner *outbox.Owner
+	owner *outbox.Claim
 	clock *frame.Clock
 	began time.Time
 	kick  chan struct{} // a status is wanted now; capacity 1
@@ -112,9 +112,9 @@ type agent struct {
 	meters    *meters
 	grabber   *camera.Grabber
 	responder *responder
-	outbox    *outbox.Outbox
+	outbox    *outbox.Log
 	publisher *outbox.Publisher
-	appender  *outbox.Appender
+	appender  *outbox.StreamWriter
 	presence  *Presence
 	link      *datatransfer.Link
 	spool     *spool.Spool    // nil: the disk cannot be used

@@ -116,7 +116,7 @@ func (p *Presence) Admit(ctx context.Context, s *datatransfer.Session) error {
 			return nil
 		case now.TimeUS != first.TimeUS || now.Instance != first.Instance:
 			return &datatransfer.FatalError{Err: fmt.Errorf("%w: process %d on host %s answers for it over the same Redis; stop one of them, or give this camera another name",
-				outbox.ErrOwned, now.PID, now.Host)}
+				outbox.ErrClaimed, now.PID, now.Host)}
 		}
 	}
 }

@@ -102,10 +102,10 @@ func TestASecondAgentIsRefused(t *testing.T) {
 	testkit.Eventually(t, "the second one gives up", func() bool {
 		return second.link.Status().State == datatransfer.Down && second.link.Status().Detail != ""
 	})
-	if err := second.end(); !errors.Is(err, outbox.ErrOwned) {
-		t.Errorf("the second agent's Run returned %v, want %v", err, outbox.ErrOwned)
+	if err := second.end(); !errors.Is(err, outbox.ErrClaimed) {
+		t.Errorf("the second agent's Run returned %v, want %v", err, outbox.ErrClaimed)
 	}
-	if s := first.link.Status(); s.Losses != 0 || s.State != datatransfer.Live {
+	if s := first.link.Status(); s.Outages != 0 || s.State != datatransfer.Live {
 		t.Errorf("the first agent is %+v, want unharmed", s)
 	}
 	if got := shown(t, server.Client()).Instance; got != "i1" {
@@ -146,8 +146,8 @@ func TestASecondBoxOfOneImageIsRefused(t *testing.T) {
 	testkit.Eventually(t, "the second one gives up", func() bool {
 		return second.link.Status().State == datatransfer.Down && second.link.Status().Detail != ""
 	})
-	if err := second.end(); !errors.Is(err, outbox.ErrOwned) {
-		t.Errorf("the second box's Run returned %v, want %v", err, outbox.ErrOwned)
+	if err := second.end(); !errors.Is(err, outbox.ErrClaimed) {
+		t.Errorf("the second box's Run returned %v, want %v", err, outbox.ErrClaimed)
 	}
 }
 
@@ -231,8 +231,8 @@ func TestTheStatusIsPublishedThoughItCannotBeKept(t *testing.T) {
 	}
 	server.ConfigSet("maxmemory", "0")
 	testkit.Eventually(t, "the status is kept again", func() bool { return shown(t, server.Client()).Instance == "i1" })
-	if s := a.link.Status(); s.Losses != 0 {
-		t.Errorf("the link was lost %d times, want never", s.Losses)
+	if s := a.link.Status(); s.Outages != 0 {
+		t.Errorf("the link was lost %d times, want never", s.Outages)
 	}
 }
 

@@ -63,7 +63,7 @@ func (a *agent) hold(ctx context.Context) error {
 		}
 		return a.owner.Hold()
 	}, func(err error) {
-		if errors.Is(err, outbox.ErrOwned) { // it began when this one had no lock to refuse it with
+		if errors.Is(err, outbox.ErrClaimed) { // it began when this one had no lock to refuse it with
 			a.log.Error().Err(err).Msg("two agents serve this camera: stop one of them")
 		}
 	})

@@ -432,8 +432,8 @@ func TestSecondAgentIsRefused(t *testing.T) {
 		"other state_dir": writeConfig(t, server.URL(), "", small+"status_interval = \"200ms\""),
 	} {
 		err := Run(ctx, []string{"--config", config}, &bytes.Buffer{}, &bytes.Buffer{})
-		if !errors.Is(err, outbox.ErrOwned) || ExitCode(err) != ExitOwned {
-			t.Errorf("%s: second agent ended with %v, want %v", name, err, outbox.ErrOwned)
+		if !errors.Is(err, outbox.ErrClaimed) || ExitCode(err) != ExitOwned {
+			t.Errorf("%s: second agent ended with %v, want %v", name, err, outbox.ErrClaimed)
 		}
 	}
 	a.ask(t, map[string]any{"first": "unharmed"})

@@ -18,7 +18,7 @@ import (
 type responder struct {
 	a        *agent
 	encoder  *camera.Encoder
-	requests *rpc.Requests
+	requests *rpc.Server
 	opened   atomic.Bool   // requests are served: the first session has looked around
 	closing  atomic.Bool   // no new requests are taken
 	wake     chan struct{} // one of the two was set; capacity 1
@@ -49,7 +49,7 @@ func newResponder(a *agent, encoder *camera.Encoder) *responder {
 	if a.cam.Wire == camera.WirePickle {
 		parse = frame.ParsePickleRequest
 	}
-	r.requests = rpc.NewRequests(rpc.RequestsConfig{
+	r.requests = rpc.NewServer(rpc.ServerConfig{
 		Rate: a.cam.RequestRate, Timeout: a.cam.RequestTimeout,
 		// While Redis takes no frames, these cannot leave the outbox's memory:
 		// half of it must stay for what comes.

@@ -27,13 +27,13 @@ const moverSpool = "SPOOL_TEST_MOVE_TO"
 func beginWithSpool(dir string) error {
 	cfg := &config.Config{StateDir: "state", Delivery: outbox.DefaultDelivery()}
 	cfg.Delivery.SpoolDir = dir
-	owner, err := outbox.Claim(cfg.StateDir, "greencam1", time.Now(), zerolog.Nop())
+	owner, err := outbox.TakeClaim(cfg.StateDir, "greencam1", time.Now(), zerolog.Nop())
 	if err != nil {
 		return err
 	}
 	a := &agent{cfg: cfg, owner: owner, log: zerolog.Nop()}
 	a.cam.Name = "greencam1"
-	a.outbox = outbox.NewOutbox(owner.Epoch, 1<<20, a.log)
+	a.outbox = outbox.NewLog(owner.Epoch, 1<<20, a.log)
 	fmt.Println("begin")
 	if err := a.openSpool(); err != nil {
 		return err

@@ -23,7 +23,7 @@ func (a *agent) openSpool() error {
 		Dir: dir, MaxBytes: int64(d.SpoolMaxBytes), MaxAge: d.SpoolMaxAge, Log: a.log,
 	})
 	if errors.Is(err, spool.ErrInUse) {
-		return fmt.Errorf("open spool: %w: %w", outbox.ErrOwned, err)
+		return fmt.Errorf("open spool: %w: %w", outbox.ErrClaimed, err)
 	}
 	if err != nil {
 		a.refused = a.spoolRefused()

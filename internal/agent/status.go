@@ -36,11 +36,11 @@ type agentStatus struct {
 	Capture  captureStatus       `json:"capture"`
 	Writable bool                `json:"writable"` // the stream takes frames
 	Reason   string              `json:"reason,omitempty"`
-	Stream   outbox.AppendStatus `json:"stream"`
-	Outbox   outbox.OutboxStats  `json:"outbox"`
+	Stream   outbox.StreamStatus `json:"stream"`
+	Outbox   outbox.Stats        `json:"outbox"`
 	Spool    *spoolStatus        `json:"spool,omitempty"` // absent: the disk cannot be used
 	Groups   []groupStatus       `json:"groups"`          // pools that read the stream
-	Requests rpc.RequestStats    `json:"requests"`
+	Requests rpc.ServerStats     `json:"requests"`
 	Answers  outbox.LaneStats    `json:"answers"`
 	Frames   outbox.LaneStats    `json:"frames"`
 	Encoded  encodeStatus        `json:"encoded"`
@@ -107,11 +107,11 @@ func (a *agent) linkStatus() linkStatus {
 	s := a.link.Status()
 	out := linkStatus{
 		State: s.State.String(), SinceS: time.Since(s.Since).Seconds(),
-		Sessions: s.Sessions, Losses: s.Losses, RTTUS: s.RTT.Microseconds(), Stuck: s.Stuck,
+		Sessions: s.Sessions, Losses: s.Outages, RTTUS: s.RTT.Microseconds(), Stuck: s.Stuck,
 	}
-	if s.Losses > 0 {
+	if s.Outages > 0 {
 		out.LastLoss = &loss{
-			Cause: string(s.LastLoss.Cause), AgoS: time.Since(s.LastLoss.At).Seconds(), LastedS: s.LastLoss.Lasted.Seconds(),
+			Cause: string(s.LastOutage.Cause), AgoS: time.Since(s.LastOutage.At).Seconds(), LastedS: s.LastOutage.Lasted.Seconds(),
 		}
 	}
 	return out

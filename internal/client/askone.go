@@ -40,7 +40,7 @@ func askOne(
 	ctx context.Context, cfg *config.Config, cam *camera.Config, timeout time.Duration, fields map[string]any,
 ) (*frame.Message, time.Duration, error) {
 	nop := zerolog.Nop() // whatever goes wrong is told once, by the error
-	requester := rpc.NewRequester(rpc.RequesterConfig{
+	requester := rpc.NewClient(rpc.ClientConfig{
 		Camera: cam.Name, RequestTopic: cam.RequestTopic, Timeout: timeout, Log: nop,
 	})
 	waiting, giveUp := context.WithCancelCause(ctx)

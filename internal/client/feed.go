@@ -28,7 +28,7 @@ type feed struct {
 	log       zerolog.Logger
 	store     *images.Store         // nil: nothing is stored
 	queue     *queue                // for delivery by pub/sub alone
-	requester *rpc.Requester        // nil: no requests are made
+	requester *rpc.Client           // nil: no requests are made
 	follower  *follower             // reads the stream alone
 	pool      *stream.GroupConsumer // reads the stream with others; without both delivery is by pub/sub alone
 
@@ -58,7 +58,7 @@ func newFeed(
 		log: log.With().Str("camera", cam.Name).Logger(),
 	}
 	if !flags.noRequests {
-		f.requester = rpc.NewRequester(rpc.RequesterConfig{
+		f.requester = rpc.NewClient(rpc.ClientConfig{
 			Camera: cam.Name, RequestTopic: cam.RequestTopic, Timeout: cam.RequestTimeout + answerSlack, Log: f.log,
 		})
 	}

@@ -132,7 +132,7 @@ func (b *box) redisSide(cfg *config.Config, log zerolog.Logger) parts {
 				return p.watch.run(ctx, s.Data())
 			},
 		}, b.commands.Worker(), p.names.Worker()},
-		Lost: b.meters.link.Lost, Back: b.meters.link.Back,
+		OnOutage: b.meters.link.Lost, OnRecovery: b.meters.link.Back,
 		Log: log,
 	})
 	return p

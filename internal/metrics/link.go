@@ -61,13 +61,13 @@ func linkStates() []string {
 }
 
 // Lost counts a loss.
-func (l *Link) Lost(x datatransfer.Loss) {
+func (l *Link) Lost(x datatransfer.Outage) {
 	l.losses.WithLabelValues(string(x.Cause)).Inc()
 	l.detection.Observe(x.Silent.Seconds())
 }
 
 // Back counts the end of an outage.
-func (l *Link) Back(x datatransfer.Loss) { l.outage.Observe(x.Lasted.Seconds()) }
+func (l *Link) Back(x datatransfer.Outage) { l.outage.Observe(x.Lasted.Seconds()) }
 
 // Describe is for the registry.
 func (l *Link) Describe(ch chan<- *prometheus.Desc) {

@@ -143,8 +143,8 @@ func (s said) Gather() (all []*dto.MetricFamily, err error) {
 func TestLinkMetrics(t *testing.T) {
 	status := datatransfer.LinkStatus{State: datatransfer.Live, Changes: 3, Sessions: 1, RTT: time.Millisecond}
 	link := NewLink("", func() datatransfer.LinkStatus { return status })
-	link.Lost(datatransfer.Loss{Cause: redisconn.CauseFrozen, Silent: 1300 * time.Millisecond})
-	link.Back(datatransfer.Loss{Lasted: 2 * time.Second})
+	link.Lost(datatransfer.Outage{Cause: redisconn.CauseFrozen, Silent: 1300 * time.Millisecond})
+	link.Back(datatransfer.Outage{Lasted: 2 * time.Second})
 	registry, err := NewRegistry(prometheus.Labels{"camera": "c"}, link)
 	if err != nil {
 		t.Fatal(err)

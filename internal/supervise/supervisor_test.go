@@ -157,7 +157,7 @@ func TestExitCodes(t *testing.T) {
 			[]string{"camera given up after 5 attempts to reopen it (exit code 3): no /dev/video0: plug it in"}},
 		{part2spec("say", "gst: something else", "3"), Backoff, 200 * time.Millisecond, []string{"the camera gave up (exit code 3): gst: something else"}},
 		{part2spec("exit", "4"), Backoff, 200 * time.Millisecond, []string{"another cam-agent serves the camera (exit code 4)"}},
-		{part2spec("say", "cam-agent: redis: "+outbox.ErrOwned.Error()+": process 7 on host box2 answers for it", "4"), Backoff, 200 * time.Millisecond,
+		{part2spec("say", "cam-agent: redis: "+outbox.ErrClaimed.Error()+": process 7 on host box2 answers for it", "4"), Backoff, 200 * time.Millisecond,
 			[]string{"another cam-agent serves the camera (exit code 4): process 7 on host box2 answers for it"}},
 		{part2spec("say", loader, "127"), Failed, 30 * time.Second, []string{"libopencv_core.so.406", "apt-get install libopencv-dev", "--noopencv"}},
 		{part2spec("say", "sh: no such thing", "127"), Backoff, 200 * time.Millisecond, []string{"127", "no such thing"}},

@@ -50,7 +50,7 @@ func left(t *testing.T, dir string, frames int) {
 // keptIn is what an agent saves about where it keeps frames.
 func keptIn(t *testing.T, stateDir, name, dir string) {
 	t.Helper()
-	o, err := outbox.Claim(stateDir, name, time.Now(), zerolog.Nop())
+	o, err := outbox.TakeClaim(stateDir, name, time.Now(), zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

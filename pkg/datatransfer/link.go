@@ -50,10 +50,10 @@ type LinkConfig struct {
 	// link may be LIVE. A FatalError ends the link, any other the session.
 	Admit   func(ctx context.Context, s *Session) error
 	Workers []Worker
-	// Lost and Back, if set, are told of each loss of a LIVE session and of each
+	// OnOutage and OnRecovery, if set, are told of each loss of a LIVE session and of each
 	// time the link is LIVE again after one. They must not block, nor ask the
 	// link.
-	Lost, Back func(Loss)
+	OnOutage, OnRecovery func(Outage)
 	Log        zerolog.Logger
 }
 
@@ -216,9 +216,9 @@ func (l *Link) live(s *Session, rtt time.Duration) {
 		l.session = s
 	}()
 	l.update(func(st *LinkStatus) {
-		if st.Losses > 0 && st.LastLoss.Lasted == 0 {
-			st.LastLoss.Lasted = now.Sub(st.LastLoss.At)
-			tell(l.cfg.Back, st.LastLoss)
+		if st.Outages > 0 && st.LastOutage.Lasted == 0 {
+			st.LastOutage.Lasted = now.Sub(st.LastOutage.At)
+			tell(l.cfg.OnRecovery, st.LastOutage)
 		}
 		l.outage.over(*st, now)
 		st.State, st.Cause, st.Detail = Live, redisconn.CauseNone, ""
@@ -235,15 +235,15 @@ func (l *Link) lost(end ending) {
 		st.Cause, st.Detail = redisconn.CauseOf(end.err), end.err.Error()
 		st.Attempts++
 		if end.wasLive {
-			st.Losses++
-			st.LastLoss = Loss{At: now, Silent: end.silent, Cause: st.Cause}
-			tell(l.cfg.Lost, st.LastLoss)
+			st.Outages++
+			st.LastOutage = Outage{At: now, Silent: end.silent, Cause: st.Cause}
+			tell(l.cfg.OnOutage, st.LastOutage)
 		}
 	})
 	l.outage.noticed(end, l.Status(), l.cfg.Redis.Shown(), now)
 }
 
-func tell(observer func(Loss), l Loss) {
+func tell(observer func(Outage), l Outage) {
 	if observer != nil {
 		observer(l)
 	}

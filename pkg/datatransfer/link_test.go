@@ -21,7 +21,7 @@ func TestLinkIsLiveAndHears(t *testing.T) {
 	h := listen(t, testkit.Unhurried(server.URL()))
 	h.waitLive(t)
 	h.hears(t, server.Client(), "hello")
-	if s := h.Status(); s.RTT <= 0 || s.Sessions != 1 || s.Losses != 0 {
+	if s := h.Status(); s.RTT <= 0 || s.Sessions != 1 || s.Outages != 0 {
 		t.Errorf("status %+v, want a round trip, 1 session, 0 losses", s)
 	}
 }
@@ -55,7 +55,7 @@ func TestLinkComesBackAfterKillAndSaysSo(t *testing.T) {
 			t.Errorf("%q was logged %d times in 3 outages, want once in each; log: %q", m, n, got)
 		}
 	}
-	if s := h.Status(); s.Losses != 3 || s.LastLoss.Lasted <= 0 {
+	if s := h.Status(); s.Outages != 3 || s.LastOutage.Lasted <= 0 {
 		t.Errorf("status %+v, want 3 losses and how long the last one lasted", s)
 	}
 }
@@ -100,7 +100,7 @@ func TestLinkNoticesASleepingServer(t *testing.T) {
 	h.waitLive(t)
 	slept := make(chan struct{})
 	go func() { defer close(slept); server.Do("DEBUG", "SLEEP", "1.5") }()
-	testkit.Eventually(t, "the sleep is noticed", func() bool { return h.Status().LastLoss.Cause == redisconn.CauseFrozen })
+	testkit.Eventually(t, "the sleep is noticed", func() bool { return h.Status().LastOutage.Cause == redisconn.CauseFrozen })
 	<-slept
 	h.waitLive(t)
 	h.hears(t, server.Client(), "awake")
@@ -113,9 +113,9 @@ func TestLinkNoticesKilledConnections(t *testing.T) {
 	h := listen(t, testkit.Fast(server.URL()))
 	for _, kind := range []string{"pubsub", "normal"} {
 		h.waitLive(t)
-		before := h.Status().Losses
+		before := h.Status().Outages
 		server.Do("CLIENT", "KILL", "TYPE", kind)
-		testkit.Eventually(t, "a killed "+kind+" connection ends the session", func() bool { return h.Status().Losses > before })
+		testkit.Eventually(t, "a killed "+kind+" connection ends the session", func() bool { return h.Status().Outages > before })
 	}
 	h.waitLive(t)
 	h.hears(t, server.Client(), "again")
@@ -143,9 +143,9 @@ func TestLinkNoticesADeafSubscription(t *testing.T) {
 		}}}
 	})
 	h.waitLive(t)
-	before := h.Status().Losses
+	before := h.Status().Outages
 	relay.deafen(server.Clients("pubsub")[0]["addr"])
-	testkit.Eventually(t, "the deaf subscription is noticed", func() bool { return h.Status().Losses > before })
+	testkit.Eventually(t, "the deaf subscription is noticed", func() bool { return h.Status().Outages > before })
 	h.waitLive(t)
 	h.hears(t, server.Client(), "not deaf")
 }
@@ -270,9 +270,9 @@ func TestFlappingLeavesNothingBehind(t *testing.T) {
 	h := listen(t, testkit.Fast(proxy.URL()))
 	for range 50 {
 		h.waitLive(t)
-		before := h.Status().Losses
+		before := h.Status().Outages
 		proxy.CutAll()
-		testkit.Eventually(t, "the cut is noticed", func() bool { return h.Status().Losses > before })
+		testkit.Eventually(t, "the cut is noticed", func() bool { return h.Status().Outages > before })
 	}
 	h.waitLive(t)
 	h.hears(t, server.Client(), "still here")

@@ -9,9 +9,9 @@ import (
 
 func TestLinkTellsOfLossAndReturn(t *testing.T) {
 	l := NewLink(LinkConfig{Log: zerolog.Nop()})
-	var lost, back []Loss
-	l.cfg.Lost = func(x Loss) { lost = append(lost, x) }
-	l.cfg.Back = func(x Loss) { back = append(back, x) }
+	var lost, back []Outage
+	l.cfg.OnOutage = func(x Outage) { lost = append(lost, x) }
+	l.cfg.OnRecovery = func(x Outage) { back = append(back, x) }
 	before := l.Status()
 	l.live(&Session{}, time.Millisecond)
 	l.lost(ending{err: errUnsubscribed, wasLive: true, connected: true, silent: time.Second})

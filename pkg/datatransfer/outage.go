@@ -94,7 +94,7 @@ func (o *outage) over(st LinkStatus, now time.Time) {
 	case !o.everLive:
 		o.log.Info().Dur("after_ms", now.Sub(o.since).Round(time.Millisecond)).Int("attempts", st.Attempts).Msg(msgConnected)
 	default:
-		o.log.Info().Str("cause", string(st.LastLoss.Cause)).Dur("lasted_ms", now.Sub(o.since).Round(time.Millisecond)).
+		o.log.Info().Str("cause", string(st.LastOutage.Cause)).Dur("lasted_ms", now.Sub(o.since).Round(time.Millisecond)).
 			Int("attempts", st.Attempts).Msg(msgReconnected)
 	}
 	o.everLive, o.on = true, false
@@ -109,7 +109,7 @@ func (o *outage) settled(st LinkStatus, now time.Time) {
 	for _, n := range o.told {
 		attempts += n
 	}
-	o.log.Info().Str("cause", string(st.LastLoss.Cause)).Dur("lasted_ms", o.liveAt.Sub(o.since).Round(time.Millisecond)).
+	o.log.Info().Str("cause", string(st.LastOutage.Cause)).Dur("lasted_ms", o.liveAt.Sub(o.since).Round(time.Millisecond)).
 		Int("attempts", attempts).Msg(msgReconnected)
 	o.on, o.flapping = false, false
 }

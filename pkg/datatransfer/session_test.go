@@ -32,7 +32,7 @@ func TestASessionThatNeverLastsIsToldOnce(t *testing.T) {
 	})
 	h.waitLive(t)
 	server.ReplicaOf(master)
-	testkit.Eventually(t, "several sessions have ended", func() bool { return h.Status().Losses >= 8 })
+	testkit.Eventually(t, "several sessions have ended", func() bool { return h.Status().Outages >= 8 })
 	got := h.log.Messages()
 	for _, m := range []string{msgLost, msgAttempting} {
 		if n := testkit.Count(got, m); n != 1 {

@@ -46,14 +46,14 @@ type LinkStatus struct {
 	Addr     string          // of the node last tried
 	Attempts int             // sessions tried since the link was last LIVE
 	Sessions uint64          // times the link became LIVE
-	Losses   uint64          // times it was lost after that
+	Outages   uint64          // times it was lost after that
 	RTT      time.Duration   // of the last probe: published, and received back
-	LastLoss Loss
+	LastOutage Outage
 	Stuck    []string // workers that an ended session left behind, and that have not returned
 }
 
-// Loss tells how the last outage went, for status and metrics.
-type Loss struct {
+// Outage tells how the last outage went, for status and metrics.
+type Outage struct {
 	At     time.Time     // when it was noticed
 	Silent time.Duration // how long nothing had arrived when it was noticed
 	Lasted time.Duration // until LIVE again; 0 while it lasts

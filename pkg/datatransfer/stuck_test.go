@@ -62,9 +62,9 @@ func TestAWorkerThatDoesNotReturnIsLeftBehind(t *testing.T) {
 	h.waitLive(t)
 	testkit.Eventually(t, "the worker hangs", func() bool { return stuck.entered.Load() == 1 })
 	for n := range 3 {
-		before := h.Status().Losses
+		before := h.Status().Outages
 		server.KillClients("pubsub")
-		testkit.Eventually(t, "the kill is noticed", func() bool { return h.Status().Losses > before })
+		testkit.Eventually(t, "the kill is noticed", func() bool { return h.Status().Outages > before })
 		h.waitLive(t)
 		h.hears(t, server.Client(), strings.Repeat("m", n+1))
 	}

@@ -18,7 +18,7 @@ import (
 // all. Before the first one it also raises the epoch if the stream already
 // bears ours or a higher one (the clock was behind and the saved epoch lost), or
 // has gone beyond frames of earlier starts that wait here.
-func (a *Appender) Admit(ctx context.Context, s *datatransfer.Session, save func(epoch uint64) error) error {
+func (a *StreamWriter) Admit(ctx context.Context, s *datatransfer.Session, save func(epoch uint64) error) error {
 	conn := s.Data().Conn()
 	defer func() { _ = conn.Close() }()
 	if err := a.glance(ctx, conn); err != nil || a.admitted || a.outbox.begun() {
@@ -58,7 +58,7 @@ func (a *Appender) Admit(ctx context.Context, s *datatransfer.Session, save func
 
 // overtaken looks up, for each epoch of frames that wait here and are below the
 // stream's end, up to where the stream has it; zero: not at all.
-func (a *Appender) overtaken(ctx context.Context, conn *redis.Conn, last frame.ID) (map[uint64]frame.ID, error) {
+func (a *StreamWriter) overtaken(ctx context.Context, conn *redis.Conn, last frame.ID) (map[uint64]frame.ID, error) {
 	had := map[uint64]frame.ID{}
 	for _, epoch := range a.outbox.overtaken(last) {
 		in := fmt.Sprint(epoch) // in place of an ID it means its first one, or its last
@@ -81,7 +81,7 @@ var errReplica = errors.New("this Redis is a replica")
 // glance asks, in one round trip, for the role and whether the stream can be
 // looked at. It does not read the last entry, which comes with its image: on a
 // slow line that is for the worker to wait for.
-func (a *Appender) glance(ctx context.Context, conn *redis.Conn) error {
+func (a *StreamWriter) glance(ctx context.Context, conn *redis.Conn) error {
 	p := conn.Pipeline()
 	role := p.Do(ctx, "ROLE")
 	length := p.XLen(ctx, a.cfg.Key)

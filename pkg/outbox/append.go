@@ -23,7 +23,7 @@ type addition struct {
 }
 
 // send adds one batch and tells the outbox how far Redis has it.
-func (a *Appender) send(ctx context.Context, conn *redis.Conn, items []*Item) error {
+func (a *StreamWriter) send(ctx context.Context, conn *redis.Conn, items []*Item) error {
 	adds, err := a.additions(items)
 	if err != nil {
 		return err
@@ -41,7 +41,7 @@ func (a *Appender) send(ctx context.Context, conn *redis.Conn, items []*Item) er
 }
 
 // taken notes that Redis has the entry and all before it.
-func (a *Appender) taken(add addition) {
+func (a *StreamWriter) taken(add addition) {
 	a.state.held, a.state.create = false, false
 	if add.id.Epoch == a.outbox.Epoch() {
 		a.state.begin = false
@@ -51,7 +51,7 @@ func (a *Appender) taken(add addition) {
 
 // additions puts a batch in the order in which it enters the stream: frames of
 // earlier starts, this epoch's first entry, its frames.
-func (a *Appender) additions(items []*Item) ([]addition, error) {
+func (a *StreamWriter) additions(items []*Item) ([]addition, error) {
 	adds := make([]addition, 0, len(items)+1)
 	begun := !a.state.begin
 	begin := func() {
@@ -97,14 +97,14 @@ func declaration(camera string, clock *frame.Clock, l *LostRange) (*frame.Messag
 }
 
 // maxLen is the stream's bound as a number of entries of the mean size.
-func (a *Appender) maxLen() int64 {
+func (a *StreamWriter) maxLen() int64 {
 	const overhead = 512 // of an entry in Redis, beside its bytes
 	return max(int64(float64(a.cfg.MaxBytes)/(a.state.mean+overhead)), 1)
 }
 
 // add sends the batch: several entries in one transaction, because an entry
 // that Redis refuses while it takes the next one could never be added later.
-func (a *Appender) add(ctx context.Context, conn *redis.Conn, adds []addition) error {
+func (a *StreamWriter) add(ctx context.Context, conn *redis.Conn, adds []addition) error {
 	if len(adds) == 1 {
 		return a.addOne(ctx, conn, adds[0])
 	}
@@ -140,14 +140,14 @@ func firstReply(cmds []redis.Cmder) error {
 	return nil
 }
 
-func (a *Appender) args(add addition) *redis.XAddArgs {
+func (a *StreamWriter) args(add addition) *redis.XAddArgs {
 	return &redis.XAddArgs{
 		Stream: a.cfg.Key, NoMkStream: !add.create, MaxLen: a.maxLen(), Approx: true,
 		ID: add.id.String(), Values: []any{"header", add.msg.HeaderJSON(), "image", add.msg.Image()},
 	}
 }
 
-func (a *Appender) addOne(ctx context.Context, conn *redis.Conn, add addition) error {
+func (a *StreamWriter) addOne(ctx context.Context, conn *redis.Conn, add addition) error {
 	err := conn.XAdd(ctx, a.args(add)).Err()
 	switch {
 	case err == nil:
@@ -163,7 +163,7 @@ func (a *Appender) addOne(ctx context.Context, conn *redis.Conn, add addition) e
 
 // known decides what a refused ID means: Redis has the entry from a call whose
 // reply was lost, or somebody else has written there.
-func (a *Appender) known(ctx context.Context, conn *redis.Conn, add addition) error {
+func (a *StreamWriter) known(ctx context.Context, conn *redis.Conn, add addition) error {
 	last, _, err := a.last(ctx, conn)
 	if err != nil {
 		return err

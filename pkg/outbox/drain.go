@@ -13,7 +13,7 @@ import (
 
 // batch takes up to n items or size bytes from the head of what is unsent,
 // without removing them.
-func (o *Outbox) batch(n int, size int64) (items []*Item) {
+func (o *Log) batch(n int, size int64) (items []*Item) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i := 0; i < o.unsent.len() && len(items) < n; i++ {
@@ -30,7 +30,7 @@ func (o *Outbox) batch(n int, size int64) (items []*Item) {
 
 // message is what an item of a batch sends: its message, read back from disk
 // if need be, or the loss it declares. A file that cannot be read becomes one.
-func (o *Outbox) message(e *Item) (*frame.Message, *LostRange) {
+func (o *Log) message(e *Item) (*frame.Message, *LostRange) {
 	if m := e.Message(); m != nil {
 		return m, nil
 	}
@@ -75,7 +75,7 @@ func (o *Outbox) message(e *Item) (*frame.Message, *LostRange) {
 }
 
 // delivered notes that Redis has everything up to id.
-func (o *Outbox) delivered(id frame.ID) {
+func (o *Log) delivered(id frame.ID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.inflight = frame.ID{}
@@ -88,7 +88,7 @@ func (o *Outbox) delivered(id frame.ID) {
 
 // untaken notes that nothing of a batch is under way any more, for nobody took
 // it: its frames are as old as any, and make room for newer ones.
-func (o *Outbox) untaken() {
+func (o *Log) untaken() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.inflight = frame.ID{}
@@ -96,7 +96,7 @@ func (o *Outbox) untaken() {
 }
 
 // forget moves what Redis has out of the unsent.
-func (o *Outbox) forget(id frame.ID) {
+func (o *Log) forget(id frame.ID) {
 	for o.unsent.len() > 0 && !id.Less(o.unsent.at(0).id) {
 		e := o.unsent.pop()
 		if e.loss == nil {
@@ -129,7 +129,7 @@ func (o *Outbox) forget(id frame.ID) {
 
 // arrived looks at a loss that Redis has up to id: as a declaration, or as the
 // frames themselves, given up while their batch was under way.
-func (o *Outbox) arrived(l *LostRange, id frame.ID) {
+func (o *Log) arrived(l *LostRange, id frame.ID) {
 	if !l.declared.IsZero() && !id.Less(l.declared) {
 		o.log.Warn().Stringer("first", l.First).Stringer("last", l.declared).Msg("lost frames were declared in the stream")
 	}
@@ -150,7 +150,7 @@ func (o *Outbox) arrived(l *LostRange, id frame.ID) {
 // resume prepares for a stream whose last entry of ours is last (zero: none):
 // what Redis lost is unsent again, what it lost and we no longer hold is
 // declared. It returns how many frames are sent again.
-func (o *Outbox) resume(last frame.ID) (again int) {
+func (o *Log) resume(last frame.ID) (again int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.inflight = frame.ID{}
@@ -172,7 +172,7 @@ func (o *Outbox) resume(last frame.ID) (again int) {
 
 // fillHole declares what is missing between the stream's end and the first
 // item held.
-func (o *Outbox) fillHole(last frame.ID) {
+func (o *Log) fillHole(last frame.ID) {
 	head := frame.ID{Epoch: o.epoch, Seq: o.next}
 	if o.unsent.len() > 0 {
 		head = o.unsent.at(0).first()
@@ -195,7 +195,7 @@ func (o *Outbox) fillHole(last frame.ID) {
 }
 
 // block notes that nobody drains or Redis refuses: frames go to disk.
-func (o *Outbox) block(is bool) {
+func (o *Log) block(is bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if was := o.blocked.Swap(is); is {
@@ -208,14 +208,14 @@ func (o *Outbox) block(is bool) {
 }
 
 // begun says that Redis has been given something: the epoch is settled.
-func (o *Outbox) begun() bool {
+func (o *Log) begun() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.stats.Sent > 0 || o.sent.len() > 0 || o.stats.Durable.Epoch == o.epoch
 }
 
 // Stats is what the outbox holds and has done.
-func (o *Outbox) Stats() OutboxStats {
+func (o *Log) Stats() Stats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := o.stats
@@ -232,21 +232,21 @@ func (o *Outbox) Stats() OutboxStats {
 
 // Room is how many bytes of items may be added before memory is full. An outbox
 // that waits for nothing takes one item, however large.
-func (o *Outbox) Room() (bytes int64, empty bool) {
+func (o *Log) Room() (bytes int64, empty bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.limit - o.unsent.bytes, o.unsent.bytes == 0
 }
 
 // Epoch is the epoch IDs are given from.
-func (o *Outbox) Epoch() uint64 {
+func (o *Log) Epoch() uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.epoch
 }
 
 // Flush waits until Redis has everything, or ctx ends.
-func (o *Outbox) Flush(ctx context.Context) error {
+func (o *Log) Flush(ctx context.Context) error {
 	for {
 		o.mu.Lock()
 		done, drained := o.unsent.len() == 0, o.drained

@@ -15,7 +15,7 @@ type keeping struct {
 
 // unkept lists unsent items that are not on disk and should be: all of them
 // while Redis takes nothing, the ones that crowd the memory otherwise.
-func (o *Outbox) unkept(n int, all bool) (items []keeping) {
+func (o *Log) unkept(n int, all bool) (items []keeping) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.noDisk && !all {
@@ -40,7 +40,7 @@ func (o *Outbox) unkept(n int, all bool) (items []keeping) {
 
 // rewrite makes unkept begin at the head again, after the disk has refused.
 // Redis may take frames all the same, so nothing waits for the disk now.
-func (o *Outbox) rewrite() {
+func (o *Log) rewrite() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.written = frame.ID{}
@@ -49,7 +49,7 @@ func (o *Outbox) rewrite() {
 }
 
 // ends makes unkept list everything that is not on disk: the process ends.
-func (o *Outbox) ends() {
+func (o *Log) ends() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.offerAgain()
@@ -57,7 +57,7 @@ func (o *Outbox) ends() {
 
 // offerAgain has the spool offered what it has not, once more: it may have room
 // now. The caller holds mu.
-func (o *Outbox) offerAgain() {
+func (o *Log) offerAgain() {
 	o.written = frame.ID{}
 	for i := range o.unsent.len() {
 		o.unsent.at(i).past = false
@@ -65,7 +65,7 @@ func (o *Outbox) offerAgain() {
 }
 
 // kept notes that items are on disk. What crowds the memory leaves it.
-func (o *Outbox) kept(items []keeping) {
+func (o *Log) kept(items []keeping) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.diskFails = false
@@ -95,14 +95,14 @@ func (o *Outbox) kept(items []keeping) {
 }
 
 // keepInMemory says that frames are not to go to disk for now.
-func (o *Outbox) keepInMemory(is bool) {
+func (o *Log) keepInMemory(is bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.noDisk = is
 }
 
 // Safe is the last ID that Redis or the disk has, and whether they have all.
-func (o *Outbox) Safe() (last frame.ID, all bool) {
+func (o *Log) Safe() (last frame.ID, all bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	last, all = o.stats.Durable, true

@@ -38,16 +38,16 @@ func LossKinds() []string {
 }
 
 // Losses counts the frames given up since the start, by kind. Unlike
-// OutboxStats.Dropped it never falls: a frame that is read back after all, or
+// Stats.Dropped it never falls: a frame that is read back after all, or
 // was in Redis already, stays counted.
-func (o *Outbox) Losses() map[string]uint64 {
+func (o *Log) Losses() map[string]uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return maps.Clone(o.losses)
 }
 
 // countLoss notes n frames given up. The caller holds mu.
-func (o *Outbox) countLoss(reason string, n uint64) {
+func (o *Log) countLoss(reason string, n uint64) {
 	if kind, known := lossKinds[reason]; known {
 		o.losses[kind] += n
 	}

@@ -25,7 +25,7 @@ func TestLossKinds(t *testing.T) {
 }
 
 func TestLossesAreCountedByKind(t *testing.T) {
-	o := NewOutbox(7, 3000, zerolog.Nop())
+	o := NewLog(7, 3000, zerolog.Nop())
 	addFrames(t, o, 10)
 	lost := o.Losses()
 	if len(lost) != 1 || lost["memory_full"] == 0 || lost["memory_full"] != o.Stats().Dropped {
@@ -41,7 +41,7 @@ func TestLossesAreCountedByKind(t *testing.T) {
 // and fills no log.
 func TestUnheardFramesAreNoShortageOfMemory(t *testing.T) {
 	var log strings.Builder
-	o := NewOutbox(7, 3000, zerolog.New(&log))
+	o := NewLog(7, 3000, zerolog.New(&log))
 	o.keepInMemory(true)
 	addFrames(t, o, 10)
 	lost := o.Losses()
@@ -61,7 +61,7 @@ func TestUnheardFramesAreNoShortageOfMemory(t *testing.T) {
 	}
 }
 
-func addFrames(t *testing.T, o *Outbox, n int) {
+func addFrames(t *testing.T, o *Log, n int) {
 	t.Helper()
 	for range n {
 		if _, err := o.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {

@@ -25,7 +25,7 @@ const maxAnswers = 10000
 // Any goroutine may queue; the session's workers publish.
 type Publisher struct {
 	topic  string
-	outbox *Outbox
+	outbox *Log
 	limit  int64
 	log    zerolog.Logger
 	heard  func(*Item) // nil: nobody observes
@@ -62,7 +62,7 @@ type LaneStats struct {
 }
 
 // NewPublisher makes a publisher whose lanes hold at most limit bytes each.
-func NewPublisher(topic string, o *Outbox, limit int64, log zerolog.Logger) *Publisher {
+func NewPublisher(topic string, o *Log, limit int64, log zerolog.Logger) *Publisher {
 	return &Publisher{
 		topic: topic, outbox: o, limit: limit, log: log,
 		answers: newLane(), frames: newLane(),

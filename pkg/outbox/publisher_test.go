@@ -32,7 +32,7 @@ type voice struct {
 func newVoice(t *testing.T, cfg redisconn.Config, limit int64) *voice {
 	t.Helper()
 	v := &voice{out: &testkit.Log{}}
-	v.Publisher = NewPublisher(streamTopic, NewOutbox(100, 1<<20, zerolog.Nop()), limit, zerolog.New(v.out))
+	v.Publisher = NewPublisher(streamTopic, NewLog(100, 1<<20, zerolog.Nop()), limit, zerolog.New(v.out))
 	v.Listener = linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) { c.Workers = v.Workers() })
 	return v
 }
@@ -170,8 +170,8 @@ func TestAnswersDoNotWaitBehindFrames(t *testing.T) {
 	if heard.has(107) {
 		t.Error("all frames were through already: this test shows nothing")
 	}
-	if s := v.Status(); s.Losses != 0 {
-		t.Errorf("the link was lost %d times, want never", s.Losses)
+	if s := v.Status(); s.Outages != 0 {
+		t.Errorf("the link was lost %d times, want never", s.Outages)
 	}
 	proxy.Limit(redistest.ToServer, 0)
 	v.flush(t)
@@ -179,7 +179,7 @@ func TestAnswersDoNotWaitBehindFrames(t *testing.T) {
 
 func TestWhatWaitsForALinkIsBounded(t *testing.T) {
 	t.Parallel()
-	o := NewOutbox(100, 1<<30, zerolog.Nop())
+	o := NewLog(100, 1<<30, zerolog.Nop())
 	log := &testkit.Log{}
 	p := NewPublisher(streamTopic, o, 50_000, zerolog.New(log))
 	var items []*Item
@@ -263,7 +263,7 @@ func TestUnheardMessagesAreCounted(t *testing.T) {
 
 func TestFlushEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	p := NewPublisher(streamTopic, NewOutbox(100, 1<<20, zerolog.Nop()), 1<<20, zerolog.Nop())
+	p := NewPublisher(streamTopic, NewLog(100, 1<<20, zerolog.Nop()), 1<<20, zerolog.Nop())
 	if err := p.Flush(context.Background()); err != nil {
 		t.Errorf("nothing to flush: %v", err)
 	}
@@ -280,7 +280,7 @@ func TestFlushEndsWithItsContext(t *testing.T) {
 func TestAnAnswerThatStillWaitsIsNotQueuedTwice(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
-	p := NewPublisher(streamTopic, NewOutbox(100, 1<<20, zerolog.Nop()), 1<<20, zerolog.Nop())
+	p := NewPublisher(streamTopic, NewLog(100, 1<<20, zerolog.Nop()), 1<<20, zerolog.Nop())
 	item := sized(t, 1, 10)
 	for range 5 {
 		p.Answer(item)

@@ -8,7 +8,7 @@ import (
 
 // Item is one entry of the agent's log: a frame on its way to the channel, to
 // the stream or to both, or the declaration of lost frames. Any goroutine may
-// hold it; the fields below pins belong to the Outbox.
+// hold it; the fields below pins belong to the Log.
 type Item struct {
 	msg atomic.Pointer[frame.Message] // nil: on disk only, or a loss
 	// payload replaces the message's own wire form on the channel (legacy wire).

@@ -12,7 +12,7 @@ var errRenumber = errors.New("frames of this epoch were already sent")
 // overtaken lists, from the lowest on, the epochs of earlier starts' frames that
 // the stream has gone beyond: it ends in a later epoch, and takes nothing under
 // their IDs any more. That comes of a start that could not read the spool.
-func (o *Outbox) overtaken(last frame.ID) (epochs []uint64) {
+func (o *Log) overtaken(last frame.ID) (epochs []uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i := range o.unsent.len() {
@@ -32,7 +32,7 @@ func (o *Outbox) overtaken(last frame.ID) (epochs []uint64) {
 // earlier starts. Such frames that are not in that stream for certain keep their
 // order, in epochs of their own; had says up to where it has their epochs.
 // Allowed only before anything was sent.
-func (o *Outbox) raise(last frame.ID, had map[uint64]frame.ID) (epoch uint64, err error) {
+func (o *Log) raise(last frame.ID, had map[uint64]frame.ID) (epoch uint64, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.stats.Sent > 0 || o.sent.len() > 0 {
@@ -89,7 +89,7 @@ func (o *Outbox) raise(last frame.ID, had map[uint64]frame.ID) (epoch uint64, er
 }
 
 // renumber gives an item of q another ID. What is on disk keeps its file.
-func (o *Outbox) renumber(q *queue, e *Item, id frame.ID) error {
+func (o *Log) renumber(q *queue, e *Item, id frame.ID) error {
 	if e.loss != nil {
 		n := e.loss.Last.Seq - e.loss.First.Seq
 		e.loss = &LostRange{First: frame.ID{Epoch: id.Epoch, Seq: id.Seq - n}, Last: id, Reason: e.loss.Reason}

@@ -24,7 +24,7 @@ func TestOutOfMemoryTrimsOurOwnStream(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
-	w := newWriter(t, testkit.Unhurried(server.URL()), 100, 1<<20, func(a *Appender) { a.patience = 2500 * time.Millisecond })
+	w := newWriter(t, testkit.Unhurried(server.URL()), 100, 1<<20, func(a *StreamWriter) { a.patience = 2500 * time.Millisecond })
 	w.add(t, 40)
 	w.drain(t)
 	server.ConfigSet("maxmemory", "1")
@@ -49,8 +49,8 @@ func TestOutOfMemoryTrimsOurOwnStream(t *testing.T) {
 	if n := testkit.Count(w.agent.Messages(), "Redis takes frames again"); n != 1 {
 		t.Errorf("its end was logged %d times, want once", n)
 	}
-	if s := w.Status(); s.Losses != 0 {
-		t.Errorf("the link was lost %d times by OOM, want never", s.Losses)
+	if s := w.Status(); s.Outages != 0 {
+		t.Errorf("the link was lost %d times by OOM, want never", s.Outages)
 	}
 }
 
@@ -75,8 +75,8 @@ func TestRefusedFramesStayInTheirBound(t *testing.T) {
 	if s := w.appender.Status(); s.Writable || s.Cause != redisconn.CauseServer {
 		t.Errorf("status %+v, want not writable because of the wrong type", s)
 	}
-	if s := w.Status(); s.Losses != 0 {
-		t.Errorf("the link was lost %d times by a wrong type, want never", s.Losses)
+	if s := w.Status(); s.Outages != 0 {
+		t.Errorf("the link was lost %d times by a wrong type, want never", s.Outages)
 	}
 	server.Do("DEL", testKey)
 	w.drain(t)

@@ -32,13 +32,13 @@ func TestASessionEndsUnderFullLoad(t *testing.T) {
 	defer func() { cancel(); <-fed }()
 	for range 30 {
 		w.AwaitLive(t)
-		before := w.Status().Losses
+		before := w.Status().Outages
 		if before%2 == 0 {
 			proxy.CutAll()
 		} else {
 			server.KillClients("pubsub") // the subscription alone: the frames' connection still works
 		}
-		testkit.Eventually(t, "the cut is noticed", func() bool { return w.Status().Losses > before })
+		testkit.Eventually(t, "the cut is noticed", func() bool { return w.Status().Outages > before })
 	}
 	cancel()
 	<-fed
@@ -65,7 +65,7 @@ func TestASlowLinkIsLive(t *testing.T) {
 		case slow > 4:
 			t.Fatalf("a slow link was taken for dead: %+v", w.Status())
 		}
-		t.Logf("%d times slower: %+v", 2*slow, w.Status().LastLoss)
+		t.Logf("%d times slower: %+v", 2*slow, w.Status().LastOutage)
 		w.Stop()
 		server.Do("DEL", testKey)
 	}
@@ -91,7 +91,7 @@ func newSlowWriter(t *testing.T, proxy *redistest.Proxy, slow int) *writer {
 func (w *writer) carry(t *testing.T, frames uint64) (lost bool) {
 	t.Helper()
 	for deadline := time.Now().Add(3 * testkit.Patience); w.outbox.Stats().Sent < frames; time.Sleep(10 * time.Millisecond) {
-		if w.Status().Losses > 0 {
+		if w.Status().Outages > 0 {
 			return true
 		}
 		if time.Now().After(deadline) {
@@ -101,15 +101,15 @@ func (w *writer) carry(t *testing.T, frames uint64) (lost bool) {
 			w.add(t, 1)
 		}
 	}
-	return w.Status().Losses > 0
+	return w.Status().Outages > 0
 }
 
 // dies expects that the line's end is noticed, and nothing lost by it.
 func (w *writer) dies(t *testing.T, proxy *redistest.Proxy) {
 	t.Helper()
 	proxy.Stall(redistest.Both)
-	testkit.Eventually(t, "the stall is noticed", func() bool { return w.Status().Losses > 0 })
-	if got := w.Status().LastLoss.Cause; !slices.Contains([]redisconn.Cause{redisconn.CauseFrozen, redisconn.CauseBlackHole}, got) {
+	testkit.Eventually(t, "the stall is noticed", func() bool { return w.Status().Outages > 0 })
+	if got := w.Status().LastOutage.Cause; !slices.Contains([]redisconn.Cause{redisconn.CauseFrozen, redisconn.CauseBlackHole}, got) {
 		t.Errorf("the stall was taken for %q", got)
 	}
 	proxy.Limit(redistest.Both, 0)

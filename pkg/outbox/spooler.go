@@ -22,7 +22,7 @@ const (
 // Spooler keeps what Redis did not take on disk, and forgets it when Redis has
 // it. Frames that the disk refuses too stay in memory, within its bound.
 type Spooler struct {
-	outbox *Outbox
+	outbox *Log
 	log    zerolog.Logger
 	spool  *spool.Spool
 	failed string // what the disk last said; only Run
@@ -35,7 +35,7 @@ type Spooler struct {
 // left there. The outbox's epoch is raised above those of the frames there: the
 // saved epoch may be lost and the clock be wrong, and Redis takes only IDs that
 // rise. always keeps frames from being sent before they are on disk.
-func NewSpooler(o *Outbox, s *spool.Spool, losses []spool.Loss, always bool, log zerolog.Logger) *Spooler {
+func NewSpooler(o *Log, s *spool.Spool, losses []spool.Loss, always bool, log zerolog.Logger) *Spooler {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	sp := &Spooler{outbox: o, spool: s, log: log, start: time.Now()}

@@ -25,7 +25,7 @@ import (
 // spooled is an outbox with a spool, without a link: what happens while Redis
 // is away.
 type spooled struct {
-	*Outbox
+	*Log
 	spooler *Spooler
 	image   []byte
 	stop    func()
@@ -34,12 +34,12 @@ type spooled struct {
 func newSpooled(t *testing.T, dir string, epoch uint64, retain, size int64, always bool) *spooled {
 	t.Helper()
 	log := zerolog.Nop()
-	o := NewOutbox(epoch, retain, log)
+	o := NewLog(epoch, retain, log)
 	s, losses, err := spool.Open(spool.Config{Dir: dir, MaxBytes: size, MaxAge: time.Hour, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	sp := &spooled{Outbox: o, spooler: NewSpooler(o, s, losses, always, log), image: bytes.Repeat([]byte("x"), 4000)}
+	sp := &spooled{Log: o, spooler: NewSpooler(o, s, losses, always, log), image: bytes.Repeat([]byte("x"), 4000)}
 	if err := o.Start(func(id frame.ID) (*frame.Message, error) {
 		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusStarted}, nil)
 	}); err != nil {
@@ -91,14 +91,14 @@ func (s *spooled) onDisk(t *testing.T) {
 }
 
 // drainTo links the outbox to a server and waits until all is there.
-func (s *spooled) drainTo(t *testing.T, server *redistest.Server) *Appender {
+func (s *spooled) drainTo(t *testing.T, server *redistest.Server) *StreamWriter {
 	t.Helper()
 	return s.drainBy(t, testkit.Fast(server.URL()))
 }
 
-func (s *spooled) drainBy(t *testing.T, cfg redisconn.Config) *Appender {
+func (s *spooled) drainBy(t *testing.T, cfg redisconn.Config) *StreamWriter {
 	t.Helper()
-	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Outbox)
+	a := NewStreamWriter(StreamWriterConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Log)
 	h := linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) {
 		c.Admit = func(ctx context.Context, ses *datatransfer.Session) error {
 			return a.Admit(ctx, ses, func(uint64) error { return nil })
@@ -120,7 +120,7 @@ func (s *spooled) spooledAll(t *testing.T) {
 }
 
 // flush waits until Redis has everything.
-func flush(t *testing.T, s *spooled, a *Appender) {
+func flush(t *testing.T, s *spooled, a *StreamWriter) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
@@ -402,7 +402,7 @@ func TestPubsubHoldsTheNewestForNobody(t *testing.T) {
 	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 60_000, 64<<20, false)
-	b := NewBroadcaster("stream/testcam", "testcam", frame.NewClock(), s.Outbox, zerolog.Nop())
+	b := NewChannelWriter("stream/testcam", "testcam", frame.NewClock(), s.Log, zerolog.Nop())
 	h := linktest.Listen(t, testkit.Fast(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = []datatransfer.Worker{b.Worker()} })
 	h.AwaitLive(t)
 	s.add(t, 10)
@@ -422,7 +422,7 @@ func TestPubsubKeepsFramesOfALostSession(t *testing.T) {
 	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 60_000, 64<<20, false)
-	b := NewBroadcaster("stream/testcam", "testcam", frame.NewClock(), s.Outbox, zerolog.Nop())
+	b := NewChannelWriter("stream/testcam", "testcam", frame.NewClock(), s.Log, zerolog.Nop())
 	s.lookEvery(testkit.Patience)
 	h := linktest.Listen(t, testkit.Unhurried(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = []datatransfer.Worker{b.Worker()} })
 	h.AwaitLive(t)
@@ -558,7 +558,7 @@ func TestFramesOfAFreezeGoToDiskBeforeItIsNoticed(t *testing.T) {
 	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 8<<20, 64<<20, false)
-	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Outbox)
+	a := NewStreamWriter(StreamWriterConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Log)
 	s.lookEvery(testkit.Patience)
 	h := linktest.Listen(t, testkit.Unhurried(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = []datatransfer.Worker{a.Worker()} }) // nobody notices
 	h.AwaitLive(t)
@@ -575,7 +575,7 @@ func TestFramesOfAFreezeGoToDiskBeforeItIsNoticed(t *testing.T) {
 	defer server.Thaw()
 	s.add(t, 20)
 	s.onDisk(t)
-	if st := h.Status(); st.State != datatransfer.Live || st.Losses > 0 {
+	if st := h.Status(); st.State != datatransfer.Live || st.Outages > 0 {
 		t.Errorf("the link noticed: %+v; this test shows nothing", st)
 	}
 	server.Thaw()
@@ -593,7 +593,7 @@ func TestADamagedFileOfAFrameThatRedisTook(t *testing.T) {
 	server := redistest.Start(t)
 	dir := t.TempDir()
 	first := newSpooled(t, dir, 100, 8<<20, 64<<20, false)
-	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, first.Outbox)
+	a := NewStreamWriter(StreamWriterConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, first.Log)
 	link := datatransfer.NewLink(datatransfer.LinkConfig{Redis: testkit.Fast(server.URL()), Name: "testcam", Workers: []datatransfer.Worker{a.Worker()}, Log: zerolog.Nop()})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -601,7 +601,7 @@ func TestADamagedFileOfAFrameThatRedisTook(t *testing.T) {
 	testkit.Eventually(t, "the stream begins", func() bool { return len(statuses(t, server.Client())) == 1 })
 	server.Freeze()
 	first.add(t, 3)
-	testkit.Eventually(t, "the freeze is noticed", func() bool { return link.Status().Losses > 0 })
+	testkit.Eventually(t, "the freeze is noticed", func() bool { return link.Status().Outages > 0 })
 	first.onDisk(t)
 	cancel()
 	<-ended

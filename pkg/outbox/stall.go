@@ -26,7 +26,7 @@ type stallWatch struct {
 // the probe will only know when its time is over: until then frames would pile
 // up in memory, where a kill or a power cut takes them. They go to disk instead.
 // A slow line moves, and wears out no SD card. One goroutine sends.
-func (o *Outbox) sending(s *datatransfer.Session, send func() error) error {
+func (o *Log) sending(s *datatransfer.Session, send func() error) error {
 	w := &o.watch
 	w.mu.Lock()
 	w.s, w.looked = s, false
@@ -47,7 +47,7 @@ func (o *Outbox) sending(s *datatransfer.Session, send func() error) error {
 
 // look is what the timer calls. One that comes too late finds no batch, or
 // counts as the first look at the next.
-func (o *Outbox) look() {
+func (o *Log) look() {
 	w := &o.watch
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 )
 
 // wakesSpooler adds a frame of 1000 bytes and tells whether the spooler hears of it.
-func wakesSpooler(t *testing.T, o *Outbox) bool {
+func wakesSpooler(t *testing.T, o *Log) bool {
 	t.Helper()
 	_, err := o.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
 		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusOK}, make([]byte, 1000))
@@ -30,7 +30,7 @@ func wakesSpooler(t *testing.T, o *Outbox) bool {
 // not wake the spooler waits for the next second.
 func TestEachFrameWakesTheSpoolerWithSyncAlways(t *testing.T) {
 	for _, always := range []bool{true, false} {
-		o := NewOutbox(100, 1<<20, zerolog.Nop())
+		o := NewLog(100, 1<<20, zerolog.Nop())
 		o.always = always
 		o.block(false)
 		for n := range 3 {
@@ -44,7 +44,7 @@ func TestEachFrameWakesTheSpoolerWithSyncAlways(t *testing.T) {
 // On a link that takes frames more slowly than they come, memory must be
 // relieved before it is full.
 func TestCrowdedMemoryWakesTheSpooler(t *testing.T) {
-	o := NewOutbox(100, 20_000, zerolog.Nop())
+	o := NewLog(100, 20_000, zerolog.Nop())
 	o.block(false)
 	woken := false
 	for !woken && o.Stats().Dropped == 0 {
@@ -63,7 +63,7 @@ func TestCrowdedMemoryWakesTheSpooler(t *testing.T) {
 func TestFramesGoToDiskWhileTheStreamIsGone(t *testing.T) {
 	s := newSpooled(t, t.TempDir(), 100, 40_000, 64<<20, false) // memory for about ten
 	s.block(false)
-	a := NewAppender(AppenderConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Outbox)
+	a := NewStreamWriter(StreamWriterConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Log)
 	a.vanished()
 	for range 10 {
 		s.add(t, 4)

@@ -15,11 +15,11 @@ import (
 )
 
 // Worker publishes what is asked, and asks again what is not answered.
-func (r *Requester) Worker() datatransfer.Worker {
+func (r *Client) Worker() datatransfer.Worker {
 	return datatransfer.Worker{Name: "publish requests", Run: r.run}
 }
 
-func (r *Requester) run(ctx context.Context, s *datatransfer.Session) error {
+func (r *Client) run(ctx context.Context, s *datatransfer.Session) error {
 	r.overdue() // what an earlier session sent may never have arrived
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -43,7 +43,7 @@ func (r *Requester) run(ctx context.Context, s *datatransfer.Session) error {
 
 // publish sends requests in one round trip. One that Redis refuses is tried
 // again like one that is not answered: the link is not to blame.
-func (r *Requester) publish(ctx context.Context, s *datatransfer.Session, due []*ask) error {
+func (r *Client) publish(ctx context.Context, s *datatransfer.Session, due []*ask) error {
 	replies := make([]*redis.IntCmd, len(due))
 	_, _ = s.Data().Pipelined(ctx, func(p redis.Pipeliner) error { // each reply has its own error
 		for i, a := range due {
@@ -62,7 +62,7 @@ func (r *Requester) publish(ctx context.Context, s *datatransfer.Session, due []
 }
 
 // due lists what is to be sent now, and says how long until the next one is.
-func (r *Requester) due(now time.Time) (due []*ask, next time.Duration) {
+func (r *Client) due(now time.Time) (due []*ask, next time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next = time.Hour
@@ -77,7 +77,7 @@ func (r *Requester) due(now time.Time) (due []*ask, next time.Duration) {
 	return due, next
 }
 
-func (r *Requester) sent(a *ask, receivers int64, refused error) {
+func (r *Client) sent(a *ask, receivers int64, refused error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if a.refused = refused; refused == nil {
@@ -87,7 +87,7 @@ func (r *Requester) sent(a *ask, receivers int64, refused error) {
 	a.due = time.Now().Add(a.wait)
 }
 
-func (r *Requester) overdue() {
+func (r *Client) overdue() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, a := range r.asks {

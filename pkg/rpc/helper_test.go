@@ -30,7 +30,7 @@ func sized(t testing.TB, seq uint64, n int) *outbox.Item {
 // spooled is an outbox with a spool, without a link: what happens while Redis
 // is away.
 type spooled struct {
-	*outbox.Outbox
+	*outbox.Log
 	spooler *outbox.Spooler
 	image   []byte
 	stop    func()
@@ -39,12 +39,12 @@ type spooled struct {
 func newSpooled(t *testing.T, dir string, epoch uint64, retain, size int64, always bool) *spooled {
 	t.Helper()
 	log := zerolog.Nop()
-	o := outbox.NewOutbox(epoch, retain, log)
+	o := outbox.NewLog(epoch, retain, log)
 	s, losses, err := spool.Open(spool.Config{Dir: dir, MaxBytes: size, MaxAge: time.Hour, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	sp := &spooled{Outbox: o, spooler: outbox.NewSpooler(o, s, losses, always, log), image: bytes.Repeat([]byte("x"), 4000)}
+	sp := &spooled{Log: o, spooler: outbox.NewSpooler(o, s, losses, always, log), image: bytes.Repeat([]byte("x"), 4000)}
 	if err := o.Start(func(id frame.ID) (*frame.Message, error) {
 		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusStarted}, nil)
 	}); err != nil {

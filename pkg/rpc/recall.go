@@ -23,7 +23,7 @@ const (
 // Recall reads the newest answers back from the stream, so that a request whose
 // answer was lost with the agent gets the same one when it is repeated. now is
 // in Unix microseconds.
-func (r *Requests) Recall(ctx context.Context, s *datatransfer.Session, key string, now int64) error {
+func (r *Server) Recall(ctx context.Context, s *datatransfer.Session, key string, now int64) error {
 	oldest := now - recallWindow.Microseconds()
 	var found []*frame.Message
 	size, end := 0, "+"
@@ -63,7 +63,7 @@ func (r *Requests) Recall(ctx context.Context, s *datatransfer.Session, key stri
 
 // RecallKept does the same for answers that an earlier start left on disk: Redis
 // does not have them yet. It is to be called after the epoch is settled.
-func (r *Requests) RecallKept(s *outbox.Spooler, now int64) {
+func (r *Server) RecallKept(s *outbox.Spooler, now int64) {
 	oldest := now - recallWindow.Microseconds()
 	var found []*frame.Message
 	size, began := 0, time.Now() // a wrong clock makes all of a backlog look new
@@ -93,7 +93,7 @@ func (r *Requests) RecallKept(s *outbox.Spooler, now int64) {
 
 // rememberAll takes answers newest first, and remembers them in the order in
 // which they were given.
-func (r *Requests) rememberAll(found []*frame.Message) {
+func (r *Server) rememberAll(found []*frame.Message) {
 	for _, m := range slices.Backward(found) {
 		var key struct {
 			ID string `json:"id"`

@@ -38,7 +38,7 @@ func TestAnswersLeftOnDiskAreRepeated(t *testing.T) {
 
 	second := newSpooled(t, dir, 200, 1<<20, 64<<20, false)
 	var repeated []string
-	r := NewRequests(RequestsConfig{
+	r := NewServer(ServerConfig{
 		Rate: 100, Timeout: time.Second, Parse: frame.ParseRequest, Log: zerolog.Nop(),
 		Refuse: func(_ frame.Request, _ time.Time, reason string) { t.Errorf("refused: %s", reason) },
 		Repeat: func(item *outbox.Item) { repeated = append(repeated, item.Message().Header.ID.String()) },

@@ -259,8 +259,8 @@ func TestConsumerWaitsWhileReadingIsRefused(t *testing.T) {
 		testkit.Eventually(t, "the end of it is told", func() bool { return testkit.Count(r.out.Messages(), "Redis lets the stream be read again") == 1 })
 		frames(t, server.Client(), 1, 2)
 		r.upTo(t, 100, 2)
-		if s := r.Status(); s.Losses != 0 {
-			t.Errorf("the link was lost %d times because reading was refused", s.Losses)
+		if s := r.Status(); s.Outages != 0 {
+			t.Errorf("the link was lost %d times because reading was refused", s.Outages)
 		}
 		if n := testkit.Count(r.out.Messages(), told); n != 1 {
 			t.Errorf("the refusal was told %d times", n)

@@ -170,9 +170,9 @@ func made(t *testing.T, want uint64, mates ...*mate) {
 func kept(t *testing.T, mates ...*mate) {
 	t.Helper()
 	for _, m := range mates {
-		switch s := m.Status(); s.LastLoss.Cause {
+		switch s := m.Status(); s.LastOutage.Cause {
 		case redisconn.CausePermission, redisconn.CauseServer, redisconn.CauseReadOnly, redisconn.CauseOther:
-			t.Errorf("the link was lost %d times, last because of %q", s.Losses, s.LastLoss.Cause)
+			t.Errorf("the link was lost %d times, last because of %q", s.Outages, s.LastOutage.Cause)
 		}
 	}
 }

@@ -23,17 +23,17 @@ const testKey = "frames:testcam"
 type writer struct {
 	*linktest.Listener
 	agent    *testkit.Log // the log of outbox and appender
-	log      *outbox.Outbox
-	appender *outbox.Appender
+	log      *outbox.Log
+	appender *outbox.StreamWriter
 	image    []byte
 }
 
-func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, more ...func(*outbox.Appender)) *writer {
+func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, more ...func(*outbox.StreamWriter)) *writer {
 	t.Helper()
 	log := &testkit.Log{}
 	w := &writer{image: bytes.Repeat([]byte("image"), 200), agent: log}
-	w.log = outbox.NewOutbox(epoch, retain, zerolog.New(log))
-	w.appender = outbox.NewAppender(outbox.AppenderConfig{
+	w.log = outbox.NewLog(epoch, retain, zerolog.New(log))
+	w.appender = outbox.NewStreamWriter(outbox.StreamWriterConfig{
 		Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.New(log),
 	}, w.log)
 	for _, f := range more {

@@ -27,11 +27,11 @@ func TestTheFirstCauseCounts(t *testing.T) {
 	})
 	for i := range 8 {
 		h.AwaitLive(t)
-		before := h.Status().Losses
+		before := h.Status().Outages
 		server.Freeze()
-		testkit.Eventually(t, "the freeze is noticed", func() bool { return h.Status().Losses > before })
+		testkit.Eventually(t, "the freeze is noticed", func() bool { return h.Status().Outages > before })
 		server.Thaw()
-		if got := h.Status().LastLoss; got.Cause != redisconn.CauseFrozen {
+		if got := h.Status().LastOutage; got.Cause != redisconn.CauseFrozen {
 			t.Errorf("freeze %d was taken for %q, want %q", i, got.Cause, redisconn.CauseFrozen)
 		}
 	}
@@ -51,7 +51,7 @@ func TestManyWorkersLeaveRoomForTheProbe(t *testing.T) {
 	})
 	h.AwaitLive(t)
 	time.Sleep(2500 * time.Millisecond) // idle: nothing arrives that would excuse the probe
-	if s := h.Status(); s.Losses != 0 || s.State != datatransfer.Live {
+	if s := h.Status(); s.Outages != 0 || s.State != datatransfer.Live {
 		t.Errorf("an idle link with 12 consumers: %+v, want LIVE without a loss; log:\n%s", s, h.Log)
 	}
 }

@@ -197,8 +197,8 @@ func (c *clockScene) idle() {
 // undisturbed wants no session lost since the start.
 func (c *clockScene) undisturbed() {
 	c.Helper()
-	if s := c.host.link.Status(); s.Losses != 0 {
-		c.Errorf("the host lost %d sessions: %+v", s.Losses, s.LastLoss)
+	if s := c.host.link.Status(); s.Outages != 0 {
+		c.Errorf("the host lost %d sessions: %+v", s.Outages, s.LastOutage)
 	}
 	for _, camera := range c.host.cameras {
 		if s := c.host.status(camera); s.Link.Losses != 0 || s.Link.Sessions != 1 {

@@ -62,7 +62,7 @@ func (r reply) took() time.Duration { return r.at.Sub(r.sent) }
 // all the time.
 type watcher struct {
 	link      *datatransfer.Link
-	requester *rpc.Requester
+	requester *rpc.Client
 
 	mu        sync.Mutex // guards all below
 	changed   chan struct{}
@@ -74,7 +74,7 @@ type watcher struct {
 func watch(t *testing.T, way redisconn.Config) *watcher {
 	t.Helper()
 	w := &watcher{changed: make(chan struct{})}
-	w.requester = rpc.NewRequester(rpc.RequesterConfig{
+	w.requester = rpc.NewClient(rpc.ClientConfig{
 		Camera: cameraName, RequestTopic: "request/" + cameraName, Timeout: patient, Log: zerolog.Nop(),
 	})
 	w.link = datatransfer.NewLink(datatransfer.LinkConfig{

@@ -87,8 +87,8 @@ func (o *options) manyLinks(r *rig) (wrong []string) {
 	fmt.Fprintf(o.out, "%d links after a restart: LIVE %s ms after Redis accepts (p50/p99/worst); until then Redis used %.3f s of CPU\n",
 		o.links, s, cpu)
 	for _, l := range h.links {
-		if st := l.Status(); st.Losses != 1 || st.State != datatransfer.Live {
-			wrong = append(wrong, fmt.Sprintf("a link is %s after %d losses (%s), want LIVE after 1", st.State, st.Losses, st.LastLoss.Cause))
+		if st := l.Status(); st.Outages != 1 || st.State != datatransfer.Live {
+			wrong = append(wrong, fmt.Sprintf("a link is %s after %d losses (%s), want LIVE after 1", st.State, st.Outages, st.LastOutage.Cause))
 		}
 	}
 	if s.worst > herdLimit {

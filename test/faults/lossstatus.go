@@ -10,8 +10,8 @@ import (
 
 // agentStatus is what the rows look at in status:<camera>.
 type agentStatus struct {
-	Stream outbox.AppendStatus `json:"stream"`
-	Outbox outbox.OutboxStats  `json:"outbox"`
+	Stream outbox.StreamStatus `json:"stream"`
+	Outbox outbox.Stats        `json:"outbox"`
 	Spool  *spool.Stats        `json:"spool"`
 }
 

@@ -216,7 +216,7 @@ func secondAgent(s *scene, sameState bool) {
 			s.problem("the second agent ended as if nothing was wrong")
 		}
 		said := second.Said()
-		if !contains(said+second.Tail(10), outbox.ErrOwned.Error()) {
+		if !contains(said+second.Tail(10), outbox.ErrClaimed.Error()) {
 			s.problem("the second agent does not say why: %s", said)
 		}
 		for _, e := range s.agent.Since(at) {

@@ -39,7 +39,7 @@ type answer struct{ at, sent time.Time }
 // through a Link of its own, which has a way to Redis that the fault spares.
 type watcher struct {
 	link      *datatransfer.Link
-	requester *rpc.Requester
+	requester *rpc.Client
 	consumer  *stream.Consumer
 	wg        sync.WaitGroup
 
@@ -53,7 +53,7 @@ type watcher struct {
 // watch begins to read and, if asks is set, to ask ten times a second.
 func watch(ctx context.Context, cfg redisconn.Config, camera string, asks bool, log zerolog.Logger) *watcher {
 	w := &watcher{changed: make(chan struct{})}
-	w.requester = rpc.NewRequester(rpc.RequesterConfig{
+	w.requester = rpc.NewClient(rpc.ClientConfig{
 		Camera: camera, RequestTopic: "request/" + camera, Timeout: askLimit, Log: log,
 	})
 	w.consumer = stream.NewConsumer(stream.ConsumerConfig{

@@ -14,9 +14,9 @@ import (
 	"framekeeper/pkg/outbox"
 )
 
-// desk is a Requests with what it sends out written down.
+// desk is a Server with what it sends out written down.
 type desk struct {
-	*Requests
+	*Server
 	log     *testkit.Log
 	refused []string
 	again   []*outbox.Item
@@ -25,7 +25,7 @@ type desk struct {
 
 func newDesk(rate float64) *desk {
 	d := &desk{log: &testkit.Log{}}
-	d.Requests = NewRequests(RequestsConfig{
+	d.Server = NewServer(ServerConfig{
 		Rate: rate, Timeout: time.Second, Parse: frame.ParseRequest, Log: zerolog.New(d.log),
 		Refuse: func(r frame.Request, arrived time.Time, reason string) {
 			d.refused = append(d.refused, reason)

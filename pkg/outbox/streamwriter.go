@@ -27,8 +27,8 @@ const (
 	vanishMax   = time.Minute
 )
 
-// AppenderConfig says which stream an Appender keeps.
-type AppenderConfig struct {
+// StreamWriterConfig says which stream an StreamWriter keeps.
+type StreamWriterConfig struct {
 	Key      string
 	Camera   string // for the headers of entries that declare a loss
 	MaxBytes int64  // the stream's bound
@@ -36,11 +36,11 @@ type AppenderConfig struct {
 	Log      zerolog.Logger
 }
 
-// Appender keeps a camera's stream equal to the outbox: every entry once, in ID
+// StreamWriter keeps a camera's stream equal to the outbox: every entry once, in ID
 // order, with its explicit ID, through one connection.
-type Appender struct {
-	cfg      AppenderConfig
-	outbox   *Outbox
+type StreamWriter struct {
+	cfg      StreamWriterConfig
+	outbox   *Log
 	patience time.Duration // before our own stream is trimmed to make room
 
 	// Only the link's goroutines use these, one at a time.
@@ -48,11 +48,11 @@ type Appender struct {
 	admitted bool // the stream was looked at once
 
 	mu     sync.Mutex // guards status
-	status AppendStatus
+	status StreamStatus
 }
 
-// AppendStatus says whether Redis takes frames, and if not, why.
-type AppendStatus struct {
+// StreamStatus says whether Redis takes frames, and if not, why.
+type StreamStatus struct {
 	Writable bool            `json:"writable"`
 	Cause    redisconn.Cause `json:"cause,omitempty"`
 	Reason   string          `json:"reason,omitempty"` // with what to do about it
@@ -81,24 +81,24 @@ const (
 // errConflict says that somebody else writes the stream.
 var errConflict = errors.New("the stream holds entries this agent did not write")
 
-// NewAppender prepares the appender of one stream.
-func NewAppender(cfg AppenderConfig, o *Outbox) *Appender {
-	return &Appender{cfg: cfg, outbox: o, patience: oomPatience, status: AppendStatus{Writable: true}}
+// NewStreamWriter prepares the appender of one stream.
+func NewStreamWriter(cfg StreamWriterConfig, o *Log) *StreamWriter {
+	return &StreamWriter{cfg: cfg, outbox: o, patience: oomPatience, status: StreamStatus{Writable: true}}
 }
 
 // Status says whether Redis takes frames.
-func (a *Appender) Status() AppendStatus {
+func (a *StreamWriter) Status() StreamStatus {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.status
 }
 
 // Worker drains the outbox into the stream.
-func (a *Appender) Worker() datatransfer.Worker {
+func (a *StreamWriter) Worker() datatransfer.Worker {
 	return datatransfer.Worker{Name: "add frames", Run: a.run}
 }
 
-func (a *Appender) run(ctx context.Context, s *datatransfer.Session) error {
+func (a *StreamWriter) run(ctx context.Context, s *datatransfer.Session) error {
 	conn := s.Data().Conn() // one connection: two could overtake each other
 	defer func() { _ = conn.Close() }()
 	defer a.outbox.block(true)
@@ -130,7 +130,7 @@ func (a *Appender) run(ctx context.Context, s *datatransfer.Session) error {
 // retry does one step, and meets what is not the session's end: a refusal is
 // told once and tried again, a foreign writer and a vanished stream are looked
 // at anew. The caller then takes a fresh batch.
-func (a *Appender) retry(ctx context.Context, conn *redis.Conn, step func(context.Context, *redis.Conn) error) error {
+func (a *StreamWriter) retry(ctx context.Context, conn *redis.Conn, step func(context.Context, *redis.Conn) error) error {
 	for {
 		err := step(ctx, conn)
 		if err == nil {
@@ -164,7 +164,7 @@ func (a *Appender) retry(ctx context.Context, conn *redis.Conn, step func(contex
 
 // align compares the stream's end with what the outbox has sent, once per
 // session and after every surprise.
-func (a *Appender) align(ctx context.Context, conn *redis.Conn) error {
+func (a *StreamWriter) align(ctx context.Context, conn *redis.Conn) error {
 	last, exists, err := a.last(ctx, conn)
 	if err != nil {
 		return err
@@ -185,7 +185,7 @@ func (a *Appender) align(ctx context.Context, conn *redis.Conn) error {
 }
 
 // newest is the last ID that may stand in the stream.
-func (a *Appender) newest() frame.ID {
+func (a *StreamWriter) newest() frame.ID {
 	if id := a.outbox.Stats().Newest; !id.IsZero() {
 		return id
 	}
@@ -194,7 +194,7 @@ func (a *Appender) newest() frame.ID {
 
 // last is the ID of the stream's last entry; when it has none, the ID it would
 // refuse to go below.
-func (a *Appender) last(ctx context.Context, conn *redis.Conn) (id frame.ID, exists bool, err error) {
+func (a *StreamWriter) last(ctx context.Context, conn *redis.Conn) (id frame.ID, exists bool, err error) {
 	entries, err := conn.XRevRangeN(ctx, a.cfg.Key, "+", "-", 1).Result()
 	if err != nil {
 		return id, false, fmt.Errorf("read last entry of %s: %w", a.cfg.Key, err)
@@ -218,7 +218,7 @@ func (a *Appender) last(ctx context.Context, conn *redis.Conn) (id frame.ID, exi
 
 // accepted notes that Redis takes frames (again). That the stream can be looked
 // at proves nothing while a frame is held: reading works under OOM too.
-func (a *Appender) accepted() {
+func (a *StreamWriter) accepted() {
 	if a.state.held {
 		return
 	}
@@ -233,7 +233,7 @@ func (a *Appender) accepted() {
 }
 
 // refused notes that Redis does not take frames, and says so once per cause.
-func (a *Appender) refused(cause redisconn.Cause, reason string) {
+func (a *StreamWriter) refused(cause redisconn.Cause, reason string) {
 	a.outbox.block(true)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -247,7 +247,7 @@ func (a *Appender) refused(cause redisconn.Cause, reason string) {
 
 // vanished says how long to wait before a stream that disappeared is seeded
 // again. Again and again within a minute means that Redis evicts it.
-func (a *Appender) vanished() time.Duration {
+func (a *StreamWriter) vanished() time.Duration {
 	a.outbox.block(true) // until it is there again frames go to disk
 	again := !a.state.vanishedAt.IsZero() && time.Since(a.state.vanishedAt) < time.Minute+a.state.vanishWait
 	a.state.vanishedAt = time.Now()
@@ -266,7 +266,7 @@ func (a *Appender) vanished() time.Duration {
 
 // makeRoom halves our own stream when memory has been short for a while: under
 // OOM even an XADD that trims is refused, so it would never recover alone.
-func (a *Appender) makeRoom(ctx context.Context, conn *redis.Conn, cause redisconn.Cause) {
+func (a *StreamWriter) makeRoom(ctx context.Context, conn *redis.Conn, cause redisconn.Cause) {
 	if cause != redisconn.CauseOOM {
 		return
 	}

@@ -20,7 +20,7 @@ type model struct {
 	seed    uint64
 	log     []string
 	rnd     *rand.Rand
-	outbox  *Outbox
+	outbox  *Log
 	limit   int64
 	largest int64
 
@@ -39,7 +39,7 @@ type entry struct {
 func newModel(t *testing.T, seed uint64, limit int64) *model {
 	return &model{
 		t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 1)), limit: limit,
-		outbox: NewOutbox(modelEpoch, limit, zerolog.Nop()),
+		outbox: NewLog(modelEpoch, limit, zerolog.Nop()),
 	}
 }
 
@@ -104,7 +104,7 @@ func (m *model) xadd(e entry) bool {
 	return true
 }
 
-// batch sends one batch the way the Appender does, and lets it fail: before,
+// batch sends one batch the way the StreamWriter does, and lets it fail: before,
 // in the middle of, or after what Redis did, between other goroutines' Adds.
 func (m *model) batch() {
 	adds := m.taken(m.outbox.batch(1+m.rnd.IntN(5), int64(200+m.rnd.IntN(3000))))

@@ -18,10 +18,10 @@ import (
 
 var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
-func claim(t *testing.T, dir string, now time.Time) (*Owner, *testkit.Log) {
+func claim(t *testing.T, dir string, now time.Time) (*Claim, *testkit.Log) {
 	t.Helper()
 	log := &testkit.Log{}
-	o, err := Claim(dir, "testcam", now, zerolog.New(log))
+	o, err := TakeClaim(dir, "testcam", now, zerolog.New(log))
 	if err != nil {
 		t.Fatalf("claim: %v", err)
 	}
@@ -34,7 +34,7 @@ func claim(t *testing.T, dir string, now time.Time) (*Owner, *testkit.Log) {
 }
 
 // killed is what a kill -9 leaves: the lock is free, nothing was written.
-func killed(o *Owner) {
+func killed(o *Claim) {
 	// Closing alone leaves it held by a child that another test is forking just now.
 	_ = unix.Flock(int(o.lock.Fd()), unix.LOCK_UN)
 	_ = o.lock.Close()
@@ -92,7 +92,7 @@ func TestTheNextStartKnowsHowTheLastOneEnded(t *testing.T) {
 
 func TestTheNextStartKnowsWhereFramesWereKept(t *testing.T) {
 	dir := t.TempDir()
-	want := func(what string, o *Owner, spool string) {
+	want := func(what string, o *Claim, spool string) {
 		t.Helper()
 		if o.Spool != spool || SpoolOf(dir, "testcam") != spool {
 			t.Errorf("%s: got %q, and others %q, want %q", what, o.Spool, SpoolOf(dir, "testcam"), spool)
@@ -126,14 +126,14 @@ func TestASecondOwnerIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Claim(dir, "testcam", noon, zerolog.Nop())
-	if !errors.Is(err, ErrOwned) || !strings.Contains(err.Error(), fmt.Sprintf("process %d ", os.Getpid())) {
-		t.Errorf("a second claim got %v, want %v with the pid %d", err, ErrOwned, os.Getpid())
+	_, err = TakeClaim(dir, "testcam", noon, zerolog.Nop())
+	if !errors.Is(err, ErrClaimed) || !strings.Contains(err.Error(), fmt.Sprintf("process %d ", os.Getpid())) {
+		t.Errorf("a second claim got %v, want %v with the pid %d", err, ErrClaimed, os.Getpid())
 	}
 	if after, err := os.ReadFile(first.path); err != nil || string(after) != string(before) {
 		t.Errorf("the refused start changed the state from %s to %s (%v)", before, after, err)
 	}
-	if other, err := Claim(dir, "othercam", noon, zerolog.Nop()); err != nil {
+	if other, err := TakeClaim(dir, "othercam", noon, zerolog.Nop()); err != nil {
 		t.Errorf("another camera is refused too: %v", err)
 	} else {
 		other.Release(frame.ID{}, true)
@@ -214,7 +214,7 @@ func TestAClaimIsMadeUpFor(t *testing.T) {
 		if err := o.Hold(); err != nil || !o.Held() || o.Epoch != uint64(noon.Unix()) {
 			t.Errorf("%s: got %v, held %v, epoch %d in use, want it held and the same epoch", name, err, o.Held(), o.Epoch)
 		}
-		if _, err := Claim(dir, "testcam", noon, zerolog.Nop()); !errors.Is(err, ErrOwned) {
+		if _, err := TakeClaim(dir, "testcam", noon, zerolog.Nop()); !errors.Is(err, ErrClaimed) {
 			t.Errorf("%s: a second claim got %v", name, err)
 		}
 		o.Release(frame.ID{Epoch: o.Epoch, Seq: 7}, true)

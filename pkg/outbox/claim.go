@@ -18,8 +18,8 @@ import (
 	"framekeeper/pkg/frame"
 )
 
-// ErrOwned says that another agent serves this camera.
-var ErrOwned = errors.New("another cam-agent serves this camera")
+// ErrClaimed says that another agent serves this camera.
+var ErrClaimed = errors.New("another cam-agent serves this camera")
 
 const stateName = "state.json"
 
@@ -28,14 +28,14 @@ type ownerState struct {
 	Epoch uint64   `json:"epoch"` // the last one used
 	Last  frame.ID `json:"last"`  // the last ID known to be durable at the last orderly end
 	Clean bool     `json:"clean"` // the agent had ended in order
-	Owner string   `json:"owner"` // names this state directory to other boxes
+	StateID string   `json:"owner"` // names this state directory to other boxes
 	Spool string   `json:"spool"` // the directory that frames were kept in; "" if unknown
 }
 
-// Owner is this process's claim to a camera: a lock, an epoch that no start
+// Claim is this process's claim to a camera: a lock, an epoch that no start
 // before it used, and what the start before left. One goroutine uses it; only
 // Hold and Held may be called beside that.
-type Owner struct {
+type Claim struct {
 	Instance string   // this process
 	Owner    string   // this state directory
 	Epoch    uint64   // of this start
@@ -52,13 +52,13 @@ type Owner struct {
 	floor uint64 // what is saved must not fall below: somebody has used it
 }
 
-// Claim takes the camera's lock in stateDir and begins a new epoch there. A
+// TakeClaim takes the camera's lock in stateDir and begins a new epoch there. A
 // directory that cannot be written is warned of, not fatal: an SD card that
 // went read-only must not end the pictures.
-func Claim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Owner, error) {
-	o := &Owner{Instance: frame.NewRequestID(), Owner: frame.NewRequestID(), Clean: true, path: filepath.Join(stateDir, camera, stateName), log: log}
+func TakeClaim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Claim, error) {
+	o := &Claim{Instance: frame.NewRequestID(), Owner: frame.NewRequestID(), Clean: true, path: filepath.Join(stateDir, camera, stateName), log: log}
 	if err := o.acquire(); err != nil {
-		if errors.Is(err, ErrOwned) {
+		if errors.Is(err, ErrClaimed) {
 			return nil, err
 		}
 		log.Error().Err(err).Str("state_dir", stateDir).
@@ -68,8 +68,8 @@ func Claim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Owner, 
 	o.Epoch = max(saved.Epoch+1, uint64(max(now.Unix(), 1))) //nolint:gosec // not negative
 	if found {
 		o.Previous, o.Clean, o.Spool = saved.Last, saved.Clean, saved.Spool
-		if saved.Owner != "" {
-			o.Owner = saved.Owner
+		if saved.StateID != "" {
+			o.Owner = saved.StateID
 		}
 	}
 	if o.lock != nil {
@@ -81,7 +81,7 @@ func Claim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Owner, 
 	return o, nil
 }
 
-func (o *Owner) acquire() error {
+func (o *Claim) acquire() error {
 	dir := filepath.Dir(o.path)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
@@ -94,7 +94,7 @@ func (o *Owner) acquire() error {
 		pid := make([]byte, 16)
 		n, _ := f.Read(pid)
 		_ = f.Close()
-		return fmt.Errorf("%w: process %s holds %s; stop it first", ErrOwned,
+		return fmt.Errorf("%w: process %s holds %s; stop it first", ErrClaimed,
 			strings.TrimSpace(string(pid[:n])), filepath.Join(dir, "lock"))
 	}
 	_ = f.Truncate(0)
@@ -105,7 +105,7 @@ func (o *Owner) acquire() error {
 
 // load reads what the last start left. A file that cannot be read is set aside;
 // that the start before it ended in order is then nobody's to say.
-func (o *Owner) load() (s ownerState, found bool) {
+func (o *Claim) load() (s ownerState, found bool) {
 	b, err := os.ReadFile(o.path)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) && o.lock != nil {
@@ -124,7 +124,7 @@ func (o *Owner) load() (s ownerState, found bool) {
 	return s, true
 }
 
-func (o *Owner) save(s ownerState) error {
+func (o *Claim) save(s ownerState) error {
 	b, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
@@ -151,7 +151,7 @@ func syncDir(dir string) error {
 // Hold makes up for what Claim could not do, because the state directory could
 // not be written: it takes the lock and saves the epoch in use. It returns nil
 // when nothing is missing any more.
-func (o *Owner) Hold() error {
+func (o *Claim) Hold() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.lock == nil {
@@ -168,14 +168,14 @@ func (o *Owner) Hold() error {
 }
 
 // Held reports whether the lock is ours.
-func (o *Owner) Held() bool {
+func (o *Claim) Held() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.lock != nil
 }
 
 // Raise saves a higher epoch, before any of its IDs is used.
-func (o *Owner) Raise(epoch uint64) error {
+func (o *Claim) Raise(epoch uint64) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.Epoch = epoch
@@ -186,7 +186,7 @@ func (o *Owner) Raise(epoch uint64) error {
 }
 
 // KeepIn saves which directory frames are kept in, before any is.
-func (o *Owner) KeepIn(spool string) error {
+func (o *Claim) KeepIn(spool string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.Spool == spool {
@@ -200,8 +200,8 @@ func (o *Owner) KeepIn(spool string) error {
 }
 
 // present is the state while the agent runs: it has not ended in order.
-func (o *Owner) present() ownerState {
-	return ownerState{Epoch: max(o.Epoch, o.floor), Last: o.Previous, Owner: o.Owner, Spool: o.Spool}
+func (o *Claim) present() ownerState {
+	return ownerState{Epoch: max(o.Epoch, o.floor), Last: o.Previous, StateID: o.Owner, Spool: o.Spool}
 }
 
 // SpoolOf is the directory that the camera's agent last kept frames in, as it
@@ -216,7 +216,7 @@ func SpoolOf(stateDir, camera string) string {
 }
 
 // Release ends the claim. clean says that nothing was left behind.
-func (o *Owner) Release(last frame.ID, clean bool) {
+func (o *Claim) Release(last frame.ID, clean bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.lock == nil {

@@ -14,16 +14,16 @@ import (
 	"framekeeper/pkg/datatransfer"
 )
 
-// Broadcaster drains the outbox in delivery pubsub: continuous frames are
+// ChannelWriter drains the outbox in delivery pubsub: continuous frames are
 // published in ID order, those of a lost session after it, and a frame counts
 // as delivered once Redis has taken it for at least one subscriber. With nobody
 // listening frames wait in memory as far as it reaches and are never written to
 // disk: months without a listener must not wear out an SD card.
-type Broadcaster struct {
+type ChannelWriter struct {
 	topic  string
 	camera string
 	clock  *frame.Clock
-	outbox *Outbox
+	outbox *Log
 	log    zerolog.Logger
 
 	// Only the worker uses these.
@@ -35,17 +35,17 @@ type Broadcaster struct {
 // unheardWait is how often a frame nobody hears is offered again.
 const unheardWait = time.Second
 
-// NewBroadcaster prepares the broadcaster of one channel.
-func NewBroadcaster(topic, camera string, clock *frame.Clock, o *Outbox, log zerolog.Logger) *Broadcaster {
-	return &Broadcaster{topic: topic, camera: camera, clock: clock, outbox: o, log: log}
+// NewChannelWriter prepares the broadcaster of one channel.
+func NewChannelWriter(topic, camera string, clock *frame.Clock, o *Log, log zerolog.Logger) *ChannelWriter {
+	return &ChannelWriter{topic: topic, camera: camera, clock: clock, outbox: o, log: log}
 }
 
 // Worker publishes what the outbox holds while a session lasts.
-func (b *Broadcaster) Worker() datatransfer.Worker {
+func (b *ChannelWriter) Worker() datatransfer.Worker {
 	return datatransfer.Worker{Name: "publish frames", Run: b.run}
 }
 
-func (b *Broadcaster) run(ctx context.Context, s *datatransfer.Session) error {
+func (b *ChannelWriter) run(ctx context.Context, s *datatransfer.Session) error {
 	conn := s.Data().Conn()
 	defer func() { _ = conn.Close() }()
 	defer b.outbox.block(true)
@@ -83,7 +83,7 @@ func (b *Broadcaster) run(ctx context.Context, s *datatransfer.Session) error {
 
 // publish sends a batch in one pipeline, and says how long to wait before what
 // was not heard or not permitted is tried again.
-func (b *Broadcaster) publish(ctx context.Context, conn *redis.Conn, items []*Item) (time.Duration, error) {
+func (b *ChannelWriter) publish(ctx context.Context, conn *redis.Conn, items []*Item) (time.Duration, error) {
 	replies := make([]*redis.IntCmd, len(items))
 	_, _ = conn.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each reply has its own error
 		for i, item := range items {
@@ -116,7 +116,7 @@ func (b *Broadcaster) publish(ctx context.Context, conn *redis.Conn, items []*It
 }
 
 // heard notes whether somebody listens.
-func (b *Broadcaster) heard(is bool) {
+func (b *ChannelWriter) heard(is bool) {
 	if b.known && b.unheard != is {
 		return
 	}
@@ -127,7 +127,7 @@ func (b *Broadcaster) heard(is bool) {
 	}
 }
 
-func (b *Broadcaster) payload(item *Item) []byte {
+func (b *ChannelWriter) payload(item *Item) []byte {
 	m, loss := b.outbox.message(item)
 	if m == nil {
 		var err error

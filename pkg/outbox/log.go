@@ -11,14 +11,14 @@ import (
 	"framekeeper/pkg/frame"
 )
 
-// Outbox is the agent's log: it gives frames their IDs and holds them, unsent
+// Log is the agent's log: it gives frames their IDs and holds them, unsent
 // ones until Redis has them, in memory and (see Spooler) on disk; sent ones in
 // memory for as long as they fit, so that a Redis that lost its data gets them
 // again. What it cannot hold becomes an entry that declares the loss.
 //
 // Any goroutine may add; one at a time, the session's worker, drains; one, the
 // Spooler's, moves items to disk.
-type Outbox struct {
+type Log struct {
 	log   zerolog.Logger
 	limit int64 // bytes in memory of sent and unsent items together
 
@@ -32,7 +32,7 @@ type Outbox struct {
 	blocked   atomic.Bool // nobody drains, or Redis refuses
 	stalled   atomic.Bool // the batch being sent neither arrives nor moves
 	watch     stallWatch  // of that batch; has a mutex of its own
-	stats     OutboxStats
+	stats     Stats
 	losses    map[string]uint64 // by kind
 	written   frame.ID          // everything unsent up to here was offered to the spool
 	remove    frame.ID          // the spool may forget everything up to here
@@ -45,8 +45,8 @@ type Outbox struct {
 	drained   chan struct{}     // closed and replaced whenever unsent shrinks
 }
 
-// OutboxStats is what the outbox holds and has done; counts are frames.
-type OutboxStats struct {
+// Stats is what the outbox holds and has done; counts are frames.
+type Stats struct {
 	Newest     frame.ID `json:"newest"`  // last ID given
 	Oldest     frame.ID `json:"oldest"`  // oldest still held
 	Durable    frame.ID `json:"durable"` // last ID known to be in Redis
@@ -64,9 +64,9 @@ type Disk interface {
 	Get(id frame.ID) (*frame.Message, error)
 }
 
-// NewOutbox makes an outbox that holds at most limit bytes in memory.
-func NewOutbox(epoch uint64, limit int64, log zerolog.Logger) *Outbox {
-	o := &Outbox{
+// NewLog makes an outbox that holds at most limit bytes in memory.
+func NewLog(epoch uint64, limit int64, log zerolog.Logger) *Log {
+	o := &Log{
 		log: log, limit: limit, epoch: epoch, next: 1, losses: map[string]uint64{}, watch: stallWatch{every: stallLook},
 		wake: make(chan struct{}, 1), store: make(chan struct{}, 1), drained: make(chan struct{}),
 	}
@@ -86,7 +86,7 @@ type Options struct {
 
 // Add builds a message with the next ID and, if it is for the stream, holds it
 // until Redis has it.
-func (o *Outbox) Add(opt Options, build Build) (*Item, error) {
+func (o *Log) Add(opt Options, build Build) (*Item, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	id := frame.ID{Epoch: o.epoch, Seq: o.next}
@@ -111,7 +111,7 @@ func (o *Outbox) Add(opt Options, build Build) (*Item, error) {
 }
 
 // Start sets the epoch's first entry, "<epoch>-0".
-func (o *Outbox) Start(build Build) error {
+func (o *Log) Start(build Build) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	id := frame.ID{Epoch: o.epoch}
@@ -125,7 +125,7 @@ func (o *Outbox) Start(build Build) error {
 
 // Published opens the stream for an answer. It is called once the answer was
 // published, or cannot be.
-func (o *Outbox) Published(item *Item) {
+func (o *Log) Published(item *Item) {
 	item.published.Store(true)
 	o.signal()
 }
@@ -133,7 +133,7 @@ func (o *Outbox) Published(item *Item) {
 // bound keeps the items in memory below the limit: retained ones go first, then
 // the oldest unsent ones, which is a loss and will be declared. What the spool
 // has is the Spooler's to take out of memory.
-func (o *Outbox) bound() {
+func (o *Log) bound() {
 	for o.sent.len() > 0 && (o.sent.bytes+o.unsent.bytes > o.limit || o.sent.at(0).loss != nil) {
 		o.sent.pop()
 	}
@@ -150,7 +150,7 @@ func (o *Outbox) bound() {
 }
 
 // shortage is why memory has to lose a frame.
-func (o *Outbox) shortage() string {
+func (o *Log) shortage() string {
 	if o.noDisk {
 		return reasonUnheard
 	}
@@ -159,7 +159,7 @@ func (o *Outbox) shortage() string {
 
 // lose replaces the unsent item at index i by the declaration of its loss,
 // joined to those before and after it.
-func (o *Outbox) lose(i int, reason string) {
+func (o *Log) lose(i int, reason string) {
 	e := o.unsent.at(i)
 	o.stats.Dropped++
 	o.countLoss(reason, 1)
@@ -174,7 +174,7 @@ func (o *Outbox) lose(i int, reason string) {
 }
 
 // joinLoss makes one loss of the items at i and i+1, if both are.
-func (o *Outbox) joinLoss(i int) bool {
+func (o *Log) joinLoss(i int) bool {
 	a, b := o.unsent.at(i), o.unsent.at(i+1)
 	if a.loss == nil || b.loss == nil || a.id.Epoch != b.id.Epoch || !o.inflight.Less(a.id) {
 		return false
@@ -200,7 +200,7 @@ func join(a, b string) string {
 	return a + "; " + b
 }
 
-func (o *Outbox) signal() {
+func (o *Log) signal() {
 	poke(o.wake)
 	if o.blocked.Load() || o.stalled.Load() || o.always {
 		poke(o.store)
@@ -209,11 +209,11 @@ func (o *Outbox) signal() {
 
 // crowded says that frames come faster than Redis takes them: the disk has to
 // help before memory is full.
-func (o *Outbox) crowded() bool { return o.unsent.bytes >= o.limit/2 }
+func (o *Log) crowded() bool { return o.unsent.bytes >= o.limit/2 }
 
 // draining says that frames from the disk are on their way: those that come
 // meanwhile have to wait behind them, and are no safer than during the outage.
-func (o *Outbox) draining() bool { return o.unsent.len() > 0 && o.unsent.at(0).onDisk() }
+func (o *Log) draining() bool { return o.unsent.len() > 0 && o.unsent.at(0).onDisk() }
 
 func poke(c chan struct{}) {
 	select {

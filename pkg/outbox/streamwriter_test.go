@@ -24,17 +24,17 @@ const testKey = "frames:testcam"
 type writer struct {
 	*linktest.Listener
 	agent    *testkit.Log // the log of outbox and appender
-	outbox   *Outbox
-	appender *Appender
+	outbox   *Log
+	appender *StreamWriter
 	image    []byte
 }
 
-func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, more ...func(*Appender)) *writer {
+func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, more ...func(*StreamWriter)) *writer {
 	t.Helper()
 	log := &testkit.Log{}
 	w := &writer{image: bytes.Repeat([]byte("image"), 200), agent: log}
-	w.outbox = NewOutbox(epoch, retain, zerolog.New(log))
-	w.appender = NewAppender(AppenderConfig{
+	w.outbox = NewLog(epoch, retain, zerolog.New(log))
+	w.appender = NewStreamWriter(StreamWriterConfig{
 		Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.New(log),
 	}, w.outbox)
 	for _, f := range more {
@@ -291,9 +291,9 @@ func TestAStreamThatCouldNotBeLookedAtAtFirst(t *testing.T) {
 	server.Do("DEL", testKey)
 	w.drain(t)
 	w.AwaitLive(t)
-	before := w.Status().Losses
+	before := w.Status().Outages
 	server.KillClients("pubsub")
-	testkit.Eventually(t, "the kill is noticed", func() bool { return w.Status().Losses > before })
+	testkit.Eventually(t, "the kill is noticed", func() bool { return w.Status().Outages > before })
 	w.AwaitLive(t) // the link's end would fail the test too
 	w.add(t, 3)
 	w.drain(t)

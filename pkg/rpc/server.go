@@ -21,8 +21,8 @@ const (
 	maxAnsweredSize = 16 << 20 // bytes of them
 )
 
-// RequestsConfig says what requests a camera takes.
-type RequestsConfig struct {
+// ServerConfig says what requests a camera takes.
+type ServerConfig struct {
 	Rate    float64       // per second; bursts of one second are taken
 	Memory  int64         // bytes of answers kept for repeats; 0, or more than it: maxAnsweredSize
 	Timeout time.Duration // of requests that name none
@@ -41,12 +41,12 @@ type Pending struct {
 	Deadline time.Time
 }
 
-// Requests takes what arrives on a camera's request channel: it refuses what is
+// Server takes what arrives on a camera's request channel: it refuses what is
 // malformed or too much, answers repeats from memory, and holds the others
 // until their frame is there. Handle is called by the receiver, the rest by the
 // one goroutine that serves frames.
-type Requests struct {
-	cfg RequestsConfig
+type Server struct {
+	cfg ServerConfig
 
 	mu       sync.Mutex // guards all below
 	pending  []Pending  // in order of arrival
@@ -57,7 +57,7 @@ type Requests struct {
 	tokens   float64
 	filled   time.Time
 	told     time.Time // of the last error reply about the rate
-	stats    RequestStats
+	stats    ServerStats
 	arrived  chan struct{} // capacity 1
 }
 
@@ -66,8 +66,8 @@ type answer struct {
 	item *outbox.Item
 }
 
-// RequestStats counts requests.
-type RequestStats struct {
+// ServerStats counts requests.
+type ServerStats struct {
 	Received  uint64 `json:"received"`
 	Answered  uint64 `json:"answered"`
 	Errors    uint64 `json:"errors"`   // answered with an error reply
@@ -78,22 +78,22 @@ type RequestStats struct {
 	Pending   int    `json:"pending"`
 }
 
-// NewRequests makes an empty table.
-func NewRequests(cfg RequestsConfig) *Requests {
+// NewServer makes an empty table.
+func NewServer(cfg ServerConfig) *Server {
 	if cfg.Memory <= 0 || cfg.Memory > maxAnsweredSize {
 		cfg.Memory = maxAnsweredSize
 	}
-	return &Requests{
+	return &Server{
 		cfg: cfg, waiting: map[string]bool{}, answered: map[string]*list.Element{}, order: list.New(),
 		tokens: max(cfg.Rate, 1), filled: time.Now(), arrived: make(chan struct{}, 1),
 	}
 }
 
 // Arrived receives after requests have become pending.
-func (r *Requests) Arrived() <-chan struct{} { return r.arrived }
+func (r *Server) Arrived() <-chan struct{} { return r.arrived }
 
 // Handle takes one message of the request channel.
-func (r *Requests) Handle(payload []byte, arrived time.Time) {
+func (r *Server) Handle(payload []byte, arrived time.Time) {
 	if !r.admit(arrived) {
 		return
 	}
@@ -105,7 +105,7 @@ func (r *Requests) Handle(payload []byte, arrived time.Time) {
 			}
 			return
 		}
-		r.count(func(s *RequestStats) { s.Malformed++ })
+		r.count(func(s *ServerStats) { s.Malformed++ })
 		r.Refuse(req, arrived, err)
 		return
 	}
@@ -119,19 +119,19 @@ func (r *Requests) Handle(payload []byte, arrived time.Time) {
 }
 
 // Refuse answers a request with an error reply.
-func (r *Requests) Refuse(req frame.Request, arrived time.Time, reason error) {
-	r.count(func(s *RequestStats) { s.Errors++ })
+func (r *Server) Refuse(req frame.Request, arrived time.Time, reason error) {
+	r.count(func(s *ServerStats) { s.Errors++ })
 	r.cfg.Refuse(req, arrived, reason.Error())
 }
 
-func (r *Requests) count(f func(*RequestStats)) {
+func (r *Server) count(f func(*ServerStats)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f(&r.stats)
 }
 
 // admit keeps the rate with a bucket of one second's worth.
-func (r *Requests) admit(now time.Time) bool {
+func (r *Server) admit(now time.Time) bool {
 	r.mu.Lock()
 	r.stats.Received++
 	r.tokens = min(r.tokens+now.Sub(r.filled).Seconds()*r.cfg.Rate, max(r.cfg.Rate, 1))
@@ -159,13 +159,13 @@ var errBusy = errors.New("too many requests are waiting")
 
 // known looks whether a request of this id has been answered, and then again is
 // the answer, or waits for it: each id is answered once.
-func (r *Requests) known(id string) (again *outbox.Item, known bool) {
+func (r *Server) known(id string) (again *outbox.Item, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.knownLocked(id)
 }
 
-func (r *Requests) knownLocked(id string) (again *outbox.Item, known bool) {
+func (r *Server) knownLocked(id string) (again *outbox.Item, known bool) {
 	if id == "" {
 		return nil, false
 	}
@@ -179,7 +179,7 @@ func (r *Requests) knownLocked(id string) (again *outbox.Item, known bool) {
 }
 
 // enlist makes the request pending, or returns the answer it already had.
-func (r *Requests) enlist(req frame.Request, arrived time.Time) (again *outbox.Item, err error) {
+func (r *Server) enlist(req frame.Request, arrived time.Time) (again *outbox.Item, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if again, known := r.knownLocked(req.ID); known {
@@ -205,7 +205,7 @@ func (r *Requests) enlist(req frame.Request, arrived time.Time) (again *outbox.I
 }
 
 // Take removes and returns the pending requests that match, oldest first.
-func (r *Requests) Take(match func(p Pending) bool) []Pending {
+func (r *Server) Take(match func(p Pending) bool) []Pending {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var taken []Pending
@@ -223,7 +223,7 @@ func (r *Requests) Take(match func(p Pending) bool) []Pending {
 }
 
 // NextDeadline is the earliest deadline of the pending requests; zero if none.
-func (r *Requests) NextDeadline() time.Time {
+func (r *Server) NextDeadline() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var next time.Time
@@ -236,7 +236,7 @@ func (r *Requests) NextDeadline() time.Time {
 }
 
 // Answered remembers the answer to a request that was taken, for its repeats.
-func (r *Requests) Answered(req frame.Request, item *outbox.Item, ok bool) {
+func (r *Server) Answered(req frame.Request, item *outbox.Item, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if ok {
@@ -250,7 +250,7 @@ func (r *Requests) Answered(req frame.Request, item *outbox.Item, ok bool) {
 
 // remember keeps an answer that was given by an earlier start. A repeat of its
 // request that came before we knew gets it now.
-func (r *Requests) remember(id string, item *outbox.Item) {
+func (r *Server) remember(id string, item *outbox.Item) {
 	r.mu.Lock()
 	waiting := r.waiting[id]
 	if waiting {
@@ -267,7 +267,7 @@ func (r *Requests) remember(id string, item *outbox.Item) {
 	}
 }
 
-func (r *Requests) rememberLocked(id string, item *outbox.Item) {
+func (r *Server) rememberLocked(id string, item *outbox.Item) {
 	if e, known := r.answered[id]; known {
 		r.forget(e)
 	}
@@ -279,7 +279,7 @@ func (r *Requests) rememberLocked(id string, item *outbox.Item) {
 	}
 }
 
-func (r *Requests) forget(e *list.Element) {
+func (r *Server) forget(e *list.Element) {
 	a := r.order.Remove(e).(*answer)
 	delete(r.answered, a.id)
 	a.item.Unpin()
@@ -287,7 +287,7 @@ func (r *Requests) forget(e *list.Element) {
 }
 
 // Stats counts what came in.
-func (r *Requests) Stats() RequestStats {
+func (r *Server) Stats() ServerStats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.stats

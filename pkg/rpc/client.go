@@ -16,15 +16,15 @@ import (
 )
 
 const (
-	// repeatAfter is how long a Requester waits for an answer before it sends
+	// repeatAfter is how long a Client waits for an answer before it sends
 	// the request again, with the same id. Each further wait is twice as long:
 	// on a slow link every repeat brings a large frame once more.
 	repeatAfter = 400 * time.Millisecond
 	repeatMost  = 8 * time.Second
 )
 
-// RequesterConfig says whom a Requester asks.
-type RequesterConfig struct {
+// ClientConfig says whom a Client asks.
+type ClientConfig struct {
 	Camera       string
 	RequestTopic string
 	Timeout      time.Duration // of requests whose context has no deadline
@@ -40,11 +40,11 @@ func (e *ReplyError) Error() string { return e.Reason }
 // heard it.
 var ErrNoAnswer = errors.New("no answer")
 
-// Requester sends requests and hands each answer to the one who asked, exactly
+// Client sends requests and hands each answer to the one who asked, exactly
 // once. A request whose answer does not come is repeated with the same id, also
 // by the next session, until it expires. Any goroutine may call it.
-type Requester struct {
-	cfg  RequesterConfig
+type Client struct {
+	cfg  ClientConfig
 	wake chan struct{} // capacity 1
 
 	mu   sync.Mutex // guards all below and the fields of each ask but reply
@@ -62,15 +62,15 @@ type ask struct {
 	reply   chan *frame.Message
 }
 
-// NewRequester makes a requester without open requests.
-func NewRequester(cfg RequesterConfig) *Requester {
-	return &Requester{cfg: cfg, wake: make(chan struct{}, 1), asks: map[string]*ask{}}
+// NewClient makes a requester without open requests.
+func NewClient(cfg ClientConfig) *Client {
+	return &Client{cfg: cfg, wake: make(chan struct{}, 1), asks: map[string]*ask{}}
 }
 
 // Request asks once and waits for the answer: the frame's message, or a
 // *ReplyError with the agent's reason. fields become keys of the request; an
 // "id" is made if there is none.
-func (r *Requester) Request(ctx context.Context, fields map[string]any) (*frame.Message, error) {
+func (r *Client) Request(ctx context.Context, fields map[string]any) (*frame.Message, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, r.cfg.Timeout)
@@ -114,7 +114,7 @@ func answered(m *frame.Message) (*frame.Message, error) {
 	return m, nil
 }
 
-func (r *Requester) expired(ctx context.Context, a *ask) error {
+func (r *Client) expired(ctx context.Context, a *ask) error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return ctx.Err()
 	}
@@ -132,7 +132,7 @@ func (r *Requester) expired(ctx context.Context, a *ask) error {
 	}
 }
 
-func (r *Requester) open(id string, a *ask) error {
+func (r *Client) open(id string, a *ask) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, taken := r.asks[id]; taken {
@@ -148,7 +148,7 @@ func (r *Requester) open(id string, a *ask) error {
 	return nil
 }
 
-func (r *Requester) close(id string) {
+func (r *Client) close(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.asks, id)
@@ -156,7 +156,7 @@ func (r *Requester) close(id string) {
 
 // Deliver hands a message of the camera's channel to whoever waits for it, and
 // reports whether anybody did.
-func (r *Requester) Deliver(m *frame.Message) bool {
+func (r *Client) Deliver(m *frame.Message) bool {
 	if len(m.Header.Request) == 0 {
 		return false
 	}

@@ -25,7 +25,7 @@ import (
 // asker is a link with a requester.
 type asker struct {
 	*linktest.Listener
-	*Requester
+	*Client
 
 	mu        sync.Mutex // guards the counts
 	delivered int        // answers that found who asked
@@ -34,7 +34,7 @@ type asker struct {
 
 func newAsker(t *testing.T, cfg redisconn.Config) *asker {
 	t.Helper()
-	a := &asker{Requester: NewRequester(RequesterConfig{
+	a := &asker{Client: NewClient(ClientConfig{
 		Camera: "testcam", RequestTopic: linktest.Channel, Timeout: 5 * time.Second, Log: zerolog.Nop(),
 	})}
 	a.Listener = linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) {
@@ -227,8 +227,8 @@ func TestExpiryTellsWhy(t *testing.T) {
 			t.Errorf("got %v, want %v: %s", err, ErrNoAnswer, c.want)
 		}
 	}
-	if s := forbidden.Status(); s.Losses != 0 {
-		t.Errorf("the link was lost %d times because a channel is not permitted", s.Losses)
+	if s := forbidden.Status(); s.Outages != 0 {
+		t.Errorf("the link was lost %d times because a channel is not permitted", s.Outages)
 	}
 	answerer(t, server.Client(), func(int) (int, string) { return 0, "" })
 	_, err := a.Request(within(t, time.Second), nil)
@@ -258,7 +258,7 @@ func TestAnErrorReplyIsAReplyError(t *testing.T) {
 
 func TestOneIDIsAskedOnceAtATime(t *testing.T) {
 	t.Parallel()
-	r := NewRequester(RequesterConfig{Camera: "testcam", RequestTopic: linktest.Channel, Timeout: 2 * time.Second})
+	r := NewClient(ClientConfig{Camera: "testcam", RequestTopic: linktest.Channel, Timeout: 2 * time.Second})
 	fields := map[string]any{"id": "same"}
 	first := make(chan error, 1)
 	go func() { _, err := r.Request(context.Background(), fields); first <- err }()
@@ -306,7 +306,7 @@ func TestRequestsDoNotQueueForTheLine(t *testing.T) {
 
 func TestAnswersOfNobodyAreNotTaken(t *testing.T) {
 	t.Parallel()
-	r := NewRequester(RequesterConfig{})
+	r := NewClient(ClientConfig{})
 	for _, request := range []string{"", "25", `{"id":5}`, `{}`, `{"id":"unknown"}`} {
 		if r.Deliver(&frame.Message{Header: frame.Header{Request: json.RawMessage(request)}}) {
 			t.Errorf("an answer to %q found somebody", request)
