@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"framekeeper/internal/agentapi"
+	"framekeeper/internal/files"
 	"framekeeper/internal/metrics"
-	"framekeeper/internal/writable"
 	"framekeeper/pkg/outbox"
 )
 
@@ -56,9 +56,9 @@ func (a *agent) hold(ctx context.Context) error {
 	if a.owner.Durable {
 		return nil
 	}
-	place := writable.Place{Dir: a.cfg.StateDir, Below: []string{a.cam.Name}}
+	place := files.Directory{Dir: a.cfg.StateDir, Below: []string{a.cam.Name}}
 	held := again(ctx, func() error {
-		if reason := writable.Look(place); reason != "" { // trying would write, for as long as it lasts
+		if reason := files.WhyUnwritable(place); reason != "" { // trying would write, for as long as it lasts
 			return errors.New(reason)
 		}
 		return a.owner.Hold()

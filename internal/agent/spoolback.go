@@ -5,8 +5,8 @@ import (
 	"errors"
 	"os"
 
+	"framekeeper/internal/files"
 	"framekeeper/internal/sdnotify"
-	"framekeeper/internal/writable"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/spool"
 )
@@ -16,7 +16,7 @@ var errSpoolBack = errors.New("the spool can be used now: starting again with it
 
 // spoolRefused is why nothing can be kept in spool_dir; "" if it could be.
 func (a *agent) spoolRefused() string {
-	return writable.Look(writable.Place{Dir: a.cfg.Delivery.SpoolDir, Below: []string{a.cam.Name}, Reserve: spool.Reserve})
+	return files.WhyUnwritable(files.Directory{Dir: a.cfg.Delivery.SpoolDir, Below: []string{a.cam.Name}, Reserve: spool.Reserve})
 }
 
 // regainSpool makes up for a disk that refused the spool at the start. What an

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"framekeeper/internal/text"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/rpc"
@@ -88,7 +89,7 @@ func (f *feed) askOnce(ctx context.Context, angle int, replies *replyLog) {
 		replies.answered()
 		if !echoes(m, angle) {
 			f.counts.wrong.Add(1)
-			f.log.Error().Stringer("id", m.Header.ID).Int("angle", angle).Str("request", printable(string(m.Header.Request))).
+			f.log.Error().Stringer("id", m.Header.ID).Int("angle", angle).Str("request", text.Printable(string(m.Header.Request), 0)).
 				Msg("An answer does not carry the angle it was asked for")
 		}
 	case errors.As(err, &refused):

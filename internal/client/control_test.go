@@ -14,9 +14,9 @@ import (
 
 	"framekeeper/internal/agentapi"
 	"framekeeper/internal/control"
+	"framekeeper/internal/files"
 	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
-	"framekeeper/internal/writable"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
 )
@@ -39,7 +39,7 @@ func startController(t *testing.T, b *bench, box string) (commands func() []cont
 			return control.BoxStatus{Box: box, Version: "v1", OK: true, UptimeS: 61, Config: "config.toml", LinkS: 60, Reload: &reload.Outcome{Refused: true, AgoS: 12, Problem: "config.toml:3: a = \x1b: no", Problems: 2}, Cameras: []control.CameraStatus{
 				{Status: agent, ForS: 59, Link: "LIVE", Capture: "ok", Note: "cannot be asked for metrics\x1b"},
 				{Status: supervise.Status{Name: "redcam", State: supervise.Failed, LastExit: "exit code 2"}, Trouble: "its process is failed"},
-			}, Unwritable: []writable.Trouble{{Settings: []string{"spool_dir"}, Dir: "/spool", Reason: "read-only file system"}}}, nil
+			}, Unwritable: []files.Unwritable{{Settings: []string{"spool_dir"}, Dir: "/spool", Reason: "read-only file system"}}}, nil
 		case c.Name == control.Reload:
 			r := control.ReloadResult{Sections: []string{"camera"}}
 			r.Cameras.Restarted, r.Cameras.Kept = []string{"redcam"}, []string{"greencam1"}

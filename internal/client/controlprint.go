@@ -14,6 +14,7 @@ import (
 	"framekeeper/internal/agentapi"
 	"framekeeper/internal/control"
 	"framekeeper/internal/supervise"
+	"framekeeper/internal/text"
 )
 
 // printReply prints what came of a command: the answer for programs, or its
@@ -30,22 +31,22 @@ func (a *app) printReply(r *control.Reply, asJSON bool) error {
 	if r.Result == nil {
 		return nil
 	}
-	var text string
+	var line string
 	var err error
 	switch r.Command {
 	case control.Status:
-		text, err = shown(r.Result, boxTable)
+		line, err = shown(r.Result, boxTable)
 	case control.Reload:
-		text, err = shown(r.Result, reloadText)
+		line, err = shown(r.Result, reloadText)
 	case control.Set:
-		text, err = shown(r.Result, settingsText)
+		line, err = shown(r.Result, settingsText)
 	default:
-		text, err = shown(r.Result, agentText)
+		line, err = shown(r.Result, agentText)
 	}
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(a.stdout, text)
+	_, err = io.WriteString(a.stdout, line)
 	return err
 }
 
@@ -61,28 +62,28 @@ func shown[T any](result json.RawMessage, show func(*T) string) (string, error) 
 func boxTable(s *control.BoxStatus) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "box %s, version %s, up %s, link LIVE for %s\nconfiguration %s, taken over %s ago\n",
-		printable(s.Box), printable(s.Version), seconds(s.UptimeS), seconds(s.LinkS), printable(s.Config), seconds(s.LoadedS))
+		text.Printable(s.Box, 0), text.Printable(s.Version, 0), seconds(s.UptimeS), seconds(s.LinkS), text.Printable(s.Config, 0), seconds(s.LoadedS))
 	if says := s.Reload.Says(); says != "" {
-		fmt.Fprintf(&b, "reload %s ago: %s: %s\nto do: %s\n", seconds(s.Reload.AgoS), says, printable(s.Reload.Reason()), s.Reload.Advice())
+		fmt.Fprintf(&b, "reload %s ago: %s: %s\nto do: %s\n", seconds(s.Reload.AgoS), says, text.Printable(s.Reload.Reason(), 0), s.Reload.Advice())
 	}
 	b.WriteByte('\n')
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "CAMERA\tSTATE\tFOR\tPID\tRESTARTS\tLINK\tCAPTURE\tTROUBLE")
 	for _, c := range s.Cameras {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", printable(c.Name), printable(string(c.State)), seconds(c.ForS), c.PID, c.Restarts,
-			printable(cmp.Or(c.Link, "-")), printable(cmp.Or(c.Capture, "-")), printable(cmp.Or(trouble(c), "-")))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", text.Printable(c.Name, 0), text.Printable(string(c.State), 0), seconds(c.ForS), c.PID, c.Restarts,
+			text.Printable(cmp.Or(c.Link, "-"), 0), text.Printable(cmp.Or(c.Capture, "-"), 0), text.Printable(cmp.Or(trouble(c), "-"), 0))
 	}
 	_ = t.Flush() // a strings.Builder takes everything
 	for _, c := range s.Cameras {
 		if c.Note != "" {
-			fmt.Fprintf(&b, "\n%s %s\n", printable(c.Name), printable(c.Note))
+			fmt.Fprintf(&b, "\n%s %s\n", text.Printable(c.Name, 0), text.Printable(c.Note, 0))
 		}
 	}
 	for _, w := range s.Unwritable {
-		fmt.Fprintf(&b, "\n%s: %s\n", printable(w.String()), printable(w.Advice()))
+		fmt.Fprintf(&b, "\n%s: %s\n", text.Printable(w.String(), 0), text.Printable(w.Advice(), 0))
 	}
 	for _, u := range s.Unowned {
-		fmt.Fprintf(&b, "\n%s on disk for %s, which is not configured: %s\n", u.Waiting(), printable(u.Camera), printable(u.Advice()))
+		fmt.Fprintf(&b, "\n%s on disk for %s, which is not configured: %s\n", u.Waiting(), text.Printable(u.Camera, 0), text.Printable(u.Advice(), 0))
 	}
 	return b.String()
 }
@@ -105,14 +106,14 @@ func seconds(s float64) string {
 }
 
 func agentText(s *supervise.Status) string {
-	text := fmt.Sprintf("%s: %s", s.Name, s.State)
+	line := fmt.Sprintf("%s: %s", s.Name, s.State)
 	if s.PID > 0 {
-		text += fmt.Sprintf(", pid %d", s.PID)
+		line += fmt.Sprintf(", pid %d", s.PID)
 	}
 	if s.Says != "" {
-		text += ", " + s.Says
+		line += ", " + s.Says
 	}
-	return printable(text) + "\n"
+	return text.Printable(line, 0) + "\n"
 }
 
 func reloadText(r *control.ReloadResult) string {
@@ -132,7 +133,7 @@ func list(names []string) string {
 	if len(names) == 0 {
 		return "nothing"
 	}
-	return printable(strings.Join(names, ", "))
+	return text.Printable(strings.Join(names, ", "), 0)
 }
 
 func settingsText(s *agentapi.Settings) string {
@@ -146,5 +147,5 @@ func settingsText(s *agentapi.Settings) string {
 	for _, name := range slices.Sorted(maps.Keys(s.Controls)) {
 		all = append(all, fmt.Sprintf("%s = %d", name, s.Controls[name]))
 	}
-	return printable(strings.Join(all, ", ")) + "\n"
+	return text.Printable(strings.Join(all, ", "), 0) + "\n"
 }

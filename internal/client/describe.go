@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"framekeeper/internal/text"
 	"framekeeper/pkg/frame"
 )
 
@@ -18,14 +19,14 @@ func describe(camera string, m *frame.Message, damage error) string {
 	}
 	switch h.Status {
 	case frame.StatusOK:
-		fmt.Fprintf(&b, "%s %dx%d %d bytes captured %s", printable(string(h.Encoding)), h.Width, h.Height, h.Bytes, clock(h.CapturedUS))
+		fmt.Fprintf(&b, "%s %dx%d %d bytes captured %s", text.Printable(string(h.Encoding), 0), h.Width, h.Height, h.Bytes, clock(h.CapturedUS))
 		if h.PublishedUS > h.CapturedUS && h.CapturedUS > 0 {
 			fmt.Fprintf(&b, ", sent %s later", milliseconds(time.Duration(h.PublishedUS-h.CapturedUS)*time.Microsecond))
 		}
 	case frame.StatusError:
-		fmt.Fprintf(&b, "error: %s", printable(h.Error))
+		fmt.Fprintf(&b, "error: %s", text.Printable(h.Error, 0))
 	case frame.StatusDropped:
-		fmt.Fprintf(&b, "lost %d frames, %s to %s: %s", h.Count, h.First, h.Last, printable(h.Reason))
+		fmt.Fprintf(&b, "lost %d frames, %s to %s: %s", h.Count, h.First, h.Last, text.Printable(h.Reason, 0))
 	case frame.StatusStarted:
 		b.WriteString("agent started")
 		if h.Clean != nil && !*h.Clean {
@@ -36,10 +37,10 @@ func describe(camera string, m *frame.Message, damage error) string {
 		}
 	}
 	if len(h.Request) > 0 {
-		fmt.Fprintf(&b, ", request %s", printable(string(h.Request)))
+		fmt.Fprintf(&b, ", request %s", text.Printable(string(h.Request), 0))
 	}
 	if damage != nil {
-		fmt.Fprintf(&b, " [%s]", printable(damage.Error()))
+		fmt.Fprintf(&b, " [%s]", text.Printable(damage.Error(), 0))
 	}
 	b.WriteByte('\n')
 	return b.String()

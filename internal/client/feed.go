@@ -9,6 +9,7 @@ import (
 
 	"framekeeper/internal/config"
 	"framekeeper/internal/images"
+	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
@@ -120,7 +121,7 @@ func (f *feed) consume(ctx context.Context, m *frame.Message) error {
 		f.counts.frames.Add(1)
 	case frame.StatusDropped:
 		f.log.Warn().Stringer("first", m.Header.First).Stringer("last", m.Header.Last).Uint64("count", m.Header.Count).
-			Str("reason", printable(m.Header.Reason)).Msg("The agent lost frames")
+			Str("reason", text.Printable(m.Header.Reason, 0)).Msg("The agent lost frames")
 	case frame.StatusStarted:
 		f.log.Info().Stringer("id", m.Header.ID).Msg("The agent has started")
 	}

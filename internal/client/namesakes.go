@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"framekeeper/internal/control"
+	"framekeeper/internal/text"
 )
 
 const ownNames = "give each box a [controller] box of its own"
@@ -16,11 +17,11 @@ func (a *app) printAnswers(answers *control.Answers, chosen, asJSON bool) error 
 	several := answers.Namesakes() > 1 && !chosen && !asJSON
 	for _, r := range answers.Replies {
 		if several {
-			text := "controller " + printable(r.Shown()) + ":\n"
+			line := "controller " + text.Printable(r.Shown(), 0) + ":\n"
 			if err := r.Err(); err != nil {
-				text += printable(err.Error()) + "\n"
+				line += text.Printable(err.Error(), 0) + "\n"
 			}
-			if _, err := io.WriteString(a.stdout, text); err != nil {
+			if _, err := io.WriteString(a.stdout, line); err != nil {
 				return err
 			}
 		}
@@ -37,7 +38,7 @@ func (a *app) printAnswers(answers *control.Answers, chosen, asJSON bool) error 
 		return nil
 	}
 	for _, s := range answers.Silent {
-		if _, err := fmt.Fprintf(a.stdout, "controller %s:\nhas not answered\n\n", printable(s.Shown())); err != nil {
+		if _, err := fmt.Fprintf(a.stdout, "controller %s:\nhas not answered\n\n", text.Printable(s.Shown(), 0)); err != nil {
 			return err
 		}
 	}
@@ -65,18 +66,18 @@ func (a *app) controlVerdict(box string, chosen bool, answers *control.Answers) 
 
 // shared says what has come of a command that went to several.
 func shared(answers *control.Answers) string {
-	text := fmt.Sprintf("%d controllers have this name", answers.Namesakes())
+	line := fmt.Sprintf("%d controllers have this name", answers.Namesakes())
 	done, example := 0, ""
 	for _, r := range answers.Replies {
 		if r.Status == control.OK {
 			done++
 		}
 		if example == "" && r.Instance != "" {
-			example = ", or choose one, such as --instance " + printable(r.Instance)
+			example = ", or choose one, such as --instance " + text.Printable(r.Instance, 0)
 		}
 	}
 	if command := answers.Replies[0].Command; command != control.Status {
-		text += fmt.Sprintf(", and %d of them carried out %s", done, printable(command))
+		line += fmt.Sprintf(", and %d of them carried out %s", done, text.Printable(command, 0))
 	}
-	return text + ": " + ownNames + example
+	return line + ": " + ownNames + example
 }

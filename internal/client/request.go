@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"framekeeper/internal/config"
+	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
 )
@@ -135,7 +136,7 @@ func (a *app) reportAnswer(f requestFlags, m *frame.Message, took time.Duration)
 	default:
 		where = f.output
 	}
-	_, err := fmt.Fprintf(a.stderr, "%s %s %s %dx%d %d bytes in %s, request %s: %s\n", h.Camera, h.ID, printable(string(h.Encoding)),
-		h.Width, h.Height, h.Bytes, milliseconds(took), printable(string(h.Request)), where)
+	_, err := fmt.Fprintf(a.stderr, "%s %s %s %dx%d %d bytes in %s, request %s: %s\n", h.Camera, h.ID, text.Printable(string(h.Encoding), 0),
+		h.Width, h.Height, h.Bytes, milliseconds(took), text.Printable(string(h.Request), 0), where)
 	return err
 }

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"framekeeper/internal/config"
+	"framekeeper/internal/text"
 	"framekeeper/internal/version"
 	"framekeeper/pkg/camera"
 )
@@ -118,17 +118,7 @@ func speaksJSON(cams ...*camera.Config) error {
 // errInterrupted ends a command that had something to deliver and could not.
 var errInterrupted = errors.New("interrupted")
 
-// printable keeps what others sent from commanding the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
-}
-
 // OneLine is an error as the last line of a program's life.
 func OneLine(err error) string {
-	return printable(strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; "))
+	return text.Printable(strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; "), 0)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"framekeeper/internal/config"
+	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 )
@@ -162,7 +163,7 @@ func (r report) write(out io.Writer, cam *camera.Config, all bool) error {
 		width = max(width, len(key))
 	}
 	for _, key := range keys {
-		fmt.Fprintf(&b, "  %-*s  %s\n", width, printable(key), printable(fields[key]))
+		fmt.Fprintf(&b, "  %-*s  %s\n", width, text.Printable(key, 0), text.Printable(fields[key], 0))
 	}
 	_, err := io.WriteString(out, b.String())
 	return err

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"framekeeper/internal/agentstatus"
+	"framekeeper/internal/text"
 )
 
 // unwell is why a camera is not well, as the controller judges it too; empty if
@@ -24,5 +25,5 @@ func (r report) unwell() []string {
 const maxTrouble = 300
 
 func inWords(why []string) string {
-	return fmt.Sprintf("%.*s", maxTrouble, printable(strings.Join(why, "; ")))
+	return fmt.Sprintf("%.*s", maxTrouble, text.Printable(strings.Join(why, "; "), 0))
 }

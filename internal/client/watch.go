@@ -11,6 +11,7 @@ import (
 
 	"framekeeper/internal/config"
 	"framekeeper/internal/logging"
+	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
@@ -125,7 +126,7 @@ func (w *watcher) receive(payload []byte, _ time.Time) {
 	case m == nil && w.streams:
 		return // another wire, or nothing of ours
 	case m == nil:
-		line = fmt.Appendf(nil, "%s unreadable message of %d bytes: %s\n", w.cam.Name, len(payload), printable(err.Error()))
+		line = fmt.Appendf(nil, "%s unreadable message of %d bytes: %s\n", w.cam.Name, len(payload), text.Printable(err.Error(), 0))
 		if w.flags.json {
 			return // it has no header
 		}

@@ -3,10 +3,10 @@ package control
 import (
 	"time"
 
+	"framekeeper/internal/files"
 	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/unowned"
-	"framekeeper/internal/writable"
 )
 
 // BoxStatus is the result of the command status.
@@ -23,7 +23,7 @@ type BoxStatus struct {
 	Reload  *reload.Outcome `json:"reload,omitempty"`  // the last one since the controller's start
 	Unowned []unowned.Spool `json:"unowned,omitempty"` // frames on disk that are no camera's
 
-	Unwritable []writable.Trouble `json:"unwritable,omitempty"` // where nothing can be kept
+	Unwritable []files.Unwritable `json:"unwritable,omitempty"` // where nothing can be kept
 }
 
 // CameraStatus is one camera's agent: the process, and what it says of itself.

@@ -13,13 +13,13 @@ import (
 
 	"framekeeper/internal/config"
 	commands "framekeeper/internal/control"
+	"framekeeper/internal/files"
 	"framekeeper/internal/logging"
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/web"
-	"framekeeper/internal/writable"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 )
@@ -65,7 +65,7 @@ type parts struct {
 func newBox(cfg *config.Config, stderr io.Writer, log zerolog.Logger, closer io.Closer) *box {
 	b := &box{stderr: stderr, identity: commands.NewIdentity(), backlog: telemetry.NewBacklog(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
 	b.leftovers, b.reloads = newLeftovers(), reload.NewMemory(b.began)
-	b.disks = &disks{look: writable.Look, patience: diskPatience, seen: map[string]diskSight{}}
+	b.disks = &disks{look: files.WhyUnwritable, patience: diskPatience, seen: map[string]diskSight{}}
 	b.output = logging.Lines(stderr, func(lost uint64) {
 		b.logger().Warn().Uint64("lines", lost).Msg("agents' log lines were left out: nobody read them, or the disk hung")
 	})

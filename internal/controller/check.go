@@ -9,8 +9,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/config"
+	"framekeeper/internal/text"
 	"framekeeper/internal/web"
-	"framekeeper/internal/words"
 )
 
 // check says whether a controller takes the configuration, which is valid by
@@ -29,6 +29,6 @@ func check(ctx context.Context, w io.Writer, cfg *config.Config) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	_, err = fmt.Fprintf(w, "%s: OK, box %s, %s\n", cfg.Path, cfg.Controller.Box, words.Count(len(cfg.Cameras), "camera"))
+	_, err = fmt.Fprintf(w, "%s: OK, box %s, %s\n", cfg.Path, cfg.Controller.Box, text.Count(len(cfg.Cameras), "camera"))
 	return err
 }

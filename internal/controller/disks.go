@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"framekeeper/internal/files"
 	"framekeeper/internal/metrics"
-	"framekeeper/internal/writable"
 	"framekeeper/pkg/spool"
 )
 
@@ -23,7 +23,7 @@ func diskSettings() []string { return []string{"state_dir", "spool_dir"} }
 // disks knows which of these cannot be written. Looking may hang with a disk;
 // nobody waits for it, and that it hangs is then what is known.
 type disks struct {
-	look     func(writable.Place) string
+	look     func(files.Directory) string
 	patience time.Duration // until it counts as hanging
 
 	mu   sync.Mutex // guards all below
@@ -38,16 +38,16 @@ type diskSight struct {
 }
 
 // list are those that cannot be written.
-func (d *disks) list() []writable.Trouble {
+func (d *disks) list() []files.Unwritable {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var all []writable.Trouble
+	var all []files.Unwritable
 	for _, setting := range diskSettings() {
 		if s := d.seen[setting]; s.reason != "" {
-			all = append(all, writable.Trouble{Settings: []string{setting}, Dir: s.dir, Reason: s.reason})
+			all = append(all, files.Unwritable{Settings: []string{setting}, Dir: s.dir, Reason: s.reason})
 		}
 	}
-	return writable.Merged(all)
+	return files.Merged(all)
 }
 
 // read gives the figures of one scrape.
@@ -102,7 +102,7 @@ func (b *box) watchDisk(ctx context.Context, setting string) {
 			if answers == nil {
 				return
 			}
-			b.tellDisk(setting, place.Dir, writable.Hangs)
+			b.tellDisk(setting, place.Dir, files.Hangs)
 		case <-ctx.Done():
 			return
 		}
@@ -119,19 +119,19 @@ func (b *box) tellDisk(setting, dir, reason string) {
 		b.logger().Info().Str("setting", setting).Str("dir", dir).Int64("lasted_ms", time.Since(before.since).Milliseconds()).
 			Msg("the directory can be written again")
 	default:
-		t := writable.Trouble{Reason: reason}
+		t := files.Unwritable{Reason: reason}
 		b.logger().Error().Str("setting", setting).Str("dir", dir).Str("reason", reason).Str("advice", t.Advice()).
 			Msg("a directory cannot be written: nothing can be kept there for an outage or a restart")
 	}
 }
 
 // diskPlace is where to look and how often, as it is configured now.
-func (b *box) diskPlace(setting string) (writable.Place, time.Duration) {
+func (b *box) diskPlace(setting string) (files.Directory, time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := writable.Place{Dir: b.cfg.StateDir, Lock: b.lock}
+	p := files.Directory{Dir: b.cfg.StateDir, Lock: b.lock}
 	if setting == "spool_dir" {
-		p = writable.Place{Dir: b.cfg.Delivery.SpoolDir, Reserve: spool.Reserve}
+		p = files.Directory{Dir: b.cfg.Delivery.SpoolDir, Reserve: spool.Reserve}
 	}
 	for i := range b.cfg.Cameras {
 		p.Below = append(p.Below, b.cfg.Cameras[i].Name)

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"framekeeper/internal/config"
-	"framekeeper/internal/writable"
+	"framekeeper/internal/files"
 )
 
 // A card that becomes read-only, or full, changes nothing as long as all goes
@@ -116,7 +116,7 @@ func TestADiskThatDoesNotAnswer(t *testing.T) {
 	b.cfg.Controller.LogInterval = 10 * time.Millisecond
 	b.disks.patience = 10 * time.Millisecond
 	hangs, looks := make(chan struct{}), make(chan struct{}, 1)
-	b.disks.look = func(p writable.Place) string {
+	b.disks.look = func(p files.Directory) string {
 		if p.Dir == "/spool" {
 			<-hangs
 			return ""

@@ -15,8 +15,8 @@ import (
 
 	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
+	"framekeeper/internal/text"
 	"framekeeper/internal/web"
-	"framekeeper/internal/words"
 )
 
 // answerTime is how long a controller may take to say how it is.
@@ -89,7 +89,7 @@ func redisLines(h *web.Health) []string {
 			doing += fmt.Sprintf(", pid %d", r.PID)
 		}
 		lines = append(lines, fmt.Sprintf("%sredis-server of this box %s, for %s, %s%s", indent,
-			doing, age(r.Since), words.Count(r.Restarts, "restart"), prefixed(", last end: ", r.LastExit)))
+			doing, age(r.Since), text.Count(r.Restarts, "restart"), prefixed(", last end: ", r.LastExit)))
 	}
 	return lines
 }
@@ -101,7 +101,7 @@ func cameraLines(a supervise.Status, c web.Camera) []string {
 	if a.State == supervise.Running {
 		doing = fmt.Sprintf("running, pid %d,", a.PID)
 	}
-	lines := []string{fmt.Sprintf("camera      %s: %s for %s, %s", a.Name, doing, age(a.Since), words.Count(a.Restarts, "restart"))}
+	lines := []string{fmt.Sprintf("camera      %s: %s for %s, %s", a.Name, doing, age(a.Since), text.Count(a.Restarts, "restart"))}
 	reason := web.Reason(a, c)
 	if a.State == supervise.Running && c.Well() {
 		lines = append(lines, fmt.Sprintf("%swell: link %s, capture %s, writable", indent, c.Link, c.Capture))
@@ -114,7 +114,7 @@ func cameraLines(a supervise.Status, c web.Camera) []string {
 		}
 	}
 	if a.Recoveries > 0 {
-		lines = append(lines, fmt.Sprintf("%srecovery_command was run %s, the last time: %s", indent, words.Count(a.Recoveries, "time"), a.LastRecovery))
+		lines = append(lines, fmt.Sprintf("%srecovery_command was run %s, the last time: %s", indent, text.Count(a.Recoveries, "time"), a.LastRecovery))
 	}
 	return lines
 }
@@ -166,7 +166,7 @@ func reachable(addr string) string {
 	return addr
 }
 
-func age(t time.Time) string { return words.Lasting(time.Since(t)) }
+func age(t time.Time) string { return text.Lasting(time.Since(t)) }
 
 // lived says how long the link has been LIVE. How long an attempt to get there
 // has lasted interests nobody.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"framekeeper/internal/files"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
 )
@@ -78,21 +79,10 @@ func (c *cameraDir) sync() error {
 		return nil
 	}
 	for _, dir := range []string{c.path, filepath.Dir(c.path)} { // the parent too: the camera may be new
-		if err := syncDir(dir); err != nil {
+		if err := files.SyncDir(dir); err != nil {
 			return fmt.Errorf("sync images: %w", err)
 		}
 	}
 	c.dirty = false
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if errors.Is(err, fs.ErrNotExist) { // somebody removed it with all images
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

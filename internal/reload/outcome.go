@@ -6,9 +6,9 @@ package reload
 
 import (
 	"fmt"
+	"framekeeper/internal/text"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // Outcome is what came of one reload.
@@ -30,23 +30,9 @@ func outcome(refused bool, err error, at time.Time) *Outcome {
 	o := &Outcome{OK: err == nil, Refused: refused && err != nil, At: at}
 	if err != nil {
 		lines := strings.Split(err.Error(), "\n")
-		o.Problem, o.Problems = shortened(lines[0]), len(lines)
+		o.Problem, o.Problems = text.Printable(lines[0], maxProblem), len(lines)
 	}
 	return o
-}
-
-// shortened is a text as it may stand anywhere.
-func shortened(text string) string {
-	all := []rune(strings.ToValidUTF8(text, "\ufffd"))
-	for i, r := range all {
-		if !unicode.IsPrint(r) {
-			all[i] = unicode.ReplacementChar
-		}
-	}
-	if len(all) > maxProblem {
-		all = append(all[:maxProblem-1], '…')
-	}
-	return string(all)
 }
 
 // Says is what is not as the file has it, in a few words: "" if nothing, or if

@@ -10,7 +10,7 @@ import (
 
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
-	"framekeeper/internal/words"
+	"framekeeper/internal/text"
 )
 
 type figure struct{ Name, Value string }
@@ -27,7 +27,7 @@ func cameraFigures(r *Report, a supervise.Status, seen Camera, now time.Time) []
 		{"restarts", strconv.Itoa(a.Restarts)},
 		{"because it hung", some(a.Hangs)},
 		{"failures in a row", some(a.Failures)},
-		{lasts, words.Lasting(now.Sub(a.Since))},
+		{lasts, text.Lasting(now.Sub(a.Since))},
 		{"link", seen.Link},
 		{"capture", seen.Capture},
 		{"CPU", number(usage.CPU, "%")},
@@ -55,7 +55,7 @@ func boxFigures(s *telemetry.Sample) []figure {
 		{"disk", cmp.Or(number(s.Disk, "%"), "unknown")},
 	}
 	if s.UptimeS != nil {
-		all = append(all, figure{"up for", words.Lasting(time.Duration(*s.UptimeS * float64(time.Second)))})
+		all = append(all, figure{"up for", text.Lasting(time.Duration(*s.UptimeS * float64(time.Second)))})
 	}
 	if len(s.Hanging) > 0 {
 		all = append(all, figure{"does not answer", strings.Join(s.Hanging, ", ")})

@@ -6,7 +6,7 @@ import (
 
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
-	"framekeeper/internal/words"
+	"framekeeper/internal/text"
 )
 
 // Plainly is what an agent in that state does, for people who do not know our
@@ -44,7 +44,7 @@ func Wait(a supervise.Status, now time.Time) string {
 	case wait <= 0:
 		return "about to start it again"
 	default:
-		return "waiting to start it again in " + words.Lasting(wait)
+		return "waiting to start it again in " + text.Lasting(wait)
 	}
 }
 

@@ -5,12 +5,12 @@ import (
 	"strings"
 	"time"
 
+	"framekeeper/internal/files"
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/unowned"
-	"framekeeper/internal/writable"
 )
 
 // Report is what the pages show of the box at one moment.
@@ -23,7 +23,7 @@ type Report struct {
 	Stuck      []string            // what of the controller itself does not go on; empty as a rule
 	Agents     []supervise.Status
 	Cameras    map[string]Camera  // by name: what each agent says of itself
-	Unwritable []writable.Trouble // where nothing can be kept, empty as a rule: no reason not to be ready, frames come as before
+	Unwritable []files.Unwritable // where nothing can be kept, empty as a rule: no reason not to be ready, frames come as before
 	Unowned    []unowned.Spool    // frames on disk that are no camera's: no reason not to be ready
 	Reload     *reload.Outcome    // of the configuration, nil: none since the start; no reason not to be ready
 	Telemetry  *telemetry.Sample  // nil before the first
@@ -119,7 +119,7 @@ type Health struct {
 	Order      []string                    `json:"order"`   // the cameras' names as they are in the configuration
 	Agents     map[string]supervise.Status `json:"agents"`  // the processes, by camera name
 	Cameras    map[string]Camera           `json:"cameras"` // what they say of themselves
-	Unwritable []writable.Trouble          `json:"unwritable,omitempty"`
+	Unwritable []files.Unwritable          `json:"unwritable,omitempty"`
 	Unowned    []unowned.Spool             `json:"unowned,omitempty"`
 	Reload     *reload.Outcome             `json:"reload,omitempty"` // the last one since the controller's start
 }

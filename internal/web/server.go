@@ -18,7 +18,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/smallfile"
+	"framekeeper/internal/files"
 )
 
 // Config of a Server.
@@ -111,7 +111,7 @@ func (s *Server) PasswordChanged() bool {
 
 // ReadPassword is the password in an http_password_file.
 func ReadPassword(file string) (string, error) {
-	b, err := smallfile.Read(file)
+	b, err := files.ReadSmall(file)
 	if err != nil {
 		return "", fmt.Errorf("read http_password_file: %w", err)
 	}

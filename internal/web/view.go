@@ -8,7 +8,7 @@ import (
 
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
-	"framekeeper/internal/words"
+	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 )
@@ -84,7 +84,7 @@ func (r *Report) view(now time.Time) view {
 	}
 	comma := ", but "
 	if v.Verdict = "All is well"; !v.OK {
-		v.Verdict, comma = words.Count(len(v.Problems), "problem"), ", and "
+		v.Verdict, comma = text.Count(len(v.Problems), "problem"), ", and "
 	}
 	v.Verdict += prefixed(comma, strings.Join(but, ", and "))
 	return v
@@ -128,7 +128,7 @@ func (r *Report) reloadCard(now time.Time) card {
 func (r *Report) linkCard(now time.Time) card {
 	c := card{ID: "redis", Name: "Connection to Redis", Mood: well, Short: "works"}
 	if r.Link.Live {
-		c.Figures = []figure{{r.Link.State + " for", words.Lasting(now.Sub(r.Link.Since))}}
+		c.Figures = []figure{{r.Link.State + " for", text.Lasting(now.Sub(r.Link.Since))}}
 		return c
 	}
 	c.Figures = []figure{{"state", r.Link.State}}
@@ -145,7 +145,7 @@ func (r *Report) linkCard(now time.Time) card {
 func serverCard(s *redisserver.Status, now time.Time) card {
 	c := card{ID: "redis-server", Name: "Redis of this box", Mood: well, Short: PlainRedis(s.State)}
 	c.Figures = known([]figure{
-		{string(s.State) + " for", words.Lasting(now.Sub(s.Since))},
+		{string(s.State) + " for", text.Lasting(now.Sub(s.Since))},
 		{"restarts", strconv.Itoa(s.Restarts)}, {"because it hung", some(s.Hangs)},
 	})
 	switch {
@@ -179,7 +179,7 @@ func (r *Report) cameraCard(a supervise.Status, now time.Time) card {
 		c.Notes = append(c.Notes, end)
 	}
 	if a.Recoveries > 0 {
-		c.Notes = append(c.Notes, fmt.Sprintf("recovery_command was run %s, the last time: %s", words.Count(a.Recoveries, "time"), a.LastRecovery))
+		c.Notes = append(c.Notes, fmt.Sprintf("recovery_command was run %s, the last time: %s", text.Count(a.Recoveries, "time"), a.LastRecovery))
 	}
 	return c
 }

@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"framekeeper/internal/files"
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
-	"framekeeper/internal/writable"
 )
 
 // What the page says at the top, and of the camera: the cause, once, and what to
@@ -80,7 +80,7 @@ func TestView(t *testing.T) {
 		{"stuck", func(r *Report) { r.Stuck = []string{"the link has not moved for 1m0s"} },
 			[]string{"Controller does not go on"}, well, "works", "", ""},
 		{"read-only disk", func(r *Report) {
-			r.Unwritable = []writable.Trouble{{Settings: []string{"state_dir", "spool_dir"}, Dir: "/state", Reason: "read-only file system"}}
+			r.Unwritable = []files.Unwritable{{Settings: []string{"state_dir", "spool_dir"}, Dir: "/state", Reason: "read-only file system"}}
 		}, nil, well, "works", "", ""},
 	} {
 		report := good()

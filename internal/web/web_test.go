@@ -20,12 +20,12 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"framekeeper/internal/files"
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/unowned"
-	"framekeeper/internal/writable"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -119,7 +119,7 @@ func TestReadyz(t *testing.T) {
 		{"name shared", func(r *Report) { r.Namesakes = []string{"0a1b (host pi)", "0a1c"} },
 			"the box's name is shared: box1 is also the name of controller 0a1b (host pi) and 0a1c: give each box a [controller] box of its own"},
 		{"read-only disk", func(r *Report) {
-			r.Unwritable = []writable.Trouble{{Settings: []string{"state_dir"}, Dir: "/state", Reason: "read-only file system"}}
+			r.Unwritable = []files.Unwritable{{Settings: []string{"state_dir"}, Dir: "/state", Reason: "read-only file system"}}
 		}, ""},
 		{"camera stalled", func(r *Report) { r.Cameras["cam1"] = Camera{Trouble: "capture is stalled"} }, "cam1: capture is stalled"},
 		{"camera unknown", func(r *Report) { r.Cameras = nil }, "cam1: not known"},
@@ -199,7 +199,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	report.Cameras["cam1"] = Camera{Trouble: "no status " + evil}
 	report.Namesakes = []string{"0a1b" + evil}
 	report.Telemetry.Hanging = []string{"disk " + evil}
-	report.Unwritable = []writable.Trouble{{Settings: []string{"state_dir"}, Dir: "/state" + evil, Reason: evil}}
+	report.Unwritable = []files.Unwritable{{Settings: []string{"state_dir"}, Dir: "/state" + evil, Reason: evil}}
 	report.Reload = &reload.Outcome{Refused: true, Problem: "config.toml:3: " + evil}
 	report.Unowned = []unowned.Spool{{Camera: "oldcam", Dir: "/spool/oldcam" + evil, State: "/state/oldcam", Frames: 1}}
 	resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")

@@ -13,7 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/words"
+	"framekeeper/internal/text"
 )
 
 // Waits between two attempts to open a source: they double from the first to
@@ -117,7 +117,7 @@ func (g *Grabber) run(ctx context.Context) error {
 			flaps++
 		}
 		if reopens >= g.cfg.MaxReopens {
-			return fmt.Errorf("%w after %s to reopen it: %w", ErrGaveUp, words.Count(reopens, "attempt"), err)
+			return fmt.Errorf("%w after %s to reopen it: %w", ErrGaveUp, text.Count(reopens, "attempt"), err)
 		}
 		reopens++
 		g.retrying(reopens, flaps, err)

@@ -54,7 +54,7 @@ type LinkConfig struct {
 	// time the link is LIVE again after one. They must not block, nor ask the
 	// link.
 	OnOutage, OnRecovery func(Outage)
-	Log        zerolog.Logger
+	Log                  zerolog.Logger
 }
 
 // FatalError ends a link for good.

@@ -37,19 +37,19 @@ func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // LinkStatus is a link at one instant.
 type LinkStatus struct {
-	State    State
-	Since    time.Time       // when State was entered
-	Changes  uint64          // of State
-	Moved    time.Time       // when the link last did anything: a probe came back, an attempt began or failed
-	Cause    redisconn.Cause // why the last session ended or could not begin; "" while LIVE
-	Detail   string          // the error behind Cause, without secrets
-	Addr     string          // of the node last tried
-	Attempts int             // sessions tried since the link was last LIVE
-	Sessions uint64          // times the link became LIVE
-	Outages   uint64          // times it was lost after that
-	RTT      time.Duration   // of the last probe: published, and received back
+	State      State
+	Since      time.Time       // when State was entered
+	Changes    uint64          // of State
+	Moved      time.Time       // when the link last did anything: a probe came back, an attempt began or failed
+	Cause      redisconn.Cause // why the last session ended or could not begin; "" while LIVE
+	Detail     string          // the error behind Cause, without secrets
+	Addr       string          // of the node last tried
+	Attempts   int             // sessions tried since the link was last LIVE
+	Sessions   uint64          // times the link became LIVE
+	Outages    uint64          // times it was lost after that
+	RTT        time.Duration   // of the last probe: published, and received back
 	LastOutage Outage
-	Stuck    []string // workers that an ended session left behind, and that have not returned
+	Stuck      []string // workers that an ended session left behind, and that have not returned
 }
 
 // Outage tells how the last outage went, for status and metrics.

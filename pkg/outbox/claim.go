@@ -15,6 +15,7 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/files"
 	"framekeeper/pkg/frame"
 )
 
@@ -25,11 +26,11 @@ const stateName = "state.json"
 
 // ownerState is state_dir/<camera>/state.json.
 type ownerState struct {
-	Epoch uint64   `json:"epoch"` // the last one used
-	Last  frame.ID `json:"last"`  // the last ID known to be durable at the last orderly end
-	Clean bool     `json:"clean"` // the agent had ended in order
+	Epoch   uint64   `json:"epoch"` // the last one used
+	Last    frame.ID `json:"last"`  // the last ID known to be durable at the last orderly end
+	Clean   bool     `json:"clean"` // the agent had ended in order
 	StateID string   `json:"owner"` // names this state directory to other boxes
-	Spool string   `json:"spool"` // the directory that frames were kept in; "" if unknown
+	Spool   string   `json:"spool"` // the directory that frames were kept in; "" if unknown
 }
 
 // Claim is this process's claim to a camera: a lock, an epoch that no start
@@ -133,19 +134,7 @@ func (o *Claim) save(s ownerState) error {
 	if err := renameio.WriteFile(o.path, append(b, '\n'), 0o640); err != nil {
 		return fmt.Errorf("save state: %w", err)
 	}
-	return syncDir(filepath.Dir(o.path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // below state_dir
-	if err != nil {
-		return fmt.Errorf("sync directory: %w", err)
-	}
-	defer func() { _ = d.Close() }()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync directory: %w", err)
-	}
-	return nil
+	return files.SyncDir(filepath.Dir(o.path))
 }
 
 // Hold makes up for what Claim could not do, because the state directory could

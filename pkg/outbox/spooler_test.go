@@ -129,7 +129,7 @@ func flush(t *testing.T, s *spooled, a *StreamWriter) {
 	}
 }
 
-func files(t *testing.T, dir string) (names []string) {
+func fileNames(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() && !strings.Contains(path, "lock") {
@@ -196,7 +196,7 @@ func TestATornFileIsDeclared(t *testing.T) {
 	first.add(t, 9)
 	first.stop()
 	torn := 0
-	for _, name := range files(t, dir) {
+	for _, name := range fileNames(t, dir) {
 		if !strings.Contains(filepath.Base(name), "5") || torn > 0 {
 			continue
 		}
@@ -211,7 +211,7 @@ func TestATornFileIsDeclared(t *testing.T) {
 		torn++
 	}
 	if torn != 1 {
-		t.Fatalf("no file of frame 5 among %v", files(t, dir))
+		t.Fatalf("no file of frame 5 among %v", fileNames(t, dir))
 	}
 	second := newSpooled(t, dir, 200, 1<<20, 64<<20, false)
 	server := redistest.Start(t)
@@ -270,7 +270,7 @@ func TestSpooledFramesThatTheStreamWentBeyond(t *testing.T) {
 				t.Errorf("epoch %d, want %d", e, c.epoch)
 			}
 			expect(t, statuses(t, server.Client()), c.want...)
-			testkit.Eventually(t, "no file is left", func() bool { return len(files(t, dir)) == 0 })
+			testkit.Eventually(t, "no file is left", func() bool { return len(fileNames(t, dir)) == 0 })
 		})
 	}
 }
@@ -608,7 +608,7 @@ func TestADamagedFileOfAFrameThatRedisTook(t *testing.T) {
 	first.stop()
 	server.Thaw()
 	testkit.Eventually(t, "Redis takes what was in its socket", func() bool { return len(statuses(t, server.Client())) > 1 })
-	kept := files(t, dir)
+	kept := fileNames(t, dir)
 	if err := os.Truncate(kept[0], 100); err != nil {
 		t.Fatal(err)
 	}

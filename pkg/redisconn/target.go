@@ -19,7 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
-	"framekeeper/internal/smallfile"
+	"framekeeper/internal/files"
 )
 
 // Target is the way to one Redis node for the length of one session: secrets
@@ -86,7 +86,7 @@ func readPassword(file string) (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	b, err := smallfile.Read(file)
+	b, err := files.ReadSmall(file)
 	if err != nil {
 		return "", &ConfigError{fmt.Errorf("read password_file: %w", err)}
 	}

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"framekeeper/internal/smallfile"
+	"framekeeper/internal/files"
 )
 
 // tlsConfig is read anew for every session, so that renewed certificates are
@@ -47,7 +47,7 @@ func tlsConfig(cfg Config, host string) (*tls.Config, error) {
 }
 
 func readPEM(key, file string) ([]byte, error) {
-	pem, err := smallfile.Read(file)
+	pem, err := files.ReadSmall(file)
 	if err != nil {
 		return nil, &ConfigError{fmt.Errorf("read %s: %w", key, err)}
 	}

@@ -49,7 +49,7 @@ func mustHoldExactly(t *testing.T, cfg Config, want []frame.ID, size int) {
 	for _, i := range want {
 		mustHold(t, s, message(i, size))
 	}
-	for _, name := range files(t, cfg.Dir) {
+	for _, name := range fileNames(t, cfg.Dir) {
 		if strings.HasSuffix(name, tempName) {
 			t.Errorf("%s is left behind", name)
 		}

@@ -112,7 +112,7 @@ func lostIDs(t testing.TB, losses []Loss) []frame.ID {
 }
 
 // files lists what is below dir, directories with a slash behind.
-func files(t testing.TB, dir string) []string {
+func fileNames(t testing.TB, dir string) []string {
 	t.Helper()
 	var names []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -135,7 +135,7 @@ func files(t testing.TB, dir string) []string {
 // diskBytes is what the frames' files take, as the spool counts it.
 func diskBytes(t testing.TB, dir string) (n int64) {
 	t.Helper()
-	for _, name := range files(t, dir) {
+	for _, name := range fileNames(t, dir) {
 		if strings.HasSuffix(name, suffix) && !strings.HasPrefix(name, quarantineName) {
 			info, err := os.Stat(filepath.Join(dir, name))
 			if err != nil {

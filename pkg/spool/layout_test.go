@@ -18,12 +18,12 @@ func TestDirectoryStaysWhileInUse(t *testing.T) {
 		if err := s.Remove(id(1, seq)); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := files(t, dir), []string{"1/", "1/" + placeOf(id(1, seq)).blockName() + "/"}; !slices.Equal(got, want) {
+		if got, want := fileNames(t, dir), []string{"1/", "1/" + placeOf(id(1, seq)).blockName() + "/"}; !slices.Equal(got, want) {
 			t.Errorf("after 1-%d the files are %q, want %q", seq, got, want)
 		}
 	}
 	mustPut(t, s, message(id(2, 1), 10))
-	if got, want := files(t, dir), []string{"2/", "2/0/", "2/0/2-1.frame"}; !slices.Equal(got, want) {
+	if got, want := fileNames(t, dir), []string{"2/", "2/0/", "2/0/2-1.frame"}; !slices.Equal(got, want) {
 		t.Errorf("after a new epoch the files are %q, want %q", got, want)
 	}
 }
@@ -46,14 +46,14 @@ func TestForeignFilesAreLeftAlone(t *testing.T) {
 	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "5/0/5-8.frame")); err != nil {
 		t.Fatal(err)
 	}
-	before := files(t, dir)
+	before := fileNames(t, dir)
 	s := mustOpen(t, config(dir))
 	mustPut(t, s, message(id(5, 1), 10))
 	if err := s.Remove(id(5, 1)); err != nil {
 		t.Fatal(err)
 	}
 	mustClose(t, s)
-	if got := files(t, dir); !slices.Equal(got, before) {
+	if got := fileNames(t, dir); !slices.Equal(got, before) {
 		t.Errorf("files are %q, want %q", got, before)
 	}
 }
@@ -65,7 +65,7 @@ func TestTempFileOfAKilledWriterIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := mustOpen(t, config(dir))
-	if got := files(t, dir); len(got) > 0 {
+	if got := fileNames(t, dir); len(got) > 0 {
 		t.Errorf("files are %q, want none", got)
 	}
 	// One that appears later, even as a second name of a good frame, is in nobody's way.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"framekeeper/internal/files"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -42,7 +43,7 @@ func Move(ctx context.Context, from, to string) (moved bool, err error) {
 		return false, fmt.Errorf("%w: %w", ErrStays, explain(err))
 	}
 	for _, dir := range append(fresh, filepath.Dir(from)) { // there before it is gone from here
-		if err := syncDir(dir); err != nil {
+		if err := files.SyncDir(dir); err != nil {
 			return true, fmt.Errorf("sync %s: %w", dir, err)
 		}
 	}

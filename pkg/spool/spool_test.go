@@ -36,7 +36,7 @@ func TestPutGetRemove(t *testing.T) {
 	if st.Frames != 2 || st.Bytes != diskBytes(t, dir) || st.Oldest != id(7, 4) || st.Newest != id(7, 5) || st.Written != 5 || st.Removed != 3 || st.OldestAt.IsZero() {
 		t.Errorf("stats are %+v with %d bytes on disk", st, diskBytes(t, dir))
 	}
-	if got, want := files(t, dir), []string{"7/", "7/0/", "7/0/7-4.frame", "7/0/7-5.frame"}; !slices.Equal(got, want) {
+	if got, want := fileNames(t, dir), []string{"7/", "7/0/", "7/0/7-4.frame", "7/0/7-5.frame"}; !slices.Equal(got, want) {
 		t.Errorf("files are %q, want %q", got, want)
 	}
 }
@@ -65,7 +65,7 @@ func TestReopen(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustClose(t, s)
-	if left := files(t, dir); len(left) > 0 {
+	if left := fileNames(t, dir); len(left) > 0 {
 		t.Errorf("an empty spool leaves %q behind", left)
 	}
 }

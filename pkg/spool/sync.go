@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"framekeeper/internal/files"
 	"framekeeper/pkg/frame"
 )
 
@@ -117,27 +118,12 @@ func closeAll(files map[frame.ID]*os.File) {
 // syncDirs makes the names in directories durable; left are those it could not.
 func syncDirs(dirs map[string]struct{}) (left []string, err error) {
 	for dir := range dirs {
-		if e := syncDir(dir); e != nil {
+		if e := files.SyncDir(dir); e != nil {
 			left = append(left, dir)
 			err = cmp.Or(err, e)
 		}
 	}
 	return left, err
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // removed since, with all its names
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = d.Close() }()                                 // read only
-	if err := d.Sync(); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: this file system cannot
-		return err
-	}
-	return nil
 }
 
 func retried(call func() error) error {

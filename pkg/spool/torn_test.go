@@ -199,7 +199,7 @@ func TestQuarantineIsBounded(t *testing.T) {
 					t.Fatalf("get: %v, want %v", err, ErrCorrupt)
 				}
 			}
-			kept := slices.DeleteFunc(files(t, filepath.Join(cfg.Dir, quarantineName)), func(n string) bool { return !strings.HasSuffix(n, suffix) })
+			kept := slices.DeleteFunc(fileNames(t, filepath.Join(cfg.Dir, quarantineName)), func(n string) bool { return !strings.HasSuffix(n, suffix) })
 			if len(kept) != tt.want {
 				t.Errorf("%d files are kept, want %d: %q", len(kept), tt.want, kept)
 			}

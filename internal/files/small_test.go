@@ -1,4 +1,4 @@
-package smallfile
+package files
 
 import (
 	"bytes"
@@ -24,11 +24,11 @@ func TestRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range []string{path, link} {
-		if got, err := Read(p); err != nil || string(got) != "secret\n" {
+		if got, err := ReadSmall(p); err != nil || string(got) != "secret\n" {
 			t.Errorf("%s: got %q, %v", p, got, err)
 		}
 	}
-	if _, err := Read(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := ReadSmall(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: got %v", err)
 	}
 }
@@ -55,7 +55,7 @@ func TestReadRefusesWhatIsNoRegularFile(t *testing.T) {
 		dir:         "is a directory, expected a regular file",
 		large:       "is larger than 1024 KiB",
 	} {
-		if _, err := Read(path); err == nil || !strings.Contains(err.Error(), path+" "+want) {
+		if _, err := ReadSmall(path); err == nil || !strings.Contains(err.Error(), path+" "+want) {
 			t.Errorf("got %v, want that it %s", err, want)
 		}
 	}

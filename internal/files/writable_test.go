@@ -1,4 +1,4 @@
-package writable
+package files
 
 import (
 	"errors"
@@ -22,9 +22,9 @@ func disk(t *testing.T, options string) string {
 	return dir
 }
 
-func want(t *testing.T, p Place, reason string) {
+func want(t *testing.T, p Directory, reason string) {
 	t.Helper()
-	if got := Look(p); got != reason {
+	if got := WhyUnwritable(p); got != reason {
 		t.Errorf("%s: got %q, want %q", p.Dir, got, reason)
 	}
 }
@@ -35,11 +35,11 @@ func TestLook(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	want(t, Place{Dir: dir, Below: []string{"none"}}, "")
-	want(t, Place{Dir: filepath.Join(dir, "made", "when needed")}, "")
-	want(t, Place{Dir: file}, "not a directory")
-	want(t, Place{Dir: filepath.Join(file, "below")}, "not a directory")
-	want(t, Place{Dir: dir, Below: []string{"none", "file"}}, "file: not a directory")
+	want(t, Directory{Dir: dir, Below: []string{"none"}}, "")
+	want(t, Directory{Dir: filepath.Join(dir, "made", "when needed")}, "")
+	want(t, Directory{Dir: file}, "not a directory")
+	want(t, Directory{Dir: filepath.Join(file, "below")}, "not a directory")
+	want(t, Directory{Dir: dir, Below: []string{"none", "file"}}, "file: not a directory")
 }
 
 // Who works with a directory that has gone keeps nothing, and leaves its place
@@ -54,13 +54,13 @@ func TestLookAtAPlaceThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	p := Place{Dir: dir, Lock: lock}
+	p := Directory{Dir: dir, Lock: lock}
 	want(t, p, "")
 	if err := os.Rename(dir, dir+".old"); err != nil {
 		t.Fatal(err)
 	}
 	want(t, p, gone)
-	want(t, Place{Dir: dir}, "")
+	want(t, Directory{Dir: dir}, "")
 	if err := os.Rename(dir+".old", dir); err != nil {
 		t.Fatal(err)
 	}
@@ -83,16 +83,16 @@ func TestLookAtAPlaceThatIsGone(t *testing.T) {
 
 func TestLookAtADiskThatIsReadOnly(t *testing.T) {
 	dir := disk(t, "size=1m")
-	want(t, Place{Dir: dir}, "")
+	want(t, Directory{Dir: dir}, "")
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, "size=1m"); err != nil {
 		t.Fatal(err)
 	}
-	want(t, Place{Dir: dir}, "read-only file system")
-	want(t, Place{Dir: filepath.Join(dir, "spool")}, "read-only file system")
+	want(t, Directory{Dir: dir}, "read-only file system")
+	want(t, Directory{Dir: filepath.Join(dir, "spool")}, "read-only file system")
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, "size=1m"); err != nil {
 		t.Fatal(err)
 	}
-	want(t, Place{Dir: dir}, "")
+	want(t, Directory{Dir: dir}, "")
 }
 
 func TestLookAtADiskThatIsFull(t *testing.T) {
@@ -101,21 +101,21 @@ func TestLookAtADiskThatIsFull(t *testing.T) {
 	if err := os.WriteFile(file, make([]byte, 1<<20-minFree), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want(t, Place{Dir: dir}, "")
+	want(t, Directory{Dir: dir}, "")
 	if err := os.WriteFile(file, make([]byte, 1<<20-minFree+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want(t, Place{Dir: dir}, full)
+	want(t, Directory{Dir: dir}, full)
 	if err := os.Truncate(file, 0); err != nil {
 		t.Fatal(err)
 	}
-	want(t, Place{Dir: dir}, "")
+	want(t, Directory{Dir: dir}, "")
 	for _, name := range []string{"b", "c"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want(t, Place{Dir: dir}, noInodes)
+	want(t, Directory{Dir: dir}, noInodes)
 }
 
 // A spool leaves a part of its disk to others, so that less than nothing is left
@@ -128,8 +128,8 @@ func TestLookAtADiskWhoseReserveIsGone(t *testing.T) {
 		if err := os.WriteFile(file, make([]byte, taken), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		want(t, Place{Dir: dir, Reserve: half}, reason)
-		want(t, Place{Dir: dir}, "")
+		want(t, Directory{Dir: dir, Reserve: half}, reason)
+		want(t, Directory{Dir: dir}, "")
 	}
 }
 
@@ -144,21 +144,21 @@ func TestLookWithoutPermission(t *testing.T) {
 		if err := errors.Join(os.Chown(dir, 65534, 65534), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
 			t.Fatal(err)
 		}
-		asNobody(t, func() { want(t, Place{Dir: dir, Below: []string{"cam1"}}, "cam1: permission denied") })
-		asNobody(t, func() { want(t, Place{Dir: below}, "permission denied") })
+		asNobody(t, func() { want(t, Directory{Dir: dir, Below: []string{"cam1"}}, "cam1: permission denied") })
+		asNobody(t, func() { want(t, Directory{Dir: below}, "permission denied") })
 		return
 	}
-	want(t, Place{Dir: dir, Below: []string{"cam1"}}, "cam1: permission denied")
-	want(t, Place{Dir: below}, "permission denied")
+	want(t, Directory{Dir: dir, Below: []string{"cam1"}}, "cam1: permission denied")
+	want(t, Directory{Dir: below}, "permission denied")
 }
 
 func TestMerged(t *testing.T) {
-	state := Trouble{Settings: []string{"state_dir"}, Dir: "./state", Reason: full}
-	in := Trouble{Settings: []string{"spool_dir"}, Dir: "state/spool", Reason: full}
-	beside := Trouble{Settings: []string{"spool_dir"}, Dir: "state2", Reason: full}
-	other := Trouble{Settings: []string{"spool_dir"}, Dir: "state/spool", Reason: Hangs}
-	both := Trouble{Settings: []string{"state_dir", "spool_dir"}, Dir: "./state", Reason: full}
-	for _, c := range [][2][]Trouble{
+	state := Unwritable{Settings: []string{"state_dir"}, Dir: "./state", Reason: full}
+	in := Unwritable{Settings: []string{"spool_dir"}, Dir: "state/spool", Reason: full}
+	beside := Unwritable{Settings: []string{"spool_dir"}, Dir: "state2", Reason: full}
+	other := Unwritable{Settings: []string{"spool_dir"}, Dir: "state/spool", Reason: Hangs}
+	both := Unwritable{Settings: []string{"state_dir", "spool_dir"}, Dir: "./state", Reason: full}
+	for _, c := range [][2][]Unwritable{
 		{{state, in}, {both}},
 		{{state, beside}, {state, beside}},
 		{{state, other}, {state, other}},
@@ -178,7 +178,7 @@ func TestAdvice(t *testing.T) {
 		full: "free the disk", noInodes: "free the disk", Hangs: "restart the box",
 		"cam1: read-only file system": "mount it for writing", "permission denied": "the user",
 	} {
-		if got := (&Trouble{Reason: reason}).Advice(); !strings.Contains(got, part) {
+		if got := (&Unwritable{Reason: reason}).Advice(); !strings.Contains(got, part) {
 			t.Errorf("%s: got %q, want %q in it", reason, got, part)
 		}
 	}

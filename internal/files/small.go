@@ -1,9 +1,4 @@
-// Package smallfile reads the files that a configuration names: passwords and
-// certificates. It promises to wait for nothing but the file's disk, and refuses
-// what is no regular file: a pipe or a terminal would hold up its reader until
-// somebody writes, and has nothing left for those who read again. Every package
-// may use it.
-package smallfile
+package files
 
 import (
 	"fmt"
@@ -15,8 +10,11 @@ import (
 // maxSize bounds a file. All certificates that a system trusts are 0.2 MiB.
 const maxSize = 1 << 20
 
-// Read is the content of a file.
-func Read(path string) ([]byte, error) {
+// ReadSmall is the content of a file that a configuration names: a password or a
+// certificate. It waits for nothing but the file's disk, and refuses what is no
+// regular file: a pipe or a terminal would block its reader until somebody
+// writes, and has nothing left for those who read again.
+func ReadSmall(path string) ([]byte, error) {
 	info, err := os.Stat(path) // before it is opened: that alone waits for a pipe's writer, and some devices act on it
 	if err != nil {
 		return nil, err

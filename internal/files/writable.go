@@ -1,14 +1,4 @@
-// Package writable tells whether what must be kept on disk could be. A disk that
-// became full or read-only is else noticed only when something is to be kept: at
-// the next outage or start, which is when it is needed.
-//
-// It promises to write nothing itself, because it is called every few seconds
-// for years, and on SD cards. So it sees what the kernel knows (mounted
-// read-only, no permission, no room), and not a card that takes writes and
-// forgets them. A disk that does not answer holds it up, so whoever calls it must
-// be able to wait. The controller calls it, and an agent that at its start could
-// not save its state or use its spool.
-package writable
+package files
 
 import (
 	"errors"
@@ -20,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Place is a directory to keep things in.
-type Place struct {
+// Directory is a directory to keep things in.
+type Directory struct {
 	Dir   string
 	Below []string // directories in it that count too, if they are there
 
@@ -35,8 +25,8 @@ type Place struct {
 	Reserve func(size int64) int64
 }
 
-// Trouble is a place that cannot be written.
-type Trouble struct {
+// Unwritable is a place that cannot be written.
+type Unwritable struct {
 	Settings []string `json:"settings"` // several if one lies in another
 	Dir      string   `json:"dir"`      // of the first
 	Reason   string   `json:"reason"`
@@ -47,15 +37,22 @@ const (
 	full     = "the disk is full"
 	noInodes = "the disk has no inode left for another file"
 	gone     = "its lock is not there any more: the directory was deleted, moved or mounted over"
-	Hangs    = "the disk does not answer" // for who waits for Look
+	Hangs    = "the disk does not answer" // for who waits for WhyUnwritable
 )
 
 // minFree is what a file system must have left. A camera's state needs less than
 // 1 KiB, and a block for its name.
 const minFree = 64 << 10
 
-// Look says why the place cannot be written; "" if it can be.
-func Look(p Place) string {
+// WhyUnwritable is the reason why a directory cannot be written; "" if it can be.
+// A disk that became full or read-only is otherwise noticed only at the next
+// outage or start, which is when it is needed.
+//
+// It writes nothing itself, because it is called every few seconds for years, and
+// on SD cards. So it sees what the kernel reports (mounted read-only, no
+// permission, no room), and not a card that accepts writes and forgets them. A
+// disk that does not answer blocks it, so the caller must be able to wait.
+func WhyUnwritable(p Directory) string {
 	if reason := look(p.Dir, p.Reserve); reason != "" {
 		return reason
 	}
@@ -71,7 +68,7 @@ func Look(p Place) string {
 }
 
 // holds reports whether the lock is where it was made.
-func holds(p Place) bool {
+func holds(p Directory) bool {
 	had, err := p.Lock.Stat()
 	if err != nil {
 		return true // closed: its user is ending
@@ -110,8 +107,8 @@ func look(dir string, reserve func(int64) int64) string {
 func access(dir string) error { return unix.Access(dir+"/.", unix.W_OK|unix.X_OK) }
 
 // Merged makes one trouble of those that are one.
-func Merged(all []Trouble) []Trouble {
-	var out []Trouble
+func Merged(all []Unwritable) []Unwritable {
+	var out []Unwritable
 next:
 	for _, t := range all {
 		for i := range out {
@@ -126,14 +123,14 @@ next:
 }
 
 // Name is what cannot be written: "state_dir and spool_dir".
-func (t *Trouble) Name() string { return strings.Join(t.Settings, " and ") }
+func (t *Unwritable) Name() string { return strings.Join(t.Settings, " and ") }
 
-func (t *Trouble) String() string {
+func (t *Unwritable) String() string {
 	return fmt.Sprintf("%s cannot be written: %s: %s", t.Name(), t.Dir, t.Reason)
 }
 
 // Advice is what to do about it.
-func (t *Trouble) Advice() string {
+func (t *Unwritable) Advice() string {
 	switch {
 	case t.Reason == full, t.Reason == noInodes:
 		return "free the disk"

@@ -1,11 +1,30 @@
-// Package words puts figures into words for people: page and terminal say them
-// the same way.
-package words
+// Package text makes text for people: figures in words, the same on the page and
+// in a terminal, and what came from outside without what a terminal must not see.
+// Every package may use it.
+package text
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 )
+
+// Printable is s with a replacement character for everything that cannot be
+// printed: what others sent must not command a terminal. At most limit runes are
+// left, the last one then an ellipsis; 0: all.
+func Printable(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+	if all := []rune(s); limit > 0 && len(all) > limit {
+		return string(all[:limit-1]) + "…"
+	}
+	return s
+}
 
 // Count is "1 restart" or "2 restarts"; the noun forms its plural with an s.
 func Count(n int, noun string) string {

@@ -1,0 +1,48 @@
+// Package async has the two small mechanisms that goroutines of every package
+// need: a wake-up that never blocks its sender, and a call that is abandoned when
+// it does not return in time. Every package may use it.
+package async
+
+import (
+	"context"
+	"errors"
+)
+
+// Wake wakes one goroutine. Wake-ups that come before it looks count as one.
+type Wake chan struct{}
+
+// NewWake makes one that nobody has called yet.
+func NewWake() Wake { return make(Wake, 1) }
+
+// Call wakes whoever receives from w, now or at its next look. It never blocks.
+func (w Wake) Call() {
+	select {
+	case w <- struct{}{}:
+	default:
+	}
+}
+
+// ErrAbandoned says that a call did not return in time and goes on by itself.
+var ErrAbandoned = errors.New("abandoned, it does not return")
+
+// Abandon runs f, which may hang in a call that cannot be cancelled, and returns
+// what it returns. When ctx ends first f is abandoned: its goroutine ends whenever
+// f does, and the error wraps ErrAbandoned and the cause of ctx.
+func Abandon[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := f()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, errors.Join(ErrAbandoned, context.Cause(ctx))
+	}
+}
