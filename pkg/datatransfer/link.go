@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/rs/zerolog"
 
 	"framekeeper/pkg/redisconn"
@@ -50,9 +51,8 @@ type LinkConfig struct {
 	// link may be LIVE. A FatalError ends the link, any other the session.
 	Admit   func(ctx context.Context, s *Session) error
 	Workers []Worker
-	// OnOutage and OnRecovery, if set, are told of each loss of a LIVE session and of each
-	// time the link is LIVE again after one. They must not block, nor ask the
-	// link.
+	// OnOutage and OnRecovery, if set, are called at each end of a LIVE session and each
+	// time the link is LIVE again after one. They must not block, nor call the link.
 	OnOutage, OnRecovery func(Outage)
 	Log                  zerolog.Logger
 }
@@ -74,8 +74,8 @@ type Link struct {
 
 	// Only Run's goroutine and what it starts use these.
 	outage  outage
-	places  []place     // of the workers
-	lobby   place       // of Admit
+	slots   []slot      // of the workers
+	admit   slot        // of Admit
 	opening chan opened // a session's files are being read
 }
 
@@ -83,13 +83,13 @@ type Link struct {
 func NewLink(cfg LinkConfig) *Link {
 	l := &Link{
 		cfg:     cfg,
-		lobby:   make(place, 1),
+		admit:   make(slot, 1),
 		status:  LinkStatus{State: Down, Since: time.Now(), Moved: time.Now()},
 		changed: make(chan struct{}),
 		outage:  newOutage(cfg.Log),
 	}
 	for range cfg.Workers {
-		l.places = append(l.places, make(place, 1))
+		l.slots = append(l.slots, make(slot, 1))
 	}
 	return l
 }
@@ -218,7 +218,7 @@ func (l *Link) live(s *Session, rtt time.Duration) {
 	l.update(func(st *LinkStatus) {
 		if st.Outages > 0 && st.LastOutage.Lasted == 0 {
 			st.LastOutage.Lasted = now.Sub(st.LastOutage.At)
-			tell(l.cfg.OnRecovery, st.LastOutage)
+			call(l.cfg.OnRecovery, st.LastOutage)
 		}
 		l.outage.over(*st, now)
 		st.State, st.Cause, st.Detail = Live, redisconn.CauseNone, ""
@@ -237,14 +237,40 @@ func (l *Link) lost(end ending) {
 		if end.wasLive {
 			st.Outages++
 			st.LastOutage = Outage{At: now, Silent: end.silent, Cause: st.Cause}
-			tell(l.cfg.OnOutage, st.LastOutage)
+			call(l.cfg.OnOutage, st.LastOutage)
 		}
 	})
 	l.outage.noticed(end, l.Status(), l.cfg.Redis.Shown(), now)
 }
 
-func tell(observer func(Outage), l Outage) {
+func call(observer func(Outage), l Outage) {
 	if observer != nil {
 		observer(l)
+	}
+}
+
+// backoffWait is the pause between two sessions: exponential, jittered, bounded.
+type backoffWait struct{ b *backoff.ExponentialBackOff }
+
+func newBackoff(low, high time.Duration) backoffWait {
+	const jitter = 0.4 // either way; the longest wait is high, not above it
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = low, time.Duration(float64(high)/(1+jitter))
+	b.Multiplier, b.RandomizationFactor = 2, jitter
+	b.Reset()
+	return backoffWait{b}
+}
+
+func (w backoffWait) reset() { w.b.Reset() }
+
+// sleep waits for the next pause, at least for least; false when ctx ends first.
+func (w backoffWait) sleep(ctx context.Context, least time.Duration) bool {
+	t := time.NewTimer(max(w.b.NextBackOff(), least))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }

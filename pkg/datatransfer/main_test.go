@@ -80,13 +80,13 @@ func (h *hearer) waitLive(t *testing.T) {
 
 // hears publishes a message, and fails if the link never hears it. Redis keeps
 // nothing for who is away, so that a link which was lost meanwhile (a busy
-// machine may make a probe late) is told again.
+// machine may make a probe late) gets the message again.
 func (h *hearer) hears(t *testing.T, c *redis.Client, message string) {
 	t.Helper()
-	told := uint64(0)
+	sent := uint64(0)
 	testkit.Eventually(t, "message "+message+" arrives", func() bool {
-		if s := h.Status(); s.State == Live && s.Sessions > told {
-			told = s.Sessions
+		if s := h.Status(); s.State == Live && s.Sessions > sent {
+			sent = s.Sessions
 			if err := c.Publish(context.Background(), testChannel, message).Err(); err != nil {
 				t.Fatalf("publish: %v", err)
 			}

@@ -31,31 +31,31 @@ type outage struct {
 	on        bool
 	since     time.Time
 	attempted bool
-	told      map[redisconn.Cause]int
+	seen      map[redisconn.Cause]int // sessions that ended, by cause
 
 	// A replica, or a server that loads its data, lets each session become
 	// LIVE and refuses its first write: one outage, not seven a second.
 	liveAt   time.Time // of the latest session that was LIVE
-	flapping bool      // the outage's end is told when a session lasts
+	flapping bool      // the outage's end is logged when a session lasts
 }
 
 func newOutage(log zerolog.Logger) outage {
-	return outage{log: log, told: map[redisconn.Cause]int{}}
+	return outage{log: log, seen: map[redisconn.Cause]int{}}
 }
 
-// noticed is told of each session that ended.
+// noticed is called with each session that ended.
 func (o *outage) noticed(end ending, st LinkStatus, shown string, now time.Time) {
 	first := !o.on
 	switch {
 	case !first:
-	case o.told[st.Cause] > 0 && redisconn.IsReply(end.err) && now.Sub(o.liveAt) < settleTime:
+	case o.seen[st.Cause] > 0 && redisconn.IsReply(end.err) && now.Sub(o.liveAt) < settleTime:
 		o.on, o.flapping = true, true
 	default:
 		o.on, o.since, o.attempted = true, now, false
-		clear(o.told)
+		clear(o.seen)
 	}
-	o.told[st.Cause]++
-	if o.told[st.Cause] > 1 {
+	o.seen[st.Cause]++
+	if o.seen[st.Cause] > 1 {
 		return
 	}
 	e := o.log.Warn().Str("redis", shown).Str("cause", string(st.Cause)).Err(end.err)
@@ -74,7 +74,7 @@ func (o *outage) noticed(end ending, st LinkStatus, shown string, now time.Time)
 	}
 }
 
-// attempting is told before each new session of an outage.
+// attempting is called before each new session of an outage.
 func (o *outage) attempting(st LinkStatus) {
 	if o.attempted {
 		return
@@ -83,7 +83,7 @@ func (o *outage) attempting(st LinkStatus) {
 	o.log.Info().Str("cause", string(st.Cause)).Msg(msgAttempting)
 }
 
-// over is told when a session is LIVE; st is still the status before it.
+// over is called when a session is LIVE; st is still the status before it.
 func (o *outage) over(st LinkStatus, now time.Time) {
 	o.liveAt = now
 	switch {
@@ -100,13 +100,13 @@ func (o *outage) over(st LinkStatus, now time.Time) {
 	o.everLive, o.on = true, false
 }
 
-// settled is told of each probe that came back to a LIVE session.
+// settled is called with each probe that came back to a LIVE session.
 func (o *outage) settled(st LinkStatus, now time.Time) {
 	if !o.flapping || now.Sub(o.liveAt) < settleTime {
 		return
 	}
 	attempts := 0
-	for _, n := range o.told {
+	for _, n := range o.seen {
 		attempts += n
 	}
 	o.log.Info().Str("cause", string(st.LastOutage.Cause)).Dur("lasted_ms", o.liveAt.Sub(o.since).Round(time.Millisecond)).

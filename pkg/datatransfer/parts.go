@@ -9,15 +9,17 @@ import (
 // parts are goroutines of a session, each with a name, so that an end that
 // waits for one can say for which, and need not wait for ever.
 type parts struct {
-	back func(name string) // told of a part that returns after it was given up
+	returnedLate func(name string) // called with a part that returns after it was abandoned
 
-	mu      sync.Mutex // guards all below
-	running []string
-	givenUp bool
-	changed chan struct{} // closed and replaced when a part returns
+	mu        sync.Mutex // guards all below
+	running   []string
+	abandoned bool
+	changed   chan struct{} // closed and replaced when a part returns
 }
 
-func newParts(back func(string)) *parts { return &parts{back: back, changed: make(chan struct{})} }
+func newParts(returnedLate func(string)) *parts {
+	return &parts{returnedLate: returnedLate, changed: make(chan struct{})}
+}
 
 // run starts a part.
 func (p *parts) run(name string, f func()) {
@@ -35,24 +37,24 @@ func (p *parts) returned(name string) {
 	defer p.mu.Unlock()
 	i := slices.Index(p.running, name)
 	p.running = slices.Delete(p.running, i, i+1)
-	if p.givenUp {
-		p.back(name)
+	if p.abandoned {
+		p.returnedLate(name)
 	}
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
 // join waits until all parts have returned, or limit is over. Those that are
-// left then are given up, and giveUp is told of them first.
-func (p *parts) join(limit time.Duration, giveUp func(left []string)) {
+// left then are abandoned, and abandon is called with them first.
+func (p *parts) join(limit time.Duration, abandon func(left []string)) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for over := false; ; {
 		p.mu.Lock()
 		left, changed := slices.Clone(p.running), p.changed
 		if over && len(left) > 0 {
-			p.givenUp = true
-			giveUp(left)
+			p.abandoned = true
+			abandon(left)
 		}
 		p.mu.Unlock()
 		if len(left) == 0 || over {

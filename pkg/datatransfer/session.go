@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
@@ -51,7 +52,7 @@ type ending struct {
 }
 
 // runSession lives one session, from dial to the end of its last goroutine, but
-// for those that have to be left behind.
+// for those that have to be abandoned.
 func (l *Link) runSession(parent context.Context) ending {
 	l.enter(Connecting, nil)
 	ctx, cancel := context.WithCancelCause(parent)
@@ -100,8 +101,8 @@ func (l *Link) runSession(parent context.Context) ending {
 // stages takes the session through its states, stays while it is LIVE, and
 // returns why it is over.
 func (l *Link) stages(s *Session) (wasLive bool, err error) {
-	s.target.Shorten(redisconn.Control, l.cfg.MaxMessage)
-	s.target.Shorten(redisconn.Data, l.cfg.MaxReply)
+	s.target.LimitStrings(redisconn.Control, l.cfg.MaxMessage)
+	s.target.LimitStrings(redisconn.Data, l.cfg.MaxReply)
 	control := s.target.Client(redisconn.Control)
 	s.opened = append(s.opened, control)
 	p := newProber(l.cfg.Name, l.cfg.Redis, s)
@@ -116,7 +117,7 @@ func (l *Link) stages(s *Session) (wasLive bool, err error) {
 	s.data = s.target.Client(redisconn.Data)
 	p.conn = s.data.Conn()
 	s.opened, s.last = append(s.opened, s.data), p.conn
-	admitted := l.admit(s)
+	admitted := l.startAdmit(s)
 	rtt, err := p.once()
 	if err != nil {
 		return false, err
@@ -127,7 +128,7 @@ func (l *Link) stages(s *Session) (wasLive bool, err error) {
 	l.live(s, rtt)
 	for i, w := range l.cfg.Workers {
 		s.workers.run(w.Name, func() {
-			if err := l.work(s, l.places[i], w.Run); err != nil {
+			if err := l.work(s, l.slots[i], w.Run); err != nil {
 				s.Fail(fmt.Errorf("%s: %w", w.Name, err))
 			}
 		})
@@ -135,19 +136,19 @@ func (l *Link) stages(s *Session) (wasLive bool, err error) {
 	return true, p.watch(l.probed, nil)
 }
 
-// admit looks around while probes go on: looking may take a while, and a
+// startAdmit runs Admit while probes go on: it may take a while, and a
 // server may freeze meanwhile. The first of them is under way at the same time,
 // so that on a long line LIVE need not wait for one after the other.
-func (l *Link) admit(s *Session) <-chan error {
+func (l *Link) startAdmit(s *Session) <-chan error {
 	done := make(chan error, 1)
 	if l.cfg.Admit == nil {
 		close(done)
 		return done
 	}
-	s.workers.run("look around", func() {
-		err := l.work(s, l.lobby, l.cfg.Admit)
+	s.workers.run("admit", func() {
+		err := l.work(s, l.admit, l.cfg.Admit)
 		if err != nil {
-			err = fmt.Errorf("look around: %w", err)
+			err = fmt.Errorf("admit session: %w", err)
 		}
 		done <- err
 	})
@@ -208,4 +209,13 @@ func receive(
 			}
 		}
 	}
+}
+
+// payload is the message's bytes without copying them: go-redis made the
+// string for this message alone and drops it after the handler has it.
+func payload(m *redis.Message) []byte {
+	if m.Payload == "" {
+		return nil
+	}
+	return unsafe.Slice(unsafe.StringData(m.Payload), len(m.Payload))
 }

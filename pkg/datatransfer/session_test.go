@@ -44,7 +44,7 @@ func TestASessionThatNeverLastsIsToldOnce(t *testing.T) {
 		t.Errorf("%q was logged %d times though no session lasted", msgReconnected, early)
 	}
 	server.Promote()
-	testkit.Eventually(t, "the end of the outage is told", func() bool { return testkit.Count(h.log.Messages(), msgReconnected) == early+1 })
+	testkit.Eventually(t, "the end of the outage is logged", func() bool { return testkit.Count(h.log.Messages(), msgReconnected) == early+1 })
 	if !strings.Contains(h.log.String(), `"cause":"read-only"`) {
 		t.Errorf("the log does not name the cause:\n%s", h.log)
 	}

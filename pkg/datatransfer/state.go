@@ -49,10 +49,10 @@ type LinkStatus struct {
 	Outages    uint64          // times it was lost after that
 	RTT        time.Duration   // of the last probe: published, and received back
 	LastOutage Outage
-	Stuck      []string // workers that an ended session left behind, and that have not returned
+	Stuck      []string // abandoned workers that have not returned
 }
 
-// Outage tells how the last outage went, for status and metrics.
+// Outage is how the last outage went, for status and metrics.
 type Outage struct {
 	At     time.Time     // when it was noticed
 	Silent time.Duration // how long nothing had arrived when it was noticed

@@ -44,7 +44,7 @@ const (
 	CauseOther       Cause = "other"
 )
 
-// Advice is one sentence that tells what to do.
+// Advice is one sentence: what to do.
 func (c Cause) Advice() string { return advice[c] }
 
 var advice = map[Cause]string{ //nolint:gochecknoglobals // a constant table
@@ -66,8 +66,8 @@ var advice = map[Cause]string{ //nolint:gochecknoglobals // a constant table
 	CauseSentinel:    "check redis.sentinel_addrs and redis.sentinel_master",
 	CauseConfig:      "make the named file readable",
 	CauseMisconf:     "Redis cannot write to its disk: see its log",
-	CauseServer:      "Redis answered with an error: see what it says, and its log",
-	CauseOther:       "see what the error says",
+	CauseServer:      "Redis answered with an error: see the error and its log",
+	CauseOther:       "see the error",
 }
 
 // Causes are all there are, in order.
@@ -79,7 +79,7 @@ type (
 	DialError struct{ Err error }
 	// TLSError is a handshake that failed.
 	TLSError struct{ Err error }
-	// SentinelError says that no Sentinel named a master.
+	// SentinelError means that no Sentinel named a master.
 	SentinelError struct{ Err error }
 	// ConfigError is a file of the configuration that could not be read.
 	ConfigError struct{ Err error }
@@ -101,7 +101,7 @@ func (e *ConfigError) Unwrap() error   { return e.Err }
 func (e *CauseError) Error() string    { return e.Err.Error() }
 func (e *CauseError) Unwrap() error    { return e.Err }
 
-// CauseOf says what an error means.
+// CauseOf is what an error means to an operator.
 func CauseOf(err error) Cause {
 	if err == nil {
 		return CauseNone

@@ -61,7 +61,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	return c.listen(a)
 }
 
-// drips counts what arrives in one wait, and says that it is too little to be
+// drips counts what arrives in one wait, and reports that it is too little to be
 // called anything but silence.
 func (c *conn) drips(n int, a int64) bool {
 	if c.brought.Add(int64(n)) >= trickle {

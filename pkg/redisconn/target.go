@@ -1,8 +1,7 @@
 // Package redisconn turns the [redis] table into connections. It promises that
-// no connection can be silent for longer than its timeouts without somebody
-// being told, and that no client it hands out retries, reconnects or
+// no connection can be silent for longer than its timeouts without an error, and that no client it hands out retries, reconnects or
 // re-subscribes behind its owner's back: that is the session's business, in
-// package datatransfer. It also says what an error means to an operator.
+// package datatransfer. It also decides what an error means to an operator.
 package redisconn
 
 import (
@@ -100,12 +99,12 @@ func (t *Target) Addr() string { return t.addr }
 // connection, and over a unix socket.
 func (t *Target) Local() string { return t.meter.local() }
 
-// Shorten has strings that are longer than so many bytes come as empty ones, on
+// LimitStrings has strings that are longer than so many bytes come as empty ones, on
 // connections of the role that are made later. It is for whoever needs no long
 // ones: what others write into Redis then costs no memory here.
-func (t *Target) Shorten(role Role, longest int64) { t.longest[role] = longest }
+func (t *Target) LimitStrings(role Role, longest int64) { t.longest[role] = longest }
 
-// Activity tells what the target's connections have shown of themselves.
+// Activity is what the target's connections have shown of themselves.
 func (t *Target) Activity() Activity { return t.meter.activity() }
 
 // Acked is how many of our bytes the far kernel has, on all connections that
@@ -127,7 +126,7 @@ func (t *Target) Connected() bool { return t.meter.dials.Load() > 0 }
 // new ones. Clients made from it are to be closed by their owners.
 func (t *Target) Close() { t.meter.closeAll() }
 
-// Role says what a client is for.
+// Role is what a client is for.
 type Role int
 
 // The roles of a client.
@@ -220,7 +219,7 @@ func (t *Target) dialer(role Role, timeout time.Duration) dialFunc {
 		if err != nil || longest == 0 {
 			return c, err
 		}
-		return &shortener{Conn: c, longest: longest}, nil
+		return &stringLimiter{Conn: c, longest: longest}, nil
 	}
 }
 
@@ -255,3 +254,12 @@ func (t *Target) dial(ctx context.Context, role Role, timeout time.Duration, net
 	}
 	return secure, nil
 }
+
+// Quiet ends go-redis's own log lines: each of its troubles reaches us as an
+// error, which is logged once and counted. Only main may call it, before the
+// first client is made: the logger is the library's global.
+func Quiet() { redis.SetLogger(noLog{}) }
+
+type noLog struct{}
+
+func (noLog) Printf(context.Context, string, ...any) {}

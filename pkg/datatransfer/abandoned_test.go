@@ -78,12 +78,12 @@ func TestAWorkerThatDoesNotReturnIsLeftBehind(t *testing.T) {
 	stuck.letGo()
 	testkit.Eventually(t, "the worker runs again", func() bool { return stuck.entered.Load() == 2 && len(h.Status().Stuck) == 0 })
 	if n := strings.Count(h.log.String(), "do not return"); n != 1 {
-		t.Errorf("the hanging worker was told %d times, want once:\n%s", n, h.log)
+		t.Errorf("the hanging worker was logged %d times, want once:\n%s", n, h.log)
 	}
 }
 
 // What hangs while a session looks around keeps it from being LIVE, as it must,
-// and is told; the link goes on when it returns.
+// and is in the status; the link goes on when it returns.
 func TestAnAdmitThatDoesNotReturnIsLeftBehind(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
@@ -95,7 +95,7 @@ func TestAnAdmitThatDoesNotReturnIsLeftBehind(t *testing.T) {
 	t.Cleanup(stuck.letGo)
 	testkit.Eventually(t, "it hangs", func() bool { return stuck.entered.Load() == 1 })
 	server.KillClients("pubsub")
-	testkit.Eventually(t, "it is told", func() bool { return slices.Equal(h.Status().Stuck, []string{"look around"}) })
+	testkit.Eventually(t, "it is in the status", func() bool { return slices.Equal(h.Status().Stuck, []string{"admit"}) })
 	stuck.letGo()
 	h.waitLive(t)
 }

@@ -14,21 +14,22 @@ import (
 // A session ends when everything in it has returned. What hangs outside of
 // Redis (a disk that does not answer) must not keep the link from the next one.
 const (
-	leaveAfter = time.Second      // a worker is then left behind, and not run again before it returns
-	stuckAfter = 10 * time.Second // what receives cannot be left behind: then only a fresh process helps
-	openWithin = 5 * time.Second  // for the files a session reads
+	abandonAfter = time.Second      // a worker is then abandoned, and not run again before it returns
+	stuckAfter   = 10 * time.Second // what receives cannot be abandoned: then only a fresh process helps
+	openWithin   = 5 * time.Second  // for the files a session reads
 )
 
 // ErrStuck ends a link whose receiving goroutine does not return: a Handle
 // blocks. A fresh process may help.
 var ErrStuck = errors.New("a part of the link does not return")
 
-// place is where one worker, or Admit, runs: once at a time, across sessions.
-type place chan struct{}
+// slot is held by one worker, or Admit, while it runs: once at a time, across
+// sessions.
+type slot chan struct{}
 
-// work runs one thing in its place while the session lasts. One that an earlier
-// session had to leave behind is waited for.
-func (l *Link) work(s *Session, at place, f func(ctx context.Context, s *Session) error) error {
+// work runs one thing in its slot while the session lasts. One that an earlier
+// session abandoned is waited for.
+func (l *Link) work(s *Session, at slot, f func(ctx context.Context, s *Session) error) error {
 	select {
 	case at <- struct{}{}:
 	case <-s.ctx.Done():
@@ -40,7 +41,7 @@ func (l *Link) work(s *Session, at place, f func(ctx context.Context, s *Session
 
 // join waits for everything a session started, as long as is good for the link.
 func (l *Link) join(s *Session) error {
-	s.workers.join(leaveAfter, l.leave)
+	s.workers.join(abandonAfter, l.abandon)
 	err := error(nil)
 	s.core.join(stuckAfter, func(left []string) {
 		err = &FatalError{fmt.Errorf("%w: %s", ErrStuck, strings.Join(left, ", "))}
@@ -48,21 +49,21 @@ func (l *Link) join(s *Session) error {
 	return err
 }
 
-// leave notes the workers that do not return though their session is over.
-func (l *Link) leave(left []string) {
-	l.cfg.Log.Error().Strs("parts", left).Str("advice", "is a disk hanging?").
-		Msg("parts of the program do not return, going on without them until they do")
+// abandon notes the workers that do not return though their session is over.
+func (l *Link) abandon(left []string) {
+	l.cfg.Log.Error().Strs("parts", left).Str("advice", "check whether a disk hangs").
+		Msg("Parts of the program do not return and are abandoned until they do")
 	l.update(func(st *LinkStatus) { st.Stuck = append(slices.Clone(st.Stuck), left...) })
 }
 
-// returned is told of a part that was left behind and is back.
+// returned is called when an abandoned part has returned.
 func (l *Link) returned(name string) {
 	l.update(func(st *LinkStatus) {
 		if i := slices.Index(st.Stuck, name); i >= 0 {
 			st.Stuck = slices.Delete(slices.Clone(st.Stuck), i, i+1)
 		}
 	})
-	l.cfg.Log.Info().Str("part", name).Msg("a part of the program that hung has returned")
+	l.cfg.Log.Info().Str("part", name).Msg("An abandoned part of the program has returned")
 }
 
 // opened is what redisconn.Open has returned for one session.
@@ -96,7 +97,7 @@ func (l *Link) open(ctx context.Context) (*redisconn.Target, error) {
 			}
 		case <-over:
 			over = nil
-			timer.Reset(leaveAfter) // asking a Sentinel ends with ctx
+			timer.Reset(abandonAfter) // asking a Sentinel ends with ctx
 		case <-timer.C:
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)

@@ -6,12 +6,12 @@ import (
 	"strconv"
 )
 
-// shortener passes on what a server says (RESP2), but a string longer than
+// stringLimiter passes on what a server sends (RESP2), but a string longer than
 // longest as an empty one. go-redis makes room for a string as soon as its
 // length is there, so that anybody who may set a key or publish could have a box
 // take half a gigabyte. Ending the connection instead would let them end
 // sessions. Only the reader uses it.
-type shortener struct {
+type stringLimiter struct {
 	net.Conn
 	longest int64
 
@@ -25,10 +25,10 @@ type shortener struct {
 
 const (
 	maxHeader = 32      // is longer than any line that begins a string
-	maxString = 1 << 40 // is longer than any string: what says more is none
+	maxString = 1 << 40 // is longer than any string: a longer one is none
 )
 
-func (s *shortener) Read(p []byte) (int, error) {
+func (s *stringLimiter) Read(p []byte) (int, error) {
 	for len(s.ready) == 0 {
 		if err := s.failed; err != nil {
 			s.failed = nil // of a deadline: it may be moved on
@@ -40,15 +40,15 @@ func (s *shortener) Read(p []byte) (int, error) {
 			return n, nil
 		}
 		s.ready, s.failed = s.ready[:0], err
-		s.take(p[:n])
+		s.sort(p[:n])
 	}
 	n := copy(p, s.ready)
 	s.ready = s.ready[n:]
 	return n, nil
 }
 
-// take moves what has come to ready.
-func (s *shortener) take(in []byte) {
+// sort moves what has come to ready.
+func (s *stringLimiter) sort(in []byte) {
 	for len(in) > 0 {
 		if s.rest > 0 {
 			n := min(s.rest, int64(len(in)))
@@ -77,7 +77,7 @@ func (s *shortener) take(in []byte) {
 }
 
 // begin takes a part of the line that begins a string.
-func (s *shortener) begin(part []byte, whole bool) {
+func (s *stringLimiter) begin(part []byte, whole bool) {
 	s.line = append(s.line, part...)
 	if !whole && len(s.line) <= maxHeader {
 		return

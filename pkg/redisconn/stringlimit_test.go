@@ -37,7 +37,7 @@ func (c *piecewise) Read(p []byte) (int, error) {
 
 func bulk(n int) string { return fmt.Sprintf("$%d\r\n%s\r\n", n, strings.Repeat("\n$", n/2+1)[:n]) }
 
-func TestShorten(t *testing.T) {
+func TestLimitStrings(t *testing.T) {
 	message := "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n"
 	for _, c := range []struct{ name, in, want string }{
 		{"nothing long", "+OK\r\n:7\r\n" + bulk(20) + "$-1\r\n$0\r\n\r\n*0\r\n-ERR $99\r\n", "+OK\r\n:7\r\n" + bulk(20) + "$-1\r\n$0\r\n\r\n*0\r\n-ERR $99\r\n"},
@@ -50,7 +50,7 @@ func TestShorten(t *testing.T) {
 		{"more than there can be", "$9223372036854775807\r\n+a\r\n", "$9223372036854775807\r\n+a\r\n"},
 	} {
 		for _, pieces := range [][]byte{nil, {0}, {0, 1, 2, 3}, {255}} {
-			s := &shortener{Conn: &piecewise{left: []byte(c.in), pieces: pieces}, longest: 20}
+			s := &stringLimiter{Conn: &piecewise{left: []byte(c.in), pieces: pieces}, longest: 20}
 			if got, err := io.ReadAll(s); err != nil || string(got) != c.want {
 				t.Errorf("%s in pieces of %v: got %.80q, %v, want %.80q", c.name, pieces, got, err, c.want)
 			}
@@ -59,15 +59,15 @@ func TestShorten(t *testing.T) {
 }
 
 // However it comes in, the same goes out, and never more than has come.
-func FuzzShorten(f *testing.F) {
+func FuzzLimitStrings(f *testing.F) {
 	f.Add([]byte("*2\r\n$30\r\n"+strings.Repeat("x", 30)+"\r\n$1\r\na\r\n"), []byte{0, 3})
 	f.Add([]byte("$9\r\n"), []byte{1})
 	f.Fuzz(func(t *testing.T, in, pieces []byte) {
-		whole, err := io.ReadAll(&shortener{Conn: &piecewise{left: in}, longest: 20})
+		whole, err := io.ReadAll(&stringLimiter{Conn: &piecewise{left: in}, longest: 20})
 		if err != nil || len(whole) > len(in)+len("$0\r\n\r\n") {
 			t.Errorf("got %d bytes of %d, %v", len(whole), len(in), err)
 		}
-		parts, err := io.ReadAll(&shortener{Conn: &piecewise{left: bytes.Clone(in), pieces: pieces}, longest: 20})
+		parts, err := io.ReadAll(&stringLimiter{Conn: &piecewise{left: bytes.Clone(in), pieces: pieces}, longest: 20})
 		if err != nil || !bytes.Equal(parts, whole) {
 			t.Errorf("in pieces of %v: got %q, %v, want %q", pieces, parts, err, whole)
 		}
@@ -85,8 +85,8 @@ func TestALongAnswerCostsNoMemory(t *testing.T) {
 	cfg := at(server.URL())
 	cfg.IOTimeout = patient
 	target := mustOpen(t, cfg)
-	target.Shorten(Data, 1<<20)
-	target.Shorten(Control, 1<<20)
+	target.LimitStrings(Data, 1<<20)
+	target.LimitStrings(Control, 1<<20)
 	c := clientOf(t, target, Data)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
