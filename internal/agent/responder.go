@@ -18,6 +18,7 @@ import (
 type responder struct {
 	a        *agent
 	encoder  *camera.Encoder
+	wire     wire
 	requests *rpc.Server
 	opened   atomic.Bool   // requests are served: the first session has looked around
 	closing  atomic.Bool   // no new requests are taken
@@ -42,19 +43,15 @@ type encodeCounts struct {
 
 func newResponder(a *agent, encoder *camera.Encoder) *responder {
 	r := &responder{
-		a: a, encoder: encoder, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		a: a, encoder: encoder, wire: wires[a.cam.Wire], wake: make(chan struct{}, 1), done: make(chan struct{}),
 		pace: newPace(a.cam.PublishFPS, a.cam.Interval()),
-	}
-	parse := frame.ParseRequest
-	if a.cam.Wire == camera.WirePickle {
-		parse = frame.ParsePickleRequest
 	}
 	r.requests = rpc.NewServer(rpc.ServerConfig{
 		Rate: a.cam.RequestRate, Timeout: a.cam.RequestTimeout,
 		// While Redis takes no frames, these cannot leave the outbox's memory:
 		// half of it must stay for what comes.
 		Memory: int64(a.cfg.Delivery.RetainBytes) / 2,
-		Parse:  r.closable(parse),
+		Parse:  r.closable(r.wire.parse),
 		Refuse: r.refuse, Repeat: a.publisher.Answer, Log: a.log,
 	})
 	return r
@@ -163,7 +160,7 @@ func (r *responder) take(f *camera.Frame) []rpc.Pending {
 	size := r.size
 	if pixels := int64(f.Width * f.Height * 3); size == 0 {
 		size = pixels // nothing was encoded yet: it will hardly be more
-	} else if r.a.cam.Wire == camera.WirePickle {
+	} else if r.wire.reply != nil {
 		size += pixels
 	}
 	return r.requests.Take(func(p rpc.Pending) bool {
@@ -242,9 +239,9 @@ func (r *responder) publish(h frame.Header, f *camera.Frame, img camera.Image) {
 
 func (r *responder) add(h frame.Header, f *camera.Frame, img camera.Image, answer bool) (*outbox.Item, error) {
 	opt := outbox.Options{Stream: r.a.cfg.Delivery.Mode.Streams() || !answer, Answer: answer}
-	if r.a.cam.Wire == camera.WirePickle && (answer || r.a.cfg.Delivery.Mode.Publishes()) {
+	if r.wire.reply != nil && (answer || r.a.cfg.Delivery.Mode.Publishes()) {
 		var err error
-		if opt.Payload, err = r.pickle(h, f); err != nil {
+		if opt.Payload, err = r.rawReply(h, f); err != nil {
 			return nil, err
 		}
 	}
@@ -254,14 +251,15 @@ func (r *responder) add(h frame.Header, f *camera.Frame, img camera.Image, answe
 	})
 }
 
-// pickle is the frame as the old system's clients read it: always raw pixels.
-func (r *responder) pickle(h frame.Header, f *camera.Frame) ([]byte, error) {
+// rawReply is the frame in the wire's own reply, as raw pixels whatever the
+// camera's encoding.
+func (r *responder) rawReply(h frame.Header, f *camera.Frame) ([]byte, error) {
 	bgr, err := r.encoder.RawBGR(nil, f)
 	if err != nil {
 		return nil, err
 	}
 	h.Width, h.Height = f.Width, f.Height
-	return frame.EncodePickleReply(h, bgr)
+	return r.wire.reply(h, bgr)
 }
 
 // expire refuses what is too late, or cannot be served at all, and says when to
@@ -308,9 +306,9 @@ func (r *responder) refuse(req frame.Request, arrived time.Time, reason string) 
 		return
 	}
 	var payload []byte
-	if r.a.cam.Wire == camera.WirePickle {
-		if payload, err = frame.EncodePickleReply(h, nil); err != nil {
-			r.a.log.Error().Err(err).Msg("an error reply could not be pickled")
+	if r.wire.reply != nil {
+		if payload, err = r.wire.reply(h, nil); err != nil {
+			r.a.log.Error().Err(err).Msg("An error reply could not be written for the wire")
 			return
 		}
 	}

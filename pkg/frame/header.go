@@ -72,7 +72,7 @@ func ParseHeader(data []byte) (Header, error) {
 	switch h.Status {
 	case StatusOK, StatusError, StatusDropped, StatusStarted:
 	default:
-		return Header{}, fmt.Errorf("parse header: status %q, expected ok, error, dropped or started", clip([]byte(h.Status)))
+		return Header{}, fmt.Errorf("parse header: status %.40q, expected ok, error, dropped or started", h.Status)
 	}
 	if h.Bytes < 0 || h.Width < 0 || h.Height < 0 {
 		return Header{}, fmt.Errorf("parse header: negative size (bytes %d, width %d, height %d)", h.Bytes, h.Width, h.Height)

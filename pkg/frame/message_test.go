@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -216,4 +217,19 @@ func TestParseMessageCopiesNoImage(t *testing.T) {
 	if used > 64<<10 {
 		t.Errorf("reading a message allocates %d bytes, want at most 64 KiB", used)
 	}
+}
+
+// allocated is how many bytes one call of f allocates, the least of a few
+// tries, because other goroutines of the test binary allocate too.
+func allocated(t *testing.T, f func()) uint64 {
+	t.Helper()
+	least := uint64(1 << 63)
+	for range 5 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	return least
 }

@@ -42,7 +42,7 @@ func ParseRequest(data []byte) (Request, error) {
 	if len(data) > MaxRequestBytes {
 		return r, refuse("%d bytes, at most %d are allowed", len(data), MaxRequestBytes)
 	}
-	if depth(data) > MaxRequestDepth {
+	if Depth(data) > MaxRequestDepth {
 		return r, refuse("nested deeper than %d", MaxRequestDepth)
 	}
 	if !utf8.Valid(data) {
@@ -98,16 +98,9 @@ func milliseconds(key string, v json.RawMessage, low, high time.Duration) (time.
 	var ms float64
 	if err := json.Unmarshal(v, &ms); err != nil || math.IsNaN(ms) ||
 		ms < float64(low)/1e6 || ms > float64(high)/1e6 {
-		return 0, refuse("%s is %s, expected %d to %d", key, clip(v), low.Milliseconds(), high.Milliseconds())
+		return 0, refuse("%s is %.40s, expected %d to %d", key, v, low.Milliseconds(), high.Milliseconds())
 	}
 	return time.Duration(ms * float64(time.Millisecond)), nil
-}
-
-func clip(v []byte) []byte {
-	if len(v) > 40 {
-		return v[:40]
-	}
-	return v
 }
 
 func refuse(format string, args ...any) error {
@@ -135,13 +128,13 @@ func kind(v []byte) string {
 	}
 }
 
-// depth counts how deep brackets nest outside strings, without parsing, so
-// that a hostile payload never reaches a recursive decoder.
-func depth(data []byte) int {
+// Depth counts how deep the brackets of a JSON text nest, without parsing, so that
+// a hostile payload never reaches a recursive decoder.
+func Depth(text []byte) int {
 	deepest, now := 0, 0
 	inString := false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
 		case inString && c == '\\':
 			i++
 		case c == '"':

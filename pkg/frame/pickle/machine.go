@@ -1,4 +1,4 @@
-package frame
+package pickle
 
 import (
 	"encoding/binary"
@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// maxPickleProtocol is the newest protocol there is.
-const maxPickleProtocol = 5
+// maxProtocol is the newest protocol there is.
+const maxProtocol = 5
 
-// pickleReader runs the part of Python's pickle machine that makes plain
+// machine runs the part of Python's pickle machine that makes plain
 // values. Every opcode takes at least one byte of the input and pushes at most
 // one value, so its memory is bounded by the input.
-type pickleReader struct {
+type machine struct {
 	in    []byte
 	pos   int
 	stack []*node
@@ -21,48 +21,48 @@ type pickleReader struct {
 	memo  map[uint64]*node
 }
 
-func readPickle(data []byte) (*node, error) {
-	r := &pickleReader{in: data, memo: make(map[uint64]*node)}
+func load(data []byte) (*node, error) {
+	m := &machine{in: data, memo: make(map[uint64]*node)}
 	for {
-		at := r.pos
-		op, err := r.byte()
+		at := m.pos
+		op, err := m.byte()
 		if err != nil {
 			return nil, err
 		}
 		if op == '.' {
 			break
 		}
-		if err := r.step(op); err != nil {
+		if err := m.step(op); err != nil {
 			return nil, fmt.Errorf("%w (at byte %d)", err, at)
 		}
 	}
-	if r.pos != len(data) {
-		return nil, refuse("not a pickle: %d bytes after its end", len(data)-r.pos)
+	if m.pos != len(data) {
+		return nil, refuse("not a pickle: %d bytes after its end", len(data)-m.pos)
 	}
-	if len(r.stack) != 1 || len(r.marks) != 0 {
-		return nil, refuse("not a pickle: it ends with %d values, expected 1", len(r.stack))
+	if len(m.stack) != 1 || len(m.marks) != 0 {
+		return nil, refuse("not a pickle: it ends with %d values, expected 1", len(m.stack))
 	}
-	return r.stack[0], nil
+	return m.stack[0], nil
 }
 
 // step runs one opcode. The groups are tried in turn; each says whether the
 // opcode is one of its own.
-func (r *pickleReader) step(op byte) error {
-	known, err := r.number(op)
-	if !known {
-		known, err = r.text(op)
+func (m *machine) step(op byte) error {
+	handled, err := m.number(op)
+	if !handled {
+		handled, err = m.text(op)
 	}
-	if !known {
-		known, err = r.container(op)
+	if !handled {
+		handled, err = m.container(op)
 	}
-	if !known {
-		known, err = r.memoOp(op)
+	if !handled {
+		handled, err = m.memoOp(op)
 	}
-	if !known {
-		known, err = r.machine(op)
+	if !handled {
+		handled, err = m.machine(op)
 	}
-	if !known {
-		return r.refused(op)
+	if !handled {
+		return m.refused(op)
 	}
 	return err
 }
@@ -82,7 +82,7 @@ func width(op byte) int {
 }
 
 // number runs the opcodes of numbers, booleans and None.
-func (r *pickleReader) number(op byte) (bool, error) {
+func (m *machine) number(op byte) (bool, error) {
 	var n *node
 	var err error
 	switch op {
@@ -93,121 +93,121 @@ func (r *pickleReader) number(op byte) (bool, error) {
 	case 0x89:
 		n = scalar("false")
 	case 'I', 'L':
-		n, err = r.decimal(op)
+		n, err = m.decimal(op)
 	case 'K', 'M', 'J':
-		n, err = r.binaryInt(width(op))
+		n, err = m.binaryInt(width(op))
 	case 0x8a, 0x8b:
-		n, err = r.long(width(op))
+		n, err = m.long(width(op))
 	case 'F':
-		n, err = r.floatLine()
+		n, err = m.floatLine()
 	case 'G':
 		var b []byte
-		if b, err = r.take(8); err == nil {
+		if b, err = m.next(8); err == nil {
 			n, err = float(math.Float64frombits(binary.BigEndian.Uint64(b)))
 		}
 	default:
 		return false, nil
 	}
-	return true, r.pushed(n, err)
+	return true, m.pushed(n, err)
 }
 
 // text runs the opcodes of strings and bytes.
-func (r *pickleReader) text(op byte) (bool, error) {
+func (m *machine) text(op byte) (bool, error) {
 	var b []byte
 	var err error
 	kind := nodeString
 	switch op {
 	case 'S', 'V':
-		return true, r.pushed(r.quoted(op))
+		return true, m.pushed(m.quoted(op))
 	case 'U', 'T': // Python 2's str
-		b, err = r.counted(width(op))
+		b, err = m.counted(width(op))
 		if err == nil {
 			b = []byte(bytesText(string(b)))
 		}
 	case 'X', 0x8c, 0x8d:
-		b, err = r.counted(width(op))
+		b, err = m.counted(width(op))
 		if err == nil && !utf8.Valid(b) {
 			err = refuse("a str with a lone surrogate or invalid UTF-8")
 		}
 	case 'B', 'C', 0x8e:
-		b, err = r.counted(width(op))
+		b, err = m.counted(width(op))
 		kind = nodeBytes
 	default:
 		return false, nil
 	}
-	return true, r.pushed(&node{kind: kind, text: string(b)}, err)
+	return true, m.pushed(&node{kind: kind, text: string(b)}, err)
 }
 
 // machine runs the opcodes that move values about, and protocol and framing.
-func (r *pickleReader) machine(op byte) (bool, error) {
+func (m *machine) machine(op byte) (bool, error) {
 	switch op {
 	case '(':
-		r.marks = append(r.marks, len(r.stack))
+		m.marks = append(m.marks, len(m.stack))
 		return true, nil
 	case '0':
-		_, err := r.pop(1)
+		_, err := m.pop(1)
 		return true, err
 	case '1':
-		_, err := r.popMark()
+		_, err := m.popMark()
 		return true, err
 	case '2':
-		top, err := r.top()
-		return true, r.pushed(top, err)
+		top, err := m.top()
+		return true, m.pushed(top, err)
 	case 0x80:
-		v, err := r.byte()
-		if err == nil && v > maxPickleProtocol {
-			err = refuse("pickle protocol %d, at most %d is known", v, maxPickleProtocol)
+		v, err := m.byte()
+		if err == nil && v > maxProtocol {
+			err = refuse("pickle protocol %d, at most %d is handled", v, maxProtocol)
 		}
 		return true, err
 	case 0x95: // the length of a frame, of use only to who reads from a file
-		_, err := r.take(8)
+		_, err := m.next(8)
 		return true, err
 	case 'c':
-		return true, r.global()
+		return true, m.global()
 	case 'R':
-		return true, r.reduce()
+		return true, m.reduce()
 	}
 	return false, nil
 }
 
-func (r *pickleReader) pushed(n *node, err error) error {
+func (m *machine) pushed(n *node, err error) error {
 	if err == nil {
-		r.stack = append(r.stack, n)
+		m.stack = append(m.stack, n)
 	}
 	return err
 }
 
-func (r *pickleReader) floor() int {
-	if len(r.marks) == 0 {
+func (m *machine) floor() int {
+	if len(m.marks) == 0 {
 		return 0
 	}
-	return r.marks[len(r.marks)-1]
+	return m.marks[len(m.marks)-1]
 }
 
-func (r *pickleReader) top() (*node, error) {
-	if len(r.stack) <= r.floor() {
+func (m *machine) top() (*node, error) {
+	if len(m.stack) <= m.floor() {
 		return nil, refuse("not a pickle: a value is missing")
 	}
-	return r.stack[len(r.stack)-1], nil
+	return m.stack[len(m.stack)-1], nil
 }
 
 // pop takes the last n values. They are valid until the next push.
-func (r *pickleReader) pop(n int) ([]*node, error) {
-	at := len(r.stack) - n
-	if at < r.floor() {
+func (m *machine) pop(n int) ([]*node, error) {
+	at := len(m.stack) - n
+	if at < m.floor() {
 		return nil, refuse("not a pickle: a value is missing")
 	}
-	values := r.stack[at:]
-	r.stack = r.stack[:at]
+	values := m.stack[at:]
+	m.stack = m.stack[:at]
 	return values, nil
 }
 
 // popMark takes the values above the last mark, and the mark.
-func (r *pickleReader) popMark() ([]*node, error) {
-	if len(r.marks) == 0 {
+func (m *machine) popMark() ([]*node, error) {
+	if len(m.marks) == 0 {
 		return nil, refuse("not a pickle: a mark is missing")
 	}
-	values, err := r.pop(len(r.stack) - r.floor())
-	r.marks = r.marks[:len(r.marks)-1]
+	values, err := m.pop(len(m.stack) - m.floor())
+	m.marks = m.marks[:len(m.marks)-1]
 	return values, err
 }

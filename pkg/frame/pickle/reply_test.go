@@ -1,4 +1,4 @@
-package frame
+package pickle
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"framekeeper/pkg/frame"
 )
 
 // readReplies loads one base64 pickle a line and says what Python makes of it.
@@ -60,11 +62,11 @@ func loadReplies(t *testing.T, replies ...[]byte) []readReply {
 	return got
 }
 
-func mustReply(t *testing.T, h Header, bgr []byte) []byte {
+func mustReply(t *testing.T, h frame.Header, bgr []byte) []byte {
 	t.Helper()
-	reply, err := EncodePickleReply(h, bgr)
+	reply, err := EncodeReply(h, bgr)
 	if err != nil {
-		t.Fatalf("EncodePickleReply: %v", err)
+		t.Fatalf("EncodeReply: %v", err)
 	}
 	return reply
 }
@@ -77,10 +79,10 @@ func TestPickleReplyIsWhatPythonExpects(t *testing.T) {
 	}
 	request := json.RawMessage(`{"angle":25,"image":"mine","z":[1,2.5,{"deep":[null,true,false]}],"status":"mine","a":"hä\n😀"}`)
 	got := loadReplies(t,
-		mustReply(t, Header{Status: StatusOK, Width: width, Height: height, Request: request}, bgr),
-		mustReply(t, Header{Status: StatusError, Error: "stalled", Request: request}, nil),
-		mustReply(t, Header{Status: StatusOK, Width: width, Height: height}, bgr),
-		mustReply(t, Header{Status: StatusError}, nil),
+		mustReply(t, frame.Header{Status: frame.StatusOK, Width: width, Height: height, Request: request}, bgr),
+		mustReply(t, frame.Header{Status: frame.StatusError, Error: "stalled", Request: request}, nil),
+		mustReply(t, frame.Header{Status: frame.StatusOK, Width: width, Height: height}, bgr),
+		mustReply(t, frame.Header{Status: frame.StatusError}, nil),
 	)
 	rest := map[string]string{"angle": "25", "z": "[1, 2.5, {'deep': [None, True, False]}]", "a": `'hä\n😀'`}
 	for i, g := range got {
@@ -125,7 +127,7 @@ func TestPickleReplyNumbers(t *testing.T) {
 		"-" + new(big.Int).Exp(big.NewInt(7), big.NewInt(2000), nil).String(),
 	}
 	request := json.RawMessage(`{"n":[` + strings.Join(numbers, ",") + `]}`)
-	reply := mustReply(t, Header{Status: StatusError, Request: request}, nil)
+	reply := mustReply(t, frame.Header{Status: frame.StatusError, Request: request}, nil)
 	got := loadReplies(t, reply)[0].Rest["n"]
 	want := strings.TrimSpace(string(python(t, "import json,sys; print(repr(json.load(sys.stdin)['n']))", request)))
 	if got != want {
@@ -136,11 +138,11 @@ func TestPickleReplyNumbers(t *testing.T) {
 // A request of the legacy wire comes back in the reply as Python sent it.
 func TestPickleRequestRoundTrip(t *testing.T) {
 	made := python(t, `import pickle,sys; sys.stdout.buffer.write(pickle.dumps({"angle": 25, "exact": 25.0, "who": "ä", "big": 2**70, "l": [1, [2]]}))`, nil)
-	r, err := ParsePickleRequest(made)
+	r, err := ParseRequest(made)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := loadReplies(t, mustReply(t, Header{Status: StatusError, Request: r.Object}, nil))[0].Rest
+	got := loadReplies(t, mustReply(t, frame.Header{Status: frame.StatusError, Request: r.Object}, nil))[0].Rest
 	want := map[string]string{"angle": "25", "exact": "25.0", "who": "'ä'", "big": "1180591620717411303424", "l": "[1, [2]]"}
 	for k := range want {
 		if got[k] != want[k] {
@@ -150,22 +152,22 @@ func TestPickleRequestRoundTrip(t *testing.T) {
 }
 
 func TestPickleReplyRefuses(t *testing.T) {
-	ok := Header{Status: StatusOK, Width: 2, Height: 2}
+	ok := frame.Header{Status: frame.StatusOK, Width: 2, Height: 2}
 	for name, tt := range map[string]struct {
-		h    Header
+		h    frame.Header
 		bgr  []byte
 		says string
 	}{
 		"short image":   {ok, make([]byte, 11), "image of 11 bytes, expected 2 x 2"},
 		"no image":      {ok, nil, "image of 0 bytes"},
-		"no size":       {Header{Status: StatusOK}, nil, "0 x 0"},
-		"negative size": {Header{Status: StatusOK, Width: -2, Height: -2}, make([]byte, 12), "-2 x -2"},
-		"overflow":      {Header{Status: StatusOK, Width: 1 << 62, Height: 4}, nil, "pixels of 3"},
-		"list":          {Header{Status: StatusError, Request: json.RawMessage(`[1]`)}, nil, "not a JSON object"},
-		"broken":        {Header{Status: StatusError, Request: json.RawMessage(`{"a":`)}, nil, "not a JSON object"},
-		"deep":          {Header{Status: StatusError, Request: json.RawMessage(strings.Repeat("[", 40) + strings.Repeat("]", 40))}, nil, "nested deeper than 32"},
+		"no size":       {frame.Header{Status: frame.StatusOK}, nil, "0 x 0"},
+		"negative size": {frame.Header{Status: frame.StatusOK, Width: -2, Height: -2}, make([]byte, 12), "-2 x -2"},
+		"overflow":      {frame.Header{Status: frame.StatusOK, Width: 1 << 62, Height: 4}, nil, "pixels of 3"},
+		"list":          {frame.Header{Status: frame.StatusError, Request: json.RawMessage(`[1]`)}, nil, "not a JSON object"},
+		"broken":        {frame.Header{Status: frame.StatusError, Request: json.RawMessage(`{"a":`)}, nil, "not a JSON object"},
+		"deep":          {frame.Header{Status: frame.StatusError, Request: json.RawMessage(strings.Repeat("[", 40) + strings.Repeat("]", 40))}, nil, "nested deeper than 32"},
 	} {
-		reply, err := EncodePickleReply(tt.h, tt.bgr)
+		reply, err := EncodeReply(tt.h, tt.bgr)
 		if err == nil || reply != nil || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: got %d bytes and error %v, want an error saying %q", name, len(reply), err, tt.says)
 		}
@@ -173,10 +175,10 @@ func TestPickleReplyRefuses(t *testing.T) {
 }
 
 func TestPickleReplyCopiesTheImageOnce(t *testing.T) {
-	h := Header{Status: StatusOK, Width: 1280, Height: 720, Request: json.RawMessage(`{"angle":25}`)}
+	h := frame.Header{Status: frame.StatusOK, Width: 1280, Height: 720, Request: json.RawMessage(`{"angle":25}`)}
 	bgr := make([]byte, h.Width*h.Height*3)
 	used := allocated(t, func() {
-		if _, err := EncodePickleReply(h, bgr); err != nil {
+		if _, err := EncodeReply(h, bgr); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -1,59 +1,60 @@
-package frame
+package pickle
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 )
 
 // container runs the opcodes of lists, tuples and dicts.
-func (r *pickleReader) container(op byte) (bool, error) {
+func (m *machine) container(op byte) (bool, error) {
 	switch op {
 	case ']':
-		return true, r.pushed(&node{kind: nodeList}, nil)
+		return true, m.pushed(&node{kind: nodeList}, nil)
 	case ')':
-		return true, r.pushed(&node{kind: nodeTuple}, nil)
+		return true, m.pushed(&node{kind: nodeTuple}, nil)
 	case '}':
-		return true, r.pushed(&node{kind: nodeDict}, nil)
+		return true, m.pushed(&node{kind: nodeDict}, nil)
 	case 'l', 't':
 		kind := nodeList
 		if op == 't' {
 			kind = nodeTuple
 		}
-		values, err := r.popMark()
-		return true, r.pushed(&node{kind: kind, items: slices.Clone(values)}, err)
+		values, err := m.popMark()
+		return true, m.pushed(&node{kind: kind, items: slices.Clone(values)}, err)
 	case 0x85, 0x86, 0x87:
-		values, err := r.pop(int(op-0x85) + 1)
-		return true, r.pushed(&node{kind: nodeTuple, items: slices.Clone(values)}, err)
+		values, err := m.pop(int(op-0x85) + 1)
+		return true, m.pushed(&node{kind: nodeTuple, items: slices.Clone(values)}, err)
 	case 'd':
-		values, err := r.popMark()
+		values, err := m.popMark()
 		if err != nil {
 			return true, err
 		}
 		dict := &node{kind: nodeDict}
-		return true, r.pushed(dict, setAll(dict, values))
+		return true, m.pushed(dict, setAll(dict, values))
 	case 'a', 'e', 's', 'u':
-		return true, r.extend(op)
+		return true, m.extend(op)
 	}
 	return false, nil
 }
 
 // extend adds to the list or dict below the values.
-func (r *pickleReader) extend(op byte) error {
+func (m *machine) extend(op byte) error {
 	var values []*node
 	var err error
 	switch op {
 	case 'a':
-		values, err = r.pop(1)
+		values, err = m.pop(1)
 	case 's':
-		values, err = r.pop(2)
+		values, err = m.pop(2)
 	default:
-		values, err = r.popMark()
+		values, err = m.popMark()
 	}
 	if err != nil {
 		return err
 	}
-	target, err := r.top()
+	target, err := m.top()
 	if err != nil {
 		return err
 	}
@@ -80,21 +81,21 @@ func setAll(dict *node, pairs []*node) error {
 }
 
 // memoOp runs the opcodes that remember a value and bring it back.
-func (r *pickleReader) memoOp(op byte) (bool, error) {
+func (m *machine) memoOp(op byte) (bool, error) {
 	var slot uint64
 	var err error
 	switch op {
 	case 'p', 'g':
 		var text []byte
-		if text, err = r.line(); err == nil {
+		if text, err = m.line(); err == nil {
 			if slot, err = strconv.ParseUint(string(text), 10, 32); err != nil {
-				err = refuse("not a pickle: memo slot %q", clip(text))
+				err = refuse("not a pickle: memo slot %.40q", text)
 			}
 		}
 	case 'q', 'h', 'r', 'j':
-		slot, err = r.uint(width(op))
+		slot, err = m.uint(width(op))
 	case 0x94:
-		slot = uint64(len(r.memo))
+		slot = uint64(len(m.memo))
 	default:
 		return false, nil
 	}
@@ -102,15 +103,15 @@ func (r *pickleReader) memoOp(op byte) (bool, error) {
 		return true, err
 	}
 	if op == 'g' || op == 'h' || op == 'j' {
-		n, ok := r.memo[slot]
+		n, ok := m.memo[slot]
 		if !ok {
 			return true, refuse("not a pickle: nothing in memo slot %d", slot)
 		}
-		return true, r.pushed(n, nil)
+		return true, m.pushed(n, nil)
 	}
-	top, err := r.top()
+	top, err := m.top()
 	if err == nil {
-		r.memo[slot] = top
+		m.memo[slot] = top
 	}
 	return true, err
 }
@@ -123,24 +124,24 @@ const (
 	builtinBytes = "__builtin__.bytes"
 )
 
-func (r *pickleReader) global() error {
-	module, err := r.line()
+func (m *machine) global() error {
+	module, err := m.line()
 	if err != nil {
 		return err
 	}
-	name, err := r.line()
+	name, err := m.line()
 	if err != nil {
 		return err
 	}
 	full := string(module) + "." + string(name)
 	if full != codecsEncode && full != builtinBytes {
-		return refuse("a class or call (%q); only plain values are allowed", clip([]byte(full)))
+		return refuse("a class or call (%.40q); only plain values are allowed", full)
 	}
-	return r.pushed(&node{kind: nodeFunction, text: full}, nil)
+	return m.pushed(&node{kind: nodeFunction, text: full}, nil)
 }
 
-func (r *pickleReader) reduce() error {
-	values, err := r.pop(2)
+func (m *machine) reduce() error {
+	values, err := m.pop(2)
 	if err != nil {
 		return err
 	}
@@ -149,11 +150,11 @@ func (r *pickleReader) reduce() error {
 		return refuse("a call; only plain values are allowed")
 	}
 	if function.text == builtinBytes && len(args.items) == 0 {
-		return r.pushed(&node{kind: nodeBytes}, nil)
+		return m.pushed(&node{kind: nodeBytes}, nil)
 	}
 	if function.text == codecsEncode && len(args.items) == 2 &&
 		args.items[0].kind == nodeString && args.items[1].kind == nodeString && args.items[1].text == "latin1" {
-		return r.pushed(latin1(args.items[0].text))
+		return m.pushed(latin1(args.items[0].text))
 	}
 	return refuse("a call of %s; only plain values are allowed", function.text)
 }
@@ -170,12 +171,12 @@ func latin1(text string) (*node, error) {
 }
 
 // refused says why an opcode is not run.
-func (r *pickleReader) refused(op byte) error {
+func (m *machine) refused(op byte) error {
 	switch op {
 	case 0x93, 'i', 'o', 'b', 0x81, 0x92, 0x82, 0x83, 0x84, 'P', 'Q':
 		name := ""
-		if n := len(r.stack); op == 0x93 && n >= 2 {
-			name = " (" + strconv.Quote(string(clip([]byte(r.stack[n-2].text+"."+r.stack[n-1].text)))) + ")"
+		if n := len(m.stack); op == 0x93 && n >= 2 {
+			name = fmt.Sprintf(" (%.40q)", m.stack[n-2].text+"."+m.stack[n-1].text)
 		}
 		return refuse("a class or call%s; only plain values are allowed", name)
 	case 0x8f, 0x90, 0x91:

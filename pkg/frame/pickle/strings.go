@@ -1,4 +1,4 @@
-package frame
+package pickle
 
 import (
 	"bytes"
@@ -10,8 +10,8 @@ import (
 
 // quoted reads the strings of protocol 0: STRING, the repr of a Python 2 str,
 // and UNICODE in raw-unicode-escape.
-func (r *pickleReader) quoted(op byte) (*node, error) {
-	raw, err := r.line()
+func (m *machine) quoted(op byte) (*node, error) {
+	raw, err := m.line()
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package frame
+package pickle
 
 import (
 	"bytes"
@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"framekeeper/pkg/frame"
 )
 
-// EncodePickleReply is the legacy wire's answer to a request, a dict pickled
-// with protocol 3, the oldest one with bytes: for a header of StatusOK
+// EncodeReply is the legacy wire's answer to a request, a dict pickled
+// with protocol 3, the oldest one with bytes: for a header of frame.StatusOK
 //
 //	{"image": ndarray of HxWx3 uint8, "status": "True", **request}
 //
@@ -23,13 +25,13 @@ import (
 //
 // The array is made from a bytearray, which costs the reader a copy: made from
 // bytes it would be read-only, and the old client's drawing calls refuse that.
-func EncodePickleReply(h Header, bgr []byte) ([]byte, error) {
-	request, err := pickleItems(h.Request)
+func EncodeReply(h frame.Header, bgr []byte) ([]byte, error) {
+	request, err := requestItems(h.Request)
 	if err != nil {
 		return nil, fmt.Errorf("encode pickle reply: %w", err)
 	}
 	head := pickled("\x80\x03}(").str("image")
-	if h.Status != StatusOK {
+	if h.Status != frame.StatusOK {
 		head = head.str("").str("status").str("False")
 		return slices.Concat(head, request, []byte("u.")), nil
 	}
@@ -63,14 +65,14 @@ func (p pickled) int32(n int32) pickled {
 	return binary.LittleEndian.AppendUint32(append(p, 'J'), uint32(n))
 }
 
-// pickleItems writes the keys and values of a JSON object, in its order, for a
+// requestItems writes the keys and values of a JSON object, in its order, for a
 // SETITEMS that follows.
-func pickleItems(object json.RawMessage) (pickled, error) {
+func requestItems(object json.RawMessage) (pickled, error) {
 	if len(object) == 0 {
 		return nil, nil
 	}
-	if depth(object) > MaxRequestDepth {
-		return nil, refuse("nested deeper than %d", MaxRequestDepth)
+	if frame.Depth(object) > frame.MaxRequestDepth {
+		return nil, refuse("nested deeper than %d", frame.MaxRequestDepth)
 	}
 	if !json.Valid(object) || object[bytes.IndexAny(object, "{[\"tfn-0123456789")] != '{' {
 		return nil, refuse("not a JSON object")
@@ -156,7 +158,7 @@ func (p pickled) number(text string) (pickled, error) {
 	}
 	n, ok := new(big.Int).SetString(text, 10)
 	if !ok {
-		return nil, fmt.Errorf("read number: %q", clip([]byte(text)))
+		return nil, fmt.Errorf("read number: %.40q", text)
 	}
 	b := twosComplement(n)
 	p = append(p, 0x8b)

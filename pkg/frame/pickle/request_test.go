@@ -1,4 +1,4 @@
-package frame
+package pickle
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"framekeeper/pkg/frame"
 )
 
 // debianPython is the interpreter that python3-numpy is installed for.
@@ -64,7 +66,7 @@ for c in cases:
             print(json.dumps([p, base64.b64encode(maker(c, p)).decode(), json.dumps(plain(c))]))
 `
 
-func TestParsePickleRequestFromPython(t *testing.T) {
+func TestParseRequestFromPython(t *testing.T) {
 	lines := bytes.Split(bytes.TrimSpace(python(t, pickleEverything, nil)), []byte("\n"))
 	if len(lines) != 13*6*2 {
 		t.Fatalf("python made %d pickles, want %d", len(lines), 13*6*2)
@@ -79,7 +81,7 @@ func TestParsePickleRequestFromPython(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := ParsePickleRequest(data)
+		r, err := ParseRequest(data)
 		if err != nil {
 			t.Errorf("protocol %v of %.200s: %v", protocol, want, err)
 			continue
@@ -132,7 +134,7 @@ func spellNumbers(v any) any {
 }
 
 // What Python 2 wrote; there is none left on Debian to ask.
-func TestParsePickleRequestFromPython2(t *testing.T) {
+func TestParseRequestFromPython2(t *testing.T) {
 	for name, tt := range map[string]struct{ pickle, want string }{
 		"protocol 0":       {"(dp0\nS'angle'\np1\nI25\nsS'b'\nI01\nsS'l'\nL12345678901234567890L\ns.", `{"angle":25,"b":true,"l":12345678901234567890}`},
 		"protocol 0 text":  {"(dp0\nS'q'\nS\"it's \\\\ \\x00 \\n \\101 \\z\"\nsS'u'\nVh\xe4 \\u2603 \\ud83d\\ude00\ns.", `{"q":"it's \\ \u0000 \n A \\z","u":"hä ☃ 😀"}`},
@@ -140,7 +142,7 @@ func TestParsePickleRequestFromPython2(t *testing.T) {
 		"protocol 2":       {"\x80\x02}q\x00(U\x05angleK\x19U\x01l\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x80\x00X\x01\x00\x00\x00u\x88u.", `{"angle":25,"l":9223372036854775808,"u":true}`},
 		"latin-1 and long": {"\x80\x02}(U\x01sU\x02\xe4\xf6T\x01\x00\x00\x00tT\x02\x00\x00\x00\xc3\xa4u.", `{"s":"äö","t":"ä"}`},
 	} {
-		r, err := ParsePickleRequest([]byte(tt.pickle))
+		r, err := ParseRequest([]byte(tt.pickle))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if got, want := canonical(t, r.Object), canonical(t, []byte(tt.want)); got != want {
@@ -149,20 +151,20 @@ func TestParsePickleRequestFromPython2(t *testing.T) {
 	}
 }
 
-func TestParsePickleRequestTakesJSON(t *testing.T) {
-	r, err := ParsePickleRequest([]byte(" {\"angle\": 25, \"id\": \"x\"}\n"))
+func TestParseRequestTakesJSON(t *testing.T) {
+	r, err := ParseRequest([]byte(" {\"angle\": 25, \"id\": \"x\"}\n"))
 	if err != nil || string(r.Object) != `{"angle":25,"id":"x"}` || r.ID != "x" {
 		t.Errorf("got %s, %q, %v", r.Object, r.ID, err)
 	}
 	for _, bad := range []string{`[1]`, `25`, `null`, `"x"`, ` true`} {
-		if _, err := ParsePickleRequest([]byte(bad)); err == nil || !strings.Contains(err.Error(), "expected one object") {
+		if _, err := ParseRequest([]byte(bad)); err == nil || !strings.Contains(err.Error(), "expected one object") {
 			t.Errorf("%s: got error %v, want the JSON one", bad, err)
 		}
 	}
 }
 
-func TestParsePickleRequestKeepsOrderAndLastValue(t *testing.T) {
-	r, err := ParsePickleRequest([]byte("}(X\x01\x00\x00\x00zK\x01X\x01\x00\x00\x00aK\x02X\x01\x00\x00\x00zK\x03u."))
+func TestParseRequestKeepsOrderAndLastValue(t *testing.T) {
+	r, err := ParseRequest([]byte("}(X\x01\x00\x00\x00zK\x01X\x01\x00\x00\x00aK\x02X\x01\x00\x00\x00zK\x03u."))
 	if want := `{"z":3,"a":2}`; err != nil || string(r.Object) != want {
 		t.Errorf("got %s, %v; want %s", r.Object, err, want)
 	}
@@ -179,26 +181,26 @@ func FuzzParsePickleRequest(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := ParsePickleRequest(data)
+		r, err := ParseRequest(data)
 		if err != nil {
-			if !errors.Is(err, ErrRequest) {
-				t.Fatalf("error %v is no ErrRequest", err)
+			if !errors.Is(err, frame.ErrRequest) {
+				t.Fatalf("error %v is no frame.ErrRequest", err)
 			}
 			if len(err.Error()) > 1000 {
 				t.Fatalf("error of %d bytes", len(err.Error()))
 			}
 			return
 		}
-		again, err := ParseRequest(r.Object)
+		again, err := frame.ParseRequest(r.Object)
 		if err != nil || again.ID != r.ID || again.Timeout != r.Timeout || again.MaxAge != r.MaxAge || !bytes.Equal(again.Object, r.Object) {
 			t.Fatalf("accepted as %s, which reads as %+v, %v", r.Object, again, err)
 		}
 		// What was accepted can be echoed, and the echo reads as the same request.
-		reply, err := EncodePickleReply(Header{Status: StatusError, Request: r.Object}, nil)
+		reply, err := EncodeReply(frame.Header{Status: frame.StatusError, Request: r.Object}, nil)
 		if err != nil {
 			t.Fatalf("echo of %s: %v", r.Object, err)
 		}
-		if _, err := readPickle(reply); err != nil && !strings.Contains(err.Error(), "a float that is") { // JSON allows 1e999
+		if _, err := load(reply); err != nil && !strings.Contains(err.Error(), "a float that is") { // JSON allows 1e999
 			t.Fatalf("echo of %s does not unpickle: %v", r.Object, err)
 		}
 	})

@@ -1,9 +1,11 @@
-package frame
+package pickle
 
 import (
 	"bytes"
 	"encoding/json"
 	"unicode/utf8"
+
+	"framekeeper/pkg/frame"
 )
 
 // nodeKind is the Python type of a value.
@@ -56,9 +58,9 @@ func (n *node) set(key, value *node) error {
 	return nil
 }
 
-// pickleJSON writes a value as JSON. Every node it visits adds at least one
+// toJSON writes a value as JSON. Every node it visits adds at least one
 // byte and the output is bounded, so shared nodes cannot blow the work up.
-func pickleJSON(root *node) ([]byte, error) {
+func toJSON(root *node) ([]byte, error) {
 	w := jsonWriter{}
 	w.strings = json.NewEncoder(&w.out)
 	w.strings.SetEscapeHTML(false) // the echo should look like what was sent
@@ -74,11 +76,11 @@ type jsonWriter struct {
 }
 
 func (w *jsonWriter) value(n *node, depth int) error {
-	if depth > MaxRequestDepth && n.kind >= nodeList {
-		return refuse("nested deeper than %d, or containing itself", MaxRequestDepth)
+	if depth > frame.MaxRequestDepth && n.kind >= nodeList {
+		return refuse("nested deeper than %d, or containing itself", frame.MaxRequestDepth)
 	}
-	if w.out.Len()+len(n.text) > MaxRequestBytes {
-		return refuse("more than %d bytes when written as JSON", MaxRequestBytes)
+	if w.out.Len()+len(n.text) > frame.MaxRequestBytes {
+		return refuse("more than %d bytes when written as JSON", frame.MaxRequestBytes)
 	}
 	switch n.kind {
 	case nodeScalar:
@@ -118,8 +120,8 @@ func (w *jsonWriter) items(n *node, open, end byte, depth int) error {
 }
 
 func (w *jsonWriter) string(s string) error {
-	if w.out.Len()+len(s) > MaxRequestBytes {
-		return refuse("more than %d bytes when written as JSON", MaxRequestBytes)
+	if w.out.Len()+len(s) > frame.MaxRequestBytes {
+		return refuse("more than %d bytes when written as JSON", frame.MaxRequestBytes)
 	}
 	if err := w.strings.Encode(s); err != nil {
 		return refuse("string: %v", err)

@@ -1,13 +1,15 @@
-package frame
+package pickle
 
 import (
 	"errors"
 	"runtime"
 	"strings"
 	"testing"
+
+	"framekeeper/pkg/frame"
 )
 
-func TestParsePickleRequestRefuses(t *testing.T) {
+func TestParseRequestRefuses(t *testing.T) {
 	for name, tt := range map[string]struct{ pickle, says string }{
 		"empty":              {"", "cut short after 0 bytes"},
 		"text":               {"hello", "not a pickle"},
@@ -63,19 +65,19 @@ func TestParsePickleRequestRefuses(t *testing.T) {
 		"contains itself":    {"}q\x00X\x01\x00\x00\x00ah\x00s.", "nested deeper than 32, or containing itself"},
 		"list with itself":   {"}X\x01\x00\x00\x00a]q\x00h\x00as.", "nested deeper than 32"},
 		"reserved key":       {"}X\x02\x00\x00\x00idK\x05s.", "id is a number, expected a string"},
-		"too large":          {"}" + strings.Repeat("N0", MaxRequestBytes/2) + ".", "at most 65536 are allowed"},
+		"too large":          {"}" + strings.Repeat("N0", frame.MaxRequestBytes/2) + ".", "at most 65536 are allowed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := ParsePickleRequest([]byte(tt.pickle))
-			if !errors.Is(err, ErrRequest) || !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("got error %v, want ErrRequest saying %q", err, tt.says)
+			_, err := ParseRequest([]byte(tt.pickle))
+			if !errors.Is(err, frame.ErrRequest) || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("got error %v, want frame.ErrRequest saying %q", err, tt.says)
 			}
 		})
 	}
 }
 
 // A few bytes can name a value that is 2^n large; the work must stay small.
-func TestParsePickleRequestIsBounded(t *testing.T) {
+func TestParseRequestIsBounded(t *testing.T) {
 	laughs := "}X\x01\x00\x00\x00a](K\x01K\x01eq\x00"
 	for i := range byte(25) {
 		laughs += "0](" + strings.Repeat("h"+string(i), 10) + "eq" + string(i+1)
@@ -96,9 +98,9 @@ func TestParsePickleRequestIsBounded(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, err := ParsePickleRequest([]byte(data))
+		_, err := ParseRequest([]byte(data))
 		runtime.ReadMemStats(&after)
-		if !errors.Is(err, ErrRequest) {
+		if !errors.Is(err, frame.ErrRequest) {
 			t.Errorf("%s: got error %v, want a refusal", name, err)
 		}
 		if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
