@@ -77,6 +77,7 @@ func setUser(server *redistest.Server, user string, rules ...any) {
 
 // TestDocumentedUsers runs every program with the rights the README gives it.
 func TestDocumentedUsers(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	rules := documented(t)
 	for _, role := range []string{"agent", "controller", "client"} {

@@ -39,6 +39,7 @@ publish_fps = 10
 // TestAnyOrder: Redis, the camera and the box come in every order there is, on
 // a box that can remember and on one whose state_dir cannot be written.
 func TestAnyOrder(t *testing.T) {
+	t.Parallel()
 	orders := [][]string{
 		{"box", "camera", "redis"}, {"redis", "box", "camera"}, {"box", "redis", "camera"},
 		{"camera", "box", "redis"}, {"redis", "camera", "box"}, {"camera", "redis", "box"},
@@ -79,6 +80,7 @@ func TestAnyOrder(t *testing.T) {
 // TestNoNetwork boots a box that has no network but loopback, and a Redis far
 // away: it runs, says what is missing, and keeps its frames.
 func TestNoNetwork(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("needs root, for a network namespace")
 	}
@@ -105,6 +107,7 @@ func TestNoNetwork(t *testing.T) {
 // TestPowerCuts ends everything at once while it writes, and empties files that
 // the disk had not got yet. The box starts again, and its readers can tell.
 func TestPowerCuts(t *testing.T) {
+	t.Parallel()
 	cuts := 6
 	if testing.Short() {
 		cuts = 2

@@ -42,6 +42,7 @@ publish_fps = 15
 // TestEmbeddedRedis is a box with a server of its own through what may happen
 // to that.
 func TestEmbeddedRedis(t *testing.T) {
+	t.Parallel()
 	addr := redistest.FreeAddr(t)
 	b := newBox(t, strings.ReplaceAll(embeddedBox, "REDIS", addr))
 	client := b.start("client", "run", "--no-requests") // in any order

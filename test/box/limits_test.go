@@ -17,6 +17,7 @@ import (
 // TestRequestLimits: what is too much is refused and counted, said once a
 // second, and harms nobody.
 func TestRequestLimits(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	text := strings.NewReplacer("URL", server.URL(), "USER", "", "TLS", "", `password_file = "DIR/password"`, "").Replace(plainBox)
 	b := newBox(t, text+"request_rate = 20\n")
@@ -87,6 +88,7 @@ func replies(t *testing.T, sub *redis.PubSub) (answers, refusals int) {
 
 // TestOpenHTTPNeedsAPassword: nobody else is let in, and the start says so.
 func TestOpenHTTPNeedsAPassword(t *testing.T) {
+	t.Parallel()
 	text := strings.NewReplacer("URL", "redis://127.0.0.1:1", "USER", "", "TLS", "", `password_file = "DIR/password"`, "").Replace(plainBox)
 	for name, c := range map[string]struct{ more, want string }{
 		"no user":  {`http = "0.0.0.0:0"`, "http_user and http_password_file"},

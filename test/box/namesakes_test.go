@@ -42,6 +42,7 @@ func (b *box) shared() bool {
 // both say so, neither obeys a command that may be meant for the other, and
 // cameras go on. No fault of the link makes a command have two effects.
 func TestTwoControllersOfOneName(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	line := redistest.NewProxy(t, server.Addr())
 	one, two := twin(t, server.URL(), "cam1"), twin(t, line.URL(), "cam2")
@@ -158,6 +159,7 @@ func TestTwoControllersOfOneName(t *testing.T) {
 // TestNoCommandTwice gives commands all the while that two controllers of one name
 // do not know of each other yet: each has one effect at most.
 func TestNoCommandTwice(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	one, two := twin(t, server.URL(), "cam1"), twin(t, server.URL(), "cam2")
 	both := func() bool { return one.shared() && two.shared() }
@@ -245,6 +247,7 @@ func telemetryOfBoth(t *testing.T, server *redistest.Server) {
 // TestControllerIsNotItsOwnNamesake: whatever a controller leaves behind, the
 // next one has the name to itself and obeys at once.
 func TestControllerIsNotItsOwnNamesake(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	b := twin(t, server.URL(), "cam1")
 	var said strings.Builder

@@ -97,6 +97,7 @@ func (s *search) in(where, text string) {
 // TestPlantedSecrets runs the programs well and badly, and searches everything
 // they show for passwords.
 func TestPlantedSecrets(t *testing.T) {
+	t.Parallel()
 	addr := redistest.FreeAddr(t)
 	text := strings.NewReplacer("REDIS", addr, "CAMERA", cameraSecret, "TOKEN", tokenSecret, "SERVER", startCamera(t, "127.0.0.1:0").addr()).Replace(secretBox)
 	b := newBox(t, text)

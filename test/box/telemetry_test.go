@@ -14,6 +14,7 @@ import (
 // TestTelemetryOfAnOutage: what was measured while Redis was down comes
 // afterwards, in order, each with its own time.
 func TestTelemetryOfAnOutage(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	text := strings.NewReplacer("URL", server.URL(), "USER", "", "TLS", "", `password_file = "DIR/password"`, "").Replace(plainBox)
 	b := newBox(t, text)

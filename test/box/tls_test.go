@@ -12,6 +12,7 @@ import (
 // TestMutualTLS: server and programs show each other certificates of a CA of
 // their own.
 func TestMutualTLS(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.WithMutualTLS())
 	files := server.TLS()
 	tls := fmt.Sprintf("tls_ca_file = %q\ntls_cert_file = %q\ntls_key_file = %q\n", files.CA, files.ClientCert, files.ClientKey)
