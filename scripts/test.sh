@@ -22,11 +22,13 @@ fuzz_time=${FUZZ_TIME:-20000x}
 
 cd "$root"
 work=$(mktemp -d)
-counts=$work/counts
+events=0
 failed_steps=()
-linter_pid=''
 finish() {
-	[ -z "$linter_pid" ] || kill "$linter_pid" 2>/dev/null || true
+	local pid
+	for pid in $(jobs -p); do
+		kill "$pid" 2>/dev/null || true
+	done
 	rm -rf "$work"
 }
 trap finish EXIT
@@ -104,34 +106,61 @@ fetch_prometheus() {
 	done
 }
 
-await_linter() {
+run_linter() { "$linter" run ./...; }
+
+# background NAME COMMAND...: run it beside the steps that follow, with what the
+# machine has left. await shows what it printed.
+declare -A background_pids=()
+background() {
+	local name=$1
+	shift
+	(
+		renice -n 19 -p "$BASHPID" >/dev/null
+		"$@"
+	) >"$work/$name.log" 2>&1 &
+	background_pids[$name]=$!
+}
+
+# await NAME: wait for a background command, and fail if it did.
+await() {
 	local result=0
-	wait "$linter_pid" || result=$?
-	linter_pid=''
-	[ "$result" -eq 0 ] || cat "$work/linter.log"
+	wait "${background_pids[$1]}" || result=$?
+	unset "background_pids[$1]"
+	[ "$result" -eq 0 ] || cat "$work/$1.log"
 	return "$result"
 }
 
-run_linter() { "$linter" run ./...; }
-
 # go_test ARGUMENT...: go test, counted.
-go_test() { go test -json "$@" | "$work/testsum" -counts "$counts"; }
+go_test() {
+	events=$((events + 1))
+	"$gotestsum" --format pkgname --jsonfile "$work/events.$events.json" -- "$@"
+}
+
+# count ACTION: how many tests, subtests too, have ended so.
+count() { cat "$work"/events.*.json 2>/dev/null | grep -c "\"Action\":\"$1\".*\"Test\":" || true; }
 
 unit_tests() {
-	# One package at a time: they start servers and starve each other.
-	local packages flags=(-race -p 1 -timeout 8m)
-	[ "$quick" = no ] || flags=(-short -p 1 -timeout 5m)
+	# Two packages at a time: more would starve each other on a small machine.
+	local packages flags=(-race -p 2 -timeout 10m)
+	[ "$quick" = no ] || flags=(-short -p 2 -timeout 5m)
 	mapfile -t packages < <(go list ./... | grep -v '^framekeeper/test/')
 	go_test "${flags[@]}" "${packages[@]}"
 }
 
-# The fault tests measure times, so nothing else runs beside them. They run
-# programs that Go does not know of, so results of earlier runs say nothing.
-fault_tests() {
-	local flags=(-p 1 -count 1 -timeout 25m)
+# They run programs that Go does not know of, so results of earlier runs prove
+# nothing.
+program_tests() {
+	local flags=(-count 1 -timeout 25m)
 	[ "$quick" = no ] || flags+=(-short)
-	go_test "${flags[@]}" ./test/...
+	go_test "${flags[@]}" "$@"
 }
+
+# Whole boxes, the package in a Debian of its own, cameras in machines of their
+# own: they wait most of the time.
+system_tests() { program_tests -p 3 -parallel 3 ./test/box ./test/camera ./test/package; }
+
+# The fault tests measure times, so nothing else runs beside them.
+fault_tests() { program_tests -p 1 ./test/faults/...; }
 
 fuzz_targets() {
 	local dir
@@ -154,6 +183,7 @@ fuzz() {
 
 need_go
 linter=$root/.cache/bin/golangci-lint-$(go env GOVERSION)
+gotestsum=$root/.cache/bin/gotestsum
 browser=(chromium)
 if grep -qsx 'ID=ubuntu' /etc/os-release; then
 	browser=() # a snap there; the tests take google-chrome too
@@ -164,30 +194,33 @@ need_packages redis-server libopencv-dev libturbojpeg0-dev pkg-config gcc g++ li
 	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps \
 	qemu-system-x86 busybox-static kmod cpio v4l-utils debootstrap dpkg-dev e2fsprogs "${browser[@]}"
 
-go build -o "$work/testsum" ./scripts/testsum
-if [ "$quick" = no ]; then
-	build_linter >"$work/linter.log" 2>&1 &
-	linter_pid=$!
-fi
+build_tool "$gotestsum" tools/gotestsum gotest.tools/gotestsum
+[ "$quick" = yes ] || background linter build_linter
 step prometheus fetch_prometheus
 step gofmt check_gofmt
 step shellcheck check_shell
-step "static builds" build_static
 step build scripts/build.sh
 step vet check_vet
 if [ "$quick" = no ]; then
+	step "linter build" await linter
 	step "race build" build_race
-	step "linter build" await_linter
 fi
 step tests unit_tests
-[ -z "$(find test -name '*_test.go')" ] || step "fault tests" fault_tests
 if [ "$quick" = no ]; then
-	step fuzz fuzz
-	step lint run_linter
+	background lint run_linter
+	background static build_static
 fi
+step "system tests" system_tests
+if [ "$quick" = no ]; then
+	step lint await lint
+	step "static builds" await static
+	step fuzz fuzz
+fi
+step "fault tests" fault_tests
 
-touch "$counts"
-read -r passed failed skipped < <(awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }' "$counts")
+passed=$(count pass) failed=$(count fail) skipped=$(count skip)
+say 'slowest tests'
+cat "$work"/events.*.json 2>/dev/null | "$gotestsum" tool slowest --threshold 8s --num 25 || true
 status=0
 if [ "${CI:-}" = true ] && [ "$skipped" -gt 0 ]; then
 	warn "in CI every test must run, and $skipped were skipped, see SKIP above"
