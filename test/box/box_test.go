@@ -184,7 +184,7 @@ func (b *box) health() (h web.Health) {
 func (b *box) awaitHealthy() web.Health {
 	b.Helper()
 	var h web.Health
-	b.await("a box where all is well", func() bool { h = b.health(); return h.OK })
+	b.await("a healthy box", func() bool { h = b.health(); return h.OK })
 	return h
 }
 

@@ -78,7 +78,7 @@ type clockScene struct {
 	redis              int // its process, held
 }
 
-// begin starts a box and waits until all is well with it.
+// begin starts a box and waits until it is healthy.
 func (c *clockScene) begin() {
 	c.Helper()
 	c.client = c.start("client", "run", "--no-requests")

@@ -181,7 +181,7 @@ func (s *powerScene) place(camera string) frame.ID {
 	return id
 }
 
-// promise tells which images a power cut must not take: those that the client's
+// promise lists which images a power cut must not take: those that the client's
 // place on disk has passed.
 func (s *powerScene) promise() {
 	for _, c := range powerCameras {
@@ -191,7 +191,7 @@ func (s *powerScene) promise() {
 	}
 }
 
-// follow tells of every entry of the streams, as it comes, and of frames that
+// follow reports every entry of the streams, as it comes, and frames that
 // the client misses.
 func (s *powerScene) follow(reader *program) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", Protocol: 2, DisableIdentity: true})
@@ -222,7 +222,7 @@ func (s *powerScene) follow(reader *program) {
 	}()
 }
 
-// fill waits until many frames are on disk, tells which of them must have been
+// fill waits until many frames are on disk, reports which of them must have been
 // synced, and goes on telling what is there.
 func (s *powerScene) fill() {
 	s.Helper()
@@ -266,7 +266,7 @@ func (b *box) held(camera string) (all []frame.ID) {
 	return all
 }
 
-// end ends the last boot's box in order, and tells what the client has.
+// end ends the last boot's box in order, and reports what the client has.
 func (s *powerScene) end(client, controller *program) {
 	s.Helper()
 	if err := client.end(syscall.SIGTERM); err != nil {

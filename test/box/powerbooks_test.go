@@ -9,7 +9,7 @@ import (
 	"framekeeper/pkg/frame"
 )
 
-// powerBooks account, camera by camera, for what boxes told before their power
+// powerBooks account, camera by camera, for what boxes reported before their power
 // was cut, and hold it against what is there afterwards.
 type powerBooks struct {
 	durable bool // nothing that was in the stream may be lost
@@ -28,7 +28,7 @@ type powerBook struct {
 	place   frame.ID            // the client's
 	highest uint64              // epoch before the last cut
 	starts  int
-	seen    map[uint64]uint64 // epoch → the highest number that anything told of
+	seen    map[uint64]uint64 // epoch → the highest number that anything reported
 }
 
 func newPowerBooks(durable bool) *powerBooks {
@@ -173,18 +173,18 @@ func (b *powerBooks) judge(t *testing.T) {
 				t.Errorf("%s: %s is stored with the checksum %s and was in the stream with %s", name, id, sum, want)
 			}
 		}
-		told, stored, declared, unknown := 0, 0, 0, 0
+		reported, stored, declared, unknown := 0, 0, 0, 0
 		for epoch, n := range c.seen {
 			for seq := uint64(1); seq <= n; seq++ {
 				id := frame.ID{Epoch: epoch, Seq: seq}
-				told++
+				reported++
 				switch {
 				case c.sums[id] != "":
 					stored++
 				case c.lost[id]:
 					declared++
 				case c.place.Less(id): // left for the client's next run
-					told--
+					reported--
 				case b.durable && c.entries[id] != "":
 					t.Errorf("%s: %s was in the stream and is lost", name, id)
 				default:
@@ -192,6 +192,6 @@ func (b *powerBooks) judge(t *testing.T) {
 				}
 			}
 		}
-		t.Logf("%s: %d starts, %d frames told of, %d stored, %d declared, %d unknown", name, c.starts, told, stored, declared, unknown)
+		t.Logf("%s: %d starts, %d frames reported, %d stored, %d declared, %d unknown", name, c.starts, reported, stored, declared, unknown)
 	}
 }

@@ -27,7 +27,7 @@ const never = time.Duration(-1)
 // outcome is a line of the table.
 type outcome struct {
 	name                     string
-	notice                   time.Duration // from before the fault is asked for until the status tells
+	notice                   time.Duration // from before the fault is asked for until the status shows it
 	recover                  time.Duration // from then, or from the heal, until a new frame is there
 	refused                  int           // requests answered with an error meanwhile
 	slowest                  time.Duration // of those

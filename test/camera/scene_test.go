@@ -86,7 +86,7 @@ func (w *world) stage(t *testing.T, s setup) *scene {
 func (s *scene) config() string { return filepath.Join(s.dir, "config.toml") }
 
 // configure writes the agent's configuration. A request may wait long, so that
-// an answer that comes at once is told from one that comes at its timeout.
+// an answer that comes at once is distinguished from one that comes at its timeout.
 func (s *scene) configure(c setup) {
 	s.Helper()
 	text := fmt.Sprintf("state_dir = %q\n[redis]\nurl = %q\n[delivery]\nmode = \"pubsub\"\nspool_dir = %q\n[log]\nformat = \"json\"\n"+

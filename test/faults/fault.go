@@ -37,7 +37,7 @@ type fault struct {
 	rep func(r *rig, f *fault, hold time.Duration) sample
 
 	lost, back string            // the lines that mark detection and recovery; "": msgLost, msgBack
-	causes     []redisconn.Cause // one of these has to be told
+	causes     []redisconn.Cause // one of these has to be logged
 	budget     budget
 }
 
@@ -93,8 +93,8 @@ type sample struct {
 	Live     time.Duration `json:"live"`
 	Answer   time.Duration `json:"answer"`
 	Drained  time.Duration `json:"drained"`
-	Losses   int           `json:"losses"` // lines that told of a loss
-	Cause    string        `json:"cause"`  // that was told first
+	Losses   int           `json:"losses"` // lines that reported an outage
+	Cause    string        `json:"cause"`  // that was logged first
 	Problems []string      `json:"problems,omitempty"`
 
 	window span

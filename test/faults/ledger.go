@@ -119,7 +119,7 @@ type span struct{ from, to time.Time }
 // length of the span.
 func (s span) length() time.Duration { return s.to.Sub(s.from) }
 
-// capture tells how many exposures a second lie in the span, but for the times
+// capture counts how many exposures a second lie in the span, but for the times
 // in which the machine stood still, and the longest time between two of them.
 func capture(shots []shot, in span, idle *stills) (fps float64, gap span) {
 	n, seen := 0, map[uint64]bool{}

@@ -157,8 +157,8 @@ func (s *scene) fill() {
 	}
 }
 
-// told waits for a line of the agent's log.
-func (s *scene) told(since time.Time, limit time.Duration, what string, match func(proctest.Event) bool) bool {
+// logged waits for a line of the agent's log.
+func (s *scene) logged(since time.Time, limit time.Duration, what string, match func(proctest.Event) bool) bool {
 	if _, ok := s.agent.Await(s.ctx, since, limit, match); !ok {
 		s.problem("the agent did not say within %s: %s; its log:\n%s", limit, what, s.agent.Tail(20))
 		return false

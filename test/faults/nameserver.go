@@ -14,7 +14,7 @@ var errNeedsRoot = errors.New("a private mount namespace and port 53 need root; 
 func itoa(n int) string { return strconv.Itoa(n) }
 
 // nameServer is a DNS server on a loopback address of its own. It answers every
-// question for an IPv4 address with 127.0.0.1, until it is told to fail.
+// question for an IPv4 address with 127.0.0.1, until it has to fail.
 type nameServer struct {
 	ip      string
 	conn    net.PacketConn

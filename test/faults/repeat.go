@@ -12,7 +12,7 @@ import (
 const healLimit = 15 * time.Second
 
 // calmTime is longer than the agent's settleTime: a refusal so soon after the
-// last one is not told anew.
+// last one is not logged again.
 const calmTime = 1200 * time.Millisecond
 
 // standard is one repetition of most faults: hurt, hold, heal, wait until the
@@ -90,7 +90,7 @@ func measure(r *rig, f *fault, began, hurt, healed time.Time) sample {
 }
 
 // recovery reads from the log when the agent was LIVE for good, how often it
-// lost its link, and whether it told the right cause.
+// lost its link, and whether it logged the right cause.
 func recovery(s *sample, events []proctest.Event, in span, healed time.Time, f *fault) {
 	msgLost, msgBack := f.lines()
 	for _, e := range events {
@@ -102,8 +102,8 @@ func recovery(s *sample, events []proctest.Event, in span, healed time.Time, f *
 			s.Live = max(at.Sub(healed), 0) // the last one: a link may come and go first
 		}
 	}
-	if !told(events, f.causes) {
-		s.Problems = append(s.Problems, fmt.Sprintf("cause told: %v, want one of %q", causesOf(events), f.causes))
+	if !loggedCause(events, f.causes) {
+		s.Problems = append(s.Problems, fmt.Sprintf("cause logged: %v, want one of %q", causesOf(events), f.causes))
 	}
 }
 
@@ -208,8 +208,8 @@ func (o *options) onRig(b *bench, f *fault, res *result, reps int, hold time.Dur
 	}
 }
 
-// told reports whether one of the causes was named in these events.
-func told(events []proctest.Event, causes []redisconn.Cause) bool {
+// loggedCause reports whether one of the causes was named in these events.
+func loggedCause(events []proctest.Event, causes []redisconn.Cause) bool {
 	for _, e := range events {
 		for _, c := range causes {
 			if e.Cause == string(c) {

@@ -48,7 +48,7 @@ func killRows() []*fault {
 	}
 }
 
-// restart brings a killed server back and tells when it accepted again.
+// restart brings a killed server back and returns when it accepted again.
 func restart(r *rig) time.Time {
 	boot := r.server.RestartAsync()
 	select {

@@ -51,11 +51,11 @@ func dataRow(name, retain string, declares bool, lose func(*scene)) *lossRow {
 				most = 3 // added and flushed before they could be read, and not retained
 			}
 			if n := s.watcher.consumer.Stats().Declared; n > most {
-				s.problem("the reader in step was told of %d lost frames, want %d at most", n, most)
+				s.problem("%d lost frames were declared to the reader in step, want %d at most", n, most)
 			}
 			got := l.consumer.Stats()
 			if (got.Declared > 0) != declares {
-				s.problem("the laggard was told of %d lost frames, want some: %v", got.Declared, declares)
+				s.problem("%d lost frames were declared to the laggard, want some: %v", got.Declared, declares)
 			}
 			if got.Trimmed > 0 {
 				s.problem("the laggard takes %d frames for trimmed", got.Trimmed)
@@ -77,7 +77,7 @@ func evicted(s *scene) {
 	hurt := time.Now()
 	s.server.ConfigSet("maxmemory-policy", "allkeys-lru")
 	s.server.ConfigSet("maxmemory", strconv.Itoa(used+2<<20))
-	s.told(hurt, 30*time.Second, "that the stream keeps vanishing",
+	s.logged(hurt, 30*time.Second, "that the stream keeps vanishing",
 		func(e proctest.Event) bool {
 			return e.Msg == msgRefused && e.Cause == string(outbox.CauseEvicted)
 		})
@@ -98,7 +98,7 @@ func evicted(s *scene) {
 	healed := time.Now()
 	took := s.drain(90 * time.Second)
 	s.figure("seeded %d times, frames flow %s ms after the heal", vanished, ms(took))
-	s.told(healed, time.Second, "that Redis takes frames again", func(e proctest.Event) bool { return e.Msg == msgAccepted })
+	s.logged(healed, time.Second, "that Redis takes frames again", func(e proctest.Event) bool { return e.Msg == msgAccepted })
 	l.release()
 	s.fill()
 }
@@ -114,7 +114,7 @@ func refusalRows() []*lossRow {
 }
 
 // refusing hurts as a row of the link does. OOM lasts until the agent has made
-// room by halving its own stream; the laggard is told so.
+// room by halving its own stream; the laggard reads that.
 func (s *scene) refusing(f *fault) {
 	f.world(s.rig)
 	s.begin()
@@ -131,8 +131,8 @@ func (s *scene) refusing(f *fault) {
 	f.heal(s.rig)
 	took := s.drain(startLimit)
 	s.figure("frames flow %s ms after the heal", ms(took))
-	if len(f.causes) > 0 && !told(s.agent.Since(at), f.causes) {
-		s.problem("cause told: %v, want one of %q", causesOf(s.agent.Since(at)), f.causes)
+	if len(f.causes) > 0 && !loggedCause(s.agent.Since(at), f.causes) {
+		s.problem("cause logged: %v, want one of %q", causesOf(s.agent.Since(at)), f.causes)
 	}
 	l.release()
 	s.fill()
@@ -175,7 +175,7 @@ func foreignWriter(s *scene) {
 	s.begin()
 	at := time.Now()
 	s.server.Do("XADD", "frames:"+cameraName, "*", "who", "me")
-	s.told(at, 5*time.Second, "that there is a conflict",
+	s.logged(at, 5*time.Second, "that there is a conflict",
 		func(e proctest.Event) bool {
 			return e.Msg == msgRefused && e.Cause == string(outbox.CauseConflict)
 		})

@@ -72,14 +72,14 @@ func diskFull(s *scene) {
 	took := time.Since(at)
 	healed := s.back()
 	s.drain(startLimit)
-	s.wait(1500 * time.Millisecond) // until the status tells of it
+	s.wait(1500 * time.Millisecond) // until the status shows it
 	s.capturing(from, healed, took)
 	s.fill()
 	s.declares(1)
 }
 
 // declares checks at the end that at least n frames were declared lost, and
-// that the agent counts as many as the reader was told of.
+// that the agent counts as many as were declared to the reader.
 func (s *scene) declares(n uint64) {
 	s.wait(1500 * time.Millisecond)
 	dropped, before := s.status().Outbox.Dropped, s.atEnd
@@ -88,7 +88,7 @@ func (s *scene) declares(n uint64) {
 			before()
 		}
 		if got := s.watcher.consumer.Stats().Declared; got < n || got != dropped {
-			s.problem("the reader was told of %d lost frames and the agent counts %d, want the same and at least %d", got, dropped, n)
+			s.problem("%d lost frames were declared to the reader and the agent counts %d, want the same and at least %d", got, dropped, n)
 		}
 	}
 }
@@ -104,10 +104,10 @@ func diskReadOnly(s *scene) {
 	s.away()
 	s.wait(time.Second)
 	s.remount(unix.MS_RDONLY, size)
-	s.told(at, 5*time.Second, "that frames cannot be kept on disk", func(e proctest.Event) bool { return e.Level == "error" })
+	s.logged(at, 5*time.Second, "that frames cannot be kept on disk", func(e proctest.Event) bool { return e.Level == "error" })
 	s.wait(pick(s, 8*time.Second, 1500*time.Millisecond))
 	s.remount(0, size)
-	s.told(at, 5*time.Second, "that the spool takes frames again", func(e proctest.Event) bool { return contains(e.Msg, "the spool takes frames again") })
+	s.logged(at, 5*time.Second, "that the spool takes frames again", func(e proctest.Event) bool { return contains(e.Msg, "the spool takes frames again") })
 	s.wait(pick(s, 3*time.Second, 500*time.Millisecond))
 	took := time.Since(at)
 	healed := s.back()
@@ -129,12 +129,12 @@ func diskReadOnlyAlways(s *scene) {
 	s.begin()
 	at := time.Now()
 	s.remount(unix.MS_RDONLY, size)
-	s.told(at, 5*time.Second, "that frames cannot be kept on disk", func(e proctest.Event) bool { return e.Level == "error" })
+	s.logged(at, 5*time.Second, "that frames cannot be kept on disk", func(e proctest.Event) bool { return e.Level == "error" })
 	s.wait(pick(s, 8*time.Second, time.Second))
 	took := s.drain(startLimit)
 	s.figure("frames came through in %s ms without the disk", ms(took))
 	s.remount(0, size)
-	s.told(at, 5*time.Second, "that the spool takes frames again", func(e proctest.Event) bool { return contains(e.Msg, "the spool takes frames again") })
+	s.logged(at, 5*time.Second, "that the spool takes frames again", func(e proctest.Event) bool { return contains(e.Msg, "the spool takes frames again") })
 	s.fill()
 	s.atEnd = func() {
 		if n := s.watcher.consumer.Stats().Declared; n > 0 {

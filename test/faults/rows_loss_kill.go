@@ -89,7 +89,7 @@ func killDraining(s *scene, always bool) {
 	s.relaunch()
 }
 
-// killFigures tells how much the kills took along.
+// killFigures are what the kills took along.
 func (s *scene) killFigures() {
 	for state, tails := range s.tails {
 		all := spreadOfTimes(tails)

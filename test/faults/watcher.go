@@ -94,7 +94,7 @@ func (w *watcher) take(_ context.Context, m *frame.Message) error {
 	return nil
 }
 
-// wake tells those who wait; the caller holds mu.
+// wake wakes those who wait; the caller holds mu.
 func (w *watcher) wake() {
 	close(w.changed)
 	w.changed = make(chan struct{})

@@ -153,7 +153,7 @@ while [ $i -lt 20000 ]; do kill -TERM $agent 2>/dev/null; i=$((i + 1)); done
 wait $agent
 echo $?`)
 	if status != "0" {
-		t.Errorf("told to end many times at once, the agent ended with %s, want 0:\n%s", status, b.must(t, "cat", "/tmp/agent-log"))
+		t.Errorf("asked to end many times at once, the agent ended with %s, want 0:\n%s", status, b.must(t, "cat", "/tmp/agent-log"))
 	}
 }
 

@@ -72,7 +72,7 @@ func (c *child) live(s spawn, started chan<- error) {
 	awaitExit(c.pid)
 	c.mu.Lock()
 	// What the child forked itself (a BGSAVE, say) shares its group and is not
-	// told of our death; it must not outlive the child.
+	// signalled at our death; it must not outlive the child.
 	_ = syscall.Kill(-c.pid, syscall.SIGKILL)
 	c.reaped = true
 	c.mu.Unlock()
@@ -123,7 +123,7 @@ func (c *child) kill() {
 	<-c.done
 }
 
-// running tells whether the child has not been reaped yet.
+// running reports whether the child has not been reaped yet.
 func (c *child) running() bool {
 	select {
 	case <-c.done:

@@ -100,5 +100,5 @@ func (s *Server) AcceptedAt() time.Time { return s.Boot().AcceptedAt() }
 // Pid is the current process's ID.
 func (s *Server) Pid() int { return s.Boot().child.pid }
 
-// Running tells whether the current process has not ended.
+// Running reports whether the current process has not ended.
 func (s *Server) Running() bool { return s.Boot().child.running() }

@@ -117,7 +117,7 @@ func (l *line) look(at time.Time, n int) (allowed int, wait time.Duration, chang
 	return piece, l.free.Sub(now), l.changed
 }
 
-// sleep waits (for ever if d is negative) and tells whether it waited to the end.
+// sleep waits (for ever if d is negative) and reports whether it waited to the end.
 func sleep(ctx context.Context, d time.Duration, changed <-chan struct{}) bool {
 	var end <-chan time.Time
 	if d >= 0 {

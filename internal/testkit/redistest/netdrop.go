@@ -87,7 +87,7 @@ func (n neighbourDropper) drop(d Direction) error {
 		setNeighbour(d&ToClient != 0, "-n "+h.name, h.ourIP, innerDev))
 }
 
-// setNeighbour makes the entry of ip wrong for good, or has it learnt afresh.
+// setNeighbour makes the entry of ip wrong for good, or has it learnt again.
 func setNeighbour(wrong bool, where, ip, dev string) error {
 	how := "lladdr " + nobody + " nud permanent"
 	if !wrong {

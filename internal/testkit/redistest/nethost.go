@@ -25,7 +25,7 @@ const (
 
 // NetHost is a host of its own on this machine: a network namespace, joined to
 // ours by a veth pair. Packets to and from it can be dropped in either
-// direction, which no process at either end is told.
+// direction, which no process at either end notices.
 //
 //	ours: rtvN 10.231.N.1/30 ◄──── veth pair ────► eth0 10.231.N.2/30 :namespace
 type NetHost struct {

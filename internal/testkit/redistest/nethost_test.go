@@ -18,7 +18,7 @@ func needNetHost(t *testing.T) {
 	}
 }
 
-// answers tells whether a server answers a PING on the client's connection.
+// answers reports whether a server answers a PING on the client's connection.
 func answers(t *testing.T, c *redis.Client, d time.Duration) error {
 	t.Helper()
 	return c.Ping(within(t, d)).Err()

@@ -107,7 +107,7 @@ func TestNamespaceOfDeadProcessIsSwept(t *testing.T) {
 	}
 }
 
-// The reservation of an address range tells a living owner too, but not one in
+// The reservation of an address range detects a living owner too, but not one in
 // another network namespace: there the name alone has to.
 func TestSweepGoesByTheName(t *testing.T) {
 	needNetHost(t)

@@ -45,7 +45,7 @@ func Available() error {
 	return nil
 }
 
-// failed tells whether the test has failed so far, when it can tell.
+// failed reports whether the test has failed so far, when that is known.
 func failed(tb TB) bool {
 	f, ok := tb.(interface{ Failed() bool })
 	return ok && f.Failed()

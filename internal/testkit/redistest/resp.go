@@ -83,7 +83,7 @@ func (c *respCounter) closeValue() {
 	}
 }
 
-// atBoundary tells whether the bytes so far end with a complete value.
+// atBoundary reports whether the bytes so far end with a complete value.
 func (c *respCounter) atBoundary() bool {
 	return c.open == 0 && c.body == 0 && len(c.header) == 0
 }

@@ -13,7 +13,7 @@ const (
 	sentinelName   = "redistest"
 	// formLimit is how long the trio may take to find each other.
 	formLimit = 30 * time.Second
-	// agreeLimit is how long the sentinels may name different masters: the one that leads a failover tells
+	// agreeLimit is how long the sentinels may name different masters: the one that leads a failover informs
 	// the others with its next hello.
 	agreeLimit = 15 * time.Second
 	// Hello messages come every 2 s; while the trio forms they come faster.
@@ -120,7 +120,7 @@ func (set *SentinelSet) Servers() []*Server { return set.servers }
 func (set *SentinelSet) Sentinels() []*Server { return set.sentinels }
 
 // Master is the server that all sentinels that are neither killed nor frozen name as the master, which
-// they are asked afresh. During a failover one sentinel knows of it before the others do: Master waits
+// they are asked again. During a failover one sentinel knows of it before the others do: Master waits
 // for them, and the test fails if they do not come to agree.
 func (set *SentinelSet) Master() *Server {
 	set.tb.Helper()

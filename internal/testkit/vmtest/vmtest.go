@@ -1,7 +1,7 @@
 // Package vmtest runs the inner half of a test in the machine that
 // scripts/camera-vm.sh boots, and repeats outside what the tests there said.
 //
-// Inside runs the same test binary, told by a variable that it is inside. Its
+// Inside runs the same test binary, which a variable marks as inside. Its
 // tests Say what the outer half has to know: of a machine that loses its power
 // nothing else is left. Tests below test/ may call it, the product must not.
 package vmtest
@@ -32,7 +32,7 @@ const (
 // mark begins what is for the outer half and not for the log.
 const mark = "@vmtest "
 
-// Say tells the outer half something; to be called inside.
+// Say passes something to the outer half; to be called inside.
 func Say(words ...any) { fmt.Fprint(os.Stdout, mark, fmt.Sprintln(words...)) }
 
 // Machine is one boot.
@@ -46,7 +46,7 @@ type Machine struct {
 }
 
 // Boot runs camera-vm.sh with arguments, and with variables for the command. said,
-// if not nil, is called for everything that Say tells, as it comes. The machine
+// if not nil, is called for everything that Say passes on, as it comes. The machine
 // ends with the test.
 func Boot(t *testing.T, env, args []string, said func(text string)) *Machine {
 	t.Helper()

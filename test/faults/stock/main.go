@@ -16,10 +16,10 @@ import (
 	"framekeeper/pkg/frame"
 )
 
-// told writes what go-redis has to say, and what we have, as log lines.
-type told struct{}
+// lines writes what go-redis logs, and what we log, as log lines.
+type lines struct{}
 
-func (told) Printf(_ context.Context, format string, args ...any) {
+func (lines) Printf(_ context.Context, format string, args ...any) {
 	line, _ := json.Marshal(map[string]string{"message": fmt.Sprintf(format, args...)})
 	fmt.Fprintln(os.Stderr, string(line))
 }
@@ -30,7 +30,7 @@ func main() {
 	passwordFile := flag.String("password-file", "", "file with its password")
 	camera := flag.String("camera", "stock", "the camera's name")
 	flag.Parse()
-	redis.SetLogger(told{})
+	redis.SetLogger(lines{})
 	opt, err := redis.ParseURL(*url)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "stock:", err)
@@ -42,7 +42,7 @@ func main() {
 	ctx := context.Background()
 	client := redis.NewClient(opt)
 	requests := client.Subscribe(ctx, "request/"+*camera)
-	told{}.Printf(ctx, "started")
+	lines{}.Printf(ctx, "started")
 	for request := range requests.Channel() {
 		answer, err := frame.NewMessage(frame.Header{
 			Camera: *camera, Status: frame.StatusOK, Request: json.RawMessage(request.Payload),
@@ -51,7 +51,7 @@ func main() {
 			continue
 		}
 		if err := client.Publish(ctx, "stream/"+*camera, answer.Wire()).Err(); err != nil {
-			told{}.Printf(ctx, "publish: %v", err)
+			lines{}.Printf(ctx, "publish: %v", err)
 		}
 	}
 }
