@@ -170,7 +170,7 @@ func (a *agent) readFrames(v metrics.Values) {
 	}
 	v.Set("outbox_unsent_frames", float64(o.Unsent))
 	v.Set("outbox_unsent_bytes", float64(o.UnsentSize))
-	v.Set("outbox_held_bytes", float64(o.HeldSize))
+	v.Set("outbox_held_bytes", float64(o.MemorySize))
 	v.Set("outbox_limit_bytes", float64(a.cfg.Delivery.RetainBytes))
 	s := a.appender.Status()
 	v.Flag("stream_writable", s.Writable)
@@ -180,7 +180,7 @@ func (a *agent) readFrames(v metrics.Values) {
 	answers, frames := a.publisher.Stats()
 	for lane, l := range map[string]outbox.LaneStats{"answers": answers, "frames": frames} {
 		v.Set("messages_published_total", float64(l.Published), lane)
-		v.Set("messages_unheard_total", float64(l.Unheard), lane)
+		v.Set("messages_unheard_total", float64(l.NoReceivers), lane)
 		v.Set("messages_dropped_total", float64(l.Dropped), lane)
 		v.Set("messages_refused_total", float64(l.Refused), lane)
 		v.Set("messages_waiting", float64(l.Waiting), lane)

@@ -67,7 +67,7 @@ func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, d driv
 	a.responder = newResponder(a, camera.NewEncoder(cam, d.jpeg))
 	a.presence = NewPresence(PresenceConfig{
 		Key: cam.StatusKey(), Topic: cam.StatusTopic(), Interval: cam.StatusInterval,
-		Instance: owner.Instance, Owner: owner.Owner,
+		Instance: owner.Instance, Owner: owner.StateID,
 		Status: func() any { return a.status() }, Kick: a.kick, Log: log,
 	})
 	if err := a.openSpool(); err != nil {
@@ -164,7 +164,7 @@ func (a *agent) run(ctx context.Context) error {
 	if left := parts.join(joinTime); len(left) > 0 {
 		return a.abandon(left, context.Cause(work))
 	}
-	last, all := a.outbox.Safe()
+	last, all := a.outbox.Persisted()
 	if a.spool != nil {
 		if err := a.spool.Close(); err != nil {
 			a.log.Error().Err(err).Msg("the spool could not be closed in order")
@@ -250,7 +250,7 @@ func (a *agent) admit(ctx context.Context, s *datatransfer.Session) error {
 		return err
 	}
 	if a.cfg.Delivery.Mode.Streams() {
-		if err := a.appender.Admit(ctx, s, a.owner.Raise); err != nil {
+		if err := a.appender.Admit(ctx, s, a.owner.SetEpoch); err != nil {
 			return err
 		}
 		if !a.responder.isOpen() && a.cam.Wire == camera.WireJSON {

@@ -53,7 +53,7 @@ func wait(ctx context.Context, pause time.Duration) bool {
 // hold makes up for a claim to the camera that a full or read-only disk left
 // incomplete at the start.
 func (a *agent) hold(ctx context.Context) error {
-	if a.owner.Durable {
+	if a.owner.EpochSaved {
 		return nil
 	}
 	place := files.Directory{Dir: a.cfg.StateDir, Below: []string{a.cam.Name}}
@@ -61,7 +61,7 @@ func (a *agent) hold(ctx context.Context) error {
 		if reason := files.WhyUnwritable(place); reason != "" { // trying would write, for as long as it lasts
 			return errors.New(reason)
 		}
-		return a.owner.Hold()
+		return a.owner.Complete()
 	}, func(err error) {
 		if errors.Is(err, outbox.ErrClaimed) { // it began when this one had no lock to refuse it with
 			a.log.Error().Err(err).Msg("two agents serve this camera: stop one of them")
@@ -114,7 +114,7 @@ func (a *agent) private(ctx context.Context) error {
 // listen makes the socket, as soon as it can be made; nil when ctx ends first.
 func (a *agent) listen(ctx context.Context, path string) (s *agentapi.Server) {
 	open := func() (err error) {
-		if !a.owner.Held() {
+		if !a.owner.Locked() {
 			return errUnlocked
 		}
 		s, err = agentapi.Listen(ctx, path, a.log)

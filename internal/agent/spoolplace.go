@@ -34,17 +34,17 @@ func (a *agent) openSpool() error {
 		}
 		return nil
 	}
-	if err := a.owner.KeepIn(dir); err != nil {
+	if err := a.owner.SetSpool(dir); err != nil {
 		a.log.Warn().Err(err).Msg("a start with another spool_dir will not find the frames kept in this one")
 	}
 	a.spool = s
 	a.spooler = outbox.NewSpooler(a.outbox, s, losses, d.Sync == outbox.SyncAlways, a.log)
 	if epoch := a.outbox.Epoch(); epoch != a.owner.Epoch {
-		if err := a.owner.Raise(epoch); err != nil {
+		if err := a.owner.SetEpoch(epoch); err != nil {
 			return err
 		}
 	}
-	if last, _ := a.outbox.Safe(); a.owner.Previous.Less(last) {
+	if last, _ := a.outbox.Persisted(); a.owner.Previous.Less(last) {
 		a.owner.Previous = last
 	}
 	return nil
@@ -82,7 +82,7 @@ func (a *agent) spoolPlace() string {
 	case moved:
 		log.Info().AnErr("not_synced", err).Msg("spool_dir has changed, the frames that wait have moved there")
 	case err == nil, errors.Is(err, spool.ErrInUse): // nothing waits there, or not for us
-	case errors.Is(err, spool.ErrStays):
+	case errors.Is(err, spool.ErrCannotMove):
 		log.Warn().Err(err).Msg("spool_dir has changed, but frames wait where it was: they go first, and new ones join them there, until a start finds that place empty")
 		return before
 	default:

@@ -92,7 +92,7 @@ func (a *agent) status() agentStatus {
 	stream := a.appender.Status()
 	cam := a.tuning.now()
 	return agentStatus{
-		Camera: a.cam.Name, Instance: a.owner.Instance, Owner: a.owner.Owner, Host: host, PID: os.Getpid(), Boot: BootID(),
+		Camera: a.cam.Name, Instance: a.owner.Instance, Owner: a.owner.StateID, Host: host, PID: os.Getpid(), Boot: BootID(),
 		Version: version.String(), TimeUS: a.clock.Now(), UptimeS: int64(time.Since(a.began).Seconds()),
 		Source: camera.ShownSource(a.cam.Source), Delivery: string(a.cfg.Delivery.Mode),
 		Encoding: string(a.cam.Encoding), Publish: cam.PublishFPS, Quality: cam.Quality, Controls: cam.Controls,

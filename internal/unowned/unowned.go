@@ -80,7 +80,7 @@ func Find(ctx context.Context, p Place) (found []Spool, busy bool, err error) {
 		delete(candidates, saved(p.StateDir, name)) // it goes on from there at its start
 	}
 	for dir, name := range candidates {
-		frames, bytes, err := spool.Held(ctx, dir)
+		frames, bytes, err := spool.Count(ctx, dir)
 		errs = append(errs, err)
 		switch {
 		case frames == 0:
@@ -106,7 +106,7 @@ func place(dir, name string) string {
 // saved is where the camera's agent has last kept frames, if that can be shown;
 // "" if not.
 func saved(stateDir, name string) string {
-	dir := outbox.SpoolOf(stateDir, name)
+	dir := outbox.SavedSpool(stateDir, name)
 	if !filepath.IsAbs(dir) || filepath.Base(dir) != name || strings.ContainsFunc(dir, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return ""
 	}

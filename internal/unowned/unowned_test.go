@@ -54,7 +54,7 @@ func keptIn(t *testing.T, stateDir, name, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.KeepIn(dir); err != nil {
+	if err := o.SetSpool(dir); err != nil {
 		t.Fatal(err)
 	}
 	o.Release(frame.ID{}, true)

@@ -37,13 +37,13 @@ type ownerState struct {
 // before it used, and what the start before left. One goroutine uses it; only
 // Hold and Held may be called beside that.
 type Claim struct {
-	Instance string   // this process
-	Owner    string   // this state directory
-	Epoch    uint64   // of this start
-	Previous frame.ID // the last ID known to be durable before
-	Clean    bool     // the start before ended in order, or this is the first
-	Durable  bool     // the epoch is saved: the state directory could be written at the start
-	Spool    string   // the directory that the start before kept frames in; "" if unknown
+	Instance   string   // this process
+	StateID    string   // this state directory
+	Epoch      uint64   // of this start
+	Previous   frame.ID // the last ID known to be durable before
+	Clean      bool     // the start before ended in order, or this is the first
+	EpochSaved bool     // the epoch is saved: the state directory could be written at the start
+	Spool      string   // the directory that the start before kept frames in; "" if unknown
 
 	path string
 	log  zerolog.Logger
@@ -57,7 +57,7 @@ type Claim struct {
 // directory that cannot be written is warned of, not fatal: an SD card that
 // went read-only must not end the pictures.
 func TakeClaim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Claim, error) {
-	o := &Claim{Instance: frame.NewRequestID(), Owner: frame.NewRequestID(), Clean: true, path: filepath.Join(stateDir, camera, stateName), log: log}
+	o := &Claim{Instance: frame.NewRequestID(), StateID: frame.NewRequestID(), Clean: true, path: filepath.Join(stateDir, camera, stateName), log: log}
 	if err := o.acquire(); err != nil {
 		if errors.Is(err, ErrClaimed) {
 			return nil, err
@@ -70,12 +70,12 @@ func TakeClaim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Cla
 	if found {
 		o.Previous, o.Clean, o.Spool = saved.Last, saved.Clean, saved.Spool
 		if saved.StateID != "" {
-			o.Owner = saved.StateID
+			o.StateID = saved.StateID
 		}
 	}
 	if o.lock != nil {
 		err := o.save(o.present())
-		if o.Durable = err == nil; err != nil {
+		if o.EpochSaved = err == nil; err != nil {
 			log.Error().Err(err).Msg("the epoch cannot be saved: going on, but IDs rest on the clock alone")
 		}
 	}
@@ -137,10 +137,10 @@ func (o *Claim) save(s ownerState) error {
 	return files.SyncDir(filepath.Dir(o.path))
 }
 
-// Hold makes up for what Claim could not do, because the state directory could
+// Complete makes up for what Claim could not do, because the state directory could
 // not be written: it takes the lock and saves the epoch in use. It returns nil
 // when nothing is missing any more.
-func (o *Claim) Hold() error {
+func (o *Claim) Complete() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.lock == nil {
@@ -156,15 +156,15 @@ func (o *Claim) Hold() error {
 	return o.save(o.present())
 }
 
-// Held reports whether the lock is ours.
-func (o *Claim) Held() bool {
+// Locked reports whether the lock is ours.
+func (o *Claim) Locked() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.lock != nil
 }
 
-// Raise saves a higher epoch, before any of its IDs is used.
-func (o *Claim) Raise(epoch uint64) error {
+// SetEpoch saves a higher epoch, before any of its IDs is used.
+func (o *Claim) SetEpoch(epoch uint64) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.Epoch = epoch
@@ -174,8 +174,8 @@ func (o *Claim) Raise(epoch uint64) error {
 	return o.save(o.present())
 }
 
-// KeepIn saves which directory frames are kept in, before any is.
-func (o *Claim) KeepIn(spool string) error {
+// SetSpool saves which directory frames are kept in, before any is.
+func (o *Claim) SetSpool(spool string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.Spool == spool {
@@ -190,12 +190,12 @@ func (o *Claim) KeepIn(spool string) error {
 
 // present is the state while the agent runs: it has not ended in order.
 func (o *Claim) present() ownerState {
-	return ownerState{Epoch: max(o.Epoch, o.floor), Last: o.Previous, StateID: o.Owner, Spool: o.Spool}
+	return ownerState{Epoch: max(o.Epoch, o.floor), Last: o.Previous, StateID: o.StateID, Spool: o.Spool}
 }
 
-// SpoolOf is the directory that the camera's agent last kept frames in, as it
+// SavedSpool is the directory that the camera's agent last kept frames in, as it
 // has saved it in stateDir; "" if unknown. For others than its owner.
-func SpoolOf(stateDir, camera string) string {
+func SavedSpool(stateDir, camera string) string {
 	b, err := os.ReadFile(filepath.Join(stateDir, camera, stateName)) //nolint:gosec // below state_dir
 	var s ownerState
 	if err != nil || json.Unmarshal(b, &s) != nil {

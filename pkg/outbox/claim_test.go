@@ -68,15 +68,15 @@ func TestTheNextStartKnowsHowTheLastOneEnded(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first, _ := claim(t, dir, noon)
-	if !first.Clean || !first.Previous.IsZero() || !first.Durable {
+	if !first.Clean || !first.Previous.IsZero() || !first.EpochSaved {
 		t.Errorf("first start: %+v, want clean, nothing before, durable", first)
 	}
 	first.Release(id(first.Epoch, 42), true)
 	second, _ := claim(t, dir, noon)
-	if !second.Clean || second.Previous != id(first.Epoch, 42) || second.Owner != first.Owner || second.Instance == first.Instance {
+	if !second.Clean || second.Previous != id(first.Epoch, 42) || second.StateID != first.StateID || second.Instance == first.Instance {
 		t.Errorf("after an orderly end: %+v, want clean, previous %s, the same owner, another instance", second, id(first.Epoch, 42))
 	}
-	if err := second.Raise(second.Epoch + 1000); err != nil {
+	if err := second.SetEpoch(second.Epoch + 1000); err != nil {
 		t.Fatal(err)
 	}
 	killed(second)
@@ -94,16 +94,16 @@ func TestTheNextStartKnowsWhereFramesWereKept(t *testing.T) {
 	dir := t.TempDir()
 	want := func(what string, o *Claim, spool string) {
 		t.Helper()
-		if o.Spool != spool || SpoolOf(dir, "testcam") != spool {
-			t.Errorf("%s: got %q, and others %q, want %q", what, o.Spool, SpoolOf(dir, "testcam"), spool)
+		if o.Spool != spool || SavedSpool(dir, "testcam") != spool {
+			t.Errorf("%s: got %q, and others %q, want %q", what, o.Spool, SavedSpool(dir, "testcam"), spool)
 		}
 	}
 	o, _ := claim(t, dir, time.Now())
 	want("the first", o, "")
-	if err := o.KeepIn("/data/spool/cam1"); err != nil {
+	if err := o.SetSpool("/data/spool/cam1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.Raise(o.Epoch + 5); err != nil {
+	if err := o.SetEpoch(o.Epoch + 5); err != nil {
 		t.Fatal(err)
 	}
 	killed(o)
@@ -113,7 +113,7 @@ func TestTheNextStartKnowsWhereFramesWereKept(t *testing.T) {
 	o, _ = claim(t, dir, time.Now())
 	want("after an orderly end", o, "/data/spool/cam1")
 	o.Release(frame.ID{}, true)
-	if got := SpoolOf(dir, "cam2"); got != "" {
+	if got := SavedSpool(dir, "cam2"); got != "" {
 		t.Errorf("of a camera that never was: got %q", got)
 	}
 }
@@ -161,7 +161,7 @@ func TestACorruptStateIsSetAside(t *testing.T) {
 		if testkit.Count(log.Messages(), "the saved state is corrupt, beginning without it") != 1 {
 			t.Errorf("%q: the log says %s", text, log)
 		}
-		if o.Epoch != uint64(noon.Add(time.Minute).Unix()) || !o.Durable {
+		if o.Epoch != uint64(noon.Add(time.Minute).Unix()) || !o.EpochSaved {
 			t.Errorf("%q: %+v, want the clock's epoch, saved", text, o)
 		}
 	}
@@ -176,13 +176,13 @@ func TestAnUnwritableStateDirectoryWarnsAndRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	o, log := claim(t, file, noon)
-	if o.Epoch != uint64(noon.Unix()) || o.Durable {
+	if o.Epoch != uint64(noon.Unix()) || o.EpochSaved {
 		t.Errorf("%+v, want the clock's epoch, not durable", o)
 	}
 	if !strings.Contains(log.String(), "make it writable") || !strings.Contains(log.String(), `"level":"error"`) {
 		t.Errorf("the log does not say loudly what to do: %s", log)
 	}
-	if err := o.Raise(o.Epoch + 7); err != nil || o.Epoch != uint64(noon.Unix())+7 {
+	if err := o.SetEpoch(o.Epoch + 7); err != nil || o.Epoch != uint64(noon.Unix())+7 {
 		t.Errorf("raise: %v, epoch %d", err, o.Epoch)
 	}
 	o.Release(frame.ID{}, true)
@@ -198,7 +198,7 @@ func TestAClaimIsMadeUpFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		o, _ := claim(t, dir, noon)
-		if err := o.Hold(); err == nil || o.Held() {
+		if err := o.Complete(); err == nil || o.Locked() {
 			t.Errorf("%s: held a file: %v", name, err)
 		}
 		if err := os.Remove(dir); err != nil {
@@ -211,8 +211,8 @@ func TestAClaimIsMadeUpFor(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := o.Hold(); err != nil || !o.Held() || o.Epoch != uint64(noon.Unix()) {
-			t.Errorf("%s: got %v, held %v, epoch %d in use, want it held and the same epoch", name, err, o.Held(), o.Epoch)
+		if err := o.Complete(); err != nil || !o.Locked() || o.Epoch != uint64(noon.Unix()) {
+			t.Errorf("%s: got %v, held %v, epoch %d in use, want it held and the same epoch", name, err, o.Locked(), o.Epoch)
 		}
 		if _, err := TakeClaim(dir, "testcam", noon, zerolog.Nop()); !errors.Is(err, ErrClaimed) {
 			t.Errorf("%s: a second claim got %v", name, err)

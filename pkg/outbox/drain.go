@@ -220,7 +220,7 @@ func (o *Log) Stats() Stats {
 	defer o.mu.Unlock()
 	s := o.stats
 	s.Unsent, s.UnsentSize = o.unsent.len(), o.unsent.bytes
-	s.HeldSize = o.unsent.bytes + o.sent.bytes
+	s.MemorySize = o.unsent.bytes + o.sent.bytes
 	switch {
 	case o.sent.len() > 0:
 		s.Oldest = o.sent.at(0).id

@@ -101,8 +101,8 @@ func (o *Log) keepInMemory(is bool) {
 	o.noDisk = is
 }
 
-// Safe is the last ID that Redis or the disk has, and whether they have all.
-func (o *Log) Safe() (last frame.ID, all bool) {
+// Persisted is the last ID that Redis or the disk has, and whether they have all.
+func (o *Log) Persisted() (last frame.ID, all bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	last, all = o.stats.Durable, true

@@ -56,7 +56,7 @@ type Stats struct {
 	Dropped    uint64   `json:"dropped"` // given up before Redis had them, and declared
 	Unsent     int      `json:"unsent"`
 	UnsentSize int64    `json:"unsent_bytes"` // in memory
-	HeldSize   int64    `json:"held_bytes"`   // in memory, unsent and retained together
+	MemorySize int64    `json:"held_bytes"`   // in memory, unsent and retained together
 }
 
 // Disk is where unsent frames can be read back from.

@@ -73,8 +73,8 @@ func (m *model) add() {
 }
 
 func (m *model) bounded() {
-	if s := m.outbox.Stats(); s.HeldSize > m.limit+m.largest {
-		m.failf("%d bytes are held, more than %d and one frame", s.HeldSize, m.limit)
+	if s := m.outbox.Stats(); s.MemorySize > m.limit+m.largest {
+		m.failf("%d bytes are held, more than %d and one frame", s.MemorySize, m.limit)
 	}
 }
 

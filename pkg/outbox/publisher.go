@@ -54,11 +54,11 @@ func newLane() lane {
 
 // LaneStats counts messages.
 type LaneStats struct {
-	Published uint64 `json:"published"`
-	Unheard   uint64 `json:"unheard"` // published while nobody was subscribed
-	Dropped   uint64 `json:"dropped"` // given up: too many waited for the link
-	Refused   uint64 `json:"refused"` // forbidden by Redis
-	Waiting   int    `json:"waiting"`
+	Published   uint64 `json:"published"`
+	NoReceivers uint64 `json:"unheard"` // published while nobody was subscribed
+	Dropped     uint64 `json:"dropped"` // given up: too many waited for the link
+	Refused     uint64 `json:"refused"` // forbidden by Redis
+	Waiting     int    `json:"waiting"`
 }
 
 // NewPublisher makes a publisher whose lanes hold at most limit bytes each.
@@ -190,7 +190,7 @@ func (l *lane) confirmed(item *Item, receivers int64, err error) {
 		l.stats.Refused++
 	case receivers == 0:
 		l.stats.Published++
-		l.stats.Unheard++
+		l.stats.NoReceivers++
 	default:
 		l.stats.Published++
 	}

@@ -256,7 +256,7 @@ func TestUnheardMessagesAreCounted(t *testing.T) {
 	v.Frame(sized(t, 2, 10))
 	v.flush(t)
 	a, f := v.Stats()
-	if a.Published != 1 || a.Unheard != 1 || f.Published != 1 || f.Unheard != 1 {
+	if a.Published != 1 || a.NoReceivers != 1 || f.Published != 1 || f.NoReceivers != 1 {
 		t.Errorf("answers %+v, frames %+v, want one of each, unheard", a, f)
 	}
 }

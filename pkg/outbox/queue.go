@@ -77,8 +77,8 @@ func (i *Item) Pin() { i.pins.Add(1) }
 // Unpin takes one Pin back.
 func (i *Item) Unpin() { i.pins.Add(-1) }
 
-// Cost is the size of what is published, in bytes.
-func (i *Item) Cost() int64 { return i.cost }
+// Size is the size of what is published, in bytes.
+func (i *Item) Size() int64 { return i.cost }
 
 // wire is what is published; the item must be pinned.
 func (i *Item) wire() []byte {

@@ -67,8 +67,8 @@ func TestRefusedFramesStayInTheirBound(t *testing.T) {
 	server.Do("SET", testKey, "not a stream")
 	for end := time.Now().Add(2500 * time.Millisecond); time.Now().Before(end); {
 		w.add(t, 20)
-		if s := w.outbox.Stats(); s.HeldSize > limit+2000 {
-			t.Fatalf("%d bytes are held, want at most %d", s.HeldSize, limit)
+		if s := w.outbox.Stats(); s.MemorySize > limit+2000 {
+			t.Fatalf("%d bytes are held, want at most %d", s.MemorySize, limit)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -87,7 +87,7 @@ func (s *spooled) lookEvery(d time.Duration) {
 // onDisk waits until everything is.
 func (s *spooled) onDisk(t *testing.T) {
 	t.Helper()
-	testkit.Eventually(t, "everything unsent is on disk", func() bool { _, all := s.Safe(); return all })
+	testkit.Eventually(t, "everything unsent is on disk", func() bool { _, all := s.Persisted(); return all })
 }
 
 // drainTo links the outbox to a server and waits until all is there.
@@ -151,7 +151,7 @@ func TestAnOutageLargerThanMemoryGoesToDisk(t *testing.T) {
 		s.add(t, 4)
 		s.onDisk(t) // frames come slower than a disk writes
 	}
-	if st := s.Stats(); st.HeldSize > 40_000 || st.Dropped != 0 {
+	if st := s.Stats(); st.MemorySize > 40_000 || st.Dropped != 0 {
 		t.Errorf("stats %+v, want at most 40000 bytes held and nothing dropped", st)
 	}
 	server := redistest.Start(t)
@@ -389,7 +389,7 @@ func TestAnOutageOffersTheSpoolEverything(t *testing.T) {
 	s.onDisk(t)
 	s.block(false)
 	s.spooler.lost([]spool.Loss{{First: frame.ID{Epoch: 100, Seq: 1}, Last: frame.ID{Epoch: 100, Seq: 3}, Reason: spool.ReasonFull}})
-	if _, all := s.Safe(); all || s.Stats().Dropped != 0 {
+	if _, all := s.Persisted(); all || s.Stats().Dropped != 0 {
 		t.Fatalf("%+v, want frames that only memory holds", s.Stats())
 	}
 	s.block(true)

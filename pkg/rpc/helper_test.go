@@ -84,5 +84,5 @@ func (s *spooled) add(t *testing.T, n int) {
 // onDisk waits until everything is.
 func (s *spooled) onDisk(t *testing.T) {
 	t.Helper()
-	testkit.Eventually(t, "everything unsent is on disk", func() bool { _, all := s.Safe(); return all })
+	testkit.Eventually(t, "everything unsent is on disk", func() bool { _, all := s.Persisted(); return all })
 }

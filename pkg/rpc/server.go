@@ -273,7 +273,7 @@ func (r *Server) rememberLocked(id string, item *outbox.Item) {
 	}
 	item.Pin()
 	r.answered[id] = r.order.PushBack(&answer{id, item})
-	r.size += item.Cost()
+	r.size += item.Size()
 	for r.order.Len() > maxAnswered || (r.size > r.cfg.Memory && r.order.Len() > 1) {
 		r.forget(r.order.Front())
 	}
@@ -283,7 +283,7 @@ func (r *Server) forget(e *list.Element) {
 	a := r.order.Remove(e).(*answer)
 	delete(r.answered, a.id)
 	a.item.Unpin()
-	r.size -= a.item.Cost()
+	r.size -= a.item.Size()
 }
 
 // Stats counts what came in.

@@ -141,7 +141,7 @@ func TestTheAnsweredTableIsBounded(t *testing.T) {
 	}
 	size := int64(0)
 	for e := d.order.Front(); e != nil; e = e.Next() {
-		size += e.Value.(*answer).item.Cost()
+		size += e.Value.(*answer).item.Size()
 	}
 	if d.size != size || size > maxAnsweredSize || len(d.answered) != d.order.Len() || len(d.waiting) != 0 {
 		t.Errorf("%d bytes counted, %d kept in %d and %d places, %d waiting", d.size, size, d.order.Len(), len(d.answered), len(d.waiting))

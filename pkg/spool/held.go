@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 )
 
-// Held counts the frames in a directory that this process has not opened, and
+// Count counts the frames in a directory that this process has not opened, and
 // the disk space they take, without changing anything there. One that does not
 // exist holds nothing. It looks at ctx between two files, but a disk that does
 // not answer holds it up.
-func Held(ctx context.Context, dir string) (frames int, bytes int64, err error) {
+func Count(ctx context.Context, dir string) (frames int, bytes int64, err error) {
 	err = visit(ctx, dir, func(e fs.DirEntry) error {
 		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
@@ -28,9 +28,9 @@ func Held(ctx context.Context, dir string) (frames int, bytes int64, err error) 
 	return frames, bytes, err
 }
 
-// Holds reports whether there is any frame in a directory. It is Held, but stops
+// containsFrames reports whether there is any frame in a directory. It is Held, but stops
 // at the first.
-func Holds(ctx context.Context, dir string) (bool, error) {
+func containsFrames(ctx context.Context, dir string) (bool, error) {
 	err := visit(ctx, dir, func(fs.DirEntry) error { return errFound })
 	if errors.Is(err, errFound) {
 		return true, nil

@@ -14,11 +14,11 @@ func TestHeldCountsLikeTheSpool(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cam1")
 	want := func(what string, frames int, bytes int64) {
 		t.Helper()
-		n, size, err := Held(t.Context(), dir)
+		n, size, err := Count(t.Context(), dir)
 		if n != frames || size != bytes || err != nil {
 			t.Errorf("%s: got %d frames, %d bytes, %v, want %d, %d", what, n, size, err, frames, bytes)
 		}
-		if held, err := Holds(t.Context(), dir); held != (frames > 0) || err != nil {
+		if held, err := containsFrames(t.Context(), dir); held != (frames > 0) || err != nil {
 			t.Errorf("%s: got %v, %v, want %v", what, held, err, frames > 0)
 		}
 	}
@@ -44,7 +44,7 @@ func TestHeldCountsLikeTheSpool(t *testing.T) {
 	want("beside files of others", st.Frames, st.Bytes)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := Held(over, dir); !errors.Is(err, context.Canceled) {
+	if _, _, err := Count(over, dir); !errors.Is(err, context.Canceled) {
 		t.Errorf("cut off: got %v", err)
 	}
 }

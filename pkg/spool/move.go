@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrStays says that a spool can only be read where it is: the other place is on
+// ErrCannotMove says that a spool can only be read where it is: the other place is on
 // another disk, cannot be made, or holds something.
-var ErrStays = errors.New("the spool cannot move there")
+var ErrCannotMove = errors.New("the spool cannot move there")
 
 // Move takes a spool that nobody has open to another place on the same disk,
 // and says whether there was anything to move. Its frames are durable there when
 // it returns. On ErrStays and ErrInUse it is where it was.
 func Move(ctx context.Context, from, to string) (moved bool, err error) {
-	if held, err := Holds(ctx, from); !held || err != nil {
+	if held, err := containsFrames(ctx, from); !held || err != nil {
 		return false, err
 	}
 	root, err := lockDir(from)
@@ -33,14 +33,14 @@ func Move(ctx context.Context, from, to string) (moved bool, err error) {
 	}()
 	fresh := above(to)
 	if err := os.MkdirAll(filepath.Dir(to), dirMode); err != nil {
-		return false, fmt.Errorf("%w: %w", ErrStays, explain(err))
+		return false, fmt.Errorf("%w: %w", ErrCannotMove, explain(err))
 	}
 	if ctx.Err() != nil {
 		return false, ctx.Err() // nobody waits for it any more
 	}
 	_ = syscall.Rmdir(to) // only an empty one can be
 	if err := os.Rename(from, to); err != nil {
-		return false, fmt.Errorf("%w: %w", ErrStays, explain(err))
+		return false, fmt.Errorf("%w: %w", ErrCannotMove, explain(err))
 	}
 	for _, dir := range append(fresh, filepath.Dir(from)) { // there before it is gone from here
 		if err := files.SyncDir(dir); err != nil {

@@ -29,7 +29,7 @@ func TestMove(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(to, "7"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	want("the place is taken", false, ErrStays)
+	want("the place is taken", false, ErrCannotMove)
 	if err := os.Remove(filepath.Join(to, "7")); err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestMove(t *testing.T) {
 		t.Fatal(err)
 	}
 	from, to = to, filepath.Join(dir, "file", "cam1")
-	want("the place cannot be made", false, ErrStays)
+	want("the place cannot be made", false, ErrCannotMove)
 	from = filepath.Join(dir, "file", "cam1")
 	if _, err := Move(t.Context(), from, to); err == nil {
 		t.Error("a spool that cannot be read: got no error")
