@@ -6,6 +6,7 @@ package async
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Wake wakes one goroutine. Wake-ups that come before it looks count as one.
@@ -45,4 +46,12 @@ func Abandon[T any](ctx context.Context, f func() (T, error)) (T, error) {
 		var none T
 		return none, errors.Join(ErrAbandoned, context.Cause(ctx))
 	}
+}
+
+// Outlast makes a context that ends when ctx has been over for d: for what is in
+// hand when its caller has to end.
+func Outlast(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
+	return longer, cancel
 }

@@ -6,7 +6,7 @@ import (
 	"framekeeper/internal/files"
 	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
-	"framekeeper/internal/unowned"
+	"framekeeper/internal/orphans"
 )
 
 // BoxStatus is the result of the command status.
@@ -21,7 +21,7 @@ type BoxStatus struct {
 	Cameras []CameraStatus `json:"cameras"`  // in the order of the configuration
 
 	Reload  *reload.Outcome `json:"reload,omitempty"`  // the last one since the controller's start
-	Unowned []unowned.Spool `json:"unowned,omitempty"` // frames on disk that are no camera's
+	Unowned []orphans.Spool `json:"unowned,omitempty"` // frames on disk that are no camera's
 
 	Unwritable []files.Unwritable `json:"unwritable,omitempty"` // where nothing can be kept
 }

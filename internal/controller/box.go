@@ -15,6 +15,7 @@ import (
 	commands "framekeeper/internal/control"
 	"framekeeper/internal/files"
 	"framekeeper/internal/logging"
+	"framekeeper/internal/orphans"
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
@@ -35,7 +36,7 @@ type box struct {
 	commands   *commands.Server
 	backlog    *telemetry.Backlog
 	meters     meters
-	leftovers  *leftovers
+	orphans    *orphans.Watcher
 	disks      *disks
 	reloads    *reload.Memory
 	redis, web slot     // what runs parts.redis and parts.web
@@ -64,7 +65,7 @@ type parts struct {
 
 func newBox(cfg *config.Config, stderr io.Writer, log zerolog.Logger, closer io.Closer) *box {
 	b := &box{stderr: stderr, identity: commands.NewIdentity(), backlog: telemetry.NewBacklog(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
-	b.leftovers, b.reloads = newLeftovers(), reload.NewMemory(b.began)
+	b.orphans, b.reloads = orphans.NewWatcher(b.spoolDirs, b.logger), reload.NewMemory(b.began)
 	b.disks = &disks{look: files.WhyUnwritable, patience: diskPatience, seen: map[string]diskSight{}}
 	b.output = logging.Lines(stderr, func(lost uint64) {
 		b.logger().Warn().Uint64("lines", lost).Msg("agents' log lines were left out: nobody read them, or the disk hung")
@@ -207,7 +208,7 @@ func (b *box) run(ctx context.Context, p parts, hangups <-chan os.Signal) error 
 	<-b.supervisor.Begun() // whoever gives it orders comes later
 	part(b.commands.Run)
 	part(b.notify)
-	part(b.tidyUp)
+	part(b.orphans.Run)
 	part(b.watchDisks)
 	part(func(ctx context.Context) error { return b.reloadOn(ctx, hangups) })
 	b.redis.put(p.runRedis)
@@ -247,4 +248,15 @@ func (p *parts) runWeb(ctx context.Context) error {
 		return nil
 	}
 	return p.web.Run(ctx)
+}
+
+// spoolDirs are the directories that are configured now.
+func (b *box) spoolDirs() orphans.Dirs {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d := orphans.Dirs{State: b.cfg.StateDir, Spool: b.cfg.Delivery.SpoolDir}
+	for i := range b.cfg.Cameras {
+		d.Cameras = append(d.Cameras, b.cfg.Cameras[i].Name)
+	}
+	return d
 }

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"framekeeper/internal/metrics"
+	"framekeeper/internal/orphans"
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
@@ -73,7 +74,9 @@ func (b *box) read(v metrics.Values) {
 		v.Set("agent_recoveries_total", float64(a.Recoveries), a.Name)
 		v.Set("agent_failures_in_row", float64(a.Failures), a.Name)
 	}
-	b.readLeftovers(v)
+	if found, searched := b.orphans.Found(); searched {
+		readOrphans(v, found)
+	}
 	b.disks.read(v)
 	if r.Telemetry != nil {
 		readBox(v, r.Telemetry, time.Now())
@@ -81,6 +84,16 @@ func (b *box) read(v metrics.Values) {
 	if r.Redis != nil {
 		readRedis(v, r.Redis)
 	}
+}
+
+func readOrphans(v metrics.Values, found []orphans.Spool) {
+	var frames, bytes float64
+	for _, s := range found {
+		frames += float64(s.Frames)
+		bytes += float64(s.Bytes)
+	}
+	v.Set("spool_unowned_frames", frames)
+	v.Set("spool_unowned_bytes", bytes)
 }
 
 func readBox(v metrics.Values, s *telemetry.Sample, now time.Time) {

@@ -27,7 +27,9 @@ var buildAgent = sync.OnceValues(func() ([]byte, error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	path := filepath.Join(dir, "cam-agent")
-	if out, err := exec.Command("go", "build", "-tags", "noopencv", "-o", path, "../cam-agent").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-tags", "noopencv", "-o", path, "framekeeper/cmd/cam-agent")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		return out, err
 	}
 	return os.ReadFile(path)
@@ -63,22 +65,29 @@ func newScene(t *testing.T) *scene {
 	if testing.Short() {
 		t.Skip("builds the agent")
 	}
-	program, err := buildAgent()
-	if err != nil {
-		t.Fatalf("build cam-agent: %v\n%s", err, program)
-	}
 	s := &scene{t: t, box: "box1", server: redistest.Start(t)}
 	s.setup = newSetup(t, s.server.URL(), "")
-	if err := os.Remove(filepath.Join(s.dir, "cam-agent")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(s.dir, "cam-agent"), program, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	s.useRealAgent(t)
 	s.configure("", twoCameras)
 	s.stderr, s.end = s.begin(t)
 	eventually(t, "two agents that work", func() bool { return s.status().OK })
 	return s
+}
+
+// useRealAgent puts cam-agent in the place of its stand-in.
+func (s setup) useRealAgent(t *testing.T) {
+	t.Helper()
+	program, err := buildAgent()
+	if err != nil {
+		t.Fatalf("build cam-agent: %v\n%s", err, program)
+	}
+	path := filepath.Join(s.dir, "cam-agent")
+	if err := os.WriteFile(path+".new", program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // configure writes the file; more goes into [controller].

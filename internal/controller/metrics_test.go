@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -31,15 +30,7 @@ import (
 func boxOf(t *testing.T, redisURL string, cameras int) setup {
 	t.Helper()
 	s := newSetup(t, redisURL, "")
-	agent := filepath.Join(s.dir, "cam-agent")
-	if err := os.Remove(agent); err != nil { // the stand-in
-		t.Fatal(err)
-	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "noopencv", "-o", agent, "framekeeper/cmd/cam-agent")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build cam-agent: %v\n%s", err, text)
-	}
+	s.useRealAgent(t)
 	text := fmt.Sprintf("state_dir = %q\n[redis]\nurl = %q\n[delivery]\nspool_dir = %q\n", s.state, redisURL, filepath.Join(s.dir, "spool")) +
 		fmt.Sprintf("[controller]\nbox = \"box1\"\nlog_interval = \"200ms\"\nhttp = %q\nwatchdog_timeout = \"1m\"\n", s.http)
 	for i := range cameras {

@@ -120,9 +120,9 @@ func (b *box) report() web.Report {
 	for _, other := range p.names.Others() {
 		namesakes = append(namesakes, other.Shown())
 	}
-	unowned, _ := b.leftovers.list()
+	orphaned, _ := b.orphans.Found()
 	return web.Report{
-		Box: name, Version: version.String(), Link: link, Namesakes: namesakes, Redis: p.redisStatus(), Unowned: unowned,
+		Box: name, Version: version.String(), Link: link, Namesakes: namesakes, Redis: p.redisStatus(), Unowned: orphaned,
 		Stuck: b.stuck(s, time.Now()), Unwritable: b.disks.list(), Reload: b.reloads.Last(time.Now()),
 		Agents: b.supervisor.Agents(), Cameras: p.watch.report(link.Live), Telemetry: p.sampler.Latest(),
 	}

@@ -187,7 +187,7 @@ func (b *box) takeOver(ctx context.Context, old *config.Config, n prepared) (*co
 		b.web.put(p.runWeb)
 	}
 	result.Cameras, failed = b.takeOverAgents(ctx, n, failed)
-	b.leftovers.look()
+	b.orphans.Search()
 	if n.closer != nil {
 		failed = errors.Join(failed, closer.Close())
 	}

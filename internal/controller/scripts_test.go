@@ -31,7 +31,7 @@ func newScripts(t *testing.T, s setup) scripts {
 	if err := os.Mkdir(filepath.Join(root, "bin"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(root, "bin"), ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(root, "bin"), "framekeeper/cmd/controller").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	if err := os.Rename(filepath.Join(s.dir, "cam-agent"), filepath.Join(root, "bin", "cam-agent")); err != nil {

@@ -10,7 +10,7 @@ import (
 	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
-	"framekeeper/internal/unowned"
+	"framekeeper/internal/orphans"
 )
 
 // Report is what the pages show of the box at one moment.
@@ -24,7 +24,7 @@ type Report struct {
 	Agents     []supervise.Status
 	Cameras    map[string]Camera  // by name: what each agent says of itself
 	Unwritable []files.Unwritable // where nothing can be kept, empty as a rule: no reason not to be ready, frames come as before
-	Unowned    []unowned.Spool    // frames on disk that are no camera's: no reason not to be ready
+	Unowned    []orphans.Spool    // frames on disk that are no camera's: no reason not to be ready
 	Reload     *reload.Outcome    // of the configuration, nil: none since the start; no reason not to be ready
 	Telemetry  *telemetry.Sample  // nil before the first
 }
@@ -120,7 +120,7 @@ type Health struct {
 	Agents     map[string]supervise.Status `json:"agents"`  // the processes, by camera name
 	Cameras    map[string]Camera           `json:"cameras"` // what they say of themselves
 	Unwritable []files.Unwritable          `json:"unwritable,omitempty"`
-	Unowned    []unowned.Spool             `json:"unowned,omitempty"`
+	Unowned    []orphans.Spool             `json:"unowned,omitempty"`
 	Reload     *reload.Outcome             `json:"reload,omitempty"` // the last one since the controller's start
 }
 

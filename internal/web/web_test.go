@@ -25,7 +25,7 @@ import (
 	"framekeeper/internal/reload"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
-	"framekeeper/internal/unowned"
+	"framekeeper/internal/orphans"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -201,7 +201,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	report.Telemetry.Hanging = []string{"disk " + evil}
 	report.Unwritable = []files.Unwritable{{Settings: []string{"state_dir"}, Dir: "/state" + evil, Reason: evil}}
 	report.Reload = &reload.Outcome{Refused: true, Problem: "config.toml:3: " + evil}
-	report.Unowned = []unowned.Spool{{Camera: "oldcam", Dir: "/spool/oldcam" + evil, State: "/state/oldcam", Frames: 1}}
+	report.Unowned = []orphans.Spool{{Camera: "oldcam", Dir: "/spool/oldcam" + evil, State: "/state/oldcam", Frames: 1}}
 	resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("got %d, want 200: %s", resp.StatusCode, body)
