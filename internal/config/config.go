@@ -1,9 +1,10 @@
-// Package config reads config.toml, the one file of all three programs. It
-// promises that a Config it returns is complete and valid, that everything
-// wrong with a file is reported at once, each with its line, its key, its value
-// and what was expected, and that no password appears in a report. It refuses
-// keys it does not know. Programs call Load; the sections' types and their
-// checks belong to the packages they configure.
+// Package config reads a TOML file into the structs of its sections, strictly.
+// It promises that what it accepts is complete and valid, that everything wrong
+// with a file is reported at once, each with its line, its key, its value and
+// what was expected, and that no password appears in a report. It refuses keys
+// that no section has. It has no section of its own: the sections' types and
+// their checks stand in the packages they configure, internal/configfile puts
+// them together, and nobody else calls this package.
 package config
 
 import (
@@ -12,51 +13,34 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
+	"reflect"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"framekeeper/internal/images"
-	"framekeeper/internal/logging"
-	"framekeeper/internal/supervise"
-	"framekeeper/pkg/camera"
-	"framekeeper/pkg/outbox"
-	"framekeeper/pkg/redisconn"
 )
 
-// Config is one configuration file with its defaults filled in.
-type Config struct {
-	StateDir   string           `toml:"state_dir"`
-	Redis      redisconn.Config `toml:"redis"`
-	Delivery   outbox.Delivery  `toml:"delivery"`
-	Log        logging.Config   `toml:"log"`
-	Controller supervise.Config `toml:"controller"`
-	Client     images.Config    `toml:"client"`
-	Cameras    []camera.Config  `toml:"camera"`
-
-	Path string // the file it came from
-	Text []byte // what that held, when it was read by a Load
+// Target is the struct of a whole file, filled with the defaults. A field with a
+// toml tag is a key; a struct is a [table], and a slice of structs a list of
+// [[tables]], whose one element holds the defaults of each. The keys of a struct
+// without a tag belong to the table around it. Each table's Validate, if it has
+// one, reports what is wrong with its keys.
+type Target interface {
+	// Complete works out the defaults that follow from other values.
+	Complete()
+	// Check reports what no section can find out alone.
+	Check(r *Report)
 }
 
-// defaults is a configuration whose file is empty.
-func defaults() *Config {
-	return &Config{
-		StateDir:   "./state",
-		Redis:      redisconn.Default(),
-		Delivery:   outbox.DefaultDelivery(),
-		Log:        logging.Default(),
-		Controller: supervise.Default(),
-		Client:     images.Default(),
-	}
+// Section is what a table may have beside its keys.
+type Section interface {
+	Validate(report func(key, value, expected string))
 }
 
 // maxFile bounds a configuration file. Real ones have some kilobytes.
 const maxFile = 256 << 10
 
-// Load reads a file and the FRAMEKEEPER_ variables of the environment. When the
-// file is wrong the error is an *Error.
-func Load(path string) (*Config, error) {
+// ReadFile reads the text of a file, or what comes through a pipe.
+func ReadFile(path string) ([]byte, error) {
 	data, err := read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("no configuration file %s: copy the config.toml that comes with Framekeeper there, or name yours with --config FILE", path)
@@ -67,19 +51,11 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return load(path, data)
+	return data, nil
 }
 
-func load(path string, data []byte) (*Config, error) {
-	cfg, err := Parse(path, data, os.Environ())
-	if err == nil {
-		cfg.Text = data
-	}
-	return cfg, err
-}
-
-// pipePatience is how long a configuration that comes through a pipe may take: a
-// reload that waited for ever could not be followed by another, nor be ended.
+// pipePatience limits how long a configuration may take to come through a pipe:
+// a reload that waited for ever could neither be followed by another nor ended.
 const pipePatience = 5 * time.Second
 
 func read(path string) ([]byte, error) {
@@ -89,10 +65,10 @@ func read(path string) ([]byte, error) {
 	}
 	defer func() { _ = f.Close() }()                    // nothing was written
 	_ = f.SetReadDeadline(time.Now().Add(pipePatience)) // a regular file has none, and needs none
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := ReadText(f)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, fmt.Errorf("%s is no file, and who writes to it did not end within %v", path, pipePatience)
+		return nil, fmt.Errorf("%s is no file, and its writer did not end within %v", path, pipePatience)
 	case err == nil && len(data) == 0:
 		if info, serr := f.Stat(); serr == nil && !info.Mode().IsRegular() {
 			return nil, fmt.Errorf("%s is no file, and nothing came out of it", path)
@@ -101,41 +77,27 @@ func read(path string) ([]byte, error) {
 	return data, err
 }
 
-// Parse reads the text of a file. Path is what reports call it, environ has the
-// form of os.Environ.
-func Parse(path string, data []byte, environ []string) (*Config, error) {
-	l := &loader{file: path, cfg: defaults(), origin: make(map[string]string), reported: make(map[string]bool)}
-	l.cfg.Path = path
+// ReadText reads no more than Parse needs to refuse a text that is too long.
+func ReadText(r io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(r, maxFile+1)) }
+
+// Parse reads the text of a file, and then the FRAMEKEEPER_ variables in
+// environ, into the target. Path is what reports call the file. An error is an
+// *Error, and the target is then not to be used.
+func Parse(path string, data []byte, environ []string, target Target) error {
+	r := &Report{file: path, root: reflect.ValueOf(target).Elem(), origin: make(map[string]string), reported: make(map[string]bool)}
 	if len(data) > maxFile {
-		l.problems = append(l.problems, Problem{File: path, What: fmt.Sprintf("the file is larger than %d KiB", maxFile>>10)})
-		return nil, l.err()
+		r.problems = append(r.problems, Problem{File: path, What: fmt.Sprintf("the file is larger than %d KiB", maxFile>>10)})
+		return r.err()
 	}
 	raw, problem := decodeTOML(path, data)
 	if problem != nil {
-		return nil, &Error{Problems: []Problem{*problem}}
+		return &Error{Problems: []Problem{*problem}}
 	}
-	l.lines = findLines(string(data))
-	l.root(raw)
-	l.environment(environ)
-	l.cfg.Controller.FillNames()
-	for i := range l.cfg.Cameras {
-		l.cfg.Cameras[i].FillNames()
-	}
-	l.validate()
-	if err := l.err(); err != nil {
-		return nil, err
-	}
-	return l.cfg, nil
-}
-
-// Camera is the configuration of the camera of that name.
-func (c *Config) Camera(name string) (*camera.Config, error) {
-	names := make([]string, len(c.Cameras))
-	for i := range c.Cameras {
-		if c.Cameras[i].Name == name {
-			return &c.Cameras[i], nil
-		}
-		names[i] = c.Cameras[i].Name
-	}
-	return nil, fmt.Errorf("no camera %q in %s; it has %s", name, c.Path, strings.Join(names, ", "))
+	r.lines = findLines(string(data))
+	r.table("", raw, r.root)
+	r.environment(environ)
+	target.Complete()
+	r.validate("", r.root)
+	target.Check(r)
+	return r.err()
 }

@@ -15,8 +15,8 @@ import (
 	"framekeeper/internal/bytesize"
 )
 
-// decodeTOML reads the text. Nothing can be said about a text that is not TOML
-// beyond its first mistake.
+// decodeTOML reads the text. Of a text that is not TOML
+// only the first mistake can be reported.
 func decodeTOML(path string, data []byte) (map[string]any, *Problem) {
 	raw := make(map[string]any)
 	err := toml.Unmarshal(data, &raw)
@@ -65,17 +65,6 @@ func mayHoldSecret(data []byte, line int, key string) bool {
 		}
 	}
 	return false
-}
-
-// fieldsOf maps the toml tags of a struct to its fields.
-func fieldsOf(target reflect.Value) map[string]reflect.Value {
-	fields := make(map[string]reflect.Value)
-	for i := range target.NumField() {
-		if key := target.Type().Field(i).Tag.Get("toml"); key != "" {
-			fields[key] = target.Field(i)
-		}
-	}
-	return fields
 }
 
 // set stores a value as TOML gives it, or says what was expected. It is ours
@@ -195,4 +184,18 @@ func clip(s string) string {
 		return string(runes[:longest]) + "…"
 	}
 	return s
+}
+
+// hideUser takes out what stands before an '@', for the sections' own ways of
+// showing a URL only cover well-formed ones.
+func hideUser(value string) string {
+	end := strings.LastIndexByte(value, '@')
+	if end < 0 {
+		return value
+	}
+	scheme, _, ok := strings.Cut(value[:end], ":")
+	if !ok {
+		return "…" + value[end:]
+	}
+	return scheme + ":…" + value[end:]
 }

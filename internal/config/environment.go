@@ -1,48 +1,37 @@
 package config
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"framekeeper/internal/supervise"
 )
 
 // environmentPrefix begins the names of all variables that are meant for us.
 const environmentPrefix = "FRAMEKEEPER_"
 
-// environment lets variables override scalars outside [[camera]].
-func (l *loader) environment(environ []string) {
-	known := overridable(l.cfg)
+// environment lets variables override scalars outside lists of tables.
+func (r *Report) environment(environ []string) {
+	known := overridable(r.root)
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, environmentPrefix) || isInternal(name) {
+		if !strings.HasPrefix(name, environmentPrefix) {
 			continue
 		}
 		key, ok := known[name]
 		if !ok || key.field.Kind() == reflect.Slice {
-			l.problems = append(l.problems, Problem{File: environmentName, Key: name, What: notOverridable(name, ok, known)})
+			r.problems = append(r.problems, Problem{File: environmentName, Key: name, What: r.notOverridable(name, ok, known)})
 			continue
 		}
 		raw := fromText(key.field, value)
 		if expected := set(key.field, raw); expected != "" {
-			l.problems = append(l.problems, Problem{File: environmentName, Key: name, Value: show(value), What: "expected " + expected})
+			r.problems = append(r.problems, Problem{File: environmentName, Key: name, Value: show(value), What: "expected " + expected})
 			continue
 		}
-		l.origin[key.path] = name
+		r.origin[key.path] = name
 	}
-}
-
-// isInternal knows the variables our programs give to those they start, which
-// may well be our programs too.
-func isInternal(name string) bool {
-	switch name {
-	case supervise.EnvCamera, supervise.EnvSource, supervise.EnvExitCode, supervise.EnvRestarts, supervise.ConfigVariable:
-		return true
-	}
-	return false
 }
 
 type overridableKey struct {
@@ -52,14 +41,14 @@ type overridableKey struct {
 
 // overridable maps the names of variables to the keys they override, and to
 // those they cannot because they are lists.
-func overridable(cfg *Config) map[string]overridableKey {
+func overridable(root reflect.Value) map[string]overridableKey {
 	known := make(map[string]overridableKey)
 	note := func(path string, field reflect.Value) {
 		known[environmentPrefix+strings.ToUpper(strings.ReplaceAll(path, ".", "_"))] = overridableKey{path, field}
 	}
-	for table, field := range fieldsOf(reflect.ValueOf(cfg).Elem()) {
+	for table, field := range fieldsOf(root) {
 		switch {
-		case table == "camera":
+		case isList(field.Type()):
 		case field.Kind() == reflect.Struct:
 			for key, inner := range fieldsOf(field) {
 				note(table+"."+key, inner)
@@ -71,15 +60,17 @@ func overridable(cfg *Config) map[string]overridableKey {
 	return known
 }
 
-func notOverridable(name string, isList bool, known map[string]overridableKey) string {
-	switch {
-	case isList:
+func (r *Report) notOverridable(name string, known bool, keys map[string]overridableKey) string {
+	if known {
 		return "a list cannot be set by a variable, only in the file"
-	case strings.HasPrefix(name, environmentPrefix+"CAMERA"):
-		return "cameras cannot be set by variables, only in the file"
+	}
+	for table, field := range fieldsOf(r.root) {
+		if isList(field.Type()) && strings.HasPrefix(name, environmentPrefix+strings.ToUpper(table)) {
+			return table + "s cannot be set by variables, only in the file"
+		}
 	}
 	best, least := "", max(len(name)/6, 2)+1
-	for _, candidate := range sortedNames(known) {
+	for _, candidate := range slices.Sorted(maps.Keys(keys)) {
 		if len(name) > 128 {
 			break
 		}
@@ -91,15 +82,6 @@ func notOverridable(name string, isList bool, known map[string]overridableKey) s
 		return "unknown variable, did you mean " + best + "?"
 	}
 	return "unknown variable; expected " + environmentPrefix + "<TABLE>_<KEY>, such as " + environmentPrefix + "REDIS_URL"
-}
-
-func sortedNames(known map[string]overridableKey) []string {
-	names := make([]string, 0, len(known))
-	for name := range known {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // fromText makes of a variable's text what TOML would have given for the field;

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,12 +53,65 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// Report collects what is wrong with a file while it is read. A path names one
+// key: "state_dir", "redis.url", "camera[0].controls.gain".
+type Report struct {
+	file     string
+	root     reflect.Value     // what is filled
+	lines    map[string]int    // of each path the file has
+	origin   map[string]string // path to the variable that set it
+	shown    []string          // pairs: the path of a table in a list, and its name in reports
+	reported map[string]bool   // paths that have a problem already
+	problems []Problem
+}
+
+// Add reports a problem with a path that has none yet: one is enough for a value
+// of the wrong type, and for a name on Redis. The value may be "".
+func (r *Report) Add(path, value, what string) {
+	if !r.reported[path] {
+		r.append(path, value, what)
+	}
+}
+
+// AddText is Add for a value that is a string.
+func (r *Report) AddText(path, value, what string) { r.Add(path, show(value), what) }
+
+func (r *Report) append(path, value, what string) {
+	r.reported[path] = true
+	p := Problem{File: r.file, Line: r.line(path), Key: r.Display(path), Value: value, What: what}
+	if name := r.origin[path]; name != "" {
+		p.File, p.Line, p.Key = environmentName, 0, name
+	}
+	r.problems = append(r.problems, p)
+}
+
+// line is where a path stands, or the nearest table around it.
+func (r *Report) line(path string) int {
+	for path != "" {
+		if n, ok := r.lines[path]; ok {
+			return n
+		}
+		path = path[:max(strings.LastIndexByte(path, '.'), 0)]
+	}
+	return 0
+}
+
+// Display names a path as people do: "camera.greencam1.fps".
+func (r *Report) Display(path string) string {
+	for pair := range slices.Chunk(r.shown, 2) {
+		if rest, ok := strings.CutPrefix(path, pair[0]); ok {
+			return pair[1] + rest
+		}
+	}
+	return path
+}
+
 // err is the *Error of the problems found so far, or nil.
-func (l *loader) err() error {
-	if len(l.problems) == 0 {
+func (r *Report) err() error {
+	if len(r.problems) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(l.problems, func(a, b Problem) int {
+	slices.SortStableFunc(r.problems, func(a, b Problem) int {
 		if a.File != b.File { // there is one file, and the environment
 			if a.File == environmentName {
 				return 1
@@ -66,5 +120,5 @@ func (l *loader) err() error {
 		}
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key))
 	})
-	return &Error{Problems: l.problems}
+	return &Error{Problems: r.problems}
 }

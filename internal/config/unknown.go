@@ -4,14 +4,12 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-
-	"framekeeper/pkg/camera"
 )
 
-// unknownKey says what may have been meant. The value is not shown: it could be
-// a password under a name of somebody's own.
-func unknownKey(key, path string, fields map[string]reflect.Value) string {
-	if place := placeOf(key); place != "" && !strings.Contains(path, ".controls") {
+// unknownKey proposes what may have been meant. The value is not shown: it could
+// be a password under a name of somebody's own.
+func (r *Report) unknownKey(key string, fields map[string]reflect.Value) string {
+	if place := r.placeOf(key); place != "" {
 		return "unknown key here; it belongs " + place
 	}
 	if near := nearest(key, fields); near != "" {
@@ -20,24 +18,19 @@ func unknownKey(key, path string, fields map[string]reflect.Value) string {
 	return "unknown key"
 }
 
-// placeOf is where a key of exactly this name is known.
-func placeOf(key string) string {
-	cfg := defaults()
-	root := fieldsOf(reflect.ValueOf(cfg).Elem())
-	for name, field := range root {
-		if field.Kind() != reflect.Struct {
-			continue
-		}
-		if _, ok := fieldsOf(field)[key]; ok {
-			return "in [" + name + "]"
-		}
-	}
-	var cam camera.Config
-	if _, ok := fieldsOf(reflect.ValueOf(&cam).Elem())[key]; ok {
-		return "in a [[camera]]"
-	}
-	if _, ok := root[key]; ok {
-		if root[key].Kind() == reflect.String {
+// placeOf is where a key of exactly this name belongs.
+func (r *Report) placeOf(key string) string {
+	for name, field := range fieldsOf(r.root) {
+		switch {
+		case isList(field.Type()):
+			if _, ok := fieldsOf(reflect.New(field.Type().Elem()).Elem())[key]; ok {
+				return "in a [[" + name + "]]"
+			}
+		case field.Kind() == reflect.Struct:
+			if _, ok := fieldsOf(field)[key]; ok {
+				return "in [" + name + "]"
+			}
+		case name == key:
 			return "at the top of the file, before the first [table]"
 		}
 	}

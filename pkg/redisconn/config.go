@@ -47,7 +47,7 @@ func Default() Config {
 
 // Report receives one thing that is wrong: the key within the table, the value
 // it has (already safe to print), and what was expected instead.
-type Report func(key, value, expected string)
+type Report = func(key, value, expected string)
 
 // Validate reports everything that is wrong with the table.
 func (c *Config) Validate(report Report) {

@@ -1,4 +1,4 @@
-package config
+package configfile
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ func TestLoadFromAPipe(t *testing.T) {
 	}{
 		"all is written":      {oneCamera, true, ""},
 		"nothing is written":  {"", true, "nothing came out of it"},
-		"the end never comes": {oneCamera, false, "did not end within 5s"},
+		"the end never comes": {oneCamera, false, "its writer did not end within 5s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,4 +1,4 @@
-package config
+package configfile
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"framekeeper/internal/config"
 	"framekeeper/pkg/camera"
 )
 
@@ -13,9 +14,9 @@ import (
 func problems(t *testing.T, text string, environ ...string) []string {
 	t.Helper()
 	c, err := Parse("config.toml", []byte(text), environ)
-	var list *Error
+	var list *config.Error
 	if !errors.As(err, &list) || c != nil {
-		t.Fatalf("got %v and error %v, want an *Error", c, err)
+		t.Fatalf("got %v and error %v, want a *config.Error", c, err)
 	}
 	lines := strings.Split(err.Error(), "\n")
 	if len(lines) != len(list.Problems) {
@@ -172,7 +173,7 @@ func TestOneKeyCanHaveSeveralProblems(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
-	got := problems(t, strings.Repeat("#", maxFile+1))
+	got := problems(t, strings.Repeat("#", 256<<10+1))
 	if want := "config.toml: the file is larger than 256 KiB"; len(got) != 1 || got[0] != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -1,4 +1,4 @@
-package config
+package configfile
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"framekeeper/internal/bytesize"
+	"framekeeper/internal/config"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/outbox"
@@ -147,13 +148,13 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, entry string) {
 		c, err := Parse("config.toml", []byte(text), []string{entry})
 		if err != nil {
-			var list *Error
+			var list *config.Error
 			if !errors.As(err, &list) || len(list.Problems) == 0 || c != nil {
 				t.Fatalf("got %v and error %v", c, err)
 			}
 			lines := strings.Count(text, "\n") + 1
 			for _, p := range list.Problems {
-				if p.What == "" || p.Line < 0 || p.Line > lines+1 || (p.File != "config.toml" && p.File != environmentName) {
+				if p.What == "" || p.Line < 0 || p.Line > lines+1 || (p.File != "config.toml" && p.File != "environment") {
 					t.Fatalf("problem %+v in a file of %d lines", p, lines)
 				}
 			}

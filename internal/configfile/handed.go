@@ -1,11 +1,11 @@
-package config
+package configfile
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 
+	"framekeeper/internal/config"
 	"framekeeper/internal/supervise"
 )
 
@@ -28,7 +28,7 @@ func LoadHanded(path string) (*Config, error) {
 	}
 	f := os.NewFile(uintptr(fd), path)
 	defer func() { _ = f.Close() }() // nothing was written
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := config.ReadText(f)
 	if err != nil {
 		return nil, fmt.Errorf("read handed configuration: %w", err)
 	}

@@ -1,0 +1,167 @@
+// Package configfile is config.toml, the one file of all three programs: it puts
+// the sections together whose types stand in the packages they configure, and
+// checks what no section can find out alone. A Config it returns is complete and
+// valid. Programs call Load, at their start and for a reload; parts do not, each
+// gets its own section from the program. How a file is read and what a report
+// looks like is internal/config's.
+package configfile
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"framekeeper/internal/config"
+	"framekeeper/internal/images"
+	"framekeeper/internal/logging"
+	"framekeeper/internal/supervise"
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/outbox"
+	"framekeeper/pkg/redisconn"
+)
+
+// Config is one configuration file with its defaults filled in.
+type Config struct {
+	StateDir   string           `toml:"state_dir"`
+	Redis      redisconn.Config `toml:"redis"`
+	Delivery   outbox.Delivery  `toml:"delivery"`
+	Log        logging.Config   `toml:"log"`
+	Controller supervise.Config `toml:"controller"`
+	Client     images.Config    `toml:"client"`
+	Cameras    []camera.Config  `toml:"camera"`
+
+	Path string // the file it came from
+	Text []byte // what that held, when it was read by a Load
+}
+
+var _ = [...]config.Section{&redisconn.Config{}, &outbox.Delivery{}, &logging.Config{}, &supervise.Config{}, &images.Config{}, &camera.Config{}}
+
+// defaults is a configuration whose file is empty, with the defaults of a camera.
+func defaults() *Config {
+	return &Config{
+		StateDir:   "./state",
+		Redis:      redisconn.Default(),
+		Delivery:   outbox.DefaultDelivery(),
+		Log:        logging.Default(),
+		Controller: supervise.Default(),
+		Client:     images.Default(),
+		Cameras:    []camera.Config{camera.Default()},
+	}
+}
+
+// Load reads a file and the FRAMEKEEPER_ variables of the environment. When the
+// file is wrong the error is a *config.Error.
+func Load(path string) (*Config, error) {
+	data, err := config.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return load(path, data)
+}
+
+func load(path string, data []byte) (*Config, error) {
+	cfg, err := Parse(path, data, os.Environ())
+	if err == nil {
+		cfg.Text = data
+	}
+	return cfg, err
+}
+
+// Parse reads the text of a file. Path is what reports call it, environ has the
+// form of os.Environ.
+func Parse(path string, data []byte, environ []string) (*Config, error) {
+	cfg := defaults()
+	cfg.Path = path
+	if err := config.Parse(path, data, slices.DeleteFunc(slices.Clone(environ), isInternal), cfg); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// isInternal picks the variables that our programs give to those they start,
+// which may well be our programs too.
+func isInternal(entry string) bool {
+	switch name, _, _ := strings.Cut(entry, "="); name {
+	case supervise.EnvCamera, supervise.EnvSource, supervise.EnvExitCode, supervise.EnvRestarts, supervise.ConfigVariable:
+		return true
+	}
+	return false
+}
+
+// Camera is the configuration of the camera of that name.
+func (c *Config) Camera(name string) (*camera.Config, error) {
+	names := make([]string, len(c.Cameras))
+	for i := range c.Cameras {
+		if c.Cameras[i].Name == name {
+			return &c.Cameras[i], nil
+		}
+		names[i] = c.Cameras[i].Name
+	}
+	return nil, fmt.Errorf("no camera %q in %s; it has %s", name, c.Path, strings.Join(names, ", "))
+}
+
+// Complete works out the names that follow from other names.
+func (c *Config) Complete() {
+	c.Controller.FillNames()
+	for i := range c.Cameras {
+		c.Cameras[i].FillNames()
+	}
+}
+
+// Check reports what is wrong between the sections.
+func (c *Config) Check(r *config.Report) {
+	if c.StateDir == "" {
+		r.AddText("state_dir", "", "expected a directory")
+	}
+	if len(c.Cameras) == 0 {
+		r.Add("camera", "", "missing, expected a [[camera]] with a name and a source for each camera")
+	}
+	seen := make(map[string]bool)
+	for i := range c.Cameras {
+		name := c.Cameras[i].Name
+		if seen[name] && name != "" {
+			r.AddText(cameraPath(i, "name"), name, "expected a name that no other camera has")
+		}
+		seen[name] = true
+	}
+	c.checkRedisNames(r)
+}
+
+func cameraPath(i int, key string) string { return fmt.Sprintf("camera[%d].%s", i, key) }
+
+// checkRedisNames reports channels and keys on Redis that two things would share:
+// a camera would take the other's frames for requests, or overwrite its log.
+func (c *Config) checkRedisNames(r *config.Report) {
+	channels := map[string]string{
+		"control/" + c.Controller.Box:       "the controller's commands",
+		"control-reply/" + c.Controller.Box: "the controller's answers",
+	}
+	keys := map[string]string{}
+	claim := func(names map[string]string, path, name, owner string) {
+		if other, taken := names[name]; taken {
+			r.AddText(path, name, "expected a name of its own; this is also "+other)
+			return
+		}
+		names[name] = owner
+	}
+	claim(channels, "controller.log_topic", c.Controller.LogTopic, "controller.log_topic")
+	seen := make(map[string]bool)
+	for i := range c.Cameras {
+		cam := &c.Cameras[i]
+		if !camera.ValidName(cam.Name) || seen[cam.Name] {
+			continue // reported already, and its names follow from that
+		}
+		seen[cam.Name] = true
+		own := func(names map[string]string, key, name string) {
+			path := cameraPath(i, key)
+			claim(names, path, name, r.Display(path))
+		}
+		status := strings.TrimSuffix(r.Display(cameraPath(i, "name")), ".name") + "'s status"
+		claim(channels, cameraPath(i, "name"), cam.StatusTopic(), status)
+		own(channels, "request_topic", cam.RequestTopic)
+		own(channels, "stream_topic", cam.StreamTopic)
+		claim(keys, cameraPath(i, "name"), cam.StatusKey(), status)
+		own(keys, "frames_key", cam.FramesKey)
+	}
+}
