@@ -18,7 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/cli"
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/logging"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/testkit/redistest"
@@ -42,7 +42,7 @@ func play(part string, args []string) int {
 		return 0
 	}
 	cli.LimitEnd(ctx, "cam-agent")
-	cfg, err := config.Load(args[0])
+	cfg, err := configfile.Load(args[0])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return ExitUsage

@@ -10,7 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/sdnotify"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
@@ -44,7 +44,7 @@ const joinTime = 10 * time.Second
 //
 // Capture never waits for Redis: whatever leaves the responder is held by the
 // Outbox and the Publisher until a session takes it.
-func pipeline(ctx context.Context, cfg *config.Config, cam camera.Config, d driver, log zerolog.Logger) error {
+func pipeline(ctx context.Context, cfg *configfile.Config, cam camera.Config, d driver, log zerolog.Logger) error {
 	owner, err := outbox.TakeClaim(cfg.StateDir, cam.Name, time.Now(), log)
 	if err != nil {
 		return fmt.Errorf("claim camera %s: %w", cam.Name, err)
@@ -99,7 +99,7 @@ type driver struct {
 
 // agent joins the camera side and the Redis side; they know nothing of each other.
 type agent struct {
-	cfg   *config.Config
+	cfg   *configfile.Config
 	cam   camera.Config
 	log   zerolog.Logger
 	owner *outbox.Claim

@@ -8,7 +8,7 @@ import (
 	"io"
 	"strings"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/logging"
 	"framekeeper/internal/version"
 	"framekeeper/pkg/redisconn"
@@ -72,7 +72,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case f.devices:
 		return listDevices(stdout)
 	}
-	cfg, err := config.LoadHanded(f.config)
+	cfg, err := configfile.LoadHanded(f.config)
 	if err != nil {
 		return &usageError{err}
 	}
@@ -99,7 +99,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return pipeline(ctx, cfg, *cam, driver{openSource, jpegEncoder()}, log)
 }
 
-func names(cfg *config.Config) []string {
+func names(cfg *configfile.Config) []string {
 	all := make([]string, len(cfg.Cameras))
 	for i := range cfg.Cameras {
 		all[i] = cfg.Cameras[i].Name

@@ -13,7 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/spool"
@@ -25,7 +25,7 @@ import (
 const moverSpool = "SPOOL_TEST_MOVE_TO"
 
 func beginWithSpool(dir string) error {
-	cfg := &config.Config{StateDir: "state", Delivery: outbox.DefaultDelivery()}
+	cfg := &configfile.Config{StateDir: "state", Delivery: outbox.DefaultDelivery()}
 	cfg.Delivery.SpoolDir = dir
 	owner, err := outbox.TakeClaim(cfg.StateDir, "greencam1", time.Now(), zerolog.Nop())
 	if err != nil {

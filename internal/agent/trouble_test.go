@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/logging"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/camera"
@@ -116,7 +116,7 @@ func (s *switchable) get() fault {
 // startPipeline is startAgent with another driver.
 func startPipeline(t *testing.T, path string, d driver) {
 	t.Helper()
-	cfg, err := config.Load(path)
+	cfg, err := configfile.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestACameraThatIsGivenUpEndsInOrder(t *testing.T) {
 	server := redistest.Start(t)
 	cam := &switchable{}
 	path := writeConfig(t, server.URL(), "", tiny+"stall_timeout = \"200ms\"\nmax_reopens = 1\npublish_fps = 30")
-	cfg, err := config.Load(path)
+	cfg, err := configfile.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}

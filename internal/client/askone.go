@@ -11,7 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
@@ -37,7 +37,7 @@ func start(ctx context.Context, link *datatransfer.Link) (linked context.Context
 
 // askOne makes one request over a link of its own.
 func askOne(
-	ctx context.Context, cfg *config.Config, cam *camera.Config, timeout time.Duration, fields map[string]any,
+	ctx context.Context, cfg *configfile.Config, cam *camera.Config, timeout time.Duration, fields map[string]any,
 ) (*frame.Message, time.Duration, error) {
 	nop := zerolog.Nop() // whatever goes wrong is told once, by the error
 	requester := rpc.NewClient(rpc.ClientConfig{
@@ -126,7 +126,7 @@ func explain(ctx context.Context, link *datatransfer.Link, cam *camera.Config, s
 }
 
 // unreached says why a request was never sent.
-func unreached(s datatransfer.LinkStatus, cfg *config.Config, timeout time.Duration, err error) error {
+func unreached(s datatransfer.LinkStatus, cfg *configfile.Config, timeout time.Duration, err error) error {
 	if s.Cause == redisconn.CauseNone { // nothing is wrong but the time
 		return fmt.Errorf("%w within %s: not connected to Redis at %s yet (%s); allow more with --timeout",
 			rpc.ErrNoAnswer, timeout, cfg.Redis.Shown(), s.State)

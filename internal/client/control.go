@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/control"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
@@ -138,7 +138,7 @@ func (a *app) control(ctx context.Context, f *controlFlags, fields map[string]an
 	if f.timeout < time.Millisecond || f.timeout > frame.MaxTimeout {
 		return fmt.Errorf("--timeout %s: expected 1ms to %s", f.timeout, frame.MaxTimeout)
 	}
-	cfg, err := config.Load(a.configFile)
+	cfg, err := configfile.Load(a.configFile)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/images"
 	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
@@ -52,7 +52,7 @@ type counts struct {
 }
 
 func newFeed(
-	cfg *config.Config, cam *camera.Config, flags runFlags, worker string, store *images.Store, q *queue, log zerolog.Logger,
+	cfg *configfile.Config, cam *camera.Config, flags runFlags, worker string, store *images.Store, q *queue, log zerolog.Logger,
 ) *feed {
 	f := &feed{
 		cam: cam, interval: cfg.Client.RequestInterval, store: store, queue: q,

@@ -9,7 +9,7 @@ import (
 	"regexp"
 	"strings"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/stream"
@@ -20,7 +20,7 @@ import (
 var poolName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`) //nolint:gochecknoglobals // a constant
 
 // checkPool refuses a --group that cannot work.
-func checkPool(cfg *config.Config, f runFlags) error {
+func checkPool(cfg *configfile.Config, f runFlags) error {
 	switch {
 	case !f.grouped:
 		return nil

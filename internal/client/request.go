@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
@@ -70,7 +70,7 @@ func (a *app) request(ctx context.Context, f requestFlags) error {
 	return a.reportAnswer(f, m, took)
 }
 
-func (a *app) requestConfig(f requestFlags) (*config.Config, *camera.Config, map[string]any, error) {
+func (a *app) requestConfig(f requestFlags) (*configfile.Config, *camera.Config, map[string]any, error) {
 	fields, err := requestFields(f)
 	if err != nil {
 		return nil, nil, nil, err
@@ -78,7 +78,7 @@ func (a *app) requestConfig(f requestFlags) (*config.Config, *camera.Config, map
 	if f.json && f.output == "-" {
 		return nil, nil, nil, errors.New("--json and -o - both want standard output; write the image to a file")
 	}
-	cfg, err := config.Load(a.configFile)
+	cfg, err := configfile.Load(a.configFile)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/text"
 	"framekeeper/internal/version"
 	"framekeeper/pkg/camera"
@@ -56,7 +56,7 @@ func noCommand(cmd *cobra.Command, args []string) error {
 }
 
 // cameras are the configured cameras of these names, all of them for none.
-func cameras(cfg *config.Config, names []string) ([]*camera.Config, error) {
+func cameras(cfg *configfile.Config, names []string) ([]*camera.Config, error) {
 	if len(cfg.Cameras) == 0 {
 		return nil, fmt.Errorf("%s has no [[camera]]", cfg.Path)
 	}
@@ -82,7 +82,7 @@ func cameras(cfg *config.Config, names []string) ([]*camera.Config, error) {
 }
 
 // oneCamera is the named camera, or the only one there is.
-func oneCamera(cfg *config.Config, name string) (*camera.Config, error) {
+func oneCamera(cfg *configfile.Config, name string) (*camera.Config, error) {
 	if name != "" {
 		return cfg.Camera(name)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/images"
 	"framekeeper/internal/logging"
 	"framekeeper/pkg/camera"
@@ -89,11 +89,11 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 	return errors.Join(err, r.summary(a.stdout), r.verdict())
 }
 
-func (a *app) runConfig(f runFlags) (*config.Config, []*camera.Config, error) {
+func (a *app) runConfig(f runFlags) (*configfile.Config, []*camera.Config, error) {
 	if f.duration < 0 {
 		return nil, nil, fmt.Errorf("--duration %s: expected a positive time such as 10s", f.duration)
 	}
-	cfg, err := config.Load(a.configFile)
+	cfg, err := configfile.Load(a.configFile)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -113,7 +113,7 @@ func (a *app) runConfig(f runFlags) (*config.Config, []*camera.Config, error) {
 }
 
 // openStore returns nil when nothing is to be stored.
-func openStore(cfg *config.Config, f runFlags, log zerolog.Logger) (*images.Store, error) {
+func openStore(cfg *configfile.Config, f runFlags, log zerolog.Logger) (*images.Store, error) {
 	if f.noStore {
 		return nil, nil
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/images"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
@@ -53,7 +53,7 @@ type runner struct {
 	broken  error // why the link has ended before its time
 }
 
-func newRunner(cfg *config.Config, cams []*camera.Config, f runFlags, store *images.Store, log zerolog.Logger) *runner {
+func newRunner(cfg *configfile.Config, cams []*camera.Config, f runFlags, store *images.Store, log zerolog.Logger) *runner {
 	r := &runner{
 		log: log, store: store, began: time.Now(),
 		queue:   newQueue(cfg.Client.QueueSize),

@@ -14,7 +14,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
@@ -41,7 +41,7 @@ func newStatusCmd(a *app) *cobra.Command {
 const statusTimeout = 5 * time.Second
 
 func (a *app) status(ctx context.Context, only []string, all bool) error {
-	cfg, err := config.Load(a.configFile)
+	cfg, err := configfile.Load(a.configFile)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ type report struct {
 }
 
 // readStatus reads all keys in one session.
-func readStatus(ctx context.Context, cfg *config.Config, cams []*camera.Config) ([]report, error) {
+func readStatus(ctx context.Context, cfg *configfile.Config, cams []*camera.Config) ([]report, error) {
 	type outcome struct {
 		reports []report
 		err     error

@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
@@ -126,7 +126,7 @@ func TestRequestBlamesWhoeverIsToBlame(t *testing.T) {
 // A client that can hear nothing any more must end, and say so.
 func TestRunEndsWithItsLink(t *testing.T) {
 	b := newBench(t, "stream", "greencam1")
-	cfg, err := config.Load(b.config)
+	cfg, err := configfile.Load(b.config)
 	if err != nil {
 		t.Fatal(err)
 	}

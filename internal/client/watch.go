@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/logging"
 	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
@@ -47,7 +47,7 @@ func (a *app) watch(ctx context.Context, f watchFlags) (err error) {
 	if f.count < 0 {
 		return fmt.Errorf("--count %d: expected a positive number", f.count)
 	}
-	cfg, err := config.Load(a.configFile)
+	cfg, err := configfile.Load(a.configFile)
 	if err != nil {
 		return err
 	}

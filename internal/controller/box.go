@@ -11,7 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	commands "framekeeper/internal/control"
 	"framekeeper/internal/files"
 	"framekeeper/internal/logging"
@@ -46,7 +46,7 @@ type box struct {
 	reloading sync.Mutex // held by the one reload under way
 
 	mu     sync.Mutex // guards all below
-	cfg    *config.Config
+	cfg    *configfile.Config
 	loaded time.Time // when cfg was taken over
 	log    zerolog.Logger
 	closer io.Closer // of log
@@ -63,7 +63,7 @@ type parts struct {
 	server  *redisserver.Server // nil: Redis is somebody else's
 }
 
-func newBox(cfg *config.Config, stderr io.Writer, log zerolog.Logger, closer io.Closer) *box {
+func newBox(cfg *configfile.Config, stderr io.Writer, log zerolog.Logger, closer io.Closer) *box {
 	b := &box{stderr: stderr, identity: commands.NewIdentity(), backlog: telemetry.NewBacklog(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
 	b.orphans, b.reloads = orphans.NewWatcher(b.spoolDirs, b.logger), reload.NewMemory(b.began)
 	b.disks = &disks{look: files.WhyUnwritable, patience: diskPatience, seen: map[string]diskSight{}}
@@ -98,7 +98,7 @@ func (b *box) assemble(ctx context.Context) (parts, error) {
 }
 
 // supervision says which agents to keep alive, and how.
-func (b *box) supervision(cfg *config.Config, log zerolog.Logger) (supervise.Options, error) {
+func (b *box) supervision(cfg *configfile.Config, log zerolog.Logger) (supervise.Options, error) {
 	agents, err := agentSpecs(cfg)
 	c := &cfg.Controller
 	return supervise.Options{
@@ -112,7 +112,7 @@ func (b *box) supervision(cfg *config.Config, log zerolog.Logger) (supervise.Opt
 const maxText = 1 << 20
 
 // redisSide makes what measures the box, and what talks to Redis.
-func (b *box) redisSide(cfg *config.Config, log zerolog.Logger) parts {
+func (b *box) redisSide(cfg *configfile.Config, log zerolog.Logger) parts {
 	c := &cfg.Controller
 	p := parts{watch: newWatch(cfg.Cameras, c.LogInterval, b.processes), names: b.namesakes(c.Box)}
 	p.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Instance: b.identity.Instance, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents, Backlog: b.backlog, Log: log})
@@ -152,7 +152,7 @@ func (b *box) namesakes(name string) *commands.Namesakes {
 }
 
 // listen takes the web page's address; nil if there is to be none.
-func (b *box) listen(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*web.Server, error) {
+func (b *box) listen(ctx context.Context, cfg *configfile.Config, log zerolog.Logger) (*web.Server, error) {
 	c := &cfg.Controller
 	if c.HTTP == "" {
 		return nil, nil //nolint:nilnil // there is none, and nothing wrong
@@ -166,7 +166,7 @@ func (b *box) listen(ctx context.Context, cfg *config.Config, log zerolog.Logger
 // agentSpecs says which processes to run. Each agent reads the text that was
 // accepted (and inherits the same FRAMEKEEPER_ variables) and picks its camera
 // by name.
-func agentSpecs(cfg *config.Config) ([]supervise.Spec, error) {
+func agentSpecs(cfg *configfile.Config) ([]supervise.Spec, error) {
 	if len(cfg.Cameras) == 0 {
 		return nil, nil
 	}

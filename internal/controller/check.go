@@ -8,7 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/text"
 	"framekeeper/internal/web"
 )
@@ -16,7 +16,7 @@ import (
 // check says whether a controller takes the configuration, which is valid by
 // itself. It changes nothing, opens no camera, and leaves alone what only the
 // controller itself can find out: whether its addresses are free.
-func check(ctx context.Context, w io.Writer, cfg *config.Config) error {
+func check(ctx context.Context, w io.Writer, cfg *configfile.Config) error {
 	_, err := agentSpecs(cfg)
 	if cfg.Controller.HTTP != "" {
 		err = errors.Join(err, web.CheckPassword(cfg.Controller.HTTPUser, cfg.Controller.HTTPPasswordFile))

@@ -10,7 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/logging"
 	"framekeeper/internal/version"
 )
@@ -32,7 +32,7 @@ import (
 //
 // What can be wrong from the start is an error before anything runs. Redis is
 // not among it: the Link goes on trying, and says so.
-func control(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error) {
+func control(ctx context.Context, cfg *configfile.Config, stderr io.Writer) (err error) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)

@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/files"
 )
 
@@ -110,7 +110,7 @@ func (s setup) awaitUnwritable(t *testing.T, told string) {
 // Whoever looks at a disk that hangs does not come back; that is told, and the
 // other disk is looked at all the same.
 func TestADiskThatDoesNotAnswer(t *testing.T) {
-	b := newBox(&config.Config{StateDir: t.TempDir()}, nil, zerolog.Nop(), nil)
+	b := newBox(&configfile.Config{StateDir: t.TempDir()}, nil, zerolog.Nop(), nil)
 	defer func() { _ = b.output.Close() }() // it never fails
 	b.cfg.Delivery.SpoolDir = "/spool"
 	b.cfg.Controller.LogInterval = 10 * time.Millisecond

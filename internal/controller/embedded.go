@@ -9,12 +9,12 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/redisserver"
 )
 
 // embedded is the box's own redis-server, nil if it has none.
-func (b *box) embedded(ctx context.Context, cfg *config.Config) (*redisserver.Server, error) {
+func (b *box) embedded(ctx context.Context, cfg *configfile.Config) (*redisserver.Server, error) {
 	if !cfg.Redis.Embedded {
 		return nil, nil //nolint:nilnil // none is what was asked for
 	}
@@ -23,7 +23,7 @@ func (b *box) embedded(ctx context.Context, cfg *config.Config) (*redisserver.Se
 }
 
 // newServer makes the server that cfg asks for; nothing runs yet.
-func newServer(ctx context.Context, cfg *config.Config, log func() *zerolog.Logger) (*redisserver.Server, error) {
+func newServer(ctx context.Context, cfg *configfile.Config, log func() *zerolog.Logger) (*redisserver.Server, error) {
 	server, err := redisserver.New(ctx, redisserver.Options{
 		Redis: cfg.Redis, Dir: filepath.Join(cfg.StateDir, "redis"), Cameras: len(cfg.Cameras), StreamBytes: streamBytes(cfg),
 		Log: log, HangTimeout: cfg.Controller.WatchdogTimeout,
@@ -35,7 +35,7 @@ func newServer(ctx context.Context, cfg *config.Config, log func() *zerolog.Logg
 }
 
 // streamBytes is how much of each camera Redis is to hold.
-func streamBytes(cfg *config.Config) int64 {
+func streamBytes(cfg *configfile.Config) int64 {
 	if !cfg.Delivery.Mode.Streams() {
 		return 0
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/metrics"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/datatransfer"
@@ -191,7 +191,7 @@ func hangAgent(t *testing.T, s setup) {
 
 // A link that does nothing for longer than anything can take hangs.
 func TestStuckLink(t *testing.T) {
-	b := &box{cfg: &config.Config{Redis: redisconn.Default()}}
+	b := &box{cfg: &configfile.Config{Redis: redisconn.Default()}}
 	now := time.Now()
 	for _, c := range []struct {
 		idle  time.Duration

@@ -12,7 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	commands "framekeeper/internal/control"
 	"framekeeper/internal/logging"
 	"framekeeper/internal/redisserver"
@@ -66,7 +66,7 @@ func (b *box) reload(ctx context.Context) (*commands.ReloadResult, error) {
 
 // prepared is a new configuration with everything that could fail made for it.
 type prepared struct {
-	cfg    *config.Config
+	cfg    *configfile.Config
 	log    zerolog.Logger
 	closer io.Closer   // nil: log is the one there was
 	web    *web.Server // nil: the address is the same, or there is to be none
@@ -75,8 +75,8 @@ type prepared struct {
 }
 
 // prepare reads the file and makes what may fail.
-func (b *box) prepare(ctx context.Context, old *config.Config) (n prepared, err error) {
-	if n.cfg, err = config.Load(old.Path); err != nil {
+func (b *box) prepare(ctx context.Context, old *configfile.Config) (n prepared, err error) {
+	if n.cfg, err = configfile.Load(old.Path); err != nil {
 		return n, err
 	}
 	if err := fixed(old, n.cfg); err != nil {
@@ -106,7 +106,7 @@ func (b *box) prepare(ctx context.Context, old *config.Config) (n prepared, err 
 // preparePage takes the page's address if it is another one. It comes last: what
 // is in the way of 0.0.0.0:8080 may be our own page at 127.0.0.1:8080, which then
 // has to go, and comes back if that was not all.
-func (b *box) preparePage(ctx context.Context, old, next *config.Config, log zerolog.Logger) (*web.Server, error) {
+func (b *box) preparePage(ctx context.Context, old, next *configfile.Config, log zerolog.Logger) (*web.Server, error) {
 	c := &next.Controller
 	if c.HTTP == old.Controller.HTTP {
 		if c.HTTP == "" {
@@ -136,7 +136,7 @@ func (b *box) preparePage(ctx context.Context, old, next *config.Config, log zer
 func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
 
 // fixed refuses what a running controller cannot change.
-func fixed(old, next *config.Config) error {
+func fixed(old, next *configfile.Config) error {
 	if next.StateDir != old.StateDir {
 		return fmt.Errorf("%s: state_dir = %q: it was %q and cannot change while the controller runs: restart the controller",
 			next.Path, next.StateDir, old.StateDir)
@@ -146,7 +146,7 @@ func fixed(old, next *config.Config) error {
 
 // takeOver replaces the parts whose configuration has changed, and has the
 // supervisor do the same with the agents.
-func (b *box) takeOver(ctx context.Context, old *config.Config, n prepared) (*commands.ReloadResult, error) {
+func (b *box) takeOver(ctx context.Context, old *configfile.Config, n prepared) (*commands.ReloadResult, error) {
 	result := &commands.ReloadResult{Sections: changed(old, n.cfg)}
 	b.mu.Lock()
 	p, closer := b.parts, b.closer
@@ -209,12 +209,12 @@ func (b *box) takeOverAgents(ctx context.Context, n prepared, failed error) (sup
 }
 
 // telling is what the Redis side is made of, besides [redis].
-func telling(c *config.Config) string {
+func telling(c *configfile.Config) string {
 	return fmt.Sprintf("%q %q %s %s", c.Controller.Box, c.Controller.LogTopic, c.Controller.LogFormat, c.Controller.LogInterval)
 }
 
 // serving is what the box's own redis-server is made of, besides its size.
-func serving(c *config.Config) string {
+func serving(c *configfile.Config) string {
 	if !c.Redis.Embedded {
 		return ""
 	}
@@ -222,12 +222,12 @@ func serving(c *config.Config) string {
 }
 
 // visible is what the web page is made of.
-func visible(c *config.Config) string {
+func visible(c *configfile.Config) string {
 	return fmt.Sprintf("%q %q %q", c.Controller.HTTP, c.Controller.HTTPUser, c.Controller.HTTPPasswordFile)
 }
 
 // changed names the sections that differ, as the file has them.
-func changed(old, next *config.Config) []string {
+func changed(old, next *configfile.Config) []string {
 	names := []string{}
 	for _, s := range []struct {
 		name      string

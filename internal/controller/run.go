@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 
-	"framekeeper/internal/config"
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/version"
 )
 
@@ -71,7 +71,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		_, err := fmt.Fprintln(stdout, "controller", version.String())
 		return err
 	}
-	cfg, err := config.Load(o.config)
+	cfg, err := configfile.Load(o.config)
 	if err != nil {
 		return &usageError{err}
 	}
