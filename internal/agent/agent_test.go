@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"framekeeper/internal/cli"
+	"framekeeper/internal/status"
 	"framekeeper/internal/testkit/proctest"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/datatransfer"
@@ -203,9 +204,9 @@ func TestUsageErrors(t *testing.T) {
 		want string
 		code int
 	}{
-		{[]string{"--nonsense"}, "nonsense", ExitUsage},
-		{[]string{"extra"}, "extra", ExitUsage},
-		{[]string{"--config", "/no/such/file.toml"}, "/no/such/file.toml", ExitUsage},
+		{[]string{"--nonsense"}, "nonsense", status.ExitUsage},
+		{[]string{"extra"}, "extra", status.ExitUsage},
+		{[]string{"--config", "/no/such/file.toml"}, "/no/such/file.toml", status.ExitUsage},
 	} {
 		err := Run(context.Background(), c.args, io.Discard, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), c.want) || ExitCode(err) != c.code {

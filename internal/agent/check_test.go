@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"framekeeper/internal/status"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/camera/v4l2"
 )
@@ -56,8 +57,8 @@ func TestCheckEndsWhenTheDriverDoesNot(t *testing.T) {
 					if got := err.Error(); !strings.Contains(got, says) || !strings.Contains(got, "gst:rtspsrc …") || strings.Contains(got, "secret") {
 						t.Errorf("got %q, want it to say %q and the source without its password", got, says)
 					}
-					if ExitCode(err) != ExitCamera {
-						t.Errorf("exit code %d, want %d", ExitCode(err), ExitCamera)
+					if ExitCode(err) != status.ExitCamera {
+						t.Errorf("exit code %d, want %d", ExitCode(err), status.ExitCamera)
 					}
 				})
 			})

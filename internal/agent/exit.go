@@ -5,22 +5,14 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
-	"errors"
 	"framekeeper/internal/cli"
-
+	"framekeeper/internal/status"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/outbox"
-)
-
-// Exit codes; the controller knows them.
-const (
-	ExitError  = 1
-	ExitUsage  = 2 // the command line or the configuration is wrong: starting again will not help
-	ExitCamera = 3 // the camera gave up or hangs: a fresh process may help
-	ExitOwned  = 4 // another cam-agent serves the camera
 )
 
 // Program is cam-agent, for main.
@@ -38,14 +30,14 @@ func ExitCode(err error) int {
 	var usage *usageError
 	switch {
 	case err == nil:
-		return 0
+		return status.ExitOK
 	case errors.As(err, &usage), errors.Is(err, camera.ErrUnsupported):
-		return ExitUsage
+		return status.ExitUsage
 	case errors.Is(err, camera.ErrGaveUp), errors.Is(err, camera.ErrStuck):
-		return ExitCamera
+		return status.ExitCamera
 	case errors.Is(err, outbox.ErrClaimed):
-		return ExitOwned
+		return status.ExitClaimed
 	default:
-		return ExitError
+		return status.ExitError
 	}
 }

@@ -5,19 +5,10 @@ import (
 	"sync"
 	"time"
 
+	"framekeeper/internal/status"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
-	"framekeeper/pkg/spool"
 )
-
-// groupStatus is how far one pool of readers is.
-type groupStatus struct {
-	Name      string `json:"name"`
-	Consumers int64  `json:"consumers"`
-	Pending   int64  `json:"pending"` // handed out, not finished
-	Last      string `json:"last"`    // last ID handed out
-	Lag       int64  `json:"lag"`     // entries not handed out yet; -1: Redis cannot tell
-}
 
 // groups asks Redis how far the stream's readers are, so that an operator sees
 // who lags.
@@ -26,13 +17,13 @@ type groups struct {
 	interval time.Duration
 
 	mu  sync.Mutex // guards all
-	all []groupStatus
+	all []status.ConsumerGroup
 }
 
-func (g *groups) list() []groupStatus {
+func (g *groups) list() []status.ConsumerGroup {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return append([]groupStatus{}, g.all...)
+	return append([]status.ConsumerGroup{}, g.all...)
 }
 
 // run is a worker of the session. A stream that is not there, or a command that
@@ -45,9 +36,11 @@ func (g *groups) run(ctx context.Context, s *datatransfer.Session) error {
 		if err != nil && redisconn.EndsSession(err) {
 			return err
 		}
-		all := make([]groupStatus, len(infos))
+		all := make([]status.ConsumerGroup, len(infos))
 		for i, info := range infos {
-			all[i] = groupStatus{info.Name, info.Consumers, info.Pending, info.LastDeliveredID, info.Lag}
+			all[i] = status.ConsumerGroup{
+				Name: info.Name, Consumers: info.Consumers, Pending: info.Pending, Last: info.LastDeliveredID, Lag: info.Lag,
+			}
 		}
 		g.mu.Lock()
 		g.all = all
@@ -60,18 +53,11 @@ func (g *groups) run(ctx context.Context, s *datatransfer.Session) error {
 	}
 }
 
-// spoolStatus is what waits on disk.
-type spoolStatus struct {
-	spool.Stats
-	AgeS     float64 `json:"age_s"`               // of the oldest frame
-	HangingS float64 `json:"hanging_s,omitempty"` // the disk has not answered for so long
-}
-
-func (a *agent) spoolStatus() *spoolStatus {
+func (a *agent) spoolStatus() *status.Spool {
 	if a.spool == nil {
 		return nil
 	}
-	s := &spoolStatus{Stats: a.spool.Stats()}
+	s := &status.Spool{Stats: a.spool.Stats()}
 	if since := a.spooler.Hanging(); since > hangAfter {
 		s.HangingS = since.Seconds()
 	}

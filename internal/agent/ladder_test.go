@@ -20,6 +20,7 @@ import (
 	"framekeeper/internal/cli"
 	"framekeeper/internal/configfile"
 	"framekeeper/internal/logging"
+	"framekeeper/internal/status"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/camera"
@@ -45,7 +46,7 @@ func play(part string, args []string) int {
 	cfg, err := configfile.Load(args[0])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		return ExitUsage
+		return status.ExitUsage
 	}
 	log, closer, _ := logging.New(cfg.Log, "cam-agent", os.Stderr)
 	defer closer.Close()
@@ -140,7 +141,7 @@ func (l *ladder) frame(t *testing.T) {
 	})
 }
 
-func (l *ladder) restarted(t *testing.T, than int) supervise.Status {
+func (l *ladder) restarted(t *testing.T, than int) status.Process {
 	t.Helper()
 	eventually(t, "a fresh process", func() bool { a := l.sup.Agents()[0]; return a.PID != 0 && a.PID != than })
 	return l.sup.Agents()[0]

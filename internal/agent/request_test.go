@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"framekeeper/internal/status"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/camera/testsrc"
 	"framekeeper/pkg/frame"
@@ -432,7 +433,7 @@ func TestSecondAgentIsRefused(t *testing.T) {
 		"other state_dir": writeConfig(t, server.URL(), "", small+"status_interval = \"200ms\""),
 	} {
 		err := Run(ctx, []string{"--config", config}, &bytes.Buffer{}, &bytes.Buffer{})
-		if !errors.Is(err, outbox.ErrClaimed) || ExitCode(err) != ExitOwned {
+		if !errors.Is(err, outbox.ErrClaimed) || ExitCode(err) != status.ExitClaimed {
 			t.Errorf("%s: second agent ended with %v, want %v", name, err, outbox.ErrClaimed)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"framekeeper/internal/status"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/internal/testkit/rtsptest"
 )
@@ -33,7 +34,7 @@ func TestFrozenNetworkCameraEndsTheProcess(t *testing.T) {
 			a := startProcess(t, redis, server.URL("admin", "hunter2"), c.options)
 			eventually(t, "the camera to be open", func() bool { return strings.Contains(a.log.String(), "Camera opened") })
 			server.Freeze()
-			a.endsWith(t, ExitCamera, c.says)
+			a.endsWith(t, status.ExitCamera, c.says)
 			if strings.Contains(a.log.String(), "hunter2") {
 				t.Errorf("the log shows the password:\n%s", &a.log)
 			}
@@ -50,7 +51,7 @@ func TestSilentPipelineEndsTheProcess(t *testing.T) {
 	}
 	pipeline := "gst:udpsrc address=127.0.0.1 port=0 caps=application/x-rtp,media=video,encoding-name=JPEG,payload=26,clock-rate=90000 " +
 		"! rtpjpegdepay ! jpegdec ! videoconvert ! appsink"
-	startProcess(t, redistest.Start(t), pipeline, "").endsWith(t, ExitCamera, "camera driver does not return")
+	startProcess(t, redistest.Start(t), pipeline, "").endsWith(t, status.ExitCamera, "camera driver does not return")
 }
 
 // agentProcess is the whole program as a process of its own.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"framekeeper/internal/status"
 	"framekeeper/internal/testkit/redistest"
 )
 
@@ -53,7 +54,7 @@ func TestSpoolThatComesBack(t *testing.T) {
 	back()
 	select {
 	case err := <-ended:
-		if !errors.Is(err, errSpoolBack) || ExitCode(err) != ExitError {
+		if !errors.Is(err, errSpoolBack) || ExitCode(err) != status.ExitError {
 			t.Fatalf("it ended with %v, want %v\n%s", err, errSpoolBack, log)
 		}
 	case <-time.After(patient):

@@ -7,91 +7,17 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/status"
 	"framekeeper/internal/version"
 	"framekeeper/pkg/camera"
-	"framekeeper/pkg/outbox"
-	"framekeeper/pkg/rpc"
 )
 
-// agentStatus is the JSON of status/<camera> and status:<camera>.
-type agentStatus struct {
-	Camera   string  `json:"camera"`
-	Instance string  `json:"instance"`
-	Owner    string  `json:"owner"`
-	Host     string  `json:"host"`
-	PID      int     `json:"pid"`
-	Boot     string  `json:"boot"` // tells boxes apart that were made from one image
-	Version  string  `json:"version"`
-	TimeUS   int64   `json:"time_us"`
-	UptimeS  int64   `json:"uptime_s"`
-	Source   string  `json:"source"` // without credentials
-	Delivery string  `json:"delivery"`
-	Encoding string  `json:"encoding"`
-	Publish  float64 `json:"publish_fps"`
-	Quality  int     `json:"quality"`
-
-	Controls map[string]int64 `json:"controls,omitempty"` // as configured, and as set since
-
-	Link     linkStatus          `json:"link"`
-	Capture  captureStatus       `json:"capture"`
-	Writable bool                `json:"writable"` // the stream takes frames
-	Reason   string              `json:"reason,omitempty"`
-	Stream   outbox.StreamStatus `json:"stream"`
-	Outbox   outbox.Stats        `json:"outbox"`
-	Spool    *spoolStatus        `json:"spool,omitempty"` // absent: the disk cannot be used
-	Groups   []groupStatus       `json:"groups"`          // pools that read the stream
-	Requests rpc.ServerStats     `json:"requests"`
-	Answers  outbox.LaneStats    `json:"answers"`
-	Frames   outbox.LaneStats    `json:"frames"`
-	Encoded  encodeStatus        `json:"encoded"`
-	NoSocket string              `json:"no_socket,omitempty"` // why the controller cannot ask or set anything
-}
-
-type linkStatus struct {
-	State    string   `json:"state"`
-	SinceS   float64  `json:"since_s"`
-	Sessions uint64   `json:"sessions"`
-	Losses   uint64   `json:"losses"`
-	RTTUS    int64    `json:"rtt_us"`
-	Stuck    []string `json:"stuck,omitempty"` // parts that do not return: a disk hangs
-	LastLoss *loss    `json:"last_loss,omitempty"`
-}
-
-type loss struct {
-	Cause   string  `json:"cause"`
-	AgoS    float64 `json:"ago_s"`
-	LastedS float64 `json:"lasted_s"`
-}
-
-type captureStatus struct {
-	State   camera.State `json:"state"`
-	Reason  string       `json:"reason,omitempty"`
-	FPS     float64      `json:"fps"`
-	AgeMS   int64        `json:"age_ms"` // of the last new frame; -1 before the first
-	Frames  uint64       `json:"frames"`
-	Skipped uint64       `json:"skipped"` // by the driver: missing in its counter
-	Broken  uint64       `json:"broken"`  // thrown away: flagged, cut short, undecodable
-	Defect  string       `json:"defect,omitempty"`
-	Reopens uint64       `json:"reopens"`
-	Stalls  uint64       `json:"stalls"`
-	Driver  string       `json:"driver,omitempty"`
-	Width   int          `json:"width,omitempty"`
-	Height  int          `json:"height,omitempty"`
-	Format  string       `json:"format,omitempty"`
-}
-
-type encodeStatus struct {
-	Frames uint64  `json:"frames"`
-	Failed uint64  `json:"failed"`
-	MeanMS float64 `json:"mean_ms"`
-}
-
-func (a *agent) status() agentStatus {
+func (a *agent) status() status.Agent {
 	host, _ := os.Hostname()
 	answers, frames := a.publisher.Stats()
 	stream := a.appender.Status()
 	cam := a.tuning.now()
-	return agentStatus{
+	return status.Agent{
 		Camera: a.cam.Name, Instance: a.owner.Instance, Owner: a.owner.StateID, Host: host, PID: os.Getpid(), Boot: BootID(),
 		Version: version.String(), TimeUS: a.clock.Now(), UptimeS: int64(time.Since(a.began).Seconds()),
 		Source: camera.ShownSource(a.cam.Source), Delivery: string(a.cfg.Delivery.Mode),
@@ -103,27 +29,27 @@ func (a *agent) status() agentStatus {
 	}
 }
 
-func (a *agent) linkStatus() linkStatus {
+func (a *agent) linkStatus() status.AgentLink {
 	s := a.link.Status()
-	out := linkStatus{
+	out := status.AgentLink{
 		State: s.State.String(), SinceS: time.Since(s.Since).Seconds(),
-		Sessions: s.Sessions, Losses: s.Outages, RTTUS: s.RTT.Microseconds(), Stuck: s.Stuck,
+		Sessions: s.Sessions, Outages: s.Outages, RTTUS: s.RTT.Microseconds(), Stuck: s.Stuck,
 	}
 	if s.Outages > 0 {
-		out.LastLoss = &loss{
+		out.LastOutage = &status.Outage{
 			Cause: string(s.LastOutage.Cause), AgoS: time.Since(s.LastOutage.At).Seconds(), LastedS: s.LastOutage.Lasted.Seconds(),
 		}
 	}
 	return out
 }
 
-func (a *agent) captureStatus() captureStatus {
+func (a *agent) captureStatus() status.Capture {
 	h := a.grabber.Health()
 	age := int64(-1)
 	if !h.LastFrame.IsZero() {
 		age = time.Since(h.LastFrame).Milliseconds()
 	}
-	out := captureStatus{
+	out := status.Capture{
 		State: h.State, Reason: h.Reason, FPS: h.FPS, AgeMS: age, Frames: h.Frames, Skipped: h.Skipped,
 		Broken: h.Broken, Defect: h.BrokenWhy,
 		Reopens: h.Reopens, Stalls: h.Stalls, Driver: h.Info.Driver, Width: h.Info.Width, Height: h.Info.Height,
@@ -134,8 +60,8 @@ func (a *agent) captureStatus() captureStatus {
 	return out
 }
 
-func (c *encodeCounts) status() encodeStatus {
-	s := encodeStatus{Frames: c.encoded.Load(), Failed: c.failed.Load()}
+func (c *encodeCounts) status() status.Encoded {
+	s := status.Encoded{Frames: c.encoded.Load(), Failed: c.failed.Load()}
 	if s.Frames > 0 {
 		s.MeanMS = float64(c.nanoseconds.Load()) / float64(s.Frames) / 1e6
 	}

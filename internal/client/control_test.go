@@ -15,8 +15,7 @@ import (
 	"framekeeper/internal/agentapi"
 	"framekeeper/internal/control"
 	"framekeeper/internal/files"
-	"framekeeper/internal/reload"
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/status"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
 )
@@ -33,12 +32,12 @@ func startController(t *testing.T, b *bench, box string) (commands func() []cont
 		defer mu.Unlock()
 		all = append(all, c)
 		fps, quality := 10.0, 80
-		agent := supervise.Status{Name: "greencam1", State: supervise.Running, PID: 4711, Says: "camera ok\x1b[2J"}
+		agent := status.Process{Name: "greencam1", State: status.ProcessRunning, PID: 4711, Says: "camera ok\x1b[2J"}
 		switch {
 		case c.Name == control.Status:
-			return control.BoxStatus{Box: box, Version: "v1", OK: true, UptimeS: 61, Config: "config.toml", LinkS: 60, Reload: &reload.Outcome{Refused: true, AgoS: 12, Problem: "config.toml:3: a = \x1b: no", Problems: 2}, Cameras: []control.CameraStatus{
-				{Status: agent, ForS: 59, Link: "LIVE", Capture: "ok", Note: "cannot be asked for metrics\x1b"},
-				{Status: supervise.Status{Name: "redcam", State: supervise.Failed, LastExit: "exit code 2"}, Trouble: "its process is failed"},
+			return status.Box{Box: box, Version: "v1", OK: true, UptimeS: 61, Config: "config.toml", LinkS: 60, Reload: &status.Reload{Refused: true, AgoS: 12, Problem: "config.toml:3: a = \x1b: no", Problems: 2}, Cameras: []status.Camera{
+				{Process: agent, ForS: 59, Link: "LIVE", Capture: "ok", Note: "cannot be asked for metrics\x1b"},
+				{Process: status.Process{Name: "redcam", State: status.ProcessFailed, LastExit: "exit code 2"}, Trouble: "its process is failed"},
 			}, Unwritable: []files.Unwritable{{Settings: []string{"spool_dir"}, Dir: "/spool", Reason: "read-only file system"}}}, nil
 		case c.Name == control.Reload:
 			r := control.ReloadResult{Sections: []string{"camera"}}

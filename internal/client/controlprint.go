@@ -13,7 +13,7 @@ import (
 
 	"framekeeper/internal/agentapi"
 	"framekeeper/internal/control"
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/status"
 	"framekeeper/internal/text"
 )
 
@@ -59,7 +59,7 @@ func shown[T any](result json.RawMessage, show func(*T) string) (string, error) 
 	return show(&v), nil
 }
 
-func boxTable(s *control.BoxStatus) string {
+func boxTable(s *status.Box) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "box %s, version %s, up %s, link LIVE for %s\nconfiguration %s, taken over %s ago\n",
 		text.Printable(s.Box, 0), text.Printable(s.Version, 0), seconds(s.UptimeS), seconds(s.LinkS), text.Printable(s.Config, 0), seconds(s.LoadedS))
@@ -82,7 +82,7 @@ func boxTable(s *control.BoxStatus) string {
 	for _, w := range s.Unwritable {
 		fmt.Fprintf(&b, "\n%s: %s\n", text.Printable(w.String(), 0), text.Printable(w.Advice(), 0))
 	}
-	for _, u := range s.Unowned {
+	for _, u := range s.Orphaned {
 		fmt.Fprintf(&b, "\n%s on disk for %s, which is not configured: %s\n", u.Waiting(), text.Printable(u.Camera, 0), text.Printable(u.Advice(), 0))
 	}
 	return b.String()
@@ -90,8 +90,8 @@ func boxTable(s *control.BoxStatus) string {
 
 // trouble is why a camera is not well. What its agent ended with often repeats
 // the status that it left behind.
-func trouble(c control.CameraStatus) string {
-	if c.LastExit == "" || c.State == supervise.Running || c.State == supervise.Stopped {
+func trouble(c status.Camera) string {
+	if c.LastExit == "" || c.State == status.ProcessRunning || c.State == status.ProcessStopped {
 		return c.Trouble
 	}
 	end := "last end: " + c.LastExit
@@ -105,7 +105,7 @@ func seconds(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
 }
 
-func agentText(s *supervise.Status) string {
+func agentText(s *status.Process) string {
 	line := fmt.Sprintf("%s: %s", s.Name, s.State)
 	if s.PID > 0 {
 		line += fmt.Sprintf(", pid %d", s.PID)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"framekeeper/internal/supervise"
 )
 
 // The two outcomes of a command.
@@ -66,3 +68,12 @@ func (r *Reply) Err() error {
 	}
 	return errors.New(r.Error)
 }
+
+// ReloadResult is the result of the command reload.
+type ReloadResult struct {
+	Sections []string          `json:"sections"` // of the file that have changed
+	Cameras  supervise.Changes `json:"cameras"`
+}
+
+// Seconds is a duration as results have it.
+func Seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }

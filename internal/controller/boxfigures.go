@@ -7,9 +7,7 @@ import (
 	"unicode/utf8"
 
 	"framekeeper/internal/metrics"
-	"framekeeper/internal/orphans"
-	"framekeeper/internal/redisserver"
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/status"
 	"framekeeper/internal/telemetry"
 )
 
@@ -86,7 +84,7 @@ func (b *box) read(v metrics.Values) {
 	}
 }
 
-func readOrphans(v metrics.Values, found []orphans.Spool) {
+func readOrphans(v metrics.Values, found []status.OrphanedSpool) {
 	var frames, bytes float64
 	for _, s := range found {
 		frames += float64(s.Frames)
@@ -141,8 +139,8 @@ func readNetwork(v metrics.Values, all map[string]telemetry.Interface) {
 	}
 }
 
-func readRedis(v metrics.Values, s *redisserver.Status) {
-	v.Flag("embedded_redis_up", s.State == redisserver.Running)
+func readRedis(v metrics.Values, s *status.RedisServer) {
+	v.Flag("embedded_redis_up", s.State == status.ProcessRunning)
 	v.Set("embedded_redis_restarts_total", float64(s.Restarts))
 	v.Set("embedded_redis_hangs_total", float64(s.Hangs))
 	v.Set("embedded_redis_memory_limit_bytes", float64(s.Memory))
@@ -153,9 +151,9 @@ func readRedis(v metrics.Values, s *redisserver.Status) {
 
 func agentStates() []string {
 	var all []string
-	for _, s := range []supervise.State{
-		supervise.Starting, supervise.Running, supervise.Backoff, supervise.CrashLoop, supervise.Hanging,
-		supervise.Recovery, supervise.Failed, supervise.Stopping, supervise.Stopped,
+	for _, s := range []status.ProcessState{
+		status.ProcessStarting, status.ProcessRunning, status.ProcessBackoff, status.ProcessCrashLoop, status.ProcessHanging,
+		status.ProcessRecovery, status.ProcessFailed, status.ProcessStopping, status.ProcessStopped,
 	} {
 		all = append(all, string(s))
 	}

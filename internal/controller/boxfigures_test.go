@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"framekeeper/internal/metrics"
-	"framekeeper/internal/redisserver"
+	"framekeeper/internal/status"
 	"framekeeper/internal/telemetry"
 )
 
@@ -23,7 +23,7 @@ func TestBoxFigures(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		sample telemetry.Sample
-		redis  *redisserver.Status
+		redis  *status.RedisServer
 		want   map[string]float64
 	}{
 		{"the box", telemetry.Sample{
@@ -47,11 +47,11 @@ func TestBoxFigures(t *testing.T) {
 			"box_network_receive_errors_total eth0": 3, "box_network_transmit_errors_total eth0": 4,
 			"box_network_receive_dropped_total eth0": 5, "box_network_transmit_dropped_total eth0": 6,
 		}},
-		{"its Redis", telemetry.Sample{TimeUS: now.UnixMicro()}, &redisserver.Status{State: redisserver.Running, Restarts: 2, Hangs: 1, Memory: 9, Used: 8}, map[string]float64{
+		{"its Redis", telemetry.Sample{TimeUS: now.UnixMicro()}, &status.RedisServer{State: status.ProcessRunning, Restarts: 2, Hangs: 1, Memory: 9, Used: 8}, map[string]float64{
 			"embedded_redis_up": 1, "embedded_redis_restarts_total": 2, "embedded_redis_hangs_total": 1,
 			"embedded_redis_memory_used_bytes": 8, "embedded_redis_memory_limit_bytes": 9,
 		}},
-		{"a Redis that is away", telemetry.Sample{TimeUS: now.UnixMicro()}, &redisserver.Status{State: redisserver.Waiting, Memory: 9}, map[string]float64{
+		{"a Redis that is away", telemetry.Sample{TimeUS: now.UnixMicro()}, &status.RedisServer{State: status.ProcessWaiting, Memory: 9}, map[string]float64{
 			"embedded_redis_up": 0, "embedded_redis_restarts_total": 0, "embedded_redis_hangs_total": 0, "embedded_redis_memory_limit_bytes": 9,
 		}},
 		{"what does not answer", telemetry.Sample{TimeUS: now.UnixMicro(), Hanging: []string{"disk", "vcgencmd"}}, nil, map[string]float64{}},
@@ -73,7 +73,7 @@ func TestBoxFigures(t *testing.T) {
 }
 
 // boxFiguresOf is what a scrape shows: names and labels, and values.
-func boxFiguresOf(t *testing.T, sample *telemetry.Sample, redis *redisserver.Status, now time.Time) map[string]float64 {
+func boxFiguresOf(t *testing.T, sample *telemetry.Sample, redis *status.RedisServer, now time.Time) map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(metrics.NewTable(boxFigures(), func(v metrics.Values) {

@@ -14,7 +14,7 @@ import (
 
 	"framekeeper/internal/agentapi"
 	commands "framekeeper/internal/control"
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/status"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/redisconn"
 )
@@ -147,12 +147,12 @@ func result[T any](t *testing.T, r *commands.Reply) T {
 	return v
 }
 
-func (s *scene) status() commands.BoxStatus {
+func (s *scene) status() status.Box {
 	s.t.Helper()
-	return result[commands.BoxStatus](s.t, s.command(commands.Status, ""))
+	return result[status.Box](s.t, s.command(commands.Status, ""))
 }
 
-func (s *scene) camera(name string) commands.CameraStatus {
+func (s *scene) camera(name string) status.Camera {
 	s.t.Helper()
 	for _, c := range s.status().Cameras {
 		if c.Name == name {
@@ -160,15 +160,15 @@ func (s *scene) camera(name string) commands.CameraStatus {
 		}
 	}
 	s.t.Fatalf("no camera %s in the status", name)
-	return commands.CameraStatus{}
+	return status.Camera{}
 }
 
 func TestCommandsToRealAgents(t *testing.T) {
 	s := newScene(t)
 	before := s.status()
 	r := s.command(commands.Restart, "cam1")
-	now := result[supervise.Status](t, r)
-	if r.Status != commands.OK || now.PID == before.Cameras[0].PID || !now.Ready || now.State != supervise.Running {
+	now := result[status.Process](t, r)
+	if r.Status != commands.OK || now.PID == before.Cameras[0].PID || !now.Ready || now.State != status.ProcessRunning {
 		t.Errorf("restart: got %+v, want a new process that is ready", r)
 	}
 	if c := s.camera("cam2"); c.PID != before.Cameras[1].PID {
@@ -190,10 +190,10 @@ func TestCommandsToRealAgents(t *testing.T) {
 		t.Errorf("set a control: got %+v, want that the test pattern has none", r)
 	}
 
-	if r = s.command(commands.Stop, "cam1"); r.Status != commands.OK || result[supervise.Status](t, r).State != supervise.Stopped {
+	if r = s.command(commands.Stop, "cam1"); r.Status != commands.OK || result[status.Process](t, r).State != status.ProcessStopped {
 		t.Errorf("stop: got %+v", r)
 	}
-	if c := s.camera("cam1"); c.State != supervise.Stopped || c.PID != 0 || !strings.Contains(c.Trouble, "client control start cam1") {
+	if c := s.camera("cam1"); c.State != status.ProcessStopped || c.PID != 0 || !strings.Contains(c.Trouble, "client control start cam1") {
 		t.Errorf("after stop: got %+v", c)
 	}
 	if page := s.page(); !strings.Contains(page, `<a href="#camera-cam1">cam1</a> is stopped`) || !strings.Contains(page, "Stopped by command") {
@@ -202,7 +202,7 @@ func TestCommandsToRealAgents(t *testing.T) {
 	if r = s.send(map[string]any{"command": commands.Set, "camera": "cam1", "quality": 40})(); !strings.HasPrefix(r.Error, "camera cam1 is stopped: ") {
 		t.Errorf("set a stopped camera: got %+v", r)
 	}
-	if r = s.command(commands.Start, "cam1"); r.Status != commands.OK || result[supervise.Status](t, r).State != supervise.Running {
+	if r = s.command(commands.Start, "cam1"); r.Status != commands.OK || result[status.Process](t, r).State != status.ProcessRunning {
 		t.Errorf("start: got %+v", r)
 	}
 	for _, name := range []string{commands.Restart, commands.Stop, commands.Start} {
@@ -262,7 +262,7 @@ func TestCommandsThroughFaults(t *testing.T) {
 			f.hurt()
 			r := wait()
 			restarts++
-			if now := result[supervise.Status](t, r); r.Status != commands.OK || now.Restarts != restarts {
+			if now := result[status.Process](t, r); r.Status != commands.OK || now.Restarts != restarts {
 				t.Errorf("%s, amid %v: got %+v, want ok and %d restarts in all", f.name, amid, r, restarts)
 			}
 			if c := s.camera("cam1"); c.Restarts != restarts {

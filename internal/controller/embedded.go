@@ -11,6 +11,7 @@ import (
 
 	"framekeeper/internal/configfile"
 	"framekeeper/internal/redisserver"
+	"framekeeper/internal/status"
 )
 
 // embedded is the box's own redis-server, nil if it has none.
@@ -82,7 +83,7 @@ func (p *parts) awaitServer(ctx context.Context) {
 }
 
 // redisStatus is nil if the box has no server of its own.
-func (p *parts) redisStatus() *redisserver.Status {
+func (p *parts) redisStatus() *status.RedisServer {
 	if p.server == nil {
 		return nil
 	}

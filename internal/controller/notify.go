@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"framekeeper/internal/sdnotify"
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/status"
 )
 
 const (
@@ -63,7 +63,7 @@ func (b *box) text() string {
 	r := b.report()
 	running := 0
 	for _, a := range r.Agents {
-		if a.State == supervise.Running {
+		if a.State == status.ProcessRunning {
 			running++
 		}
 	}

@@ -8,7 +8,7 @@ import (
 
 	"framekeeper/internal/agentapi"
 	commands "framekeeper/internal/control"
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/status"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/version"
 	"framekeeper/internal/web"
@@ -39,7 +39,7 @@ func (b *box) obey(ctx context.Context, c commands.Command) (any, error) {
 }
 
 // shownStatus leaves out the status of a camera that is not there.
-func shownStatus(s supervise.Status, err error) (any, error) {
+func shownStatus(s status.Process, err error) (any, error) {
 	if s.Name == "" {
 		return nil, err
 	}
@@ -66,22 +66,22 @@ func (b *box) set(ctx context.Context, c commands.Command) (any, error) {
 }
 
 // status is the box as the command shows it.
-func (b *box) status() commands.BoxStatus {
+func (b *box) status() status.Box {
 	r := b.report()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := commands.BoxStatus{
+	s := status.Box{
 		Box: r.Box, Version: r.Version, OK: len(r.Namesakes) == 0, UptimeS: commands.Seconds(time.Since(b.began)),
 		Config: b.cfg.Path, LoadedS: commands.Seconds(time.Since(b.loaded)), LinkS: commands.Seconds(time.Since(r.Link.Since)),
-		Cameras: []commands.CameraStatus{}, Unowned: r.Unowned, Unwritable: r.Unwritable, Reload: r.Reload,
+		Cameras: []status.Camera{}, Orphaned: r.Unowned, Unwritable: r.Unwritable, Reload: r.Reload,
 	}
 	for _, a := range r.Agents {
 		c := r.Camera(a)
-		if s.OK = s.OK && r.Well(a); c.Trouble == "" && a.State != supervise.Running {
+		if s.OK = s.OK && r.Well(a); c.Trouble == "" && a.State != status.ProcessRunning {
 			c.Trouble = "its agent " + web.Plainly(a.State)
 		}
-		s.Cameras = append(s.Cameras, commands.CameraStatus{
-			Status: a, ForS: commands.Seconds(time.Since(a.Since)), Link: c.Link, Capture: c.Capture, Trouble: c.Trouble, Note: c.Note,
+		s.Cameras = append(s.Cameras, status.Camera{
+			Process: a, ForS: commands.Seconds(time.Since(a.Since)), Link: c.Link, Capture: c.Capture, Trouble: c.Trouble, Note: c.Note,
 		})
 	}
 	return s

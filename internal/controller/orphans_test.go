@@ -58,7 +58,7 @@ func TestOrphanedSpool(t *testing.T) {
 	if text, err := s.ask("--status"); err != nil || !strings.Contains(text, waiting) || !strings.Contains(text, advice+h.Unowned[0].Dir+" and "+s.state+"/cam2") {
 		t.Errorf("--status: got %v and\n%s", err, text)
 	}
-	if now := s.status(); len(now.Unowned) != 1 || !now.OK {
+	if now := s.status(); len(now.Orphaned) != 1 || !now.OK {
 		t.Errorf("the command status shows %+v", now)
 	}
 	if _, failure := s.reload(); failure != "" { // looks again, and has nothing new to tell

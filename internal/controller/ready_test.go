@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"framekeeper/internal/redisserver"
+	"framekeeper/internal/status"
 	"framekeeper/internal/web"
 )
 
@@ -133,7 +133,7 @@ func TestSomebodyElsesRedis(t *testing.T) {
 		t.Errorf("--status: got %v and\n%s", err, text)
 	}
 	s.server.Kill()
-	if h := s.awaitReady(t, 2); h.Redis == nil || h.Redis.State != redisserver.Running || h.Redis.PID == 0 {
+	if h := s.awaitReady(t, 2); h.Redis == nil || h.Redis.State != status.ProcessRunning || h.Redis.PID == 0 {
 		t.Errorf("got %+v, want the box's own Redis", h.Redis)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	commands "framekeeper/internal/control"
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/status"
 	"framekeeper/internal/testkit/redistest"
 )
 
@@ -84,7 +84,7 @@ func TestReload(t *testing.T) {
 	}
 	eventually(t, "cam1 again, with the accepted configuration", func() bool {
 		c := s.camera("cam1")
-		return c.PID != now.Cameras[0].PID && c.State == supervise.Running && c.Trouble == ""
+		return c.PID != now.Cameras[0].PID && c.State == status.ProcessRunning && c.Trouble == ""
 	})
 
 	s.configure("", twoCameras)
@@ -131,9 +131,9 @@ func TestReloadMovesEverything(t *testing.T) {
 	s.server = other
 	eventually(t, "cam1 on the other Redis", func() bool {
 		c := s.camera("cam1")
-		return c.State == supervise.Running && c.Trouble == ""
+		return c.State == status.ProcessRunning && c.Trouble == ""
 	})
-	if c := s.camera("cam2"); c.State != supervise.Stopped {
+	if c := s.camera("cam2"); c.State != status.ProcessStopped {
 		t.Errorf("got %+v, want that cam2 stays stopped", c)
 	}
 	if page := s.page(); !strings.Contains(page, "<h3>cam1</h3>") {

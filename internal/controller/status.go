@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"framekeeper/internal/reload"
+	"framekeeper/internal/status"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/text"
 	"framekeeper/internal/web"
@@ -66,7 +66,7 @@ func order(h *web.Health) []string {
 const indent = "            "
 
 // reloadLines are about a configuration that is not, or not wholly, taken over.
-func reloadLines(o *reload.Outcome, now time.Time) []string {
+func reloadLines(o *status.Reload, now time.Time) []string {
 	says := o.Says()
 	if says == "" {
 		return nil
@@ -96,14 +96,14 @@ func redisLines(h *web.Health) []string {
 
 // cameraLines are about one camera: its process, and how well it is. A reason
 // stands there once.
-func cameraLines(a supervise.Status, c web.Camera) []string {
+func cameraLines(a status.Process, c web.Camera) []string {
 	doing := web.Plainly(a.State) + ","
-	if a.State == supervise.Running {
+	if a.State == status.ProcessRunning {
 		doing = fmt.Sprintf("running, pid %d,", a.PID)
 	}
 	lines := []string{fmt.Sprintf("camera      %s: %s for %s, %s", a.Name, doing, age(a.Since), text.Count(a.Restarts, "restart"))}
 	reason := web.Reason(a, c)
-	if a.State == supervise.Running && c.Well() {
+	if a.State == status.ProcessRunning && c.Well() {
 		lines = append(lines, fmt.Sprintf("%swell: link %s, capture %s, writable", indent, c.Link, c.Capture))
 	} else {
 		lines = append(lines, indent+"not well"+prefixed(": ", reason))

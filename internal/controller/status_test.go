@@ -16,6 +16,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/status"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/web"
 )
@@ -26,23 +27,23 @@ func TestCameraLines(t *testing.T) {
 	well := web.Camera{Link: "LIVE", Capture: "ok", Writable: true}
 	for _, c := range []struct {
 		name  string
-		agent supervise.Status
+		agent status.Process
 		cam   web.Camera
 		want  []string
 	}{
-		{"well", supervise.Status{State: supervise.Running, PID: 7, Restarts: 1, LastExit: why}, well,
+		{"well", status.Process{State: status.ProcessRunning, PID: 7, Restarts: 1, LastExit: why}, well,
 			[]string{"camera      cam1: running, pid 7, for 1 min, 1 restart", "well: link LIVE, capture ok, writable", "last end: " + why}},
-		{"well, but", supervise.Status{State: supervise.Running, PID: 7}, web.Camera{Link: "LIVE", Capture: "ok", Writable: true, Note: "no socket"},
+		{"well, but", status.Process{State: status.ProcessRunning, PID: 7}, web.Camera{Link: "LIVE", Capture: "ok", Writable: true, Note: "no socket"},
 			[]string{"camera      cam1: running, pid 7, for 1 min, 0 restarts", "well: link LIVE, capture ok, writable", "no socket"}},
-		{"no frames", supervise.Status{State: supervise.Running, PID: 7, Failures: 2, LastExit: why}, web.Camera{Link: "LIVE", Capture: "retrying", Trouble: "capture is retrying: no frames"},
+		{"no frames", status.Process{State: status.ProcessRunning, PID: 7, Failures: 2, LastExit: why}, web.Camera{Link: "LIVE", Capture: "retrying", Trouble: "capture is retrying: no frames"},
 			[]string{"camera      cam1: running, pid 7, for 1 min, 0 restarts", "not well: capture is retrying: no frames"}},
-		{"waits", supervise.Status{State: supervise.Backoff, LastExit: why, NextStart: time.Now().Add(5 * time.Second)}, web.Camera{Trouble: "no status in Redis"},
+		{"waits", status.Process{State: status.ProcessBackoff, LastExit: why, NextStart: time.Now().Add(5 * time.Second)}, web.Camera{Trouble: "no status in Redis"},
 			[]string{"camera      cam1: has ended and is started again, for 1 min, 0 restarts", "not well: " + why, "waiting to start it again in 5 s"}},
-		{"a short life", supervise.Status{State: supervise.Running, PID: 7, Restarts: 6, Failures: 6, LastExit: why}, web.Camera{Trouble: "no status in Redis"},
+		{"a short life", status.Process{State: status.ProcessRunning, PID: 7, Restarts: 6, Failures: 6, LastExit: why}, web.Camera{Trouble: "no status in Redis"},
 			[]string{"camera      cam1: running, pid 7, for 1 min, 6 restarts", "not well: " + why}},
-		{"keeps ending", supervise.Status{State: supervise.CrashLoop, Restarts: 6, LastExit: why, Recoveries: 1, LastRecovery: "exit status 1"}, web.Camera{},
+		{"keeps ending", status.Process{State: status.ProcessCrashLoop, Restarts: 6, LastExit: why, Recoveries: 1, LastRecovery: "exit status 1"}, web.Camera{},
 			[]string{"camera      cam1: keeps ending, it is tried ever more rarely, for 1 min, 6 restarts", "not well: " + why, "recovery_command was run 1 time, the last time: exit status 1"}},
-		{"stopped", supervise.Status{State: supervise.Stopped}, web.Camera{Trouble: "stopped by command"},
+		{"stopped", status.Process{State: status.ProcessStopped}, web.Camera{Trouble: "stopped by command"},
 			[]string{"camera      cam1: is stopped, for 1 min, 0 restarts", "not well: stopped by command"}},
 	} {
 		c.agent.Name, c.agent.Since = "cam1", time.Now().Add(-time.Minute)
@@ -57,7 +58,7 @@ func TestCameraLines(t *testing.T) {
 
 // Whoever looks here and at the page finds a camera in the same place.
 func TestStatusKeepsTheOrderOfTheConfiguration(t *testing.T) {
-	report := web.Report{Link: web.Link{Live: true}, Agents: []supervise.Status{{Name: "zeta"}, {Name: "alpha"}, {Name: "mid"}}}
+	report := web.Report{Link: web.Link{Live: true}, Agents: []status.Process{{Name: "zeta"}, {Name: "alpha"}, {Name: "mid"}}}
 	s, err := web.Listen(t.Context(), web.Config{Addr: "127.0.0.1:0", Report: func() web.Report { return report }, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +78,7 @@ func TestStatusKeepsTheOrderOfTheConfiguration(t *testing.T) {
 	if want := []string{"zeta", "alpha", "mid"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v, in\n%s", got, want, &out)
 	}
-	old := web.Health{Agents: map[string]supervise.Status{"zeta": {}, "alpha": {}}}
+	old := web.Health{Agents: map[string]status.Process{"zeta": {}, "alpha": {}}}
 	if got := order(&old); !slices.Equal(got, []string{"alpha", "zeta"}) {
 		t.Errorf("of a controller that does not tell: got %v, want all, by name", got)
 	}

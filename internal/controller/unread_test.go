@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"framekeeper/internal/status"
 	"framekeeper/internal/supervise"
 )
 
@@ -28,11 +29,11 @@ func TestGoesOnWithALogNobodyReads(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- Run(ctx, []string{"--config", s.config}, os.Stdout, write) }()
 	defer cancel()
-	var last supervise.Status
+	var last status.Process
 	for lives := range 4 {
 		eventually(t, "another agent", func() bool {
 			now := s.agent(t)
-			if now.State != supervise.Running || now.PID == last.PID {
+			if now.State != status.ProcessRunning || now.PID == last.PID {
 				return false
 			}
 			last = now
@@ -57,11 +58,11 @@ func TestGoesOnWithALogNobodyReads(t *testing.T) {
 }
 
 // agent is how cam1's process is; nothing is known before the page is there.
-func (s setup) agent(t *testing.T) supervise.Status {
+func (s setup) agent(t *testing.T) status.Process {
 	t.Helper()
 	h, err := askHealth(t.Context(), supervise.Config{HTTP: s.http})
 	if err != nil {
-		return supervise.Status{}
+		return status.Process{}
 	}
 	return h.Agents["cam1"]
 }

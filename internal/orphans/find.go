@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"framekeeper/internal/status"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/spool"
@@ -26,7 +27,7 @@ const maxNames = 10000
 // that state_dir names. inUse reports that some were left out because a process
 // has them open: another controller's agent, or one that is just ending. What
 // could not be read is in the error; the rest counts.
-func find(ctx context.Context, d Dirs) (found []Spool, inUse bool, err error) {
+func find(ctx context.Context, d Dirs) (found []status.OrphanedSpool, inUse bool, err error) {
 	var errs []error
 	candidates := map[string]string{} // directory → camera
 	for _, dir := range []string{d.Spool, d.State} {
@@ -52,10 +53,10 @@ func find(ctx context.Context, d Dirs) (found []Spool, inUse bool, err error) {
 		case locked(dir):
 			inUse = true
 		default:
-			found = append(found, Spool{Camera: name, Dir: dir, State: below(d.State, name), Frames: frames, Bytes: bytes})
+			found = append(found, status.OrphanedSpool{Camera: name, Dir: dir, State: below(d.State, name), Frames: frames, Bytes: bytes})
 		}
 	}
-	slices.SortFunc(found, func(a, b Spool) int { return strings.Compare(a.Dir, b.Dir) })
+	slices.SortFunc(found, func(a, b status.OrphanedSpool) int { return strings.Compare(a.Dir, b.Dir) })
 	return found, inUse, errors.Join(errs...)
 }
 

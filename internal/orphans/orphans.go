@@ -9,36 +9,14 @@ package orphans
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/async"
+	"framekeeper/internal/status"
 )
-
-// Spool is one orphaned spool.
-type Spool struct {
-	Camera string `json:"camera"` // the name it had
-	Dir    string `json:"dir"`
-	State  string `json:"state"` // what else there is of it: state_dir/<camera>
-	Frames int    `json:"frames"`
-	Bytes  int64  `json:"bytes"` // on disk
-}
-
-// Advice is what to do about it.
-func (s Spool) Advice() string {
-	return fmt.Sprintf("give a camera the name %s again and it goes on from there, or delete %s and %s", s.Camera, s.Dir, s.State)
-}
-
-// Waiting is how many frames wait: "1 frame waits", "66 frames wait".
-func (s Spool) Waiting() string {
-	if s.Frames == 1 {
-		return "1 frame waits"
-	}
-	return fmt.Sprintf("%d frames wait", s.Frames)
-}
 
 // Dirs are what the configuration names.
 type Dirs struct {
@@ -67,7 +45,7 @@ type Watcher struct {
 
 	mu       sync.Mutex // guards all below
 	searched bool
-	found    []Spool // never changed in place
+	found    []status.OrphanedSpool // never changed in place
 }
 
 // NewWatcher prepares a watcher of the directories that are configured whenever
@@ -80,7 +58,7 @@ func NewWatcher(dirs func() Dirs, log func() *zerolog.Logger) *Watcher {
 func (w *Watcher) Search() { w.wake.Call() }
 
 // Found is what the last search found; searched is false before the first.
-func (w *Watcher) Found() (found []Spool, searched bool) {
+func (w *Watcher) Found() (found []status.OrphanedSpool, searched bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.found, w.searched
@@ -108,7 +86,7 @@ func (w *Watcher) search(ctx context.Context) time.Duration {
 	dirs, inUse := w.dirs(), false
 	limit, cancel := async.Outlast(ctx, endPatience)
 	defer cancel()
-	found, err := async.Abandon(limit, func() (found []Spool, err error) {
+	found, err := async.Abandon(limit, func() (found []status.OrphanedSpool, err error) {
 		found, inUse, err = find(ctx, dirs)
 		return found, err
 	})

@@ -21,32 +21,24 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/status"
 	"framekeeper/pkg/redisconn"
 )
 
-// State is what the server is doing, in words for people.
-type State string
+// State and Status are the schema's.
+type (
+	State  = status.ProcessState
+	Status = status.RedisServer
+)
 
 // The states of the server.
 const (
-	Starting State = "starting"
-	Running  State = "running" // it answers
-	Hanging  State = "hanging" // it does not answer and is being killed
-	Waiting  State = "waiting" // it ended or cannot be started, and is tried again after a pause
-	Stopped  State = "stopped"
+	Starting = status.ProcessStarting
+	Running  = status.ProcessRunning
+	Hanging  = status.ProcessHanging
+	Waiting  = status.ProcessWaiting
+	Stopped  = status.ProcessStopped
 )
-
-// Status is a copy of what is known of the server at one moment.
-type Status struct {
-	State    State     `json:"state"`
-	PID      int       `json:"pid"` // 0 while no process runs
-	Since    time.Time `json:"since"`
-	Restarts int       `json:"restarts"`
-	Hangs    int       `json:"hangs"`       // processes that were killed because they did not answer
-	LastExit string    `json:"last_exit"`   // why the last process ended or could not be started; "" if none did
-	Memory   int64     `json:"maxmemory"`   // bytes
-	Used     int64     `json:"used_memory"` // bytes of Memory in use, 0 while no process answers
-}
 
 // Options of a Server. Zero durations take their defaults.
 type Options struct {

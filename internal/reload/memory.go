@@ -1,16 +1,20 @@
+// Package reload remembers what came of reading the configuration again. It
+// reloads nothing itself; the controller notes each reload in a Memory.
 package reload
 
 import (
 	"sync"
 	"time"
+
+	"framekeeper/internal/status"
 )
 
 // Memory is the last reload, as long as the program lives. Any goroutine may use
 // it.
 type Memory struct {
-	mu   sync.Mutex // guards all below
-	last *Outcome   // nil: there was none; never changed in place
-	good time.Time  // when all was last taken over
+	mu   sync.Mutex     // guards all below
+	last *status.Reload // nil: there was none; never changed in place
+	good time.Time      // when all was last taken over
 }
 
 // NewMemory is one of a program that has begun with a good configuration then.
@@ -21,14 +25,14 @@ func NewMemory(began time.Time) *Memory { return &Memory{good: began} }
 func (m *Memory) Note(refused bool, err error, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.last = outcome(refused, err, now)
+	m.last = status.NewReload(refused, err, now)
 	if m.last.OK {
 		m.good = now
 	}
 }
 
 // Last is what came of the last reload; nil if there was none.
-func (m *Memory) Last(now time.Time) *Outcome {
+func (m *Memory) Last(now time.Time) *status.Reload {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.last == nil {

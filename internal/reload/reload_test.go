@@ -7,7 +7,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-	"unicode/utf8"
 )
 
 func TestMemory(t *testing.T) {
@@ -44,39 +43,4 @@ func TestMemory(t *testing.T) {
 			t.Errorf("good: got %v, %v, want now", good, ok)
 		}
 	})
-}
-
-func TestWords(t *testing.T) {
-	var none *Outcome
-	for _, c := range []struct {
-		o             *Outcome
-		says, advises string
-	}{
-		{none, "", ""},
-		{&Outcome{OK: true}, "", ""},
-		{&Outcome{Refused: true}, "the new configuration is refused", "may not start again"},
-		{&Outcome{}, "the new configuration is not wholly taken over", "reload"},
-	} {
-		if got := c.o.Says(); got != c.says {
-			t.Errorf("%+v: got %q, want %q", c.o, got, c.says)
-		}
-		if c.says != "" && !strings.Contains(c.o.Advice(), c.advises) {
-			t.Errorf("%+v: got %q, want %q in it", c.o, c.o.Advice(), c.advises)
-		}
-	}
-	now := time.Date(2026, 11, 27, 9, 30, 0, 0, time.Local)
-	for ago, want := range map[time.Duration]string{time.Minute: "09:29", 10 * time.Hour: "23:30", 24 * time.Hour: "2026-11-26 09:30"} {
-		if got := (&Outcome{At: now.Add(-ago)}).Clock(now); got != want {
-			t.Errorf("%v ago: got %q, want %q", ago, got, want)
-		}
-	}
-}
-
-// A reason comes from a file that anything may have written.
-func TestReasonIsBounded(t *testing.T) {
-	o := outcome(true, errors.New("a\x1b[2J\tb\xff"+strings.Repeat("ü", 1000)), time.Now())
-	got := o.Reason()
-	if !strings.HasPrefix(got, "a\ufffd[2J\ufffdb\ufffdü") || !strings.HasSuffix(got, "ü…") || utf8.RuneCountInString(got) != maxProblem {
-		t.Errorf("got %q, %d characters", got, utf8.RuneCountInString(got))
-	}
 }

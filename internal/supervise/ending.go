@@ -10,14 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
-)
 
-// Exit codes cam-agent gives a meaning to.
-const (
-	exitUsage    = 2   // bad configuration or command line; also Go's own for a crash
-	exitCamera   = 3   // the camera failed so often that a fresh process is wanted
-	exitOwned    = 4   // another cam-agent serves the camera
-	exitNoLoader = 127 // the dynamic loader's, when a library is missing
+	"framekeeper/internal/status"
 )
 
 // ending is how a process ended, or why it could not be started.
@@ -49,15 +43,15 @@ func (e ending) verdict(path string) verdict {
 		return verdict{reason: fmt.Sprintf("crashed (exit code %d): %s", e.exitCode(), e.crash), camera: true}
 	}
 	switch code := e.state.ExitCode(); code {
-	case exitUsage:
+	case status.ExitUsage:
 		return verdict{reason: "refuses its configuration or command line (exit code 2)" + after(": ", strings.TrimPrefix(e.lastLine, "cam-agent: ")), needsHand: true}
-	case exitCamera:
+	case status.ExitCamera:
 		return verdict{reason: cameraReason(e.lastLine), camera: true}
-	case exitOwned:
+	case status.ExitClaimed:
 		// Often one that a killed controller left and that is just ending.
 		_, which, _ := strings.Cut(e.lastLine, "another cam-agent serves this camera: ")
 		return verdict{reason: "another cam-agent serves the camera (exit code 4)" + after(": ", which)}
-	case exitNoLoader:
+	case status.ExitNoLoader:
 		if lib, ok := missingLibrary(e.lastLine); ok {
 			return verdict{reason: fmt.Sprintf("%s needs %s, which is not installed: install OpenCV (sudo apt-get install libopencv-dev libturbojpeg0-dev), "+
 				"or build %s without it (scripts/build.sh --noopencv)", program, lib, program), needsHand: true}
@@ -87,12 +81,12 @@ func cameraReason(lastLine string) string {
 func (e ending) exitCode() int {
 	switch {
 	case e.state == nil: // could not be started
-		return exitNoLoader
+		return status.ExitNoLoader
 	case e.silent > 0: // whatever Go's runtime made of SIGQUIT
 		return 128 + int(syscall.SIGKILL)
 	}
-	if status, ok := e.state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return 128 + int(status.Signal())
+	if wait, ok := e.state.Sys().(syscall.WaitStatus); ok && wait.Signaled() {
+		return 128 + int(wait.Signal())
 	}
 	return e.state.ExitCode()
 }

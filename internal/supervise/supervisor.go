@@ -19,22 +19,27 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"framekeeper/internal/status"
 )
 
-// State is what an agent is doing, in words for people.
-type State string
+// State and Status are the schema's.
+type (
+	State  = status.ProcessState
+	Status = status.Process
+)
 
 // The states of an agent.
 const (
-	Starting  State = "starting"
-	Running   State = "running"
-	Backoff   State = "backoff"    // ended, starts again after a pause
-	CrashLoop State = "crash-loop" // ended quickly too often in a row, goes on trying slowly
-	Hanging   State = "hanging"    // gave no sign of life and is being killed
-	Recovery  State = "recovery"   // ended, recovery_command runs before the next start
-	Failed    State = "failed"     // cannot run until somebody changes something, tried rarely
-	Stopping  State = "stopping"
-	Stopped   State = "stopped" // by command, or because the supervisor ends
+	Starting  = status.ProcessStarting
+	Running   = status.ProcessRunning
+	Backoff   = status.ProcessBackoff
+	CrashLoop = status.ProcessCrashLoop
+	Hanging   = status.ProcessHanging
+	Recovery  = status.ProcessRecovery
+	Failed    = status.ProcessFailed
+	Stopping  = status.ProcessStopping
+	Stopped   = status.ProcessStopped
 )
 
 // Spec is one agent to keep alive.
@@ -56,30 +61,6 @@ type Spec struct {
 // needsRestart reports whether a process of s has to make way for one of next.
 func (s *Spec) needsRestart(next *Spec) bool {
 	return s.Path != next.Path || s.Settings != next.Settings || !slices.Equal(s.Args, next.Args)
-}
-
-// Status is a copy of what is known of an agent at one moment.
-type Status struct {
-	Name     string    `json:"name"`
-	State    State     `json:"state"`
-	PID      int       `json:"pid"` // 0 while no process runs
-	Since    time.Time `json:"since"`
-	Restarts int       `json:"restarts"`
-	Ends     int       `json:"unexpected_ends"` // of processes, without an order
-	LastExit string    `json:"last_exit"`       // why the last process ended; "" if none has
-	Ready    bool      `json:"ready"`           // it has said that it is up
-	Says     string    `json:"says"`            // what the running process says of itself
-	Hangs    int       `json:"hangs"`           // processes that were killed for their silence
-	Failures int       `json:"failures"`        // of the camera in a row, without a new frame between them
-
-	NextStart time.Time `json:"next_start,omitzero"` // while none runs and the next one has to wait
-
-	Frames   uint64    `json:"-"` // new ones of the process's camera, when it last said so
-	FramesAt time.Time `json:"-"`
-	Silent   time.Time `json:"-"` // when it gave its last sign of life, if it should have given more since; zero if not
-
-	Recoveries   int    `json:"recoveries"`    // times recovery_command was run
-	LastRecovery string `json:"last_recovery"` // how it ended; "" if it never ran
 }
 
 // Options of a Supervisor. Zero durations and functions take their defaults.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/status"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/text"
 )
@@ -16,10 +16,10 @@ import (
 type figure struct{ Name, Value string }
 
 // cameraFigures are those of one camera and its agent.
-func cameraFigures(r *Report, a supervise.Status, seen Camera, now time.Time) []figure {
+func cameraFigures(r *Report, a status.Process, seen Camera, now time.Time) []figure {
 	usage := usageOf(r.Telemetry, a.Name)
 	lasts := "running for"
-	if a.State != supervise.Running { // what was last seen of it is over
+	if a.State != status.ProcessRunning { // what was last seen of it is over
 		lasts, seen.Link, seen.Capture = "for", "", ""
 	}
 	return known([]figure{

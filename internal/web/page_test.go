@@ -16,8 +16,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
-	"framekeeper/internal/reload"
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/status"
 )
 
 // What the page's script says of itself, as expressions.
@@ -51,7 +50,7 @@ func TestPageInABrowser(t *testing.T) {
 		ask[any](b, `document.querySelector(".verdict a").focus()`)
 
 		box.change(func(r *Report) {
-			r.Agents[0] = supervise.Status{Name: "cam1", State: supervise.CrashLoop, LastExit: "exit code 1"}
+			r.Agents[0] = status.Process{Name: "cam1", State: status.ProcessCrashLoop, LastExit: "exit code 1"}
 		})
 		b.until("the next trouble", `document.querySelector("[role=status]").innerText.includes("cam1 keeps ending")`)
 		if !ask[bool](b, `document.activeElement === document.querySelector(".verdict a")`) {
@@ -195,11 +194,11 @@ func ugly() Report {
 	r.Box = strings.Repeat("x", 64)
 	r.Link = Link{State: "DOWN", Cause: "refused: " + evil, Advice: "start it"}
 	r.Stuck = []string{"the link to Redis has not moved for 1m0s " + evil}
-	r.Reload = &reload.Outcome{Refused: true, At: time.Now().Add(-24 * time.Hour), Problem: evil + strings.Repeat("config.toml", 20), Problems: 99}
+	r.Reload = &status.Reload{Refused: true, At: time.Now().Add(-24 * time.Hour), Problem: evil + strings.Repeat("config.toml", 20), Problems: 99}
 	r.Agents = nil
-	for i, state := range []supervise.State{supervise.Running, supervise.CrashLoop, supervise.Stopped, supervise.Failed} {
+	for i, state := range []status.ProcessState{status.ProcessRunning, status.ProcessCrashLoop, status.ProcessStopped, status.ProcessFailed} {
 		name := fmt.Sprintf("%s%d", strings.Repeat("greencam_", 7), i)
-		r.Agents = append(r.Agents, supervise.Status{Name: name, State: state, PID: 4194304, Restarts: 123456, Hangs: 12345, Failures: i,
+		r.Agents = append(r.Agents, status.Process{Name: name, State: state, PID: 4194304, Restarts: 123456, Hangs: 12345, Failures: i,
 			LastExit: evil + strings.Repeat("/dev/v4l/by-id/usb-046d_HD_Pro_Webcam", 9), Says: evil, Recoveries: 99, LastRecovery: evil})
 		r.Cameras[name] = Camera{Trouble: "not known " + evil}
 	}

@@ -4,32 +4,31 @@ import (
 	"strings"
 	"time"
 
-	"framekeeper/internal/redisserver"
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/status"
 	"framekeeper/internal/text"
 )
 
 // Plainly is what an agent in that state does, for people who do not know our
 // names of states. It goes on where "its agent" ends.
-func Plainly(s supervise.State) string {
+func Plainly(s status.ProcessState) string {
 	switch s {
-	case supervise.Starting:
+	case status.ProcessStarting:
 		return "is being started"
-	case supervise.Running:
+	case status.ProcessRunning:
 		return "is running"
-	case supervise.Backoff:
+	case status.ProcessBackoff:
 		return "has ended and is started again"
-	case supervise.CrashLoop:
+	case status.ProcessCrashLoop:
 		return "keeps ending, it is tried ever more rarely"
-	case supervise.Hanging:
+	case status.ProcessHanging:
 		return "gives no sign of life and is being replaced"
-	case supervise.Recovery:
+	case status.ProcessRecovery:
 		return "has ended, recovery_command is running"
-	case supervise.Failed:
+	case status.ProcessFailed:
 		return "cannot run until somebody corrects something"
-	case supervise.Stopping:
+	case status.ProcessStopping:
 		return "is being stopped"
-	case supervise.Stopped:
+	case status.ProcessStopped:
 		return "is stopped"
 	default:
 		return "is " + string(s)
@@ -37,7 +36,7 @@ func Plainly(s supervise.State) string {
 }
 
 // Wait says how long it is until an agent's next start, "" if none is due.
-func Wait(a supervise.Status, now time.Time) string {
+func Wait(a status.Process, now time.Time) string {
 	switch wait := a.NextStart.Sub(now).Round(time.Second); {
 	case a.NextStart.IsZero():
 		return ""
@@ -50,9 +49,9 @@ func Wait(a supervise.Status, now time.Time) string {
 
 // Reason is why a camera is not well, by what is nearest to the cause: what an
 // agent ended with says more than that there is no status of it.
-func Reason(a supervise.Status, c Camera) string {
+func Reason(a status.Process, c Camera) string {
 	quiet := c.Link == "" && a.Failures > 0 // one of many short lives, which has not said anything yet
-	if a.LastExit != "" && a.State != supervise.Stopped && (a.State != supervise.Running || quiet) {
+	if a.LastExit != "" && a.State != status.ProcessStopped && (a.State != status.ProcessRunning || quiet) {
 		return a.LastExit
 	}
 	return c.Trouble
@@ -60,7 +59,7 @@ func Reason(a supervise.Status, c Camera) string {
 
 // LastEnd is what an agent last ended with, "" if the reason why its camera is
 // not well tells the same.
-func LastEnd(a supervise.Status, reason string) string {
+func LastEnd(a status.Process, reason string) string {
 	if a.LastExit == "" || strings.Contains(reason, a.LastExit) || reason != "" && a.Failures > 0 {
 		return ""
 	}
@@ -68,17 +67,17 @@ func LastEnd(a supervise.Status, reason string) string {
 }
 
 // PlainRedis is what the box's own redis-server does.
-func PlainRedis(s redisserver.State) string {
+func PlainRedis(s status.ProcessState) string {
 	switch s {
-	case redisserver.Starting:
+	case status.ProcessStarting:
 		return "is being started"
-	case redisserver.Running:
+	case status.ProcessRunning:
 		return "is running"
-	case redisserver.Hanging:
+	case status.ProcessHanging:
 		return "does not answer and is being replaced"
-	case redisserver.Waiting:
+	case status.ProcessWaiting:
 		return "does not run, it is tried again and again"
-	case redisserver.Stopped:
+	case status.ProcessStopped:
 		return "is stopped"
 	default:
 		return "is " + string(s)

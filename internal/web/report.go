@@ -6,11 +6,8 @@ import (
 	"time"
 
 	"framekeeper/internal/files"
-	"framekeeper/internal/redisserver"
-	"framekeeper/internal/reload"
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/status"
 	"framekeeper/internal/telemetry"
-	"framekeeper/internal/orphans"
 )
 
 // Report is what the pages show of the box at one moment.
@@ -19,14 +16,14 @@ type Report struct {
 	Version    string
 	Link       Link
 	Namesakes  []string            // other controllers of this box's name; empty as a rule
-	Redis      *redisserver.Status // nil: the box runs none of its own
+	Redis      *status.RedisServer // nil: the box runs none of its own
 	Stuck      []string            // what of the controller itself does not go on; empty as a rule
-	Agents     []supervise.Status
-	Cameras    map[string]Camera  // by name: what each agent says of itself
-	Unwritable []files.Unwritable // where nothing can be kept, empty as a rule: no reason not to be ready, frames come as before
-	Unowned    []orphans.Spool    // frames on disk that are no camera's: no reason not to be ready
-	Reload     *reload.Outcome    // of the configuration, nil: none since the start; no reason not to be ready
-	Telemetry  *telemetry.Sample  // nil before the first
+	Agents     []status.Process
+	Cameras    map[string]Camera      // by name: what each agent says of itself
+	Unwritable []files.Unwritable     // where nothing can be kept, empty as a rule: no reason not to be ready, frames come as before
+	Unowned    []status.OrphanedSpool // frames on disk that are no camera's: no reason not to be ready
+	Reload     *status.Reload         // of the configuration, nil: none since the start; no reason not to be ready
+	Telemetry  *telemetry.Sample      // nil before the first
 }
 
 // Link is the controller's own connection to Redis.
@@ -61,7 +58,7 @@ func (r *Report) troubles() []string {
 	if !r.Link.Live {
 		all = append(all, "the controller's link to Redis is "+r.Link.State+prefixed(": ", r.Link.Cause))
 	}
-	if r.Redis != nil && r.Redis.State != redisserver.Running {
+	if r.Redis != nil && r.Redis.State != status.ProcessRunning {
 		all = append(all, "this box's own Redis "+PlainRedis(r.Redis.State)+prefixed(": ", r.Redis.LastExit))
 	}
 	if len(r.Namesakes) > 0 {
@@ -70,7 +67,7 @@ func (r *Report) troubles() []string {
 	}
 	for _, a := range r.Agents {
 		switch c := r.Camera(a); {
-		case a.State != supervise.Running && a.State != supervise.Stopped:
+		case a.State != status.ProcessRunning && a.State != status.ProcessStopped:
 			all = append(all, a.Name+": its agent "+Plainly(a.State)+prefixed(", last end: ", a.LastExit))
 		case !r.Well(a):
 			all = append(all, a.Name+": "+c.Trouble)
@@ -87,8 +84,8 @@ func prefixed(prefix, s string) string {
 }
 
 // Well reports whether one agent is as it should be.
-func (r *Report) Well(a supervise.Status) bool {
-	return a.State == supervise.Running && r.Camera(a).Well()
+func (r *Report) Well(a status.Process) bool {
+	return a.State == status.ProcessRunning && r.Camera(a).Well()
 }
 
 // Alive is the JSON of /healthz.
@@ -108,20 +105,20 @@ func (r *Report) alive() Alive {
 
 // Health is the JSON of /readyz.
 type Health struct {
-	OK         bool                        `json:"ok"`
-	Reasons    []string                    `json:"reasons"`    // why not OK
-	Controller string                      `json:"controller"` // always "up": it answered
-	Box        string                      `json:"box"`
-	Version    string                      `json:"version"`
-	Link       Link                        `json:"link"`
-	Namesakes  []string                    `json:"namesakes,omitempty"` // other controllers of this box's name
-	Redis      *redisserver.Status         `json:"redis,omitempty"`
-	Order      []string                    `json:"order"`   // the cameras' names as they are in the configuration
-	Agents     map[string]supervise.Status `json:"agents"`  // the processes, by camera name
-	Cameras    map[string]Camera           `json:"cameras"` // what they say of themselves
-	Unwritable []files.Unwritable          `json:"unwritable,omitempty"`
-	Unowned    []orphans.Spool             `json:"unowned,omitempty"`
-	Reload     *reload.Outcome             `json:"reload,omitempty"` // the last one since the controller's start
+	OK         bool                      `json:"ok"`
+	Reasons    []string                  `json:"reasons"`    // why not OK
+	Controller string                    `json:"controller"` // always "up": it answered
+	Box        string                    `json:"box"`
+	Version    string                    `json:"version"`
+	Link       Link                      `json:"link"`
+	Namesakes  []string                  `json:"namesakes,omitempty"` // other controllers of this box's name
+	Redis      *status.RedisServer       `json:"redis,omitempty"`
+	Order      []string                  `json:"order"`   // the cameras' names as they are in the configuration
+	Agents     map[string]status.Process `json:"agents"`  // the processes, by camera name
+	Cameras    map[string]Camera         `json:"cameras"` // what they say of themselves
+	Unwritable []files.Unwritable        `json:"unwritable,omitempty"`
+	Unowned    []status.OrphanedSpool    `json:"unowned,omitempty"`
+	Reload     *status.Reload            `json:"reload,omitempty"` // the last one since the controller's start
 }
 
 func (r *Report) health() Health {
@@ -129,7 +126,7 @@ func (r *Report) health() Health {
 	h := Health{
 		OK: len(troubles) == 0, Reasons: troubles, Controller: "up", Box: r.Box, Version: r.Version,
 		Link: r.Link, Namesakes: r.Namesakes, Redis: r.Redis, Unwritable: r.Unwritable, Unowned: r.Unowned, Reload: r.Reload,
-		Order: []string{}, Agents: map[string]supervise.Status{}, Cameras: map[string]Camera{},
+		Order: []string{}, Agents: map[string]status.Process{}, Cameras: map[string]Camera{},
 	}
 	for _, a := range r.Agents {
 		h.Order = append(h.Order, a.Name)
@@ -141,10 +138,10 @@ func (r *Report) health() Health {
 
 // Camera is what is known of an agent's camera. What is in Redis counts only if
 // it is of the process that runs, and that gives signs of life.
-func (r *Report) Camera(a supervise.Status) Camera {
+func (r *Report) Camera(a status.Process) Camera {
 	c, ok := r.Cameras[a.Name]
 	switch {
-	case a.State == supervise.Stopped:
+	case a.State == status.ProcessStopped:
 		return Camera{Trouble: "stopped by command, until client control start " + a.Name}
 	case !a.Silent.IsZero():
 		return Camera{Trouble: fmt.Sprintf("no sign of life for %v: it hangs, or was stopped", time.Since(a.Silent).Round(time.Second))}
@@ -154,7 +151,7 @@ func (r *Report) Camera(a supervise.Status) Camera {
 		return Camera{Trouble: fmt.Sprintf("the status in Redis is of process %d: process %d has shown none yet", c.PID, a.PID)}
 	case c.Well() && r.foreign():
 		c.Trouble = elsewhere
-	case c.Trouble == NoStatus && a.State == supervise.Running && a.Failures == 0 && time.Since(a.Since) < startTime:
+	case c.Trouble == NoStatus && a.State == status.ProcessRunning && a.Failures == 0 && time.Since(a.Since) < startTime:
 		c.Trouble = isStarting
 	}
 	return c
@@ -178,5 +175,5 @@ const elsewhere = "it talks to a Redis that is not this box's own"
 // foreign reports whether somebody else answers at the address of the box's own
 // Redis.
 func (r *Report) foreign() bool {
-	return r.Redis != nil && r.Redis.State != redisserver.Running && r.Link.Live
+	return r.Redis != nil && r.Redis.State != status.ProcessRunning && r.Link.Live
 }

@@ -6,8 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"framekeeper/internal/redisserver"
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/status"
 	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
@@ -132,7 +131,7 @@ func (r *Report) linkCard(now time.Time) card {
 		return c
 	}
 	c.Figures = []figure{{"state", r.Link.State}}
-	if r.Redis != nil && r.Redis.State != redisserver.Running {
+	if r.Redis != nil && r.Redis.State != status.ProcessRunning {
 		c.Mood, c.Short = unknown, "waits for the Redis of this box"
 		return c
 	}
@@ -142,14 +141,14 @@ func (r *Report) linkCard(now time.Time) card {
 }
 
 // serverCard is about the redis-server that the controller keeps.
-func serverCard(s *redisserver.Status, now time.Time) card {
+func serverCard(s *status.RedisServer, now time.Time) card {
 	c := card{ID: "redis-server", Name: "Redis of this box", Mood: well, Short: PlainRedis(s.State)}
 	c.Figures = known([]figure{
 		{string(s.State) + " for", text.Lasting(now.Sub(s.Since))},
 		{"restarts", strconv.Itoa(s.Restarts)}, {"because it hung", some(s.Hangs)},
 	})
 	switch {
-	case s.State != redisserver.Running:
+	case s.State != status.ProcessRunning:
 		c.Mood, c.Why = unwell, s.LastExit
 	case s.LastExit != "":
 		c.Notes = []string{"last end: " + s.LastExit}
@@ -158,16 +157,16 @@ func serverCard(s *redisserver.Status, now time.Time) card {
 }
 
 // cameraCard is about one camera and its agent.
-func (r *Report) cameraCard(a supervise.Status, now time.Time) card {
+func (r *Report) cameraCard(a status.Process, now time.Time) card {
 	seen := r.Camera(a)
 	c := card{ID: "camera-" + a.Name, Name: a.Name, Mood: unwell, Why: Reason(a, seen), Figures: cameraFigures(r, a, seen, now)}
 	switch {
 	case r.Well(a):
 		c.Mood, c.Short = well, "works"
-	case a.State == supervise.Stopped:
+	case a.State == status.ProcessStopped:
 		c.Short, c.Why = "is stopped", "Stopped by command."
 		c.Advice, c.Command = "When it is wanted again: ", r.command("start", a.Name)
-	case a.State != supervise.Running:
+	case a.State != status.ProcessRunning:
 		c.Short, c.Why, c.Advice = Plainly(a.State), joined(c.Why, Wait(a, now)), adviceForEnd(a)
 	default:
 		r.explain(&c, a, seen)
@@ -186,11 +185,11 @@ func (r *Report) cameraCard(a supervise.Status, now time.Time) card {
 
 const adviceForCamera = "Look at the camera: is it plugged in, does it have power? It is tried again by itself, nothing has to be restarted."
 
-func adviceForEnd(a supervise.Status) string {
+func adviceForEnd(a status.Process) string {
 	switch {
-	case a.State == supervise.Failed:
+	case a.State == status.ProcessFailed:
 		return "It is tried again by itself once that is corrected."
-	case a.Failures > 0 && a.State != supervise.Hanging:
+	case a.Failures > 0 && a.State != status.ProcessHanging:
 		return adviceForCamera
 	default:
 		return ""
@@ -198,7 +197,7 @@ func adviceForEnd(a supervise.Status) string {
 }
 
 // explain says what is wrong with a camera whose agent runs.
-func (r *Report) explain(c *card, a supervise.Status, seen Camera) {
+func (r *Report) explain(c *card, a status.Process, seen Camera) {
 	switch {
 	case !r.Link.Live:
 		c.Mood, c.Short = unknown, "is not known"

@@ -7,9 +7,7 @@ import (
 	"time"
 
 	"framekeeper/internal/files"
-	"framekeeper/internal/redisserver"
-	"framekeeper/internal/reload"
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/status"
 )
 
 // What the page says at the top, and of the camera: the cause, once, and what to
@@ -52,18 +50,22 @@ func TestView(t *testing.T) {
 			running(r, Camera{Trouble: NoStatus})
 		}, []string{"cam1 does not report"}, unwell, "does not report", NoStatus, "If it stays so"},
 		{"waiting", func(r *Report) {
-			r.Agents[0] = supervise.Status{Name: "cam1", State: supervise.Backoff, LastExit: why, NextStart: now.Add(5 * time.Second), Failures: 1}
+			r.Agents[0] = status.Process{Name: "cam1", State: status.ProcessBackoff, LastExit: why, NextStart: now.Add(5 * time.Second), Failures: 1}
 		}, []string{"cam1 has ended and is started again"}, unwell, "has ended and is started again", why + "; waiting to start it again in 5 s", "plugged in"},
 		{"about to start", func(r *Report) {
-			r.Agents[0] = supervise.Status{Name: "cam1", State: supervise.CrashLoop, LastExit: why, NextStart: now.Add(-time.Second)}
+			r.Agents[0] = status.Process{Name: "cam1", State: status.ProcessCrashLoop, LastExit: why, NextStart: now.Add(-time.Second)}
 		}, []string{"cam1 keeps ending, it is tried ever more rarely"}, unwell, "keeps ending, it is tried ever more rarely", why + "; about to start it again", ""},
 		{"a short life", func(r *Report) {
 			r.Agents[0].LastExit, r.Agents[0].Failures = why, 6
 			running(r, Camera{Trouble: "no status in Redis"})
 		}, []string{"cam1 gives no pictures"}, unwell, "gives no pictures", why + "; trying it again just now", "plugged in"},
-		{"needs a hand", func(r *Report) { r.Agents[0] = supervise.Status{Name: "cam1", State: supervise.Failed, LastExit: why} },
+		{"needs a hand", func(r *Report) {
+			r.Agents[0] = status.Process{Name: "cam1", State: status.ProcessFailed, LastExit: why}
+		},
 			[]string{"cam1 cannot run until somebody corrects something"}, unwell, "cannot run until somebody corrects something", why, "corrected"},
-		{"stopped", func(r *Report) { r.Agents[0] = supervise.Status{Name: "cam1", State: supervise.Stopped, LastExit: why} },
+		{"stopped", func(r *Report) {
+			r.Agents[0] = status.Process{Name: "cam1", State: status.ProcessStopped, LastExit: why}
+		},
 			[]string{"cam1 is stopped"}, unwell, "is stopped", "Stopped by command.", "wanted again"},
 		{"Redis away", func(r *Report) {
 			r.Link = Link{State: "DOWN", Cause: "refused", Advice: "start it"}
@@ -71,10 +73,10 @@ func TestView(t *testing.T) {
 			running(r, Camera{Trouble: "not known: the controller's own link to Redis is down"})
 		}, []string{"Connection to Redis does not work"}, unknown, "is not known",
 			"Not known while the connection to Redis does not work. Its agent runs and says: camera ok", ""},
-		{"own Redis down", func(r *Report) { r.Redis = &redisserver.Status{State: redisserver.Waiting, LastExit: "port taken"} },
+		{"own Redis down", func(r *Report) { r.Redis = &status.RedisServer{State: status.ProcessWaiting, LastExit: "port taken"} },
 			[]string{"Redis of this box does not run, it is tried again and again"}, unknown, "works, but not with the Redis of this box", elsewhere, ""},
 		{"own Redis and the link down", func(r *Report) {
-			r.Redis, r.Link = &redisserver.Status{State: redisserver.Hanging}, Link{State: "DOWN", Cause: "frozen", Advice: "look at its process"}
+			r.Redis, r.Link = &status.RedisServer{State: status.ProcessHanging}, Link{State: "DOWN", Cause: "frozen", Advice: "look at its process"}
 			running(r, Camera{Trouble: "not known: the controller's own link to Redis is down"})
 		}, []string{"Redis of this box does not answer and is being replaced"}, unknown, "is not known", "Not known while the connection to Redis does not work.", ""},
 		{"stuck", func(r *Report) { r.Stuck = []string{"the link has not moved for 1m0s"} },
@@ -140,19 +142,19 @@ func TestViewOfANote(t *testing.T) {
 func TestViewOfAReload(t *testing.T) {
 	now := time.Date(2026, 11, 27, 20, 45, 0, 0, time.Local)
 	const problem = "config.toml:3: redis.nonsense: unknown key"
-	refused := reload.Outcome{Refused: true, At: now.Add(-4 * time.Minute), Problem: problem, Problems: 3}
+	refused := status.Reload{Refused: true, At: now.Add(-4 * time.Minute), Problem: problem, Problems: 3}
 	for _, c := range []struct {
 		name    string
-		outcome *reload.Outcome
+		outcome *status.Reload
 		stuck   []string
 		verdict string
 		short   string // of the card; "": there is none
 	}{
 		{"none", nil, nil, "All is well", ""},
-		{"good", &reload.Outcome{OK: true, At: now}, nil, "All is well", ""},
+		{"good", &status.Reload{OK: true, At: now}, nil, "All is well", ""},
 		{"refused", &refused, nil, "All is well, but the new configuration is refused", "is refused, the old one goes on"},
 		{"refused, and a problem", &refused, []string{"the link has not moved"}, "1 problem, and the new configuration is refused", "is refused, the old one goes on"},
-		{"in part", &reload.Outcome{At: refused.At, Problem: problem, Problems: 3}, nil, "All is well, but the new configuration is not wholly taken over", "is not wholly taken over"},
+		{"in part", &status.Reload{At: refused.At, Problem: problem, Problems: 3}, nil, "All is well, but the new configuration is not wholly taken over", "is not wholly taken over"},
 	} {
 		report := good()
 		report.Reload, report.Stuck = c.outcome, c.stuck

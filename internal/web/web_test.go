@@ -21,11 +21,8 @@ import (
 	"go.uber.org/goleak"
 
 	"framekeeper/internal/files"
-	"framekeeper/internal/redisserver"
-	"framekeeper/internal/reload"
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/status"
 	"framekeeper/internal/telemetry"
-	"framekeeper/internal/orphans"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,7 +33,7 @@ func good() Report {
 		Box:     "box1",
 		Version: "v1",
 		Link:    Link{State: "LIVE", Live: true, Since: time.Now().Add(-90 * time.Second)},
-		Agents:  []supervise.Status{{Name: "cam1", State: supervise.Running, PID: 42, Since: time.Now()}},
+		Agents:  []status.Process{{Name: "cam1", State: status.ProcessRunning, PID: 42, Since: time.Now()}},
 		Cameras: map[string]Camera{"cam1": {Link: "LIVE", Capture: "ok", Writable: true}},
 		Telemetry: &telemetry.Sample{
 			CPU:    &cpu,
@@ -105,16 +102,18 @@ func TestReadyz(t *testing.T) {
 		{"its own status", func(r *Report) { r.Cameras["cam1"] = Camera{PID: 42} }, ""},
 		{"the status of the process before", func(r *Report) { r.Cameras["cam1"] = Camera{PID: 41} }, "cam1: the status in Redis is of process 41: process 42 has shown none yet"},
 		{"agent silent", func(r *Report) { r.Agents[0].Silent = time.Now().Add(-4 * time.Second) }, "cam1: no sign of life for 4s: it hangs, or was stopped"},
-		{"its own Redis", func(r *Report) { r.Redis = &redisserver.Status{State: redisserver.Running, LastExit: "signal: killed"} }, ""},
+		{"its own Redis", func(r *Report) {
+			r.Redis = &status.RedisServer{State: status.ProcessRunning, LastExit: "signal: killed"}
+		}, ""},
 		{"its own Redis is down", func(r *Report) {
-			r.Redis, r.Link = &redisserver.Status{State: redisserver.Waiting, LastExit: "signal: killed"}, Link{State: "DOWN"}
+			r.Redis, r.Link = &status.RedisServer{State: status.ProcessWaiting, LastExit: "signal: killed"}, Link{State: "DOWN"}
 			r.Cameras["cam1"] = Camera{Trouble: "unknown"}
 		}, "the controller's link to Redis is DOWN\nthis box's own Redis does not run, it is tried again and again: signal: killed\ncam1: unknown"},
 		{"another Redis at the address of its own", func(r *Report) {
-			r.Redis = &redisserver.Status{State: redisserver.Waiting, LastExit: "another program listens"}
+			r.Redis = &status.RedisServer{State: status.ProcessWaiting, LastExit: "another program listens"}
 		},
 			"this box's own Redis does not run, it is tried again and again: another program listens\ncam1: it talks to a Redis that is not this box's own"},
-		{"a configuration refused", func(r *Report) { r.Reload = &reload.Outcome{Refused: true} }, ""},
+		{"a configuration refused", func(r *Report) { r.Reload = &status.Reload{Refused: true} }, ""},
 		{"link down", func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} }, "the controller's link to Redis is DOWN: refused"},
 		{"name shared", func(r *Report) { r.Namesakes = []string{"0a1b (host pi)", "0a1c"} },
 			"the box's name is shared: box1 is also the name of controller 0a1b (host pi) and 0a1c: give each box a [controller] box of its own"},
@@ -123,8 +122,8 @@ func TestReadyz(t *testing.T) {
 		}, ""},
 		{"camera stalled", func(r *Report) { r.Cameras["cam1"] = Camera{Trouble: "capture is stalled"} }, "cam1: capture is stalled"},
 		{"camera unknown", func(r *Report) { r.Cameras = nil }, "cam1: not known"},
-		{"agent stopped by command", func(r *Report) { r.Agents[0].State = supervise.Stopped }, "cam1: stopped by command, until client control start cam1"},
-		{"agent ended", func(r *Report) { r.Agents[0].State = supervise.CrashLoop }, "cam1: its agent keeps ending, it is tried ever more rarely"},
+		{"agent stopped by command", func(r *Report) { r.Agents[0].State = status.ProcessStopped }, "cam1: stopped by command, until client control start cam1"},
+		{"agent ended", func(r *Report) { r.Agents[0].State = status.ProcessCrashLoop }, "cam1: its agent keeps ending, it is tried ever more rarely"},
 	} {
 		report := good()
 		c.change(&report)
@@ -141,7 +140,7 @@ func TestReadyz(t *testing.T) {
 			t.Errorf("%s: got %d, ok %v, %q, want %d, %q", c.name, resp.StatusCode, h.OK, h.Reasons, code, reasons)
 		}
 		if h.Controller != "up" || h.Link.State != report.Link.State || h.Agents["cam1"].State != report.Agents[0].State || h.Agents["cam1"].PID != 42 ||
-			h.Cameras["cam1"].Well() != (report.Agents[0].State == supervise.CrashLoop || report.Well(report.Agents[0])) ||
+			h.Cameras["cam1"].Well() != (report.Agents[0].State == status.ProcessCrashLoop || report.Well(report.Agents[0])) ||
 			report.Well(report.Agents[0]) == strings.Contains(c.reason, "cam1: ") || (h.Reload == nil) != (report.Reload == nil) {
 			t.Errorf("%s: got %s, want the report's link and agent", c.name, body)
 		}
@@ -200,8 +199,8 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	report.Namesakes = []string{"0a1b" + evil}
 	report.Telemetry.Hanging = []string{"disk " + evil}
 	report.Unwritable = []files.Unwritable{{Settings: []string{"state_dir"}, Dir: "/state" + evil, Reason: evil}}
-	report.Reload = &reload.Outcome{Refused: true, Problem: "config.toml:3: " + evil}
-	report.Unowned = []orphans.Spool{{Camera: "oldcam", Dir: "/spool/oldcam" + evil, State: "/state/oldcam", Frames: 1}}
+	report.Reload = &status.Reload{Refused: true, Problem: "config.toml:3: " + evil}
+	report.Unowned = []status.OrphanedSpool{{Camera: "oldcam", Dir: "/spool/oldcam" + evil, State: "/state/oldcam", Frames: 1}}
 	resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("got %d, want 200: %s", resp.StatusCode, body)

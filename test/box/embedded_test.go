@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"framekeeper/internal/redisserver"
+	"framekeeper/internal/status"
 	"framekeeper/internal/testkit/redistest"
 )
 
@@ -58,7 +58,7 @@ func TestEmbeddedRedis(t *testing.T) {
 	}
 	b.await("another redis-server", func() bool {
 		r := b.health().Redis
-		return r != nil && r.Restarts == 1 && r.State == redisserver.Running
+		return r != nil && r.Restarts == 1 && r.State == status.ProcessRunning
 	})
 	b.awaitFrames(10, "cam1", "cam2")
 
@@ -66,7 +66,7 @@ func TestEmbeddedRedis(t *testing.T) {
 	if err := syscall.Kill(stopped, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	b.await("the replacement of one that hung", func() bool { r := b.health().Redis; return r != nil && r.Hangs == 1 && r.State == redisserver.Running })
+	b.await("the replacement of one that hung", func() bool { r := b.health().Redis; return r != nil && r.Hangs == 1 && r.State == status.ProcessRunning })
 	b.awaitFrames(10, "cam1", "cam2")
 	if alive(stopped) {
 		t.Error("the redis-server that hung is still there")

@@ -1,18 +1,15 @@
-// Package reload remembers what came of reading the configuration again, and
-// tells it in the same words wherever somebody looks: page, status, figures,
-// systemd. It promises that a reason is one line of bounded length. It reloads
-// nothing itself; the controller notes each reload in a Memory.
-package reload
+package status
 
 import (
 	"fmt"
-	"framekeeper/internal/text"
 	"strings"
 	"time"
+
+	"framekeeper/internal/text"
 )
 
-// Outcome is what came of one reload.
-type Outcome struct {
+// Reload is what came of reading the configuration again.
+type Reload struct {
 	OK       bool      `json:"ok"`                 // what the file had is in force
 	Refused  bool      `json:"refused,omitempty"`  // the configuration from before goes on
 	At       time.Time `json:"at"`                 // by the box's clock as it is set now
@@ -25,9 +22,10 @@ type Outcome struct {
 // a page. The log has all of it.
 const maxProblem = 300
 
-// outcome is what came of a reload that ended at that time.
-func outcome(refused bool, err error, at time.Time) *Outcome {
-	o := &Outcome{OK: err == nil, Refused: refused && err != nil, At: at}
+// NewReload is what came of a reload that ended at that time. Its problem is one
+// line of bounded length.
+func NewReload(refused bool, err error, at time.Time) *Reload {
+	o := &Reload{OK: err == nil, Refused: refused && err != nil, At: at}
 	if err != nil {
 		lines := strings.Split(err.Error(), "\n")
 		o.Problem, o.Problems = text.Printable(lines[0], maxProblem), len(lines)
@@ -37,7 +35,7 @@ func outcome(refused bool, err error, at time.Time) *Outcome {
 
 // Says is what is not as the file has it, in a few words: "" if nothing, or if
 // there was no reload yet.
-func (o *Outcome) Says() string {
+func (o *Reload) Says() string {
 	switch {
 	case o == nil || o.OK:
 		return ""
@@ -49,7 +47,7 @@ func (o *Outcome) Says() string {
 }
 
 // Reason is why.
-func (o *Outcome) Reason() string {
+func (o *Reload) Reason() string {
 	if o.Problems > 1 {
 		return fmt.Sprintf("%s; and %d more", o.Problem, o.Problems-1)
 	}
@@ -57,7 +55,7 @@ func (o *Outcome) Reason() string {
 }
 
 // Advice is what to do about it.
-func (o *Outcome) Advice() string {
+func (o *Reload) Advice() string {
 	if o.Refused {
 		return "correct it and reload: until then the box goes on with the old configuration, but may not start again with this one"
 	}
@@ -66,7 +64,7 @@ func (o *Outcome) Advice() string {
 
 // Clock is when it was, by the box's clock; with the date if that was not just
 // now.
-func (o *Outcome) Clock(now time.Time) string {
+func (o *Reload) Clock(now time.Time) string {
 	if now.Sub(o.At) < 12*time.Hour {
 		return o.At.Format("15:04")
 	}
