@@ -70,13 +70,18 @@ func agentSide(b *testing.B, s *redistest.Server, image []byte) (stop func()) {
 	s.Do("DEL", framesKey)
 	o := newOutbox(b, image)
 	p := outbox.NewPublisher(streamName, o, 32<<20, zerolog.Nop())
-	r := rpc.NewServer(rpc.ServerConfig{
-		Rate: 1e6, Timeout: time.Second, Parse: frame.ParseRequest, Log: zerolog.Nop(),
-		Refuse: func(frame.Request, time.Time, string) {}, Repeat: p.Answer,
+	nop := zerolog.Nop()
+	r := rpc.NewServer(rpc.ServerConfig[frame.Request, *outbox.Item]{
+		What: "requests", Rate: 1e6, Log: func() *zerolog.Logger { return &nop },
+		Parse: func(payload []byte, _ frame.Request) (frame.Request, error) { return frame.ParseRequest(payload) },
+		ID:    func(r frame.Request) string { return r.ID }, Publish: p.Answer,
+		Refuse: func(_ frame.Request, _ time.Time, reason error) (*outbox.Item, error) { return nil, reason },
 	})
 	workers := append(p.Workers(), newAppender(o).Worker())
 	unlink := live(b, s.URL(), datatransfer.LinkConfig{
-		Workers: workers, Subscriptions: []datatransfer.Subscription{{Channel: requests, Handle: r.Handle}},
+		Workers: workers, Subscriptions: []datatransfer.Subscription{{Channel: requests, Handle: func(payload []byte, arrived time.Time) {
+			r.Handle(payload, arrived, frame.Request{})
+		}}},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -88,14 +93,13 @@ func agentSide(b *testing.B, s *redistest.Server, image []byte) (stop func()) {
 			case <-ctx.Done():
 				return
 			}
-			for _, asked := range r.Take(func(rpc.Pending) bool { return true }) {
+			for _, asked := range r.Take(func(rpc.Pending[frame.Request]) bool { return true }) {
 				item, err := o.Add(outbox.Options{Stream: true, Answer: true}, build(image))
 				if err != nil {
 					b.Error(err)
 					return
 				}
-				p.Answer(item)
-				r.Answered(asked.Request, item, true)
+				r.Answer(asked, item)
 			}
 		}
 	}()

@@ -113,7 +113,7 @@ type asker struct {
 func newAsker(t *testing.T, url string) *asker {
 	t.Helper()
 	a := &asker{Client: rpc.NewClient(rpc.ClientConfig{
-		Camera: "greencam1", RequestTopic: "request/greencam1", Timeout: patient, Log: zerolog.Nop(),
+		Camera: "greencam1", RequestTopic: "request/greencam1", Timeout: patient,
 	})}
 	cfg := redisconn.Default()
 	cfg.URL = url

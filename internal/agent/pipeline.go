@@ -85,7 +85,7 @@ func pipeline(ctx context.Context, cfg *configfile.Config, cam camera.Config, d 
 	a.link = datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis: cfg.Redis, Name: cam.Name, Admit: a.admit, Workers: workers, Log: log,
 		OnOutage: a.meters.link.Lost, OnRecovery: a.meters.link.Back,
-		Subscriptions: []datatransfer.Subscription{{Channel: cam.RequestTopic, Handle: a.responder.requests.Handle}},
+		Subscriptions: []datatransfer.Subscription{{Channel: cam.RequestTopic, Handle: a.responder.receive}},
 		MaxMessage:    16 * frame.MaxRequestBytes, // to refuse by what it says; more costs no memory
 	})
 	return a.run(ctx)
@@ -254,11 +254,14 @@ func (a *agent) admit(ctx context.Context, s *datatransfer.Session) error {
 			return err
 		}
 		if !a.responder.isOpen() && a.cam.Wire == camera.WireJSON {
-			if err := a.responder.requests.Recall(ctx, s, a.cam.FramesKey, a.clock.Now()); err != nil {
+			recall := Recall{
+				Key: a.cam.FramesKey, Memory: int64(a.cfg.Delivery.RetainBytes) / 2, Now: a.clock.Now, Remember: a.responder.requests.Remember,
+			}
+			if err := recall.FromStream(ctx, s); err != nil {
 				return err
 			}
 			if a.spooler != nil {
-				a.responder.requests.RecallKept(a.spooler, a.clock.Now())
+				recall.FromSpool(a.spooler)
 			}
 		}
 	}

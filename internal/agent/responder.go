@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/outbox"
@@ -19,7 +21,7 @@ type responder struct {
 	a        *agent
 	encoder  *camera.Encoder
 	wire     wire
-	requests *rpc.Server
+	requests *rpc.Server[frame.Request, *outbox.Item]
 	opened   atomic.Bool   // requests are served: the first session has looked around
 	closing  atomic.Bool   // no new requests are taken
 	wake     chan struct{} // one of the two was set; capacity 1
@@ -46,28 +48,34 @@ func newResponder(a *agent, encoder *camera.Encoder) *responder {
 		a: a, encoder: encoder, wire: wires[a.cam.Wire], wake: make(chan struct{}, 1), done: make(chan struct{}),
 		pace: newPace(a.cam.PublishFPS, a.cam.Interval()),
 	}
-	r.requests = rpc.NewServer(rpc.ServerConfig{
-		Rate: a.cam.RequestRate, Timeout: a.cam.RequestTimeout,
+	r.requests = rpc.NewServer(rpc.ServerConfig[frame.Request, *outbox.Item]{
+		What: "requests", Rate: a.cam.RequestRate,
 		// While Redis takes no frames, these cannot leave the outbox's memory:
 		// half of it must stay for what comes.
 		Memory: int64(a.cfg.Delivery.RetainBytes) / 2,
-		Parse:  r.closable(r.wire.parse),
-		Refuse: r.refuse, Repeat: a.publisher.Answer, Log: a.log,
+		Parse:  r.parse, ID: func(req frame.Request) string { return req.ID },
+		Refuse: r.refusal, Publish: a.publisher.Answer, Log: func() *zerolog.Logger { return &a.log },
 	})
 	return r
 }
 
 var errStopping = errors.New("the agent is stopping")
 
-// closable refuses whatever comes after close.
-func (r *responder) closable(parse func([]byte) (frame.Request, error)) func([]byte) (frame.Request, error) {
-	return func(b []byte) (frame.Request, error) {
-		req, err := parse(b)
-		if err == nil && r.closing.Load() {
-			err = r.whyClosing()
-		}
-		return req, err
+// receive takes one message of the request channel.
+func (r *responder) receive(payload []byte, arrived time.Time) {
+	r.requests.Handle(payload, arrived, frame.Request{})
+}
+
+// parse reads a request. It refuses whatever comes after close.
+func (r *responder) parse(payload []byte, _ frame.Request) (frame.Request, error) {
+	req, err := r.wire.parse(payload)
+	if req.Timeout == 0 {
+		req.Timeout = r.a.cam.RequestTimeout
 	}
+	if err == nil && r.closing.Load() {
+		err = r.whyClosing()
+	}
+	return req, err
 }
 
 // whyClosing is what a request is told that comes too late.
@@ -79,6 +87,11 @@ func (r *responder) whyClosing() error {
 }
 
 func lostError(h camera.Health) error { return fmt.Errorf("camera %s: %s", h.State, h.Reason) }
+
+// pending is a request that waits for its frame.
+type pending = rpc.Pending[frame.Request]
+
+func deadline(p pending) time.Time { return p.Arrived.Add(p.Request.Timeout) }
 
 // run serves until ctx ends, or until it is closed and nothing is pending. It
 // wakes for a new frame, a request, a change of the camera's health, and the
@@ -149,7 +162,7 @@ func (r *responder) serve() {
 // take chooses the requests this frame answers: the oldest that it may answer,
 // as many as there is room for. A burst of large frames waits for the next one,
 // at worst until its deadline, instead of pushing out answers already made.
-func (r *responder) take(f *camera.Frame) []rpc.Pending {
+func (r *responder) take(f *camera.Frame) []pending {
 	if !r.opened.Load() {
 		return nil
 	}
@@ -163,7 +176,7 @@ func (r *responder) take(f *camera.Frame) []rpc.Pending {
 	} else if r.wire.reply != nil {
 		size += pixels
 	}
-	return r.requests.Take(func(p rpc.Pending) bool {
+	return r.requests.Take(func(p pending) bool {
 		if !r.a.grabber.MayAnswer(f, p.Arrived, p.Request.MaxAge) {
 			return false
 		}
@@ -214,15 +227,14 @@ func (r *responder) header(f *camera.Frame, img camera.Image) frame.Header {
 }
 
 // answer gives a request its own message, even when two share the exposure.
-func (r *responder) answer(p rpc.Pending, h frame.Header, f *camera.Frame, img camera.Image) {
+func (r *responder) answer(p pending, h frame.Header, f *camera.Frame, img camera.Image) {
 	h.Request, h.RequestedUS = p.Request.Object, r.a.clock.Micros(p.Arrived)
 	item, err := r.add(h, f, img, true)
 	if err != nil {
 		r.fail(p, failEncode, err)
 		return
 	}
-	r.requests.Answered(p.Request, item, true) // first: a repeat that comes once it is out must find it
-	r.a.publisher.Answer(item)
+	r.requests.Answer(p, item)
 }
 
 // publish sends a continuous frame.
@@ -270,51 +282,51 @@ func (r *responder) expire(now time.Time) time.Duration {
 	h := r.a.grabber.Health()
 	lost := h.State == camera.StateStalled || h.State == camera.StateRetrying || h.State == camera.StateEnded
 	hopeless := lost && r.opened.Load() // before that, it may be a repeat and have its answer
-	for _, p := range r.requests.Take(func(p rpc.Pending) bool { return hopeless || !now.Before(p.Deadline) }) {
+	next := time.Hour
+	late := r.requests.Take(func(p pending) bool {
+		if hopeless || !now.Before(deadline(p)) {
+			return true
+		}
+		next = min(next, deadline(p).Sub(now))
+		return false
+	})
+	for _, p := range late {
 		switch {
 		case hopeless:
 			r.fail(p, failCamera, lostError(h))
 		case r.crowded:
 			r.fail(p, failMemory, fmt.Errorf("timed out: answers to other requests fill the agent's memory (retain_bytes)"))
 		case h.Reason != "":
-			r.fail(p, failTimeout, fmt.Errorf("timed out after %s: %s", p.Deadline.Sub(p.Arrived), h.Reason))
+			r.fail(p, failTimeout, fmt.Errorf("timed out after %s: %s", p.Request.Timeout, h.Reason))
 		default:
-			r.fail(p, failTimeout, fmt.Errorf("timed out: no frame was exposed within %s", p.Deadline.Sub(p.Arrived)))
+			r.fail(p, failTimeout, fmt.Errorf("timed out: no frame was exposed within %s", p.Request.Timeout))
 		}
 	}
-	next := r.requests.NextDeadline()
-	if next.IsZero() {
-		return time.Hour
-	}
-	return max(next.Sub(now), 0)
+	return next
 }
 
-func (r *responder) fail(p rpc.Pending, why failure, reason error) {
+func (r *responder) fail(p pending, why failure, reason error) {
 	r.a.meters.failed[why].Add(1)
-	r.requests.Refuse(p.Request, p.Arrived, reason)
+	r.requests.Fail(p, reason)
 }
 
-// refuse publishes an error reply: no ID, no stream entry.
-func (r *responder) refuse(req frame.Request, arrived time.Time, reason string) {
+// refusal makes an error reply: no ID, no stream entry.
+func (r *responder) refusal(req frame.Request, arrived time.Time, reason error) (*outbox.Item, error) {
 	h := frame.Header{
-		Camera: r.a.cam.Name, Status: frame.StatusError, Error: reason, Request: req.Object,
+		Camera: r.a.cam.Name, Status: frame.StatusError, Error: reason.Error(), Request: req.Object,
 		RequestedUS: r.a.clock.Micros(arrived), PublishedUS: r.a.clock.Now(),
 	}
 	m, err := frame.NewMessage(h, nil)
 	if err != nil {
-		r.a.log.Error().Err(err).Msg("an error reply could not be built")
-		return
+		return nil, err
 	}
 	var payload []byte
 	if r.wire.reply != nil {
 		if payload, err = r.wire.reply(h, nil); err != nil {
-			r.a.log.Error().Err(err).Msg("An error reply could not be written for the wire")
-			return
+			return nil, err
 		}
 	}
-	item := outbox.NewItem(m, payload)
-	r.requests.Answered(req, item, false)
-	r.a.publisher.Answer(item)
+	return outbox.NewItem(m, payload), nil
 }
 
 // open begins to serve requests. Before, one may be the repeat of a request

@@ -41,7 +41,7 @@ func askOne(
 ) (*frame.Message, time.Duration, error) {
 	nop := zerolog.Nop() // whatever goes wrong is told once, by the error
 	requester := rpc.NewClient(rpc.ClientConfig{
-		Camera: cam.Name, RequestTopic: cam.RequestTopic, Timeout: timeout, Log: nop,
+		Camera: cam.Name, RequestTopic: cam.RequestTopic, Timeout: timeout,
 	})
 	waiting, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)

@@ -60,7 +60,7 @@ func newFeed(
 	}
 	if !flags.noRequests {
 		f.requester = rpc.NewClient(rpc.ClientConfig{
-			Camera: cam.Name, RequestTopic: cam.RequestTopic, Timeout: cam.RequestTimeout + answerSlack, Log: f.log,
+			Camera: cam.Name, RequestTopic: cam.RequestTopic, Timeout: cam.RequestTimeout + answerSlack,
 		})
 	}
 	switch {

@@ -60,6 +60,17 @@ type Header struct {
 	Clean    *bool `json:"clean,omitempty"`
 }
 
+// RequestID is the id of the request that is answered; "" if it has none.
+func (h *Header) RequestID() string {
+	var key struct {
+		ID string `json:"id"`
+	}
+	if len(h.Request) == 0 || json.Unmarshal(h.Request, &key) != nil {
+		return ""
+	}
+	return key.ID
+}
+
 // IsZero lets encoding/json leave a zero ID out where the tag says omitzero.
 var _ interface{ IsZero() bool } = ID{}
 

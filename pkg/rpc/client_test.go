@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
 	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/linktest"
@@ -21,6 +20,8 @@ import (
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
 )
+
+const streamTopic = "stream/testcam"
 
 // asker is a link with a requester.
 type asker struct {
@@ -35,7 +36,7 @@ type asker struct {
 func newAsker(t *testing.T, cfg redisconn.Config) *asker {
 	t.Helper()
 	a := &asker{Client: NewClient(ClientConfig{
-		Camera: "testcam", RequestTopic: linktest.Channel, Timeout: 5 * time.Second, Log: zerolog.Nop(),
+		Camera: "testcam", RequestTopic: linktest.Channel, Timeout: 5 * time.Second,
 	})}
 	a.Listener = linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) {
 		c.Subscriptions = []datatransfer.Subscription{{Channel: streamTopic, Handle: func(p []byte, _ time.Time) {
@@ -86,7 +87,7 @@ func answerer(t *testing.T, c *redis.Client, reply func(n int) (copies int, reas
 			asked = append(asked, m.Payload)
 			n := len(asked)
 			mu.Unlock()
-			h := frame.Header{Camera: "testcam", ID: id(100, uint64(n)), Status: frame.StatusOK, Request: json.RawMessage(m.Payload)}
+			h := frame.Header{Camera: "testcam", ID: frame.ID{Epoch: 100, Seq: uint64(n)}, Status: frame.StatusOK, Request: json.RawMessage(m.Payload)}
 			copies, reason := reply(n)
 			if reason != "" {
 				h.ID, h.Status, h.Error = frame.ID{}, frame.StatusError, reason
@@ -143,8 +144,8 @@ func TestEachAnswerOnceThoughPublishedTwice(t *testing.T) {
 	if d, s := a.counts(); d != 50 || s != 50 {
 		t.Errorf("%d answers were delivered and %d found nobody, want 50 of each", d, s)
 	}
-	if len(a.asks) != 0 {
-		t.Errorf("%d requests are still open", len(a.asks))
+	if len(a.caller.calls) != 0 {
+		t.Errorf("%d requests are still open", len(a.caller.calls))
 	}
 }
 
@@ -262,7 +263,7 @@ func TestOneIDIsAskedOnceAtATime(t *testing.T) {
 	fields := map[string]any{"id": "same"}
 	first := make(chan error, 1)
 	go func() { _, err := r.Request(context.Background(), fields); first <- err }()
-	testkit.Eventually(t, "the first one is open", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return len(r.asks) == 1 })
+	testkit.Eventually(t, "the first one is open", func() bool { r.caller.mu.Lock(); defer r.caller.mu.Unlock(); return len(r.caller.calls) == 1 })
 	if _, err := r.Request(context.Background(), fields); err == nil || !strings.Contains(err.Error(), "already waiting") {
 		t.Errorf("the second request got %v", err)
 	}

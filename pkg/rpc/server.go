@@ -1,7 +1,12 @@
+// Package rpc is request and reply over pub/sub, both ends, for frames and for
+// commands. A Caller repeats a request until it is answered; a Server answers each
+// id once, remembers the answer for repeats, limits the rate, and refuses, with a
+// reply, what is malformed or too much. What a request means, how an answer is
+// published and what it costs is its user's business.
 package rpc
 
 import (
-	"container/list"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,61 +14,57 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
 
-	"framekeeper/pkg/frame"
-
-	"framekeeper/pkg/outbox"
+	"framekeeper/internal/async"
 )
 
-const (
-	maxPending      = 1000     // requests that wait for a frame
-	maxAnswered     = 1000     // answers kept for repeated requests
-	maxAnsweredSize = 16 << 20 // bytes of them
-)
+// maxOpen is how many requests may wait for their answers as a rule.
+const maxOpen = 1000
 
-// ServerConfig says what requests a camera takes.
-type ServerConfig struct {
-	Rate    float64       // per second; bursts of one second are taken
-	Memory  int64         // bytes of answers kept for repeats; 0, or more than it: maxAnsweredSize
-	Timeout time.Duration // of requests that name none
-	Parse   func([]byte) (frame.Request, error)
-	// Refuse sends an error reply for a request that gets no frame.
-	Refuse func(r frame.Request, arrived time.Time, reason string)
-	// Repeat publishes an answer again.
-	Repeat func(item *outbox.Item)
-	Log    zerolog.Logger
+// ServerConfig says what a Server takes, and how it answers. R is a request.
+type ServerConfig[R any, A Answer] struct {
+	What    string  // "requests", as errors and the log name them
+	Rate    float64 // per second; bursts of one second's worth are taken
+	MaxOpen int     // requests that wait for their answers; 0: 1000
+	Memory  int64   // bytes of answers to remember; 0, or more than it: MaxMemory
+	// Exact makes another request under an id that had one a mistake, which is
+	// refused, and lets nothing refused be remembered. Otherwise the id alone
+	// tells requests apart.
+	Exact bool
+	// Parse reads a request into one that has what every request of its channel
+	// has. With an error it returns what could be read; ErrElsewhere is no mistake.
+	Parse func(payload []byte, blank R) (R, error)
+	ID    func(R) string // "": every copy is a request of its own
+	// Refuse makes the answer to a request that is not served.
+	Refuse  func(r R, arrived time.Time, reason error) (A, error)
+	Publish func(A) // must not block; also for each repeat
+	Log     func() *zerolog.Logger
 }
 
-// Pending is a request that waits for its frame.
-type Pending struct {
-	Request  frame.Request
-	Arrived  time.Time
-	Deadline time.Time
+// ErrElsewhere is what Parse returns for a request that somebody else answers.
+var ErrElsewhere = errors.New("the request is meant for another server")
+
+// Pending is a request that waits for its answer.
+type Pending[R any] struct {
+	Request R
+	Arrived time.Time
 }
 
-// Server takes what arrives on a camera's request channel: it refuses what is
-// malformed or too much, answers repeats from memory, and holds the others
-// until their frame is there. Handle is called by the receiver, the rest by the
-// one goroutine that serves frames.
-type Server struct {
-	cfg ServerConfig
+// Server takes what arrives on request channels: it refuses what is malformed or
+// too much, answers repeats from memory, and holds the others until they are taken
+// and answered. Any goroutine may call it.
+type Server[R any, A Answer] struct {
+	cfg     ServerConfig[R, A]
+	arrived async.Wake
 
-	mu       sync.Mutex // guards all below
-	pending  []Pending  // in order of arrival
-	waiting  map[string]bool
-	answered map[string]*list.Element // of *answer
-	order    *list.List               // oldest answer first
-	size     int64
-	tokens   float64
-	filled   time.Time
-	told     time.Time // of the last error reply about the rate
-	stats    ServerStats
-	arrived  chan struct{} // capacity 1
-}
-
-type answer struct {
-	id   string
-	item *outbox.Item
+	mu      sync.Mutex    // guards all below
+	rate    *rate.Limiter // of requests
+	reports *rate.Limiter // of error replies about the rate
+	pending []Pending[R]  // in order of arrival
+	open    int           // the pending ones, and those that were taken and are not answered
+	answers memory[A]
+	stats   ServerStats
 }
 
 // ServerStats counts requests.
@@ -71,226 +72,178 @@ type ServerStats struct {
 	Received  uint64 `json:"received"`
 	Answered  uint64 `json:"answered"`
 	Errors    uint64 `json:"errors"`   // answered with an error reply
-	Refused   uint64 `json:"refused"`  // beyond the rate: of these only one a second is told
-	Repeated  uint64 `json:"repeated"` // known by their id
+	Refused   uint64 `json:"refused"`  // beyond the rate: one error reply a second is for all of them
+	Repeated  uint64 `json:"repeated"` // their id had come before
 	Malformed uint64 `json:"malformed"`
 	Busy      uint64 `json:"busy"` // too many were waiting
 	Pending   int    `json:"pending"`
 }
 
-// NewServer makes an empty table.
-func NewServer(cfg ServerConfig) *Server {
-	if cfg.Memory <= 0 || cfg.Memory > maxAnsweredSize {
-		cfg.Memory = maxAnsweredSize
+// NewServer makes a server without requests.
+func NewServer[R any, A Answer](cfg ServerConfig[R, A]) *Server[R, A] {
+	if cfg.Memory <= 0 || cfg.Memory > MaxMemory {
+		cfg.Memory = MaxMemory
 	}
-	return &Server{
-		cfg: cfg, waiting: map[string]bool{}, answered: map[string]*list.Element{}, order: list.New(),
-		tokens: max(cfg.Rate, 1), filled: time.Now(), arrived: make(chan struct{}, 1),
+	if cfg.MaxOpen == 0 {
+		cfg.MaxOpen = maxOpen
+	}
+	return &Server[R, A]{
+		cfg: cfg, arrived: async.NewWake(), answers: newMemory[A](cfg.Memory),
+		rate: rate.NewLimiter(rate.Limit(cfg.Rate), max(int(cfg.Rate), 1)), reports: rate.NewLimiter(1, 1),
 	}
 }
 
 // Arrived receives after requests have become pending.
-func (r *Server) Arrived() <-chan struct{} { return r.arrived }
+func (s *Server[R, A]) Arrived() <-chan struct{} { return s.arrived }
 
-// Handle takes one message of the request channel.
-func (r *Server) Handle(payload []byte, arrived time.Time) {
-	if !r.admit(arrived) {
+// Handle takes one message. blank is what every request of its channel has.
+func (s *Server[R, A]) Handle(payload []byte, arrived time.Time, blank R) {
+	if !s.admit(arrived, blank) {
 		return
 	}
-	req, err := r.cfg.Parse(payload)
-	if err != nil {
-		if again, known := r.known(req.ID); known { // refused now, but not when it first came
-			if again != nil {
-				r.cfg.Repeat(again)
-			}
-			return
-		}
-		r.count(func(s *ServerStats) { s.Malformed++ })
-		r.Refuse(req, arrived, err)
+	r, err := s.cfg.Parse(payload, blank)
+	if errors.Is(err, ErrElsewhere) {
 		return
 	}
-	again, err := r.enlist(req, arrived)
+	var content [sha256.Size]byte
+	if s.cfg.Exact {
+		content = sha256.Sum256(payload)
+	}
+	again, err := s.enlist(r, arrived, content, err)
 	switch {
 	case err != nil:
-		r.Refuse(req, arrived, err)
+		s.refuse(r, arrived, err, !s.cfg.Exact)
 	case again != nil:
-		r.cfg.Repeat(again)
+		s.cfg.Publish(again.answer)
 	}
 }
 
-// Refuse answers a request with an error reply.
-func (r *Server) Refuse(req frame.Request, arrived time.Time, reason error) {
-	r.count(func(s *ServerStats) { s.Errors++ })
-	r.cfg.Refuse(req, arrived, reason.Error())
+// admit limits the rate.
+func (s *Server[R, A]) admit(now time.Time, blank R) bool {
+	s.mu.Lock()
+	s.stats.Received++
+	admitted := s.rate.AllowN(now, 1)
+	if !admitted {
+		s.stats.Refused++
+	}
+	n := s.stats.Refused
+	report := !admitted && s.reports.AllowN(now, 1)
+	s.mu.Unlock()
+	if report {
+		s.cfg.Log().Warn().Uint64("refused", n).Float64("rate", s.cfg.Rate).Msgf("Too many %s, refusing some", s.cfg.What)
+		s.refuse(blank, now, fmt.Errorf("more than %v %s a second: %d refused so far", s.cfg.Rate, s.cfg.What, n), false)
+	}
+	return admitted
 }
 
-func (r *Server) count(f func(*ServerStats)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	f(&r.stats)
-}
+var errContent = errors.New("another request has had this id: give each its own")
 
-// admit keeps the rate with a bucket of one second's worth.
-func (r *Server) admit(now time.Time) bool {
-	r.mu.Lock()
-	r.stats.Received++
-	r.tokens = min(r.tokens+now.Sub(r.filled).Seconds()*r.cfg.Rate, max(r.cfg.Rate, 1))
-	r.filled = now
-	if r.tokens >= 1 {
-		r.tokens--
-		r.mu.Unlock()
-		return true
+// enlist makes a request pending. If its id has come before it returns the record
+// of that if there is an answer, or nothing, since there will be one.
+func (s *Server[R, A]) enlist(r R, arrived time.Time, content [sha256.Size]byte, malformed error) (*record[A], error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := s.cfg.ID(r)
+	known := s.answers.records[id]
+	switch {
+	case known != nil && known.content == content: // whether it is refused now or not
+		s.stats.Repeated++
+		if known.place == nil {
+			return nil, nil //nolint:nilnil // nothing to repeat, nothing wrong
+		}
+		answer := *known
+		return &answer, nil
+	case malformed != nil:
+		s.stats.Malformed++
+		return nil, malformed
+	case known != nil:
+		return nil, errContent
+	case s.open >= s.cfg.MaxOpen:
+		s.stats.Busy++
+		return nil, fmt.Errorf("too many %s are waiting, try again later", s.cfg.What)
 	}
-	r.stats.Refused++
-	tell := now.Sub(r.told) >= time.Second
-	if tell {
-		r.told = now
-	}
-	n := r.stats.Refused
-	r.mu.Unlock()
-	if tell {
-		r.cfg.Log.Warn().Uint64("refused", n).Float64("request_rate", r.cfg.Rate).Msg("too many requests, refusing some")
-		r.Refuse(frame.Request{}, now, fmt.Errorf("more than %v requests a second: %d refused so far", r.cfg.Rate, n))
-	}
-	return false
-}
-
-var errBusy = errors.New("too many requests are waiting")
-
-// known looks whether a request of this id has been answered, and then again is
-// the answer, or waits for it: each id is answered once.
-func (r *Server) known(id string) (again *outbox.Item, known bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.knownLocked(id)
-}
-
-func (r *Server) knownLocked(id string) (again *outbox.Item, known bool) {
-	if id == "" {
-		return nil, false
-	}
-	if e, ok := r.answered[id]; ok {
-		again, known = e.Value.(*answer).item, true
-	}
-	if known = known || r.waiting[id]; known {
-		r.stats.Repeated++
-	}
-	return again, known
-}
-
-// enlist makes the request pending, or returns the answer it already had.
-func (r *Server) enlist(req frame.Request, arrived time.Time) (again *outbox.Item, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if again, known := r.knownLocked(req.ID); known {
-		return again, nil
-	}
-	if len(r.pending) >= maxPending {
-		r.stats.Busy++
-		return nil, errBusy
-	}
-	timeout := req.Timeout
-	if timeout == 0 {
-		timeout = r.cfg.Timeout
-	}
-	r.pending = append(r.pending, Pending{Request: req, Arrived: arrived, Deadline: arrived.Add(timeout)})
-	if req.ID != "" {
-		r.waiting[req.ID] = true
-	}
-	select {
-	case r.arrived <- struct{}{}:
-	default:
-	}
+	s.open++
+	s.pending = append(s.pending, Pending[R]{r, arrived})
+	s.answers.open(id, content)
+	s.arrived.Call()
 	return nil, nil //nolint:nilnil // nothing to repeat, nothing wrong
 }
 
-// Take removes and returns the pending requests that match, oldest first.
-func (r *Server) Take(match func(p Pending) bool) []Pending {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var taken []Pending
-	kept := r.pending[:0]
-	for _, p := range r.pending {
-		if match(p) {
-			taken = append(taken, p)
-		} else {
-			kept = append(kept, p)
+// Take removes and returns the pending requests that match, oldest first. Each is
+// to be answered by Answer or Fail.
+func (s *Server[R, A]) Take(match func(p Pending[R]) bool) []Pending[R] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var taken []Pending[R]
+	s.pending = slices.DeleteFunc(s.pending, func(p Pending[R]) bool {
+		if !match(p) {
+			return false
 		}
-	}
-	clear(r.pending[len(kept):])
-	r.pending = kept
+		taken = append(taken, p)
+		return true
+	})
 	return taken
 }
 
-// NextDeadline is the earliest deadline of the pending requests; zero if none.
-func (r *Server) NextDeadline() time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var next time.Time
-	for _, p := range r.pending {
-		if next.IsZero() || p.Deadline.Before(next) {
-			next = p.Deadline
-		}
-	}
-	return next
+// Answer remembers and publishes the answer to a request that was taken.
+func (s *Server[R, A]) Answer(p Pending[R], a A) {
+	s.mu.Lock()
+	s.open--
+	s.stats.Answered++
+	s.answers.remember(s.cfg.ID(p.Request), a)
+	s.mu.Unlock()
+	s.cfg.Publish(a) // last: a repeat that comes once it is out finds it
 }
 
-// Answered remembers the answer to a request that was taken, for its repeats.
-func (r *Server) Answered(req frame.Request, item *outbox.Item, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if ok {
-		r.stats.Answered++
-	}
-	if req.ID != "" {
-		delete(r.waiting, req.ID)
-		r.rememberLocked(req.ID, item)
-	}
+// Fail answers a request that was taken with an error reply.
+func (s *Server[R, A]) Fail(p Pending[R], reason error) {
+	s.mu.Lock()
+	s.open--
+	s.mu.Unlock()
+	s.refuse(p.Request, p.Arrived, reason, true)
 }
 
-// remember keeps an answer that was given by an earlier start. A repeat of its
-// request that came before we knew gets it now.
-func (r *Server) remember(id string, item *outbox.Item) {
-	r.mu.Lock()
-	waiting := r.waiting[id]
-	if waiting {
-		delete(r.waiting, id)
-		r.pending = slices.DeleteFunc(r.pending, func(p Pending) bool { return p.Request.ID == id })
-		r.stats.Repeated++
+func (s *Server[R, A]) refuse(r R, arrived time.Time, reason error, remember bool) {
+	a, err := s.cfg.Refuse(r, arrived, reason)
+	if err != nil {
+		s.cfg.Log().Error().Err(err).Msg("An error reply could not be built")
+		return
 	}
-	if r.answered[id] == nil {
-		r.rememberLocked(id, item)
+	s.mu.Lock()
+	s.stats.Errors++
+	if remember {
+		s.answers.remember(s.cfg.ID(r), a)
 	}
-	r.mu.Unlock()
-	if waiting {
-		r.cfg.Repeat(item)
-	}
+	s.mu.Unlock()
+	s.cfg.Publish(a)
 }
 
-func (r *Server) rememberLocked(id string, item *outbox.Item) {
-	if e, known := r.answered[id]; known {
-		r.forget(e)
+// Remember remembers an answer that an earlier start gave. A repeat of its request
+// that has come already gets it now.
+func (s *Server[R, A]) Remember(id string, a A) {
+	s.mu.Lock()
+	known := s.answers.records[id]
+	waits := known != nil && known.place == nil
+	if waits {
+		s.stats.Repeated++
+		before := len(s.pending)
+		s.pending = slices.DeleteFunc(s.pending, func(p Pending[R]) bool { return s.cfg.ID(p.Request) == id })
+		s.open -= before - len(s.pending)
 	}
-	item.Pin()
-	r.answered[id] = r.order.PushBack(&answer{id, item})
-	r.size += item.Size()
-	for r.order.Len() > maxAnswered || (r.size > r.cfg.Memory && r.order.Len() > 1) {
-		r.forget(r.order.Front())
+	if known == nil || waits {
+		s.answers.remember(id, a)
+	}
+	s.mu.Unlock()
+	if waits {
+		s.cfg.Publish(a)
 	}
 }
 
-func (r *Server) forget(e *list.Element) {
-	a := r.order.Remove(e).(*answer)
-	delete(r.answered, a.id)
-	a.item.Unpin()
-	r.size -= a.item.Size()
-}
-
-// Stats counts what came in.
-func (r *Server) Stats() ServerStats {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.stats
-	s.Pending = len(r.pending)
-	return s
+// Stats counts what has come in.
+func (s *Server[R, A]) Stats() ServerStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stats := s.stats
+	stats.Pending = len(s.pending)
+	return stats
 }

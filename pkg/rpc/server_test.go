@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,224 +11,289 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/testkit"
-	"framekeeper/pkg/frame"
-	"framekeeper/pkg/outbox"
 )
 
-// desk is a Server with what it sends out written down.
-type desk struct {
-	*Server
-	log     *testkit.Log
-	refused []string
-	again   []*outbox.Item
-	now     time.Time
+// request is "id" or "id text"; "-" is no id.
+type request struct{ id, text string }
+
+// reply is an answer of a size.
+type reply struct {
+	text string
+	size int64
+	pins int
 }
 
-func newDesk(rate float64) *desk {
-	d := &desk{log: &testkit.Log{}}
-	d.Server = NewServer(ServerConfig{
-		Rate: rate, Timeout: time.Second, Parse: frame.ParseRequest, Log: zerolog.New(d.log),
-		Refuse: func(r frame.Request, arrived time.Time, reason string) {
-			d.refused = append(d.refused, reason)
+func (r *reply) Size() int64 { return r.size }
+func (r *reply) Pin()        { r.pins++ }
+func (r *reply) Unpin()      { r.pins-- }
+
+// desk is a Server with what it publishes written down.
+type desk struct {
+	*Server[request, *reply]
+	log       testkit.Log
+	published []*reply
+	now       time.Time
+}
+
+func newDesk(change ...func(*ServerConfig[request, *reply])) *desk {
+	d := &desk{now: time.Now()}
+	log := zerolog.New(&d.log)
+	cfg := ServerConfig[request, *reply]{
+		What: "requests", Rate: 1e6, Log: func() *zerolog.Logger { return &log },
+		Parse: func(payload []byte, blank request) (request, error) {
+			id, text, _ := bytes.Cut(payload, []byte(" "))
+			r := request{string(id), blank.text + string(text)}
+			switch {
+			case r.text == "elsewhere":
+				return r, ErrElsewhere
+			case r.text == "bad":
+				return r, errors.New("malformed")
+			case r.id == "-":
+				r.id = ""
+			}
+			return r, nil
 		},
-		Repeat: func(i *outbox.Item) { d.again = append(d.again, i) },
-	})
-	d.now = time.Now()
+		ID:      func(r request) string { return r.id },
+		Refuse:  func(_ request, _ time.Time, reason error) (*reply, error) { return &reply{text: reason.Error()}, nil },
+		Publish: func(r *reply) { d.published = append(d.published, r) },
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	d.Server = NewServer(cfg)
 	return d
 }
 
-// ask lets a message arrive a little later than the one before.
-func (d *desk) ask(text string) {
-	d.now = d.now.Add(time.Microsecond)
-	d.Handle([]byte(text), d.now)
+func exact(c *ServerConfig[request, *reply]) { c.Exact = true }
+
+func limited(perSecond float64) func(*ServerConfig[request, *reply]) {
+	return func(c *ServerConfig[request, *reply]) { c.Rate = perSecond }
 }
 
-func all(Pending) bool { return true }
-
-func TestAMalformedRequestIsRefusedOnce(t *testing.T) {
-	t.Parallel()
-	for name, text := range map[string]string{
-		"not JSON":        "angle=25",
-		"no object":       "[25]",
-		"wrong type":      `{"timeout_ms":"soon"}`,
-		"too deep":        strings.Repeat("[", 33) + strings.Repeat("]", 33),
-		"too large":       `{"x":"` + strings.Repeat("x", frame.MaxRequestBytes) + `"}`,
-		"nothing at all":  "",
-		"an id of 5":      `{"id":5}`,
-		"endless timeout": `{"timeout_ms":1e12}`,
-	} {
-		d := newDesk(100)
-		d.ask(text)
-		if s := d.Stats(); len(d.refused) != 1 || s.Malformed != 1 || s.Errors != 1 || s.Pending != 0 || s.Received != 1 {
-			t.Errorf("%s: refused with %q, stats %+v, want once and nothing pending", name, d.refused, s)
-		} else if !strings.Contains(d.refused[0], frame.ErrRequest.Error()) {
-			t.Errorf("%s: the reason is %q", name, d.refused[0])
-		}
+// ask lets messages arrive, each a little later than the one before.
+func (d *desk) ask(texts ...string) {
+	for _, text := range texts {
+		d.now = d.now.Add(time.Microsecond)
+		d.Handle([]byte(text), d.now, request{})
 	}
+}
+
+// answer answers a request that is asked only for that.
+func (d *desk) answer(text string, size int64) *reply {
+	d.ask(text)
+	r := &reply{text: text, size: size}
+	for _, p := range d.Take(all) {
+		d.Answer(p, r)
+	}
+	return r
+}
+
+// said is what was published since it was last called.
+func (d *desk) said() string {
+	var texts []string
+	for _, r := range d.published {
+		texts = append(texts, r.text)
+	}
+	d.published = nil
+	return strings.Join(texts, ", ")
+}
+
+func (d *desk) want(t *testing.T, after, want string) {
+	t.Helper()
+	if got := d.said(); got != want {
+		t.Errorf("%s: published %q, want %q", after, got, want)
+	}
+}
+
+func all(Pending[request]) bool { return true }
+
+func TestMalformedRequests(t *testing.T) {
+	t.Parallel()
+	d := newDesk()
+	d.ask("a bad")
+	d.want(t, "a malformed request", "malformed")
+	if s := d.Stats(); s.Malformed != 1 || s.Errors != 1 || s.Pending != 0 || s.Received != 1 {
+		t.Errorf("%+v, want one error and nothing pending", s)
+	}
+	d.ask("a bad", "a")
+	d.want(t, "its repeats", "malformed, malformed")
+	if s := d.Stats(); s.Repeated != 2 || s.Errors != 1 {
+		t.Errorf("%+v, want two repeats", s)
+	}
+	d.ask("b elsewhere")
+	d.want(t, "a request for another server", "")
 }
 
 func TestBeyondTheRateOneReplyASecond(t *testing.T) {
 	t.Parallel()
-	d := newDesk(10)
+	d := newDesk(limited(10))
 	for range 100 {
-		d.ask(`{"angle":25}`)
+		d.ask("-")
 	}
-	if s := d.Stats(); s.Pending != 10 || s.Refused != 90 || s.Errors != 1 || len(d.refused) != 1 {
-		t.Errorf("%+v and %d replies, want 10 pending, 90 refused, 1 told", s, len(d.refused))
+	if s := d.Stats(); s.Pending != 10 || s.Refused != 90 || s.Errors != 1 || len(d.published) != 1 {
+		t.Errorf("%+v and %d replies, want 10 pending, 90 refused, 1 reply", s, len(d.published))
 	}
 	for range 4 { // half a second each: five more are let in, one reply a second
 		d.now = d.now.Add(500 * time.Millisecond)
 		for range 20 {
-			d.ask(`{"angle":25}`)
+			d.ask("-")
 		}
 	}
-	if s := d.Stats(); s.Pending != 30 || s.Refused != 150 || len(d.refused) != 3 {
-		t.Errorf("%+v and %d replies, want 30 pending, 150 refused, 3 told", s, len(d.refused))
+	if s := d.Stats(); s.Pending != 30 || s.Refused != 150 || len(d.published) != 3 {
+		t.Errorf("%+v and %d replies, want 30 pending, 150 refused, 3 replies", s, len(d.published))
 	}
-	if last := d.refused[2]; !strings.Contains(last, "10 requests a second") {
-		t.Errorf("the reason is %q", last)
+	if last := d.published[2].text; !strings.Contains(last, "10 requests a second") || !strings.Contains(d.log.String(), "Too many requests") {
+		t.Errorf("the reason is %q, the log is\n%s", last, d.log.String())
 	}
 	d.now = d.now.Add(time.Hour) // no more than one second's worth is saved up
 	for range 100 {
-		d.ask(`{"angle":25}`)
+		d.ask("-")
 	}
 	if s := d.Stats(); s.Pending != 40 {
 		t.Errorf("%d pending after an hour's rest and 100 requests, want 40", s.Pending)
 	}
+	slow := newDesk(limited(0.1))
+	if slow.ask("-", "-"); slow.Stats().Pending != 1 {
+		t.Errorf("%d pending at a rate below one, want 1", slow.Stats().Pending)
+	}
 }
 
-func TestARepeatGetsTheSameBytes(t *testing.T) {
+func TestARepeatGetsTheSameAnswer(t *testing.T) {
 	t.Parallel()
-	d := newDesk(100)
-	d.ask(`{"id":"a","angle":25}`)
-	d.ask(`{"id":"a","angle":25}`) // still waiting: one answer will do
+	d := newDesk()
+	d.ask("a one", "a one") // still waiting: one answer will do
 	taken := d.Take(all)
-	if len(taken) != 1 || taken[0].Request.ID != "a" {
+	if len(taken) != 1 || taken[0].Request.id != "a" {
 		t.Fatalf("taken %+v, want the request once", taken)
 	}
-	d.ask(`{"id":"a","angle":25}`) // being served
-	item := sized(t, 1, 100)
-	d.Answered(taken[0].Request, item, true)
-	d.ask(`{"id":"a","angle":25}`)
-	d.ask(`{"id":"a"}`)
-	if len(d.again) != 2 || d.again[0] != item || d.again[1] != item {
-		t.Errorf("repeats gave %v, want the same item twice", d.again)
+	d.ask("a one", "a bad") // being served
+	d.want(t, "repeats of a request that waits", "")
+	first := &reply{text: "first"}
+	d.Answer(taken[0], first)
+	d.ask("a one", "a", "a bad") // the first one was not refused
+	if n := len(d.published); n != 4 || d.published[3] != first {
+		t.Errorf("published %d answers, want the same four times", n)
 	}
-	if more := d.Take(all); len(more) != 0 {
-		t.Errorf("repeats were enlisted: %+v", more)
+	if s := d.Stats(); s.Repeated != 6 || s.Answered != 1 || s.Pending != 0 {
+		t.Errorf("%+v, want 6 repeats of 1 answer", s)
 	}
-	if s := d.Stats(); s.Repeated != 4 || s.Answered != 1 {
-		t.Errorf("%+v, want 4 repeats of 1 answer", s)
-	}
-	d.ask(`{"angle":25}`)
-	d.ask(`{"angle":25}`) // without an id each is its own
+	d.ask("-", "-") // without an id each is its own
 	if more := d.Take(all); len(more) != 2 {
 		t.Errorf("%d requests without id were taken, want 2", len(more))
 	}
 }
 
-func TestTheAnsweredTableIsBounded(t *testing.T) {
+func TestExact(t *testing.T) {
 	t.Parallel()
-	d := newDesk(1e6)
-	for i := range 3000 { // by count
-		d.Answered(frame.Request{ID: fmt.Sprint("small", i)}, sized(t, 1, 10), true)
-	}
-	if len(d.answered) != maxAnswered || d.order.Len() != maxAnswered {
-		t.Errorf("%d answers are kept, want %d", len(d.answered), maxAnswered)
-	}
-	for i := range 40 { // by bytes
-		d.Answered(frame.Request{ID: fmt.Sprint("big", i)}, sized(t, 1, 1<<20), true)
-		d.Answered(frame.Request{ID: "same"}, sized(t, 1, 1<<20), true)
-	}
-	size := int64(0)
-	for e := d.order.Front(); e != nil; e = e.Next() {
-		size += e.Value.(*answer).item.Size()
-	}
-	if d.size != size || size > maxAnsweredSize || len(d.answered) != d.order.Len() || len(d.waiting) != 0 {
-		t.Errorf("%d bytes counted, %d kept in %d and %d places, %d waiting", d.size, size, d.order.Len(), len(d.answered), len(d.waiting))
-	}
-	d.ask(`{"id":"big39"}`)
-	d.ask(`{"id":"small0"}`)
-	if len(d.again) != 1 {
-		t.Errorf("%d repeats answered, want the newest, and not the forgotten one", len(d.again))
-	}
-	d.Answered(frame.Request{ID: "huge"}, sized(t, 1, maxAnsweredSize+1), true)
-	if d.ask(`{"id":"huge"}`); len(d.again) != 2 || d.order.Len() != 1 {
-		t.Errorf("one answer larger than the bound: %d repeats, %d kept; want it alone", len(d.again), d.order.Len())
-	}
-}
-
-func TestPendingRequestsAreBounded(t *testing.T) {
-	t.Parallel()
-	d := newDesk(1e6)
-	for i := range maxPending + 50 {
-		d.ask(fmt.Sprintf(`{"id":"%d"}`, i))
-	}
-	if s := d.Stats(); s.Pending != maxPending || len(d.refused) != 50 {
-		t.Errorf("%d pending, %d refused, want %d and 50", s.Pending, len(d.refused), maxPending)
-	}
-	if len(d.refused) > 0 && d.refused[0] != errBusy.Error() {
-		t.Errorf("refused with %q, want %q", d.refused[0], errBusy)
-	}
-	half := 0
-	taken := d.Take(func(Pending) bool { half++; return half%2 == 0 })
-	if len(taken) != maxPending/2 || taken[0].Request.ID != "1" || taken[1].Request.ID != "3" {
-		t.Errorf("%d taken, want every second one in order", len(taken))
-	}
-	if rest := d.Take(all); len(rest) != maxPending/2 || rest[0].Request.ID != "0" {
-		t.Errorf("%d left, want the others in order", len(rest))
-	}
-}
-
-func TestDeadlines(t *testing.T) {
-	t.Parallel()
-	d := newDesk(100)
-	if !d.NextDeadline().IsZero() {
-		t.Error("there is a deadline without a request")
-	}
-	d.ask(`{}`)
-	d.ask(`{"timeout_ms":200}`)
-	d.ask(`{"timeout_ms":5000}`)
-	if got := d.NextDeadline().Sub(d.now); got < 190*time.Millisecond || got > 200*time.Millisecond {
-		t.Errorf("the next deadline is in %s, want 200ms", got)
-	}
-	var waits []time.Duration
-	for _, p := range d.Take(all) {
-		waits = append(waits, p.Deadline.Sub(p.Arrived))
-	}
-	if fmt.Sprint(waits) != "[1s 200ms 5s]" {
-		t.Errorf("requests may wait %v, want the camera's 1s, then what they asked for", waits)
+	d := newDesk(exact)
+	d.ask("a bad")
+	d.want(t, "a malformed request", "malformed")
+	d.answer("a one", 1)
+	d.want(t, "a mended one, under the same id", "a one")
+	d.ask("a one", "a two", "a bad", "a one")
+	d.want(t, "a repeat, others under the id, and a repeat", "a one, "+errContent.Error()+", malformed, a one")
+	d.ask("b one", "b two")
+	d.want(t, "another one under the id of one that waits", errContent.Error())
+	if len(d.Take(all)) != 1 {
+		t.Error("the one that waits is lost")
 	}
 }
 
 func TestAnErrorReplyIsRememberedToo(t *testing.T) {
 	t.Parallel()
-	d := newDesk(100)
-	d.ask(`{"id":"a"}`)
-	p := d.Take(all)[0]
-	d.Refuse(p.Request, p.Arrived, errors.New("camera stalled"))
-	d.Answered(p.Request, sized(t, 0, 0), false)
-	d.ask(`{"id":"a"}`)
-	if s := d.Stats(); len(d.again) != 1 || s.Answered != 0 || s.Errors != 1 || s.Repeated != 1 {
-		t.Errorf("%d repeats, %+v, want the error again and no second capture", len(d.again), s)
+	for name, d := range map[string]*desk{"by id": newDesk(), "exact": newDesk(exact)} {
+		d.ask("a")
+		d.Fail(d.Take(all)[0], errors.New("camera stalled"))
+		d.ask("a")
+		d.want(t, name, "camera stalled, camera stalled")
+		if s := d.Stats(); s.Answered != 0 || s.Errors != 1 || s.Repeated != 1 || s.Pending != 0 {
+			t.Errorf("%s: %+v, want the error again and nothing pending", name, s)
+		}
 	}
 }
 
-// A request that waits for its frame is answered with that, whatever comes under
-// its id meanwhile: an agent that is stopping refuses what is new, and repeats
-// are not.
-func TestARefusedRepeatLeavesTheFirstItsAnswer(t *testing.T) {
+func TestRememberedAnswersAreBounded(t *testing.T) {
 	t.Parallel()
-	d := newDesk(100)
-	d.ask(`{"id":"a"}`)
-	d.ask(`{"id":"a","timeout_ms":"soon"}`)
-	if len(d.refused) != 0 || d.Stats().Pending != 1 {
-		t.Fatalf("refused %q with %d pending, want the first one waiting", d.refused, d.Stats().Pending)
+	d := newDesk(func(c *ServerConfig[request, *reply]) { c.Memory = 1 << 20 })
+	d.ask("waits")
+	kept := d.Take(all)
+	first := d.answer("first", 10)
+	for i := range 2 * MaxAnswers { // by count
+		d.answer(fmt.Sprint("small", i), 10)
 	}
-	item := sized(t, 1, 10)
-	d.Answered(d.Take(all)[0].Request, item, true)
-	d.ask(`{"id":"a","timeout_ms":"soon"}`)
-	if len(d.refused) != 0 || len(d.again) != 1 || d.again[0] != item {
-		t.Errorf("refused %q, repeated %d answers, want the first answer", d.refused, len(d.again))
+	m := &d.answers
+	if m.order.Len() != MaxAnswers || len(m.records) != MaxAnswers+1 || m.size != 10*MaxAnswers || first.pins != 0 {
+		t.Errorf("%d answers of %d bytes are remembered, want %d, and the request that waits", m.order.Len(), m.size, MaxAnswers)
+	}
+	for i := range 40 { // by bytes
+		d.answer(fmt.Sprint("big", i), 100<<10)
+	}
+	if m.order.Len() != 10 || m.size != 1000<<10 {
+		t.Errorf("%d answers of %d bytes are remembered, want 10", m.order.Len(), m.size)
+	}
+	d.said()
+	d.ask("big39", "small0")
+	d.want(t, "the newest and a forgotten one", "big39")
+	d.Take(all)
+	huge := d.answer("huge", 2<<20)
+	if d.ask("huge"); m.order.Len() != 1 || huge.pins != 1 || len(d.published) != 2 {
+		t.Errorf("one answer larger than the bound: %d remembered; want it alone", m.order.Len())
+	}
+	d.Answer(kept[0], &reply{text: "late"})
+	d.said()
+	d.ask("waits")
+	d.want(t, "a request that waited for long", "late")
+}
+
+func TestOpenRequestsAreBounded(t *testing.T) {
+	t.Parallel()
+	d := newDesk(func(c *ServerConfig[request, *reply]) { c.MaxOpen = 100 })
+	for i := range 150 {
+		d.ask(fmt.Sprint(i))
+	}
+	if s := d.Stats(); s.Pending != 100 || s.Busy != 50 || len(d.published) != 50 {
+		t.Errorf("%d pending, %d refused, want 100 and 50", s.Pending, s.Busy)
+	}
+	d.want(t, "the last", strings.Repeat("too many requests are waiting, try again later, ", 49)+"too many requests are waiting, try again later")
+	odd := 0
+	taken := d.Take(func(Pending[request]) bool { odd++; return odd%2 == 0 })
+	if len(taken) != 50 || taken[0].Request.id != "1" || taken[1].Request.id != "3" {
+		t.Errorf("%d taken, want every second one in order", len(taken))
+	}
+	if d.ask("x"); d.Stats().Busy != 51 {
+		t.Error("those that are being served do not count")
+	}
+	d.Answer(taken[0], &reply{})
+	d.Fail(taken[1], errors.New("no"))
+	d.ask("y", "z", "!")
+	if rest := d.Take(all); len(rest) != 52 || rest[0].Request.id != "0" || rest[51].Request.id != "z" {
+		t.Errorf("%d left, want the others in order and two more", len(rest))
+	}
+}
+
+// What an earlier start has answered is answered again, once for each repeat.
+func TestRemember(t *testing.T) {
+	t.Parallel()
+	d := newDesk()
+	d.ask("early", "other")
+	d.Remember("early", &reply{text: "early"})
+	d.Remember("late", &reply{text: "late"})
+	d.Remember("late", &reply{text: "another start's"})
+	d.ask("late", "early")
+	d.want(t, "repeats", "early, late, early")
+	if rest := d.Take(all); len(rest) != 1 || rest[0].Request.id != "other" || d.open != 1 {
+		t.Errorf("%+v pending, want the request that nobody answered", rest)
+	}
+}
+
+func TestARefusalThatCannotBeBuiltIsLogged(t *testing.T) {
+	t.Parallel()
+	d := newDesk(func(c *ServerConfig[request, *reply]) {
+		c.Refuse = func(_ request, _ time.Time, reason error) (*reply, error) { return nil, reason }
+	})
+	d.ask("a bad")
+	d.want(t, "it", "")
+	if !strings.Contains(d.log.String(), "An error reply could not be built") {
+		t.Errorf("the log is %q", d.log.String())
 	}
 }

@@ -55,7 +55,7 @@ func startHost(t *testing.T, cameras ...string) *host {
 	cfg := datatransfer.LinkConfig{Redis: way, Name: "host", Log: zerolog.Nop()}
 	cfg.Subscriptions = append(cfg.Subscriptions, datatransfer.Subscription{Channel: "box1_log", Handle: hear(h, func(s telemetry.Sample) { h.sample, h.samples = s, h.samples+1 })})
 	for _, c := range cameras {
-		h.requesters[c] = rpc.NewClient(rpc.ClientConfig{Camera: c, RequestTopic: "request/" + c, Timeout: patience, Log: zerolog.Nop()})
+		h.requesters[c] = rpc.NewClient(rpc.ClientConfig{Camera: c, RequestTopic: "request/" + c, Timeout: patience})
 		h.readers[c] = stream.NewConsumer(stream.ConsumerConfig{Key: "frames:" + c, FromStart: true, Handle: h.read, Log: zerolog.Nop()})
 		cfg.Workers = append(cfg.Workers, h.requesters[c].Worker(), h.readers[c].Worker())
 		cfg.Subscriptions = append(cfg.Subscriptions,

@@ -75,7 +75,7 @@ func watch(t *testing.T, way redisconn.Config) *watcher {
 	t.Helper()
 	w := &watcher{changed: make(chan struct{})}
 	w.requester = rpc.NewClient(rpc.ClientConfig{
-		Camera: cameraName, RequestTopic: "request/" + cameraName, Timeout: patient, Log: zerolog.Nop(),
+		Camera: cameraName, RequestTopic: "request/" + cameraName, Timeout: patient,
 	})
 	w.link = datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis: way, Name: "watcher", Log: zerolog.Nop(), Workers: []datatransfer.Worker{w.requester.Worker()},

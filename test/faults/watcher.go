@@ -54,7 +54,7 @@ type watcher struct {
 func watch(ctx context.Context, cfg redisconn.Config, camera string, asks bool, log zerolog.Logger) *watcher {
 	w := &watcher{changed: make(chan struct{})}
 	w.requester = rpc.NewClient(rpc.ClientConfig{
-		Camera: camera, RequestTopic: "request/" + camera, Timeout: askLimit, Log: log,
+		Camera: camera, RequestTopic: "request/" + camera, Timeout: askLimit,
 	})
 	w.consumer = stream.NewConsumer(stream.ConsumerConfig{
 		Key: "frames:" + camera, FromStart: true, Handle: w.take, Log: log,

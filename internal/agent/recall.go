@@ -1,0 +1,125 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
+	"framekeeper/pkg/outbox"
+	"framekeeper/pkg/redisconn"
+	"framekeeper/pkg/rpc"
+)
+
+const (
+	recallWindow = 30 * time.Second // how far back answers are read again after a restart
+	recallPage   = 4                // entries in one reply
+	recallTime   = time.Second      // no further page after that: a slow connection must not hold up the start
+)
+
+// Recall reads back the newest answers of an earlier start, so that a request
+// whose answer was lost with the agent gets the same one when it is repeated.
+type Recall struct {
+	Key      string // the stream
+	Memory   int64  // bytes of answers
+	Now      func() int64 // Unix microseconds
+	Remember func(id string, answer *outbox.Item)
+}
+
+// recalled are answers, the newest first.
+type recalled struct {
+	answers []*frame.Message
+	size    int64
+	oldest  int64 // in Unix microseconds
+	memory  int64
+	began   time.Time
+}
+
+func (r *Recall) begin() *recalled {
+	return &recalled{oldest: r.Now() - recallWindow.Microseconds(), memory: min(r.Memory, rpc.MaxMemory), began: time.Now()}
+}
+
+// enough also after a moment: a wrong clock makes all of a backlog look new.
+func (f *recalled) enough() bool {
+	return f.size >= f.memory || len(f.answers) >= rpc.MaxAnswers || time.Since(f.began) > recallTime
+}
+
+func (f *recalled) add(m *frame.Message) {
+	f.answers = append(f.answers, m)
+	f.size += int64(m.Size())
+}
+
+func isAnswer(h *frame.Header) bool { return h.Status == frame.StatusOK && h.Request != nil }
+
+// FromStream reads the answers that reached Redis.
+func (r *Recall) FromStream(ctx context.Context, s *datatransfer.Session) error {
+	found := r.begin()
+	for end := "+"; !found.enough(); {
+		entries, err := s.Data().XRevRangeN(ctx, r.Key, end, "-", recallPage).Result()
+		if redisconn.EndsSession(err) {
+			return fmt.Errorf("read answers back from %s: %w", r.Key, err)
+		}
+		if err != nil {
+			return nil // not permitted: then repeats are captured anew
+		}
+		for _, e := range entries {
+			head, _ := e.Values["header"].(string)
+			image, _ := e.Values["image"].(string)
+			m, err := frame.JoinMessage([]byte(head), []byte(image))
+			if err != nil {
+				continue
+			}
+			if m.Header.PublishedUS < found.oldest {
+				entries = nil
+				break
+			}
+			if isAnswer(&m.Header) {
+				found.add(m)
+			}
+		}
+		if len(entries) < recallPage {
+			break
+		}
+		end = "(" + entries[len(entries)-1].ID
+	}
+	r.rememberAll(found)
+	return nil
+}
+
+// FromSpool reads the answers that are on disk because Redis did not get them. It
+// is called after the epoch is settled.
+func (r *Recall) FromSpool(s *outbox.Spooler) {
+	found := r.begin()
+	for _, e := range s.Inherited() {
+		h, err := s.Header(e.File)
+		if err != nil {
+			continue // the drain meets it again and declares it
+		}
+		if h.PublishedUS < found.oldest || found.enough() {
+			break
+		}
+		if !isAnswer(&h) {
+			continue
+		}
+		m, err := s.Get(e.File)
+		if err == nil && m.Header.ID != e.ID { // written before the epoch was raised
+			h.ID = e.ID
+			m, err = frame.NewMessage(h, m.Image())
+		}
+		if err == nil {
+			found.add(m)
+		}
+	}
+	r.rememberAll(found)
+}
+
+// rememberAll remembers answers in the order in which they were given.
+func (r *Recall) rememberAll(found *recalled) {
+	for _, m := range slices.Backward(found.answers) {
+		if id := m.Header.RequestID(); id != "" {
+			r.Remember(id, outbox.NewItem(m, nil))
+		}
+	}
+}
