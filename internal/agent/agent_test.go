@@ -170,7 +170,7 @@ func entries(t *testing.T, c *redis.Client) []*frame.Message {
 	}
 	var out []*frame.Message
 	for _, e := range all {
-		m, err := frame.JoinMessage([]byte(e.Values["header"].(string)), []byte(e.Values["image"].(string)))
+		m, err := frame.ParseEntry(e.Values)
 		if err != nil {
 			t.Fatalf("entry %s: %v", e.ID, err)
 		}

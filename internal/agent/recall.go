@@ -65,9 +65,7 @@ func (r *Recall) FromStream(ctx context.Context, s *datatransfer.Session) error 
 			return nil // not permitted: then repeats are captured anew
 		}
 		for _, e := range entries {
-			head, _ := e.Values["header"].(string)
-			image, _ := e.Values["image"].(string)
-			m, err := frame.JoinMessage([]byte(head), []byte(image))
+			m, err := frame.ParseEntry(e.Values)
 			if err != nil {
 				continue
 			}
@@ -92,8 +90,8 @@ func (r *Recall) FromStream(ctx context.Context, s *datatransfer.Session) error 
 // is called after the epoch is settled.
 func (r *Recall) FromSpool(s *outbox.Spooler) {
 	found := r.begin()
-	for _, e := range s.Inherited() {
-		h, err := s.Header(e.File)
+	for _, e := range s.Earlier() {
+		h, err := s.Header(e)
 		if err != nil {
 			continue // the drain meets it again and declares it
 		}
@@ -103,12 +101,7 @@ func (r *Recall) FromSpool(s *outbox.Spooler) {
 		if !isAnswer(&h) {
 			continue
 		}
-		m, err := s.Get(e.File)
-		if err == nil && m.Header.ID != e.ID { // written before the epoch was raised
-			h.ID = e.ID
-			m, err = frame.NewMessage(h, m.Image())
-		}
-		if err == nil {
+		if m, err := s.Message(e); err == nil {
 			found.add(m)
 		}
 	}

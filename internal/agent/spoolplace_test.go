@@ -231,7 +231,7 @@ func lastStart(t *testing.T, server *redistest.Server) (last frame.Header) {
 		t.Fatal(err)
 	}
 	for _, e := range all {
-		m, err := frame.JoinMessage([]byte(e.Values["header"].(string)), []byte(e.Values["image"].(string)))
+		m, err := frame.ParseEntry(e.Values)
 		if err != nil {
 			t.Fatal(err)
 		}

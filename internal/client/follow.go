@@ -2,13 +2,11 @@ package client
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
-
-	"github.com/redis/go-redis/v9"
 
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/redisconn"
 	"framekeeper/pkg/stream"
 )
 
@@ -57,29 +55,13 @@ func (w *follower) begin(from frame.ID) {
 // too early would be taken for an old one.
 func (w *follower) run(ctx context.Context, s *datatransfer.Session) error {
 	if w.consumer.Load() == nil {
-		last, err := newest(ctx, s.Data(), w.feed.cam.FramesKey)
+		last, err := redisconn.LastID(ctx, s.Data(), w.feed.cam.FramesKey, "+")
 		if err != nil {
 			return err
 		}
 		w.begin(last)
 	}
 	return w.consumer.Load().Worker().Run(ctx, s)
-}
-
-// newest is the ID of a stream's last entry, zero if there is none.
-func newest(ctx context.Context, c *redis.Client, key string) (frame.ID, error) {
-	last, err := c.XRevRangeN(ctx, key, "+", "-", 1).Result()
-	if err != nil {
-		return frame.ID{}, fmt.Errorf("read last entry of %s: %w", key, err)
-	}
-	if len(last) == 0 {
-		return frame.ID{}, nil
-	}
-	id, err := frame.ParseID(last[0].ID)
-	if err != nil {
-		return frame.ID{}, fmt.Errorf("read last entry of %s: %w", key, err)
-	}
-	return id, nil
 }
 
 func (w *follower) stats() stream.ConsumerStats {

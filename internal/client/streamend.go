@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/redisconn"
 )
 
 // maxEpochs bounds the last look at a stream: Redis sends an image for each.
@@ -31,16 +32,12 @@ func lookAtStream(ctx context.Context, c *redis.Client, key string, mark frame.I
 	}
 	end := &streamEnd{length: length}
 	for from := "+"; len(end.last) < maxEpochs; {
-		found, err := c.XRevRangeN(ctx, key, from, "-", 1).Result()
+		id, err := redisconn.LastID(ctx, c, key, from)
 		if err != nil {
-			return nil, fmt.Errorf("read last entry of %s: %w", key, err)
+			return nil, err
 		}
-		if len(found) == 0 {
+		if id.IsZero() {
 			break
-		}
-		id, err := frame.ParseID(found[0].ID)
-		if err != nil {
-			return nil, fmt.Errorf("read last entry of %s: %w", key, err)
 		}
 		end.last = append(end.last, id)
 		if id.Epoch <= mark.Epoch {

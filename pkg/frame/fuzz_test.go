@@ -80,7 +80,7 @@ func FuzzParseMessage(f *testing.F) {
 		if m.Size() != len(data) || len(m.HeaderJSON())+1+len(m.Image()) != len(data) || m.Header.Bytes != len(m.Image()) {
 			t.Fatalf("parts do not add up: %d header, %d image, %d in all", len(m.HeaderJSON()), len(m.Image()), len(data))
 		}
-		joined, err := JoinMessage(m.HeaderJSON(), m.Image())
+		joined, err := ParseEntry(map[string]any{"header": string(m.HeaderJSON()), "image": string(m.Image())})
 		if err != nil || !reflect.DeepEqual(joined.Header, m.Header) || !bytes.Equal(joined.Wire(), data) {
 			t.Fatalf("the parts join to something else: %v", err)
 		}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"strings"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -94,9 +95,17 @@ func ParseMessage(data []byte) (*Message, error) {
 	return check(&Message{wire: data, split: n})
 }
 
-// JoinMessage makes a message of the two fields of a stream entry. Both are copied.
-func JoinMessage(header, image []byte) (*Message, error) {
-	if len(header) >= maxHeader || bytes.IndexByte(header, '\n') >= 0 {
+// Entry is the message as the fields and values of a stream entry.
+func (m *Message) Entry() []any {
+	return []any{"header", m.HeaderJSON(), "image", m.Image()}
+}
+
+// ParseEntry makes a message of a stream entry's fields, which it copies. With
+// ErrLength and ErrChecksum there is a message all the same, not to be trusted.
+func ParseEntry(fields map[string]any) (*Message, error) {
+	header, _ := fields["header"].(string)
+	image, _ := fields["image"].(string)
+	if len(header) >= maxHeader || strings.IndexByte(header, '\n') >= 0 {
 		return nil, ErrNoHeader
 	}
 	wire := make([]byte, 0, len(header)+1+len(image))

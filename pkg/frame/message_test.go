@@ -96,9 +96,9 @@ func TestMessageParts(t *testing.T) {
 		if !ok || !bytes.Equal(head, m.HeaderJSON()) || !bytes.Equal(image, m.Image()) || m.Size() != len(m.Wire()) {
 			t.Errorf("%s: the first newline splits into %q and %q, want %q and %q", name, head, image, m.HeaderJSON(), m.Image())
 		}
-		joined, err := JoinMessage(m.HeaderJSON(), m.Image())
+		joined, err := ParseEntry(map[string]any{"header": string(m.HeaderJSON()), "image": string(m.Image())})
 		if err != nil || !bytes.Equal(joined.Wire(), m.Wire()) || !reflect.DeepEqual(joined.Header, m.Header) {
-			t.Errorf("%s: JoinMessage gave %+v, %v; want the message again", name, joined, err)
+			t.Errorf("%s: ParseEntry gave %+v, %v; want the message again", name, joined, err)
 		}
 	}
 }
@@ -173,10 +173,10 @@ func TestParseMessageRefuses(t *testing.T) {
 			t.Errorf("%s: got error %v, want %v saying %q", name, err, tt.want, tt.says)
 		}
 	}
-	if _, err := JoinMessage([]byte("{\"status\":\"ok\"\n}"), nil); !errors.Is(err, ErrNoHeader) {
+	if _, err := ParseEntry(map[string]any{"header": "{\"status\":\"ok\"\n}"}); !errors.Is(err, ErrNoHeader) {
 		t.Errorf("a header of two lines: got error %v, want %v", err, ErrNoHeader)
 	}
-	if _, err := JoinMessage(bytes.Repeat([]byte(" "), maxHeader), nil); !errors.Is(err, ErrNoHeader) {
+	if _, err := ParseEntry(map[string]any{"header": strings.Repeat(" ", maxHeader)}); !errors.Is(err, ErrNoHeader) {
 		t.Errorf("a huge header: got error %v, want %v", err, ErrNoHeader)
 	}
 }

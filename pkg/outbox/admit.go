@@ -61,16 +61,12 @@ func (a *StreamWriter) Admit(ctx context.Context, s *datatransfer.Session, save 
 func (a *StreamWriter) overtaken(ctx context.Context, conn *redis.Conn, last frame.ID) (map[uint64]frame.ID, error) {
 	had := map[uint64]frame.ID{}
 	for _, epoch := range a.outbox.overtaken(last) {
-		in := fmt.Sprint(epoch) // in place of an ID it means its first one, or its last
-		entries, err := conn.XRevRangeN(ctx, a.cfg.Key, in, in, 1).Result()
+		last, err := redisconn.LastID(ctx, conn, a.cfg.Key, fmt.Sprint(epoch)) // in place of an ID it means its last one
 		if err != nil {
-			return nil, fmt.Errorf("look for epoch %d in %s: %w", epoch, a.cfg.Key, err)
+			return nil, err
 		}
-		had[epoch] = frame.ID{}
-		if len(entries) > 0 {
-			if had[epoch], err = frame.ParseID(entries[0].ID); err != nil {
-				return nil, err
-			}
+		if had[epoch] = (frame.ID{}); last.Epoch == epoch {
+			had[epoch] = last
 		}
 	}
 	return had, nil

@@ -143,7 +143,7 @@ func firstReply(cmds []redis.Cmder) error {
 func (a *StreamWriter) args(add addition) *redis.XAddArgs {
 	return &redis.XAddArgs{
 		Stream: a.cfg.Key, NoMkStream: !add.create, MaxLen: a.maxLen(), Approx: true,
-		ID: add.id.String(), Values: []any{"header", add.msg.HeaderJSON(), "image", add.msg.Image()},
+		ID: add.id.String(), Values: add.msg.Entry(),
 	}
 }
 

@@ -43,11 +43,9 @@ func (o *Log) message(e *Item) (*frame.Message, *LostRange) {
 	if loss != nil || disk == nil {
 		return nil, loss
 	}
-	m, err := disk.Get(file)
-	if err == nil && m.Header.ID != e.id { // written before the epoch was raised
-		h := m.Header
-		h.ID = e.id
-		m, err = frame.NewMessage(h, m.Image())
+	m, err := disk.get(file)
+	if err == nil {
+		m, err = withID(m, e.id)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -39,7 +39,7 @@ type Log struct {
 	noDisk    bool              // nobody listens: frames stay in memory
 	always    bool              // nothing is sent before it is on disk
 	diskFails bool              // the disk refused the last frame: always has to do without it
-	disk      Disk              // nil: memory only
+	disk      disk              // nil: memory only
 	wake      chan struct{}     // capacity 1, for the drain: there may be something to send
 	store     chan struct{}     // capacity 1, for the spooler: there may be something to keep
 	drained   chan struct{}     // closed and replaced whenever unsent shrinks
@@ -59,9 +59,9 @@ type Stats struct {
 	MemorySize int64    `json:"held_bytes"`   // in memory, unsent and retained together
 }
 
-// Disk is where unsent frames can be read back from.
-type Disk interface {
-	Get(id frame.ID) (*frame.Message, error)
+// disk is where unsent frames can be read back from.
+type disk interface {
+	get(id frame.ID) (*frame.Message, error)
 }
 
 // NewLog makes an outbox that holds at most limit bytes in memory.

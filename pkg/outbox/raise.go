@@ -95,14 +95,27 @@ func (o *Log) renumber(q *queue, e *Item, id frame.ID) error {
 		e.loss = &LostRange{First: frame.ID{Epoch: id.Epoch, Seq: id.Seq - n}, Last: id, Reason: e.loss.Reason}
 	}
 	if m := e.Message(); m != nil {
-		h := m.Header
-		h.ID = id
-		m, err := frame.NewMessage(h, m.Image())
+		m, err := withID(m, id)
 		if err != nil {
-			return fmt.Errorf("renumber message: %w", err)
+			return err
 		}
 		q.hold(e, m)
 	}
 	e.id = id
 	return nil
+}
+
+// withID is the message under the ID that its frame has now: it may have been
+// renumbered since the message was written.
+func withID(m *frame.Message, id frame.ID) (*frame.Message, error) {
+	if m.Header.ID == id {
+		return m, nil
+	}
+	h := m.Header
+	h.ID = id
+	m, err := frame.NewMessage(h, m.Image())
+	if err != nil {
+		return nil, fmt.Errorf("renumber message: %w", err)
+	}
+	return m, nil
 }

@@ -123,30 +123,38 @@ func (s *Spooler) clean() {
 	}
 }
 
-// Get reads a frame back. It does not wait for what Run is writing: on a slow
+// get reads a frame back. It does not wait for what Run is writing: on a slow
 // disk the backlog would not get out.
-func (s *Spooler) Get(id frame.ID) (*frame.Message, error) { return s.spool.Get(id) }
+func (s *Spooler) get(id frame.ID) (*frame.Message, error) { return s.spool.Get(id) }
 
-// Inherited is a frame that an earlier start left on disk: its ID, and the one it
-// was written under.
-type Inherited struct{ ID, File frame.ID }
+// Earlier is a frame of an earlier start that is still on disk.
+type Earlier struct{ id, file frame.ID }
 
-// Inherited lists the frames of earlier starts that are still on disk, newest
-// first.
-func (s *Spooler) Inherited() (all []Inherited) {
+// Earlier lists the frames of earlier starts that are still on disk, newest first.
+func (s *Spooler) Earlier() (all []Earlier) {
 	o := s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i := o.unsent.len() - 1; i >= 0; i-- {
 		if e := o.unsent.at(i); e.onDisk() && e.id.Epoch != o.epoch {
-			all = append(all, Inherited{e.id, e.file})
+			all = append(all, Earlier{e.id, e.file})
 		}
 	}
 	return all
 }
 
-// Header reads the header of a frame on disk.
-func (s *Spooler) Header(id frame.ID) (frame.Header, error) { return s.spool.Header(id) }
+// Header reads the header of a frame of an earlier start, without its image. Its
+// ID is the one it was written under.
+func (s *Spooler) Header(e Earlier) (frame.Header, error) { return s.spool.Header(e.file) }
+
+// Message reads a frame of an earlier start, under the ID that it has now.
+func (s *Spooler) Message(e Earlier) (*frame.Message, error) {
+	m, err := s.get(e.file)
+	if err == nil {
+		m, err = withID(m, e.id)
+	}
+	return m, err
+}
 
 // asks and answered enclose what Run asks of the disk.
 func (s *Spooler) asks()     { s.since.Store(int64(time.Since(s.start)) + 1) }

@@ -481,7 +481,7 @@ func TestReadingBackDoesNotWaitForAWrite(t *testing.T) {
 	s.add(t, 3)
 	s.onDisk(t)
 	s.spooler.asks() // as Run does, and no answer
-	if m, err := s.spooler.Get(id(100, 2)); err != nil || m.Header.ID != id(100, 2) {
+	if m, err := s.spooler.get(id(100, 2)); err != nil || m.Header.ID != id(100, 2) {
 		t.Errorf("read back %v, %v", m, err)
 	}
 	testkit.Eventually(t, "that the disk hangs shows", func() bool { return s.spooler.Hanging() > 50*time.Millisecond })
@@ -497,8 +497,8 @@ type givingUp struct {
 	err error // what the read comes to
 }
 
-func (g givingUp) Get(want frame.ID) (*frame.Message, error) {
-	m, err := g.s.spooler.Get(want)
+func (g givingUp) get(want frame.ID) (*frame.Message, error) {
+	m, err := g.s.spooler.get(want)
 	g.s.spooler.lost([]spool.Loss{{First: want, Last: want, Reason: spool.ReasonFull}})
 	if g.err != nil {
 		return nil, g.err

@@ -195,25 +195,19 @@ func (a *StreamWriter) newest() frame.ID {
 // last is the ID of the stream's last entry; when it has none, the ID it would
 // refuse to go below.
 func (a *StreamWriter) last(ctx context.Context, conn *redis.Conn) (id frame.ID, exists bool, err error) {
-	entries, err := conn.XRevRangeN(ctx, a.cfg.Key, "+", "-", 1).Result()
-	if err != nil {
-		return id, false, fmt.Errorf("read last entry of %s: %w", a.cfg.Key, err)
+	id, err = redisconn.LastID(ctx, conn, a.cfg.Key, "+")
+	if err != nil || !id.IsZero() {
+		return id, err == nil, err
 	}
-	text := ""
-	if len(entries) > 0 {
-		text = entries[0].ID
-	} else {
-		info, err := conn.XInfoStream(ctx, a.cfg.Key).Result()
-		if err != nil {
-			if redisconn.IsReply(err) { // no such key; a denied command is as good as that
-				return id, false, nil
-			}
-			return id, false, fmt.Errorf("look at %s: %w", a.cfg.Key, err)
-		}
-		text = info.LastGeneratedID
+	info, err := conn.XInfoStream(ctx, a.cfg.Key).Result()
+	if err == nil {
+		id, err = frame.ParseID(info.LastGeneratedID)
+		return id, true, err
 	}
-	id, err = frame.ParseID(text)
-	return id, true, err
+	if redisconn.IsReply(err) { // no such key; a denied command is as good as that
+		return id, false, nil
+	}
+	return id, false, fmt.Errorf("read %s: %w", a.cfg.Key, err)
 }
 
 // accepted notes that Redis takes frames (again). That the stream can be looked

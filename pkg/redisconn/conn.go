@@ -1,11 +1,17 @@
 package redisconn
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"framekeeper/pkg/frame"
 )
 
 // writeChunk is how much of a large write must get through within one write
@@ -168,4 +174,20 @@ func (c *conn) Write(p []byte) (int, error) {
 func (c *conn) Close() error {
 	c.meter.forget(c)
 	return c.Conn.Close()
+}
+
+// LastID is the ID of a stream's last entry at or below from ("+": of all); zero
+// if there is none. Redis sends the whole entry for it, image and all.
+func LastID(ctx context.Context, c redis.StreamCmdable, key, from string) (frame.ID, error) {
+	last, err := c.XRevRangeN(ctx, key, from, "-", 1).Result()
+	if err == nil && len(last) > 0 {
+		var id frame.ID
+		if id, err = frame.ParseID(last[0].ID); err == nil {
+			return id, nil
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("read last entry of %s: %w", key, err)
+	}
+	return frame.ID{}, err
 }

@@ -36,10 +36,8 @@ func (c *Consumer) take(ctx context.Context, conn *redis.Conn, entries []redis.X
 }
 
 func (c *Consumer) takeOne(ctx context.Context, conn *redis.Conn, id frame.ID, values map[string]any, first bool) error {
-	head, _ := values["header"].(string)
-	image, _ := values["image"].(string)
-	c.measure(len(image))
-	m, damage := frame.JoinMessage([]byte(head), []byte(image))
+	m, damage := frame.ParseEntry(values)
+	c.measure(m)
 	if damage == nil && m.Header.ID != id {
 		damage = errOtherID
 	}
@@ -73,15 +71,16 @@ func (c *Consumer) takeOne(ctx context.Context, conn *redis.Conn, id frame.ID, v
 	return nil
 }
 
-// measure keeps the mean size of frames; other entries have no image.
-func (c *Consumer) measure(n int) {
-	switch {
-	case n == 0:
-	case c.mean == 0:
-		c.mean = float64(n)
-	default:
-		c.mean += (float64(n) - c.mean) / 8
+// measure takes the mean size of frames; other entries have no image.
+func (c *Consumer) measure(m *frame.Message) {
+	if m == nil || len(m.Image()) == 0 {
+		return
 	}
+	n := float64(len(m.Image()))
+	if c.mean == 0 {
+		c.mean = n
+	}
+	c.mean += (n - c.mean) / 8
 }
 
 // handle hands one entry over until it is taken.

@@ -114,7 +114,7 @@ func (c *Consumer) run(ctx context.Context, s *datatransfer.Session) error {
 // step reads once and hands over what came.
 func (c *Consumer) step(ctx context.Context, conn *redis.Conn) error {
 	if !c.begun {
-		last, err := lastID(ctx, conn, c.cfg.Key)
+		last, err := redisconn.LastID(ctx, conn, c.cfg.Key, "+")
 		if err != nil {
 			return err
 		}
@@ -158,17 +158,6 @@ func (c *Consumer) allowed() {
 	c.refused = false
 }
 
-func lastID(ctx context.Context, conn *redis.Conn, key string) (frame.ID, error) {
-	last, err := conn.XRevRangeN(ctx, key, "+", "-", 1).Result()
-	if err != nil {
-		return frame.ID{}, fmt.Errorf("read last entry of %s: %w", key, err)
-	}
-	if len(last) == 0 {
-		return frame.ID{}, nil
-	}
-	return frame.ParseID(last[0].ID)
-}
-
 // read waits for entries above the watermark; none after readBlock is nothing
 // wrong. The deadline moves on while bytes arrive (see package redisconn), so
 // that it bounds silence and not the transfer.
@@ -204,7 +193,7 @@ func (c *Consumer) restarted(ctx context.Context, conn *redis.Conn) error {
 	if time.Now().Before(c.lookAt) {
 		return nil
 	}
-	last, err := lastID(ctx, conn, c.cfg.Key)
+	last, err := redisconn.LastID(ctx, conn, c.cfg.Key, "+")
 	if err != nil {
 		return err
 	}

@@ -84,10 +84,8 @@ func (g *GroupConsumer) finish(ctx context.Context, e redis.XMessage, sum *Group
 // message is the entry's message, and what speaks against handling it: then it
 // is there as far as it can be told apart.
 func (g *GroupConsumer) message(id frame.ID, e redis.XMessage, tries int) (*frame.Message, error) {
-	head, _ := e.Values["header"].(string)
-	image, _ := e.Values["image"].(string)
-	g.alone.measure(len(image))
-	m, err := frame.JoinMessage([]byte(head), []byte(image))
+	m, err := frame.ParseEntry(e.Values)
+	g.alone.measure(m)
 	switch {
 	case m != nil && m.Header.ID != id:
 		return nil, errOtherID

@@ -90,7 +90,7 @@ func statuses(t *testing.T, c *redis.Client) []string {
 	}
 	var out []string
 	for _, e := range entries {
-		m, err := frame.JoinMessage([]byte(e.Values["header"].(string)), []byte(e.Values["image"].(string)))
+		m, err := frame.ParseEntry(e.Values)
 		if err != nil {
 			t.Fatalf("entry %s: %v", e.ID, err)
 		}
