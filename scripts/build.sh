@@ -40,7 +40,7 @@ if [ "$opencv" = yes ]; then
 fi
 
 version=$(git -C "$root" describe --tags --always --dirty 2>/dev/null || true)
-build() { go build -ldflags "-X framekeeper/internal/version.stamped=$version" "$@"; }
+build() { go build -ldflags "-X framekeeper/internal/cli.stamped=$version" "$@"; }
 
 if [ -n "$arch" ]; then
 	export GOARCH=$arch GOARM=7 # GOARM: the Raspberry Pi 2 and later, for arm only

@@ -83,7 +83,9 @@ func startAgent(t *testing.T, config string) (stop func() error, log *syncBuffer
 	ctx, cancel := context.WithCancel(context.Background())
 	log = &syncBuffer{}
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, []string{"--config", config, "--camera", "greencam1"}, io.Discard, log) }()
+	go func() {
+		done <- Program().Run(ctx, []string{"--config", config, "--camera", "greencam1"}, io.Discard, log)
+	}()
 	var once sync.Once
 	var err error
 	stop = func() error {
@@ -208,7 +210,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"extra"}, "extra", status.ExitUsage},
 		{[]string{"--config", "/no/such/file.toml"}, "/no/such/file.toml", status.ExitUsage},
 	} {
-		err := Run(context.Background(), c.args, io.Discard, io.Discard)
+		err := Program().Run(context.Background(), c.args, io.Discard, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), c.want) || ExitCode(err) != c.code {
 			t.Errorf("run(%q) = %v (exit %d), want %q and exit %d", c.args, err, ExitCode(err), c.want, c.code)
 		}

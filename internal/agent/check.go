@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"framekeeper/internal/cli"
 	"framekeeper/pkg/camera"
 )
 
@@ -14,37 +15,76 @@ import (
 // it counts as one that does not return.
 const checkGrace = time.Second
 
-// checkAll checks one camera after the other and goes on after one that fails.
-func checkAll(ctx context.Context, cams []camera.Config, out io.Writer) error {
-	var errs []error
-	for i := range cams {
-		errs = append(errs, check(ctx, cams[i], out))
-	}
-	return errors.Join(errs...)
+// checkResult is what a check found of one camera, as --json prints it.
+type checkResult struct {
+	Camera   string        `json:"camera"`
+	OK       bool          `json:"ok"`
+	Error    string        `json:"error,omitempty"`
+	Source   string        `json:"source"`
+	Driver   string        `json:"driver,omitempty"`
+	Asked    checkedFormat `json:"asked"`
+	Granted  checkedFormat `json:"granted"`
+	Measured checkedFormat `json:"measured"`
+	Encoding string        `json:"encoding,omitempty"`
+	Bytes    int           `json:"bytes,omitempty"` // of one frame as it is sent
+	Controls string        `json:"controls,omitempty"`
+	Broken   uint64        `json:"broken,omitempty"` // frames that were thrown away
+	Defect   string        `json:"defect,omitempty"` // of the last of them
 }
 
-// check opens the camera once, measures it over a few frames, and prints what
-// it gives. The configuration has been validated by then.
-func check(ctx context.Context, cam camera.Config, out io.Writer) error {
-	return checkWith(ctx, cam, openSource, 2*max(cam.StallTimeout, 2*cam.Interval())+10*time.Second, out)
+type checkedFormat struct {
+	Width  int     `json:"width,omitempty"`
+	Height int     `json:"height,omitempty"`
+	Format string  `json:"format,omitempty"`
+	FPS    float64 `json:"fps,omitempty"` // 0: unknown
+}
+
+// checkAll checks one camera after the other and goes on after one that fails.
+func checkAll(ctx context.Context, cams []camera.Config, asJSON bool, out io.Writer) error {
+	var errs []error
+	results := make([]checkResult, len(cams))
+	for i := range cams {
+		r, err := check(ctx, cams[i])
+		if err != nil {
+			r = checkResult{Camera: cams[i].Name, Source: camera.ShownSource(cams[i].Source), Asked: r.Asked, Error: err.Error()}
+			errs = append(errs, err)
+		} else if !asJSON {
+			if _, err := io.WriteString(out, r.String()); err != nil {
+				return err
+			}
+		}
+		results[i] = r
+	}
+	failed := errors.Join(errs...)
+	if asJSON {
+		err := cli.WriteJSON(out, map[string]any{"ok": failed == nil, "cameras": results})
+		return errors.Join(failed, err)
+	}
+	return failed
+}
+
+// check opens the camera once and measures it over a few frames. The
+// configuration has been validated by then.
+func check(ctx context.Context, cam camera.Config) (checkResult, error) {
+	return checkWith(ctx, cam, openSource, 2*max(cam.StallTimeout, 2*cam.Interval())+10*time.Second)
 }
 
 // checkWith is check with a limit. A call into a driver cannot be cancelled: one
 // that does not return within the limit, or after a signal, is left behind, and
 // the process must end soon.
-func checkWith(ctx context.Context, cam camera.Config, open camera.Opener, limit time.Duration, out io.Writer) error {
+func checkWith(ctx context.Context, cam camera.Config, open camera.Opener, limit time.Duration) (checkResult, error) {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	type result struct {
-		text string
-		err  error
+	type outcome struct {
+		checkResult
+		err error
 	}
-	done := make(chan result, 1)
+	done := make(chan outcome, 1)
 	go func() {
-		text, err := measure(limited, cam, open)
-		done <- result{text, err}
+		found, err := measure(limited, cam, open)
+		done <- outcome{found, err}
 	}()
-	var r result
+	var r outcome
 	select {
 	case r = <-done:
 	case <-limited.Done():
@@ -53,18 +93,14 @@ func checkWith(ctx context.Context, cam camera.Config, open camera.Opener, limit
 		select {
 		case r = <-done:
 		case <-grace.C:
-			return stuck(ctx, cam, limit)
+			return checkResult{}, stuck(ctx, cam, limit)
 		}
 	}
 	if errors.Is(r.err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
 		none := fmt.Errorf("check camera %s: %w within %v: %s", cam.Name, camera.ErrNoData, limit, camera.ShownSource(cam.Source))
-		return camera.WithClue(none, r.err)
+		return r.checkResult, camera.WithClue(none, r.err)
 	}
-	if r.err != nil {
-		return r.err
-	}
-	_, err := io.WriteString(out, r.text)
-	return err
+	return r.checkResult, r.err
 }
 
 // stuck says that the source's code does not return, and what may help.
@@ -77,36 +113,51 @@ func stuck(ctx context.Context, cam camera.Config, limit time.Duration) error {
 		"try the source with another program, and check again", cam.Name, camera.ErrStuck, camera.ShownSource(cam.Source), when)
 }
 
-// measure reads a few frames and describes what was asked, granted and given.
-func measure(ctx context.Context, cam camera.Config, open camera.Opener) (string, error) {
+// measure reads a few frames and reports what was asked, granted and given.
+func measure(ctx context.Context, cam camera.Config, open camera.Opener) (checkResult, error) {
+	r := checkResult{
+		Camera: cam.Name, Source: camera.ShownSource(cam.Source),
+		Asked: checkedFormat{cam.Width, cam.Height, string(cam.Format), cam.FPS},
+	}
 	src, err := open(ctx, cam)
 	if err != nil {
-		return "", fmt.Errorf("open camera %s: %w", cam.Name, err)
+		return r, fmt.Errorf("open camera %s: %w", cam.Name, err)
 	}
 	defer func() { _ = src.Close() }()
 	var f camera.Frame
 	fps, err := measureRate(ctx, src, &f)
 	if err != nil {
-		return "", fmt.Errorf("read camera %s: %w", cam.Name, err)
+		return r, fmt.Errorf("read camera %s: %w", cam.Name, err)
 	}
 	img, err := camera.NewEncoder(cam, jpegEncoder()).Encode(nil, &f)
 	if err != nil {
-		return "", err
+		return r, err
 	}
 	info := src.Info()
-	text := fmt.Sprintf("camera %s: %s (%s): asked for %dx%d at %.4g fps, format %s; granted %dx%d %s at %s\n",
-		cam.Name, camera.ShownSource(cam.Source), info.Driver, cam.Width, cam.Height, cam.FPS, cam.Format,
-		info.Width, info.Height, info.Format, shownFPS(info.FPS))
-	if info.Note != "" {
-		text += "  controls: " + info.Note + "\n"
-	}
+	r.OK, r.Driver, r.Controls = true, info.Driver, info.Note
+	r.Granted = checkedFormat{info.Width, info.Height, info.Format.String(), info.FPS}
+	r.Measured = checkedFormat{f.Width, f.Height, f.Format.String(), fps}
+	r.Encoding, r.Bytes = string(img.Encoding), len(img.Data)
 	if counter, ok := src.(camera.DefectCounter); ok {
-		if d := counter.Defects(); d.Broken > 0 {
-			text += fmt.Sprintf("  thrown away: %d broken frames, the last %s\n", d.Broken, d.Last)
-		}
+		d := counter.Defects()
+		r.Broken, r.Defect = d.Broken, d.Last
+	}
+	return r, nil
+}
+
+// String is the result for people.
+func (r checkResult) String() string {
+	text := fmt.Sprintf("camera %s: %s (%s): asked for %dx%d at %.4g fps, format %s; granted %dx%d %s at %s\n",
+		r.Camera, r.Source, r.Driver, r.Asked.Width, r.Asked.Height, r.Asked.FPS, r.Asked.Format,
+		r.Granted.Width, r.Granted.Height, r.Granted.Format, shownFPS(r.Granted.FPS))
+	if r.Controls != "" {
+		text += "  controls: " + r.Controls + "\n"
+	}
+	if r.Broken > 0 {
+		text += fmt.Sprintf("  thrown away: %d broken frames, the last %s\n", r.Broken, r.Defect)
 	}
 	return text + fmt.Sprintf("  it gives %dx%d %s, measured %.1f fps; one frame as %s is %d bytes\n",
-		f.Width, f.Height, f.Format, fps, img.Encoding, len(img.Data)), nil
+		r.Measured.Width, r.Measured.Height, r.Measured.Format, r.Measured.FPS, r.Encoding, r.Bytes)
 }
 
 const (

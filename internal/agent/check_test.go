@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/status"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/camera/v4l2"
@@ -50,7 +51,7 @@ func TestCheckEndsWhenTheDriverDoesNot(t *testing.T) {
 						want, says = 3*time.Second+checkGrace, "told to stop"
 					}
 					start := time.Now()
-					err := checkWith(ctx, checkConfig(), open, 14*time.Second, &bytes.Buffer{})
+					_, err := checkWith(ctx, checkConfig(), open, 14*time.Second)
 					if took := time.Since(start); !errors.Is(err, camera.ErrStuck) || took != want {
 						t.Fatalf("got %v after %v, want ErrStuck after %v", err, took, want)
 					}
@@ -70,7 +71,7 @@ func TestCheckPrintsWhatTheCameraGives(t *testing.T) {
 	cam := checkConfig()
 	cam.Source = "test:"
 	var out bytes.Buffer
-	if err := check(t.Context(), cam, &out); err != nil || !strings.Contains(out.String(), "gives 1280x720") {
+	if err := checkAll(t.Context(), []camera.Config{cam}, false, &out); err != nil || !strings.Contains(out.String(), "gives 1280x720") {
 		t.Errorf("got %q, %v, want a line with the size", &out, err)
 	}
 }
@@ -112,14 +113,14 @@ func TestDescribeDevice(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	var out, stderr bytes.Buffer
-	if err := Run(t.Context(), []string{"--help"}, &out, &stderr); err != nil || stderr.Len() > 0 {
+	if err := Program().Run(t.Context(), []string{"--help"}, &out, &stderr); err != nil || stderr.Len() > 0 {
 		t.Fatalf("got %v and %q on standard error, want neither", err, &stderr)
 	}
-	if got := out.String(); !strings.HasPrefix(got, "Usage: cam-agent ") || !strings.Contains(got, "-list-devices") {
+	if got := out.String(); !strings.Contains(got, "Usage:\n  cam-agent ") || !strings.Contains(got, "--list-devices") {
 		t.Errorf("got %q, want a usage text with the flags", got)
 	}
-	var usage *usageError
-	if err := Run(t.Context(), []string{"--nonsense"}, &out, &stderr); !errors.As(err, &usage) || !strings.Contains(err.Error(), "--help") || stderr.Len() > 0 {
+	var usage *cli.UsageError
+	if err := Program().Run(t.Context(), []string{"--nonsense"}, &out, &stderr); !errors.As(err, &usage) || !strings.Contains(err.Error(), "--help") || stderr.Len() > 0 {
 		t.Errorf("got %v and %q on standard error, want one usage error that names --help", err, &stderr)
 	}
 }
@@ -142,7 +143,7 @@ func TestCheckSaysWhoseTimeItWas(t *testing.T) {
 				}
 				return nil, c.err
 			}
-			if err := checkWith(t.Context(), checkConfig(), open, c.limit, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), c.says) {
+			if _, err := checkWith(t.Context(), checkConfig(), open, c.limit); err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v, want %q", err, c.says)
 			}
 		})

@@ -4,9 +4,7 @@
 package agent
 
 import (
-	"context"
 	"errors"
-	"os"
 	"time"
 
 	"framekeeper/internal/cli"
@@ -19,19 +17,18 @@ import (
 func Program() cli.Program {
 	return cli.Program{
 		Name:     "cam-agent",
-		Run:      func(ctx context.Context, args []string) error { return Run(ctx, args, os.Stdout, os.Stderr) },
+		Command:  command,
 		ExitCode: ExitCode,
 		Grace:    500 * time.Millisecond,
 	}
 }
 
-// ExitCode is what the process ends with after Run.
+// ExitCode is what the process ends with after its command.
 func ExitCode(err error) int {
-	var usage *usageError
 	switch {
 	case err == nil:
 		return status.ExitOK
-	case errors.As(err, &usage), errors.Is(err, camera.ErrUnsupported):
+	case cli.IsUsage(err), errors.Is(err, camera.ErrUnsupported):
 		return status.ExitUsage
 	case errors.Is(err, camera.ErrGaveUp), errors.Is(err, camera.ErrStuck):
 		return status.ExitCamera

@@ -7,8 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/metrics"
-	"framekeeper/internal/version"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
@@ -120,7 +120,7 @@ func figures() []metrics.Row {
 
 // read gives the figures of one scrape.
 func (a *agent) read(v metrics.Values) {
-	v.Set("agent_info", 1, version.String())
+	v.Set("agent_info", 1, cli.Version())
 	a.readCapture(v)
 	a.readRequests(v)
 	a.readFrames(v)

@@ -22,8 +22,8 @@ const (
 // Recall reads back the newest answers of an earlier start, so that a request
 // whose answer was lost with the agent gets the same one when it is repeated.
 type Recall struct {
-	Key      string // the stream
-	Memory   int64  // bytes of answers
+	Key      string       // the stream
+	Memory   int64        // bytes of answers
 	Now      func() int64 // Unix microseconds
 	Remember func(id string, answer *outbox.Item)
 }

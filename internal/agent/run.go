@@ -2,96 +2,78 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"flag"
-	"fmt"
 	"io"
 	"strings"
 
+	"github.com/spf13/cobra"
+
+	"framekeeper/internal/cli"
 	"framekeeper/internal/configfile"
 	"framekeeper/internal/logging"
-	"framekeeper/internal/version"
+	"framekeeper/pkg/camera"
 	"framekeeper/pkg/redisconn"
 )
 
-// usageError is what only the one who starts the program can correct.
-type usageError struct{ error }
-
-func (e *usageError) Unwrap() error { return e.error }
-
+// flags are the command line.
 type flags struct {
 	config  string
 	camera  string
 	check   bool
 	devices bool
-	version bool
+	json    bool
 }
 
-const help = `Usage: cam-agent [--config FILE] [--camera NAME]
-
-Owns one camera: answers requests with its frames, and publishes them all the
+func command(stdout, stderr io.Writer) *cobra.Command {
+	var f flags
+	cmd := cli.Root(&cobra.Command{
+		Use:   "cam-agent",
+		Short: "Serve one camera over Redis",
+		Long: `Owns one camera: answers requests with its frames, and publishes them all the
 time if the configuration says so. The controller runs one for every camera.
 
-`
-
-// parseFlags reads the command line. flag.ErrHelp has been answered already.
-func parseFlags(args []string, stdout io.Writer) (flags, error) {
-	var f flags
-	set := flag.NewFlagSet("cam-agent", flag.ContinueOnError)
-	set.SetOutput(io.Discard) // errors are returned, and main says them
-	set.StringVar(&f.config, "config", "config.toml", "the configuration `FILE`")
-	set.StringVar(&f.camera, "camera", "", "`NAME` of the camera to serve; may be left out if the file has one")
-	set.BoolVar(&f.check, "check", false, "check the configuration, open the camera once (without --camera each), and exit")
-	set.BoolVar(&f.devices, "list-devices", false, "print the V4L2 cameras, each with its source line to paste, formats and controls, and exit")
-	set.BoolVar(&f.version, "version", false, "print the version and exit")
-	switch err := set.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		_, _ = io.WriteString(stdout, help)
-		set.SetOutput(stdout)
-		set.PrintDefaults()
-		return f, flag.ErrHelp
-	case err != nil:
-		return f, fmt.Errorf("%w; see cam-agent --help", err)
-	case set.NArg() > 0:
-		return f, fmt.Errorf("unexpected argument %q; see cam-agent --help", set.Arg(0))
-	}
-	return f, nil
+Exit codes: 1 for an error, 2 if the command line or the configuration is wrong,
+3 if the camera gave up or hangs, 4 if another cam-agent serves the camera.`,
+		Example: `  cam-agent --config config.toml --camera greencam1
+  cam-agent --list-devices
+  cam-agent --check --json`,
+		Args: cli.Args(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), f, stdout, stderr) },
+	}, &f.config)
+	cmd.Flags().StringVar(&f.camera, "camera", "", "`NAME` of the camera to serve; may be left out if the file has one")
+	cmd.Flags().BoolVar(&f.check, "check", false, "check the configuration, open the camera once (without --camera each), and exit")
+	cmd.Flags().BoolVar(&f.devices, "list-devices", false, "print the V4L2 cameras, each with its source line to paste, formats and controls, and exit")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print what --check or --list-devices finds as JSON")
+	return cmd
 }
 
-// Run is the program below main: parse, load, and hand over to the pipeline.
-func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	f, err := parseFlags(args, stdout)
+// run loads the configuration and hands over to the pipeline.
+func run(ctx context.Context, f flags, stdout, stderr io.Writer) error {
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return nil
-	case err != nil:
-		return &usageError{err}
-	case f.version:
-		_, err := fmt.Fprintln(stdout, "cam-agent", version.String())
-		return err
+	case f.json && !f.check && !f.devices:
+		return cli.Usagef("--json goes with --check or --list-devices; see cam-agent --help")
 	case f.devices:
-		return listDevices(stdout)
+		return listDevices(stdout, f.json)
 	}
 	cfg, err := configfile.LoadHanded(f.config)
 	if err != nil {
-		return &usageError{err}
+		return cli.Usage(err)
 	}
 	name := f.camera
 	if f.check && name == "" {
-		return checkAll(ctx, cfg.Cameras, stdout)
+		return checkAll(ctx, cfg.Cameras, f.json, stdout)
 	}
 	if name == "" {
 		if len(cfg.Cameras) != 1 {
-			return &usageError{fmt.Errorf("--camera is missing; %s has %s", f.config, strings.Join(names(cfg), ", "))}
+			return cli.Usagef("--camera is missing; %s has %s", f.config, strings.Join(names(cfg), ", "))
 		}
 		name = cfg.Cameras[0].Name
 	}
 	cam, err := cfg.Camera(name)
 	if err != nil {
-		return &usageError{err}
+		return cli.Usage(err)
 	}
 	if f.check {
-		return check(ctx, *cam, stdout)
+		return checkAll(ctx, []camera.Config{*cam}, f.json, stdout)
 	}
 	log, closer := logging.Begin(cfg.Log, "cam-agent-"+cam.Name, stderr)
 	defer func() { _ = closer.Close() }()

@@ -5,16 +5,20 @@ import (
 	"io"
 	"strings"
 
+	"framekeeper/internal/cli"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/camera/v4l2"
 )
 
 // listDevices prints every V4L2 camera with the line that opens it, what it can
 // send, and its controls.
-func listDevices(out io.Writer) error {
+func listDevices(out io.Writer, asJSON bool) error {
 	cameras, others, err := v4l2.Devices()
 	if err != nil {
 		return err
+	}
+	if asJSON {
+		return cli.WriteJSON(out, map[string]any{"devices": cameras})
 	}
 	var b strings.Builder
 	if len(cameras) == 0 {

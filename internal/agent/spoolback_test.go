@@ -47,7 +47,7 @@ func TestSpoolThatComesBack(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- Run(ctx, []string{"--config", config}, io.Discard, log) }()
+	go func() { ended <- Program().Run(ctx, []string{"--config", config}, io.Discard, log) }()
 	eventually(t, "an agent that works without", func() bool {
 		return strings.Contains(log.String(), "the spool cannot be used") && server.Client().XLen(t.Context(), "frames:greencam1").Val() > 5
 	})

@@ -7,8 +7,8 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/status"
-	"framekeeper/internal/version"
 	"framekeeper/pkg/camera"
 )
 
@@ -19,7 +19,7 @@ func (a *agent) status() status.Agent {
 	cam := a.tuning.now()
 	return status.Agent{
 		Camera: a.cam.Name, Instance: a.owner.Instance, Owner: a.owner.StateID, Host: host, PID: os.Getpid(), Boot: BootID(),
-		Version: version.String(), TimeUS: a.clock.Now(), UptimeS: int64(time.Since(a.began).Seconds()),
+		Version: cli.Version(), TimeUS: a.clock.Now(), UptimeS: int64(time.Since(a.began).Seconds()),
 		Source: camera.ShownSource(a.cam.Source), Delivery: string(a.cfg.Delivery.Mode),
 		Encoding: string(a.cam.Encoding), Publish: cam.PublishFPS, Quality: cam.Quality, Controls: cam.Controls,
 		Link: a.linkStatus(), Capture: a.captureStatus(),

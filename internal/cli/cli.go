@@ -1,16 +1,24 @@
-// Package cli is what the three programs have in common on the command line:
-// signals, the time an orderly end may take, and how an error is printed. Only
-// the programs' packages and their main functions call it.
+// Package cli is what the three programs have in common on the command line: one
+// grammar (--config FILE, --version, --help, --json), signals, the time an orderly
+// end may take, exit codes, and how an error is printed. It refuses unknown
+// flags and arguments with exit code 2. Only the programs' packages and their main
+// functions call it.
 package cli
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"framekeeper/internal/logging"
+	"framekeeper/internal/status"
+	"framekeeper/internal/text"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -19,8 +27,9 @@ const EndTime = 5 * time.Second
 
 // Program is what main starts.
 type Program struct {
-	Name     string
-	Run      func(ctx context.Context, args []string) error
+	Name    string
+	Command func(stdout, stderr io.Writer) *cobra.Command // made by Root
+	// ExitCode is the exit code of an error; nil stands for ExitCode.
 	ExitCode func(error) int
 	// Grace is how long signals count as one. When a controller is killed, the
 	// kernel sends its death signal again for each of its threads that dies as an
@@ -29,6 +38,21 @@ type Program struct {
 	// Unlimited programs see to it themselves that their end takes no longer than
 	// EndTime.
 	Unlimited bool
+}
+
+// Run runs the command that args name.
+func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	root := p.Command(stdout, stderr)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.InitDefaultHelpFlag()
+	root.InitDefaultVersionFlag()
+	args, hint := doubleDashes(root, args)
+	if hint != "" {
+		logging.Say(stderr, p.Name+": "+hint)
+	}
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
 }
 
 // Main runs the program until it returns and yields its exit code. The first
@@ -42,25 +66,54 @@ func Main(p Program) int {
 		stop() // signals have their default effect again
 	})
 	if !p.Unlimited {
-		LimitEnd(ctx, p.Name)
+		LimitEnd(ctx, p.Name) // until the process has ended
 	}
 	// Standard error may be a pipe to a program that has ended: writing to it must
 	// only fail.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	err := p.Run(ctx, os.Args[1:])
+	err := p.Run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if err != nil {
-		logging.Say(os.Stderr, p.Name+": "+err.Error())
+		logging.Say(os.Stderr, lines(p.Name, err))
+	}
+	if p.ExitCode == nil {
+		return ExitCode(err)
 	}
 	return p.ExitCode(err)
 }
 
+// lines is an error as the program prints it: one line for each problem, of which
+// a configuration may have several.
+func lines(name string, err error) string {
+	all := strings.Split(strings.TrimRight(err.Error(), "\n"), "\n")
+	for i, line := range all {
+		all[i] = name + ": " + text.Printable(line, 0)
+	}
+	return strings.Join(all, "\n")
+}
+
+// ExitCode is the exit code of an error that is either a usage error or not.
+func ExitCode(err error) int {
+	switch {
+	case err == nil:
+		return status.ExitOK
+	case IsUsage(err):
+		return status.ExitUsage
+	}
+	return status.ExitError
+}
+
 // LimitEnd ends the process with code 1 if it still runs EndTime after ctx has
-// ended: what hangs must not keep a camera or a lock from the next process.
-func LimitEnd(ctx context.Context, name string) {
-	context.AfterFunc(ctx, func() {
-		time.AfterFunc(EndTime, func() {
+// ended, unless release is called before: what hangs must not withhold a camera
+// or a lock from the next process.
+func LimitEnd(ctx context.Context, name string) (release func()) {
+	ended, end := context.WithCancel(context.Background())
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-ended.Done():
+		case <-time.After(EndTime):
 			logging.Say(os.Stderr, name+": not finished "+EndTime.String()+" after it was asked to end, exiting")
 			os.Exit(1) //nolint:forbidigo // what main waits for does not return
-		})
+		}
 	})
+	return func() { stop(); end() }
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/text"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
@@ -140,7 +141,7 @@ func (l *replyLog) failed(err error) {
 	defer l.mu.Unlock()
 	if l.count++; l.count == 1 {
 		l.since = time.Now()
-		l.feed.log.Warn().Str("reason", OneLine(err)).Msg("Requests are not answered with frames")
+		l.feed.log.Warn().Str("reason", cli.OneLine(err)).Msg("Requests are not answered with frames")
 	}
 }
 

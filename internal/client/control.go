@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"framekeeper/internal/configfile"
+	"framekeeper/internal/cli"
 	"framekeeper/internal/control"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
@@ -26,16 +25,17 @@ type controlFlags struct {
 
 func newControlCmd(a *app) *cobra.Command {
 	var f controlFlags
-	root := &cobra.Command{
+	root := cli.Group(&cobra.Command{
 		Use:   "control",
 		Short: "Command a box's controller: its cameras, and its configuration",
 		Long: `Sends a command to a box's controller over Redis and waits for the answer. The
 command is repeated under the same id until it is answered, and has its effect
 once. The exit code is 0 when it was carried out. Where several controllers have
 the box's name, each answers, and none obeys unless --instance says which.`,
-		Args: noCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+		Example: `  client control status
+  client control --box greenbox restart greencam1
+  client control reload --json`,
+	})
 	root.PersistentFlags().StringVar(&f.box, "box", "", "the box's name (default: the configuration's, or this host's)")
 	root.PersistentFlags().StringVar(&f.instance, "instance", "", "the controller that is meant, where several have the box's name; status shows them")
 	root.PersistentFlags().DurationVar(&f.timeout, "timeout", 20*time.Second, "how long to wait for the answer, connecting included")
@@ -53,7 +53,7 @@ the box's name, each answers, and none obeys unless --instance says which.`,
 
 func (a *app) plainControl(f *controlFlags, name, short string) *cobra.Command {
 	return &cobra.Command{
-		Use: name, Short: short, Args: words(0),
+		Use: name, Short: short, Args: cli.Args(), Example: "  client control " + name + "\n  client control --box greenbox --json " + name,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.control(cmd.Context(), f, map[string]any{"command": name})
 		},
@@ -62,7 +62,7 @@ func (a *app) plainControl(f *controlFlags, name, short string) *cobra.Command {
 
 func (a *app) cameraControl(f *controlFlags, name, short string) *cobra.Command {
 	return &cobra.Command{
-		Use: name + " CAMERA", Short: short, Args: words(1),
+		Use: name + " CAMERA", Short: short, Args: cli.Args("camera"), Example: "  client control " + name + " greencam1",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.control(cmd.Context(), f, map[string]any{"command": name, "camera": args[0]})
 		},
@@ -78,7 +78,7 @@ func (a *app) setControl(f *controlFlags) *cobra.Command {
 		Short:   "Change a running camera's settings, until its agent ends",
 		Long:    "Changes a running camera's settings at once. They last until its agent ends:\nconfig.toml is the truth.",
 		Example: "  client control set greencam1 --publish-fps 10 --quality 80\n  client control set usbcam --control exposure=250 --control gain=3",
-		Args:    words(1),
+		Args:    cli.Args("camera"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fields := map[string]any{"command": control.Set, "camera": args[0]}
 			if cmd.Flags().Changed("publish-fps") {
@@ -95,7 +95,7 @@ func (a *app) setControl(f *controlFlags) *cobra.Command {
 				fields["controls"] = values
 			}
 			if len(fields) == 2 {
-				return errors.New("nothing to set, expected --publish-fps, --quality or --control")
+				return cli.Usagef("nothing to set, expected --publish-fps, --quality or --control")
 			}
 			return a.control(cmd.Context(), f, fields)
 		},
@@ -106,27 +106,13 @@ func (a *app) setControl(f *controlFlags) *cobra.Command {
 	return cmd
 }
 
-// words wants so many words after a command, and shows how it is written if
-// there are others.
-func words(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		switch {
-		case len(args) < n:
-			return fmt.Errorf("%s: the camera is missing: expected %s", cmd.Name(), cmd.UseLine())
-		case len(args) > n:
-			return fmt.Errorf("%s: %.80q is too much: expected %s", cmd.Name(), args[n], cmd.UseLine())
-		}
-		return nil
-	}
-}
-
 func controlValues(texts []string) (map[string]int64, error) {
 	values := map[string]int64{}
 	for _, text := range texts {
 		name, value, ok := strings.Cut(text, "=")
 		n, err := strconv.ParseInt(value, 10, 64)
 		if !ok || name == "" || err != nil {
-			return nil, fmt.Errorf("--control %.80q: expected NAME=VALUE with a whole number, such as exposure=250", text)
+			return nil, cli.Usagef("--control %.80q: expected NAME=VALUE with a whole number, such as exposure=250", text)
 		}
 		values[name] = n
 	}
@@ -136,9 +122,9 @@ func controlValues(texts []string) (map[string]int64, error) {
 // control sends one command and prints its answer.
 func (a *app) control(ctx context.Context, f *controlFlags, fields map[string]any) error {
 	if f.timeout < time.Millisecond || f.timeout > frame.MaxTimeout {
-		return fmt.Errorf("--timeout %s: expected 1ms to %s", f.timeout, frame.MaxTimeout)
+		return cli.Usagef("--timeout %s: expected 1ms to %s", f.timeout, frame.MaxTimeout)
 	}
-	cfg, err := configfile.Load(a.configFile)
+	cfg, err := a.load()
 	if err != nil {
 		return err
 	}
@@ -147,7 +133,7 @@ func (a *app) control(ctx context.Context, f *controlFlags, fields map[string]an
 	case box == "":
 		box = cfg.Controller.Box
 	case !camera.ValidName(box):
-		return fmt.Errorf("--box %.80q: expected %s", box, camera.NameExpected)
+		return cli.Usagef("--box %.80q: expected %s", box, camera.NameExpected)
 	}
 	if f.instance != "" {
 		fields["instance"] = f.instance

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/agentapi"
+	"framekeeper/internal/cli"
 	"framekeeper/internal/control"
 	"framekeeper/internal/files"
 	"framekeeper/internal/status"
@@ -93,7 +94,7 @@ func TestControl(t *testing.T) {
 	} {
 		b.stdout = buffer{}
 		err := b.client(t.Context(), append([]string{"control", "--box", "box7"}, c.args...)...)
-		if c.failed == "" && err != nil || c.failed != "" && (err == nil || OneLine(err) != c.failed) {
+		if c.failed == "" && err != nil || c.failed != "" && (err == nil || cli.OneLine(err) != c.failed) {
 			t.Errorf("%v: got %v, want %q", c.args, err, c.failed)
 		}
 		for _, want := range c.stdout {
@@ -135,8 +136,8 @@ func TestControlWithoutAnswer(t *testing.T) {
 		{[]string{"set", "greencam1", "--control", "gain"}, `--control "gain": expected NAME=VALUE with a whole number`},
 		{[]string{"set", "greencam1", "--control", "gain=much"}, `--control "gain=much": expected NAME=VALUE with a whole number`},
 		{[]string{"stop"}, "stop: the camera is missing: expected client control stop CAMERA"},
-		{[]string{"set", "greencam1", "quality=80"}, `set: "quality=80" is too much: expected client control set CAMERA [flags]`},
-		{[]string{"status", "greencam1"}, `status: "greencam1" is too much: expected client control status`},
+		{[]string{"set", "greencam1", "quality=80"}, `unexpected argument "quality=80"; see client control set --help`},
+		{[]string{"status", "greencam1"}, `unexpected argument "greencam1"; see client control status --help`},
 		{[]string{"jump"}, `unknown command "jump"; client control has reload, restart, set, start, status, stop`},
 	} {
 		err := b.client(t.Context(), append([]string{"control"}, c.args...)...)

@@ -84,9 +84,7 @@ func (b *bench) configure(url, mode string, cameras ...string) {
 
 // client runs the client in this process until it ends.
 func (b *bench) client(ctx context.Context, args ...string) error {
-	ctx, finish := context.WithCancel(ctx)
-	defer finish()
-	return Run(ctx, finish, append(args, "--config", b.config), &b.stdout, &b.stderr)
+	return Program().Run(ctx, append(args, "--config", b.config), &b.stdout, &b.stderr)
 }
 
 // mustClient fails the test when the client fails.

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/configfile"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
@@ -25,9 +26,9 @@ func checkPool(cfg *configfile.Config, f runFlags) error {
 	case !f.grouped:
 		return nil
 	case !poolName.MatchString(f.group):
-		return fmt.Errorf("--group %.80q: expected 1 to 64 of letters, digits, _ . -", f.group)
+		return cli.Usagef("--group %.80q: expected 1 to 64 of letters, digits, _ . -", f.group)
 	case !cfg.Delivery.Mode.Streams():
-		return fmt.Errorf(`--group shares the frames of a stream, and delivery.mode = %q keeps none; set it to "stream" or "both"`,
+		return cli.Usagef(`--group shares the frames of a stream, and delivery.mode = %q keeps none; set it to "stream" or "both"`,
 			cfg.Delivery.Mode)
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"framekeeper/internal/cli"
 	"io"
 	"os"
 	"os/exec"
@@ -12,6 +11,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"framekeeper/internal/cli"
+	"framekeeper/internal/status"
 
 	"golang.org/x/sys/unix"
 )
@@ -108,7 +110,7 @@ func TestDurationWithAHangingOutput(t *testing.T) {
 		t.Fatalf("the client has not ended\n%s", &b.stderr)
 	}
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(b.stderr.String(), "giving up") {
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(b.stderr.String(), "exiting") {
 		t.Errorf("got %v, want exit code 1 and a reason\n%s", err, &b.stderr)
 	}
 }
@@ -117,8 +119,8 @@ func TestExitCodeAndOneLine(t *testing.T) {
 	b := newBench(t, "stream", "greencam1")
 	err := b.process(&b.stdout, &b.stderr, "request", "--camera", "nocam").Wait()
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
-		t.Errorf("got %v, want exit code 1", err)
+	if !errors.As(err, &exit) || exit.ExitCode() != status.ExitUsage {
+		t.Errorf("got %v, want the exit code of a usage error", err)
 	}
 	if got := b.stderr.String(); !strings.HasPrefix(got, "client: ") || strings.Count(got, "\n") != 1 || b.stdout.String() != "" {
 		t.Errorf("got %q on stderr, %q on stdout, want one line on stderr", got, &b.stdout)

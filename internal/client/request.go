@@ -3,13 +3,13 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/configfile"
 	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
@@ -38,7 +38,7 @@ stay. Devices and pipes are written to. The name's ending has to be right for
 what the camera sends: .jpg or .jpeg, .png; .png, .bmp or .raw for raw pixels.`,
 		Example: `  client request --camera greencam1 --set angle=25 -o out.jpg
   client request --set angle=25 -o - | display`,
-		Args: words(0),
+		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.request(cmd.Context(), f) },
 	}
 	cmd.Flags().StringVar(&f.camera, "camera", "", "camera to ask; may be left out when there is only one")
@@ -76,9 +76,9 @@ func (a *app) requestConfig(f requestFlags) (*configfile.Config, *camera.Config,
 		return nil, nil, nil, err
 	}
 	if f.json && f.output == "-" {
-		return nil, nil, nil, errors.New("--json and -o - both want standard output; write the image to a file")
+		return nil, nil, nil, cli.Usagef("--json and -o - both want standard output; write the image to a file")
 	}
-	cfg, err := configfile.Load(a.configFile)
+	cfg, err := a.load()
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -98,10 +98,10 @@ func requestFields(f requestFlags) (map[string]any, error) {
 	for _, set := range f.set {
 		key, value, ok := strings.Cut(set, "=")
 		if !ok || key == "" {
-			return nil, fmt.Errorf("--set %.80q: expected KEY=VALUE", set)
+			return nil, cli.Usagef("--set %.80q: expected KEY=VALUE", set)
 		}
 		if key == "id" {
-			return nil, errors.New("--set id: the client gives every request its own id")
+			return nil, cli.Usagef("--set id: the client gives every request its own id")
 		}
 		if json.Valid([]byte(value)) {
 			fields[key] = json.RawMessage(value)
@@ -110,10 +110,10 @@ func requestFields(f requestFlags) (map[string]any, error) {
 		}
 	}
 	if f.timeout < time.Millisecond || f.timeout > frame.MaxTimeout {
-		return nil, fmt.Errorf("--timeout %s: expected 1ms to %s", f.timeout, frame.MaxTimeout)
+		return nil, cli.Usagef("--timeout %s: expected 1ms to %s", f.timeout, frame.MaxTimeout)
 	}
 	if f.maxAge < 0 || f.maxAge > frame.MaxAge {
-		return nil, fmt.Errorf("--max-age %s: expected 0s to %s", f.maxAge, frame.MaxAge)
+		return nil, cli.Usagef("--max-age %s: expected 0s to %s", f.maxAge, frame.MaxAge)
 	}
 	if f.maxAge > 0 {
 		fields["max_age_ms"] = float64(f.maxAge) / float64(time.Millisecond)

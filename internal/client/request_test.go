@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/frame"
 )
@@ -137,7 +138,7 @@ func wantFailure(t *testing.T, b *bench, want []string, args ...string) {
 		t.Errorf("client %q: got no error", args)
 		return
 	}
-	line := OneLine(err)
+	line := cli.OneLine(err)
 	for _, w := range want {
 		if !strings.Contains(line, w) {
 			t.Errorf("client %q: got %q, want it to have %q", args, line, w)

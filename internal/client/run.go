@@ -3,12 +3,12 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/configfile"
 	"framekeeper/internal/images"
 	"framekeeper/internal/logging"
@@ -47,7 +47,9 @@ or images could not be stored. Requests made before a camera's agent was first
 heard of, by an answer or anything else it publishes, are "too early" and not
 lost, unless it is never heard of. What is "left in stream" comes with the next
 run.`,
-		Args: words(0),
+		Example: `  client run --camera greencam1 --duration 1m
+  client run --no-requests --group archive`,
+		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.grouped = cmd.Flags().Changed("group")
 			return a.run(cmd.Context(), f)
@@ -78,8 +80,10 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 	}
 	r := newRunner(cfg, cams, f, store, log)
 	if f.duration > 0 {
-		timer := time.AfterFunc(f.duration, a.finish)
-		defer timer.Stop()
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.duration)
+		defer cancel()
+		defer cli.LimitEnd(ctx, "client")()
 	}
 	r.run(ctx, screen)
 	screen.end()
@@ -91,9 +95,9 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 
 func (a *app) runConfig(f runFlags) (*configfile.Config, []*camera.Config, error) {
 	if f.duration < 0 {
-		return nil, nil, fmt.Errorf("--duration %s: expected a positive time such as 10s", f.duration)
+		return nil, nil, cli.Usagef("--duration %s: expected a positive time such as 10s", f.duration)
 	}
-	cfg, err := configfile.Load(a.configFile)
+	cfg, err := a.load()
 	if err != nil {
 		return nil, nil, err
 	}

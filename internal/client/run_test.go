@@ -249,7 +249,7 @@ func TestRunRefusesWhatCannotWork(t *testing.T) {
 		"negative duration": {[]string{"run", "--duration", "-1s"}, []string{"--duration"}},
 		"unknown flag":      {[]string{"run", "--fast"}, []string{"--fast", "see client run --help"}},
 		"unknown command":   {[]string{"rum"}, []string{"rum", "client has control, request, run, status, watch"}},
-		"an argument":       {[]string{"run", "greencam1"}, []string{`run: "greencam1" is too much: expected client run [flags]`}},
+		"an argument":       {[]string{"run", "greencam1"}, []string{`unexpected argument "greencam1"; see client run --help`}},
 	} {
 		err := b.client(t.Context(), c.args...)
 		if err == nil {

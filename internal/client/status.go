@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/configfile"
 	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
@@ -22,26 +23,29 @@ import (
 
 func newStatusCmd(a *app) *cobra.Command {
 	var only []string
-	var all bool
+	var all, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show which cameras' agents are there, and how they are",
 		Long: "Show which cameras' agents are there, and how they are.\n\n" +
 			"Exits with 0 if every camera that is shown is well: its agent is there, its link\n" +
 			"is LIVE, it captures, and Redis takes its frames. Else with 1 and what is not.",
-		Args: words(0),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context(), only, all) },
+		Example: `  client status
+  client status --camera greencam1 --json`,
+		Args: cli.Args(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context(), only, all, asJSON) },
 	}
 	cmd.Flags().StringArrayVar(&only, "camera", nil, "camera to show; may be repeated (default: all)")
 	cmd.Flags().BoolVar(&all, "all", false, "show everything the agents report")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the cameras and everything their agents report as one line of JSON")
 	return cmd
 }
 
 // statusTimeout is how long Redis may take to be reached and read.
 const statusTimeout = 5 * time.Second
 
-func (a *app) status(ctx context.Context, only []string, all bool) error {
-	cfg, err := configfile.Load(a.configFile)
+func (a *app) status(ctx context.Context, only []string, all, asJSON bool) error {
+	cfg, err := a.load()
 	if err != nil {
 		return err
 	}
@@ -58,10 +62,17 @@ func (a *app) status(ctx context.Context, only []string, all bool) error {
 		}
 		return err
 	}
+	if asJSON {
+		if err := printJSON(a.stdout, cams, reports); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+	}
 	var unwell []string
 	for i, cam := range cams {
-		if err := reports[i].write(a.stdout, cam, all); err != nil {
-			return fmt.Errorf("print: %w", err)
+		if !asJSON {
+			if err := reports[i].write(a.stdout, cam, all); err != nil {
+				return fmt.Errorf("print: %w", err)
+			}
 		}
 		if why := reports[i].unwell(); len(why) > 0 {
 			unwell = append(unwell, cam.Name+": "+inWords(why))
@@ -132,6 +143,33 @@ func fetch(ctx context.Context, c *redis.Client, cams []*camera.Config) ([]repor
 		reports[i] = report{present: true, left: left, body: body}
 	}
 	return reports, nil
+}
+
+// printJSON prints {"ok":…,"cameras":[…]}; ok says that every camera is healthy.
+func printJSON(w io.Writer, cams []*camera.Config, reports []report) error {
+	type shown struct {
+		Camera   string          `json:"camera"`
+		OK       bool            `json:"ok"`
+		Present  bool            `json:"present"`
+		Troubles []string        `json:"troubles,omitempty"`
+		AgeMS    *int64          `json:"age_ms,omitempty"` // absent: unknown
+		Status   json.RawMessage `json:"status,omitempty"` // as the agent published it
+	}
+	ok, all := true, make([]shown, len(cams))
+	for i, r := range reports {
+		s := shown{Camera: cams[i].Name, Present: r.present, Troubles: r.unwell()}
+		s.OK = len(s.Troubles) == 0
+		ok = ok && s.OK
+		if r.present && r.left >= 0 {
+			ms := max(0, 3*cams[i].StatusInterval-r.left).Milliseconds()
+			s.AgeMS = &ms
+		}
+		if json.Valid(r.body) {
+			s.Status = r.body
+		}
+		all[i] = s
+	}
+	return cli.WriteJSON(w, map[string]any{"ok": ok, "cameras": all})
 }
 
 // age is how long ago the agent reported: it lets the key live three intervals.

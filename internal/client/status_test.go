@@ -3,6 +3,8 @@ package client
 import (
 	"strings"
 	"testing"
+
+	"framekeeper/internal/cli"
 )
 
 func TestStatus(t *testing.T) {
@@ -62,7 +64,7 @@ func TestStatusFailsForACameraThatIsNotWell(t *testing.T) {
 func wantUnwell(t *testing.T, b *bench, want string, args ...string) {
 	t.Helper()
 	err := b.client(t.Context(), append([]string{"status"}, args...)...)
-	if err == nil || OneLine(err) != "not all is well: "+want {
+	if err == nil || cli.OneLine(err) != "not all is well: "+want {
 		t.Errorf("client status %q: got %v, want that not all is well: %s", args, err, want)
 	}
 }

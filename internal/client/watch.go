@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"framekeeper/internal/configfile"
+	"framekeeper/internal/cli"
 	"framekeeper/internal/logging"
 	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
@@ -33,7 +33,9 @@ func newWatchCmd(a *app) *cobra.Command {
 		Short: "Print the headers of frames as they come",
 		Long: `Prints one line for every message: frames from the camera's stream, or from
 pub/sub when delivery is pubsub, and error replies, which are only published.`,
-		Args: words(0),
+		Example: `  client watch --camera greencam1 --count 10
+  client watch --json --from-start`,
+		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.watch(cmd.Context(), f) },
 	}
 	cmd.Flags().StringArrayVar(&f.cameras, "camera", nil, "camera to watch; may be repeated (default: all)")
@@ -45,9 +47,9 @@ pub/sub when delivery is pubsub, and error replies, which are only published.`,
 
 func (a *app) watch(ctx context.Context, f watchFlags) (err error) {
 	if f.count < 0 {
-		return fmt.Errorf("--count %d: expected a positive number", f.count)
+		return cli.Usagef("--count %d: expected a positive number", f.count)
 	}
-	cfg, err := configfile.Load(a.configFile)
+	cfg, err := a.load()
 	if err != nil {
 		return err
 	}
@@ -57,7 +59,7 @@ func (a *app) watch(ctx context.Context, f watchFlags) (err error) {
 	}
 	if !cfg.Delivery.Mode.Streams() {
 		if f.fromStart {
-			return errors.New(`--from-start needs a stream, and delivery.mode is "pubsub"`)
+			return cli.Usagef(`--from-start needs a stream, and delivery.mode is "pubsub"`)
 		}
 		if err := speaksJSON(cams...); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/configfile"
 	commands "framekeeper/internal/control"
 	"framekeeper/internal/files"
@@ -86,7 +87,7 @@ func (b *box) assemble(ctx context.Context) (parts, error) {
 	}
 	p := b.redisSide(b.cfg, b.log)
 	if p.server, err = b.embedded(ctx, b.cfg); err != nil {
-		return parts{}, &usageError{err}
+		return parts{}, cli.Usage(err)
 	}
 	if p.web, err = b.listen(ctx, b.cfg, b.log); err != nil {
 		return parts{}, err

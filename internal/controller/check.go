@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/configfile"
 	"framekeeper/internal/text"
 	"framekeeper/internal/web"
@@ -16,7 +18,7 @@ import (
 // check says whether a controller takes the configuration, which is valid by
 // itself. It changes nothing, opens no camera, and leaves alone what only the
 // controller itself can find out: whether its addresses are free.
-func check(ctx context.Context, w io.Writer, cfg *configfile.Config) error {
+func check(ctx context.Context, cfg *configfile.Config) error {
 	_, err := agentSpecs(cfg)
 	if cfg.Controller.HTTP != "" {
 		err = errors.Join(err, web.CheckPassword(cfg.Controller.HTTPUser, cfg.Controller.HTTPPasswordFile))
@@ -26,9 +28,34 @@ func check(ctx context.Context, w io.Writer, cfg *configfile.Config) error {
 		_, embedded := newServer(ctx, cfg, func() *zerolog.Logger { return &nop })
 		err = errors.Join(err, embedded)
 	}
-	if err != nil {
-		return &usageError{err}
-	}
-	_, err = fmt.Fprintf(w, "%s: OK, box %s, %s\n", cfg.Path, cfg.Controller.Box, text.Count(len(cfg.Cameras), "camera"))
 	return err
+}
+
+// printCheck prints that the configuration is OK, or returns what is wrong with
+// it; as JSON it prints either.
+func printCheck(w io.Writer, cfg *configfile.Config, wrong error, asJSON bool) error {
+	if !asJSON {
+		if wrong != nil {
+			return cli.Usage(wrong)
+		}
+		_, err := fmt.Fprintf(w, "%s: OK, box %s, %s\n", cfg.Path, cfg.Controller.Box, text.Count(len(cfg.Cameras), "camera"))
+		return err
+	}
+	result := struct {
+		OK      bool     `json:"ok"`
+		Config  string   `json:"config,omitempty"`
+		Box     string   `json:"box,omitempty"`
+		Cameras []string `json:"cameras,omitempty"`
+		Errors  []string `json:"errors,omitempty"`
+	}{OK: wrong == nil}
+	if cfg != nil {
+		result.Config, result.Box = cfg.Path, cfg.Controller.Box
+		for i := range cfg.Cameras {
+			result.Cameras = append(result.Cameras, cfg.Cameras[i].Name)
+		}
+	}
+	if wrong != nil {
+		result.Errors = strings.Split(wrong.Error(), "\n")
+	}
+	return errors.Join(cli.Usage(wrong), cli.WriteJSON(w, result))
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"framekeeper/internal/cli"
 )
 
 // What a controller would refuse is told without one, all of it, and nothing is
@@ -15,7 +17,7 @@ func TestCheck(t *testing.T) {
 	if text, err := s.ask("--check"); err != nil || text != s.config+": OK, box box1, 1 camera\n" {
 		t.Errorf("got %q, %v", text, err)
 	}
-	var usage *usageError
+	var usage *cli.UsageError
 	refused := func(parts ...string) {
 		t.Helper()
 		text, err := s.ask("--check")

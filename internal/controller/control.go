@@ -10,9 +10,9 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/configfile"
 	"framekeeper/internal/logging"
-	"framekeeper/internal/version"
 )
 
 // control runs the box:
@@ -59,7 +59,7 @@ func control(ctx context.Context, cfg *configfile.Config, stderr io.Writer) (err
 			log.Warn().Err(err).Msg("stop.sh will not find this controller")
 		}
 	}
-	log.Info().Str("box", cfg.Controller.Box).Str("version", version.String()).Int("cameras", len(cfg.Cameras)).
+	log.Info().Str("box", cfg.Controller.Box).Str("version", cli.Version()).Int("cameras", len(cfg.Cameras)).
 		Str("http", p.address()).Msg("controller started")
 	err = b.run(ctx, p, hangups)
 	b.logger().Info().Msg("controller stopped")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/camera"
@@ -233,7 +234,7 @@ func TestPortTaken(t *testing.T) {
 }
 
 func TestStartErrors(t *testing.T) {
-	var usage *usageError
+	var usage *cli.UsageError
 	s := newSetup(t, "redis://203.0.113.7:6379/0", "embedded = true\npassword_file = \"secret\"") // an address for documents
 	_, err := s.ask()
 	wantOneLine(t, err, "203.0.113.7:6379", "not an address of this box", "set embedded = false", s.config)
@@ -277,14 +278,14 @@ func TestHelpVersionAndSettings(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--help"}, "Usage: controller"},
+		{[]string{"--help"}, "Usage:\n  controller"},
 		{[]string{"--version"}, "controller "},
 		{[]string{"--get", "state_dir"}, s.state + "\n"},
 		{[]string{"--get", "redis.url"}, "redis://127.0.0.1:6399/3\n"},
 		{[]string{"--get", "controller.http"}, s.http + "\n"},
 		{[]string{"--get", "redis.password_file"}, "\n"},
 	} {
-		if got, err := s.ask(c.args...); err != nil || !strings.HasPrefix(got, c.want) {
+		if got, err := s.ask(c.args...); err != nil || !strings.Contains(got, c.want) {
 			t.Errorf("%v: got %q, %v, want %q", c.args, got, err, c.want)
 		}
 	}

@@ -83,7 +83,7 @@ func (s setup) begin(t *testing.T) (stderr *output, end func() error) {
 	stderr = &output{}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, []string{"--config", s.config}, os.Stdout, stderr) }()
+	go func() { done <- Program().Run(ctx, []string{"--config", s.config}, os.Stdout, stderr) }()
 	end = sync.OnceValue(func() error {
 		cancel()
 		select {
@@ -106,7 +106,7 @@ func (s setup) begin(t *testing.T) (stderr *output, end func() error) {
 // ask runs the controller with more arguments, to its end.
 func (s setup) ask(args ...string) (string, error) {
 	var stdout output
-	err := Run(context.Background(), append([]string{"--config", s.config}, args...), &stdout, &stdout)
+	err := Program().Run(context.Background(), append([]string{"--config", s.config}, args...), &stdout, &stdout)
 	return stdout.String(), err
 }
 

@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"framekeeper/internal/agentapi"
+	"framekeeper/internal/cli"
 	commands "framekeeper/internal/control"
 	"framekeeper/internal/status"
 	"framekeeper/internal/telemetry"
-	"framekeeper/internal/version"
 	"framekeeper/internal/web"
 	"framekeeper/pkg/datatransfer"
 )
@@ -122,7 +122,7 @@ func (b *box) report() web.Report {
 	}
 	orphaned, _ := b.orphans.Found()
 	return web.Report{
-		Box: name, Version: version.String(), Link: link, Namesakes: namesakes, Redis: p.redisStatus(), Unowned: orphaned,
+		Box: name, Version: cli.Version(), Link: link, Namesakes: namesakes, Redis: p.redisStatus(), Unowned: orphaned,
 		Stuck: b.stuck(s, time.Now()), Unwritable: b.disks.list(), Reload: b.reloads.Last(time.Now()),
 		Agents: b.supervisor.Agents(), Cameras: p.watch.report(link.Live), Telemetry: p.sampler.Latest(),
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/configfile"
 )
 
@@ -43,5 +44,5 @@ func printSetting(w io.Writer, cfg *configfile.Config, key string) error {
 			return err
 		}
 	}
-	return &usageError{fmt.Errorf("--get %q: expected one of %s", key, settingNames())}
+	return cli.Usagef("--get %q: expected one of %s", key, settingNames())
 }

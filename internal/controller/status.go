@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"framekeeper/internal/cli"
 	"framekeeper/internal/status"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/text"
@@ -26,13 +27,19 @@ var errUnwell = errors.New("not all is well, see above")
 
 // printStatus asks the running controller how it is. The error says that there
 // is none, or that something is wrong.
-func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
+func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config, asJSON bool) error {
 	if cfg.HTTP == "" {
 		return errors.New(`[controller] http is "": the controller cannot be asked`)
 	}
 	h, err := askHealth(ctx, cfg)
 	if err != nil {
 		return err
+	}
+	if asJSON {
+		if err := cli.WriteJSON(w, h); err != nil {
+			return err
+		}
+		return healthError(h)
 	}
 	lines := append([]string{fmt.Sprintf("controller  up, box %s, version %s", h.Box, h.Version)}, reloadLines(h.Reload, time.Now())...)
 	lines = append(lines, redisLines(h)...)
@@ -48,6 +55,10 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config) error {
 	if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")); err != nil {
 		return err
 	}
+	return healthError(h)
+}
+
+func healthError(h *web.Health) error {
 	if !h.OK {
 		return errUnwell
 	}

@@ -68,7 +68,7 @@ func TestStatusKeepsTheOrderOfTheConfiguration(t *testing.T) {
 	go func() { done <- s.Run(ctx) }()
 	defer func() { cancel(); <-done }()
 	var out strings.Builder
-	if err := printStatus(t.Context(), &out, supervise.Config{HTTP: s.Addr()}); !errors.Is(err, errUnwell) {
+	if err := printStatus(t.Context(), &out, supervise.Config{HTTP: s.Addr()}, false); !errors.Is(err, errUnwell) {
 		t.Fatalf("got %v, want that not all is well", err)
 	}
 	var got []string

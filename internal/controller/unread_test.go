@@ -27,7 +27,7 @@ func TestGoesOnWithALogNobodyReads(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- Run(ctx, []string{"--config", s.config}, os.Stdout, write) }()
+	go func() { ended <- Program().Run(ctx, []string{"--config", s.config}, os.Stdout, write) }()
 	defer cancel()
 	var last status.Process
 	for lives := range 4 {

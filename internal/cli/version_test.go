@@ -1,4 +1,4 @@
-package version
+package cli
 
 import (
 	"runtime/debug"
@@ -21,7 +21,7 @@ func TestChoose(t *testing.T) {
 			t.Errorf("%+v: got %q, want %q", c, got, c.want)
 		}
 	}
-	if String() == "" {
+	if Version() == "" {
 		t.Error("got an empty version")
 	}
 }

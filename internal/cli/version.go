@@ -1,6 +1,4 @@
-// Package version knows which build this is. The programs print it and nothing
-// else depends on it.
-package version
+package cli
 
 import (
 	"cmp"
@@ -10,9 +8,9 @@ import (
 // stamped is set by scripts/build.sh with the linker's -X.
 var stamped string //nolint:gochecknoglobals // the linker can set nothing else
 
-// String is the version scripts/build.sh gave the build, else the module's
+// Version is the version scripts/build.sh gave the build, else the module's
 // version or the commit the go command noted, else "devel".
-func String() string {
+func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = &debug.BuildInfo{}
