@@ -46,7 +46,7 @@ func checkAll(ctx context.Context, cams []camera.Config, asJSON bool, out io.Wri
 	for i := range cams {
 		r, err := check(ctx, cams[i])
 		if err != nil {
-			r = checkResult{Camera: cams[i].Name, Source: camera.ShownSource(cams[i].Source), Asked: r.Asked, Error: err.Error()}
+			r = checkResult{Camera: cams[i].Name, Source: camera.RedactSource(cams[i].Source), Asked: r.Asked, Error: err.Error()}
 			errs = append(errs, err)
 		} else if !asJSON {
 			if _, err := io.WriteString(out, r.String()); err != nil {
@@ -97,8 +97,8 @@ func checkWith(ctx context.Context, cam camera.Config, open camera.Opener, limit
 		}
 	}
 	if errors.Is(r.err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
-		none := fmt.Errorf("check camera %s: %w within %v: %s", cam.Name, camera.ErrNoData, limit, camera.ShownSource(cam.Source))
-		return r.checkResult, camera.WithClue(none, r.err)
+		none := fmt.Errorf("check camera %s: %w within %v: %s", cam.Name, camera.ErrNoData, limit, camera.RedactSource(cam.Source))
+		return r.checkResult, camera.WithSymptom(none, r.err)
 	}
 	return r.checkResult, r.err
 }
@@ -110,13 +110,13 @@ func stuck(ctx context.Context, cam camera.Config, limit time.Duration) error {
 		when = "still busy when the check was told to stop"
 	}
 	return fmt.Errorf("check camera %s: %w: %s is %s; see that its address answers or its cable is in, "+
-		"try the source with another program, and check again", cam.Name, camera.ErrStuck, camera.ShownSource(cam.Source), when)
+		"try the source with another program, and check again", cam.Name, camera.ErrHung, camera.RedactSource(cam.Source), when)
 }
 
 // measure reads a few frames and reports what was asked, granted and given.
 func measure(ctx context.Context, cam camera.Config, open camera.Opener) (checkResult, error) {
 	r := checkResult{
-		Camera: cam.Name, Source: camera.ShownSource(cam.Source),
+		Camera: cam.Name, Source: camera.RedactSource(cam.Source),
 		Asked: checkedFormat{cam.Width, cam.Height, string(cam.Format), cam.FPS},
 	}
 	src, err := open(ctx, cam)

@@ -52,7 +52,7 @@ func TestCheckEndsWhenTheDriverDoesNot(t *testing.T) {
 					}
 					start := time.Now()
 					_, err := checkWith(ctx, checkConfig(), open, 14*time.Second)
-					if took := time.Since(start); !errors.Is(err, camera.ErrStuck) || took != want {
+					if took := time.Since(start); !errors.Is(err, camera.ErrHung) || took != want {
 						t.Fatalf("got %v after %v, want ErrStuck after %v", err, took, want)
 					}
 					if got := err.Error(); !strings.Contains(got, says) || !strings.Contains(got, "gst:rtspsrc …") || strings.Contains(got, "secret") {
@@ -134,7 +134,7 @@ func TestCheckSaysWhoseTimeItWas(t *testing.T) {
 		says  string
 	}{
 		"the source's": {time.Hour, fmt.Errorf("no answer within 5s: %w", context.DeadlineExceeded), "no answer within 5s"},
-		"the check's":  {time.Nanosecond, fmt.Errorf("%w: %w", context.DeadlineExceeded, camera.Clue("it sends H.264")), "within 1ns: gst:rtspsrc …: it sends H.264"},
+		"the check's":  {time.Nanosecond, fmt.Errorf("%w: %w", context.DeadlineExceeded, camera.Symptom("it sends H.264")), "within 1ns: gst:rtspsrc …: it sends H.264"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			open := func(ctx context.Context, _ camera.Config) (camera.Source, error) {

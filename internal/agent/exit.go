@@ -30,7 +30,7 @@ func ExitCode(err error) int {
 		return status.ExitOK
 	case cli.IsUsage(err), errors.Is(err, camera.ErrUnsupported):
 		return status.ExitUsage
-	case errors.Is(err, camera.ErrGaveUp), errors.Is(err, camera.ErrStuck):
+	case errors.Is(err, camera.ErrReopenLimit), errors.Is(err, camera.ErrHung):
 		return status.ExitCamera
 	case errors.Is(err, outbox.ErrClaimed):
 		return status.ExitClaimed

@@ -108,7 +108,7 @@ func (h *heartbeat) alive() bool {
 		moved = true
 	default:
 	}
-	return moved && h.a.grabber.Overdue() < overdueAllowed
+	return moved && h.a.grabber.Hung() < overdueAllowed
 }
 
 func (h *heartbeat) tell(messages ...string) {

@@ -127,7 +127,7 @@ type agent struct {
 // run starts everything, waits for the first end or for ctx, finishes the work
 // in hand, and joins every goroutine but those that a C call or a hung disk holds.
 func (a *agent) run(ctx context.Context) error {
-	a.log.Info().Uint64("epoch", a.owner.Epoch).Str("source", camera.ShownSource(a.cam.Source)).
+	a.log.Info().Uint64("epoch", a.owner.Epoch).Str("source", camera.RedactSource(a.cam.Source)).
 		Str("redis", a.cfg.Redis.Shown()).Str("delivery", string(a.cfg.Delivery.Mode)).Msg("agent started")
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)

@@ -26,7 +26,7 @@ func TestFrozenNetworkCameraEndsTheProcess(t *testing.T) {
 	}
 	redis := redistest.Start(t)
 	for name, c := range map[string]struct{ options, says string }{
-		"read fails":           {"", "camera given up"},
+		"read fails":           {"", "camera abandoned"},
 		"read does not return": {"OPENCV_FFMPEG_CAPTURE_OPTIONS=rtsp_transport;tcp", "camera driver does not return"},
 	} {
 		t.Run(name, func(t *testing.T) {

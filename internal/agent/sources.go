@@ -29,5 +29,5 @@ func openSource(ctx context.Context, cfg camera.Config) (camera.Source, error) {
 	case camera.SchemeHTTP, camera.SchemeExec:
 		return mjpeg.Open(ctx, cfg)
 	}
-	return nil, fmt.Errorf("%w: source %s", camera.ErrUnsupported, camera.ShownSource(cfg.Source))
+	return nil, fmt.Errorf("%w: source %s", camera.ErrUnsupported, camera.RedactSource(cfg.Source))
 }

@@ -20,7 +20,7 @@ func (a *agent) status() status.Agent {
 	return status.Agent{
 		Camera: a.cam.Name, Instance: a.owner.Instance, Owner: a.owner.StateID, Host: host, PID: os.Getpid(), Boot: BootID(),
 		Version: cli.Version(), TimeUS: a.clock.Now(), UptimeS: int64(time.Since(a.began).Seconds()),
-		Source: camera.ShownSource(a.cam.Source), Delivery: string(a.cfg.Delivery.Mode),
+		Source: camera.RedactSource(a.cam.Source), Delivery: string(a.cfg.Delivery.Mode),
 		Encoding: string(a.cam.Encoding), Publish: cam.PublishFPS, Quality: cam.Quality, Controls: cam.Controls,
 		Link: a.linkStatus(), Capture: a.captureStatus(),
 		Writable: stream.Writable, Reason: stream.Reason, Stream: stream,

@@ -236,9 +236,9 @@ func TestACameraThatIsGivenUpEndsInOrder(t *testing.T) {
 	go func() { done <- pipeline(context.Background(), cfg, cfg.Cameras[0], driver{open: obey(cam.get)}, log) }()
 	eventually(t, "frames flow", func() bool { return server.Client().XLen(context.Background(), "frames:greencam1").Val() > 5 })
 	cam.set(goneFault)
-	if err := <-done; !errors.Is(err, camera.ErrGaveUp) || ExitCode(err) != status.ExitCamera {
-		t.Errorf("ended with %v, exit code %d; want ErrGaveUp and %d", err, ExitCode(err), status.ExitCamera)
-	} else if !strings.HasPrefix(err.Error(), "camera given up after 1 attempt to reopen it: ") {
+	if err := <-done; !errors.Is(err, camera.ErrReopenLimit) || ExitCode(err) != status.ExitCamera {
+		t.Errorf("ended with %v, exit code %d; want ErrReopenLimit and %d", err, ExitCode(err), status.ExitCamera)
+	} else if !strings.HasPrefix(err.Error(), "camera abandoned after 1 attempt to reopen it: ") {
 		t.Errorf("ended with %q, want the reason once", err)
 	}
 	b, err := os.ReadFile(cfg.StateDir + "/greencam1/state.json")

@@ -8,7 +8,7 @@ import (
 
 // A driver's words are long enough once.
 func TestTroubleIsToldOnce(t *testing.T) {
-	const cause = "camera given up after 1 attempt to reopen it: no such camera"
+	const cause = "camera abandoned after 1 attempt to reopen it: no such camera"
 	for _, c := range []struct {
 		state         status.ProcessState
 		trouble, last string

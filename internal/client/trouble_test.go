@@ -11,8 +11,8 @@ import (
 func TestRequestTellsWhatTheAgentLastSaid(t *testing.T) {
 	b := newBench(t, "stream", "greencam1")
 	for name, c := range map[string]struct{ status, want string }{
-		"gave up": {`{"source":"rtsp://u:secret@h","link":{"state":"LIVE"},"capture":{"state":"ended","reason":"camera given up\n\u001b[2J: no such device"},"writable":true}`,
-			"capture is ended: camera given up\ufffd\ufffd[2J: no such device"},
+		"gave up": {`{"source":"rtsp://u:secret@h","link":{"state":"LIVE"},"capture":{"state":"ended","reason":"camera abandoned\n\u001b[2J: no such device"},"writable":true}`,
+			"capture is ended: camera abandoned\ufffd\ufffd[2J: no such device"},
 		"all of it": {`{"link":{"state":"DOWN"},"capture":{"state":"ok"},"writable":false,"reason":"full"}`,
 			"its link to Redis is DOWN; Redis does not take its frames: full"},
 		"well":         {`{"link":{"state":"LIVE"},"capture":{"state":"ok"},"writable":true}`, ""},

@@ -178,7 +178,7 @@ func agentSpecs(cfg *configfile.Config) ([]supervise.Spec, error) {
 	var specs []supervise.Spec
 	for _, c := range cfg.Cameras {
 		specs = append(specs, supervise.Spec{
-			Name: c.Name, Source: camera.ShownSource(c.Source), Path: path, Args: []string{"--config", cfg.Path, "--camera", c.Name},
+			Name: c.Name, Source: camera.RedactSource(c.Source), Path: path, Args: []string{"--config", cfg.Path, "--camera", c.Name},
 			// All that an agent makes of the file; a watchdog it learns at its start.
 			Settings: fmt.Sprintf("%#v %#v %#v %#v %s", c, cfg.Redis, cfg.Delivery, cfg.Log, cfg.Controller.WatchdogTimeout),
 			Config:   cfg.Text,

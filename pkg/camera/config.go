@@ -8,7 +8,7 @@ import (
 	"framekeeper/pkg/frame"
 )
 
-// Wire says which language a camera's pub/sub side speaks.
+// Wire is the language of a camera's pub/sub side.
 type Wire string
 
 // The two wires.
@@ -87,7 +87,7 @@ var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 // ValidName reports whether s may name a camera or a box.
 func ValidName(s string) bool { return validName.MatchString(s) }
 
-// NameExpected says what ValidName wants.
+// NameExpected describes what ValidName accepts.
 const NameExpected = "1 to 64 of a-z, 0-9, _ and -, not beginning with _ or -"
 
 // FillNames gives the Redis names their defaults.
@@ -105,7 +105,7 @@ func (c *Config) FillNames() {
 // StatusTopic is the channel of the agent's status.
 func (c *Config) StatusTopic() string { return "status/" + c.Name }
 
-// StatusKey is the key that says the agent is present.
+// StatusKey is the key of the agent's presence.
 func (c *Config) StatusKey() string { return "status:" + c.Name }
 
 // Interval is the time from one frame to the next at the configured rate.
@@ -120,7 +120,7 @@ func (c *Config) Validate(report func(key, value, expected string)) {
 		report("name", c.Name, NameExpected)
 	}
 	if _, err := ParseSource(c.Source); err != nil {
-		report("source", ShownSource(c.Source), SourceExpected)
+		report("source", RedactSource(c.Source), SourceExpected)
 	}
 	number := func(key string, v, low, high float64) {
 		if !(v >= low && v <= high) { // so that NaN is refused too

@@ -60,12 +60,12 @@ func TestSetControls(t *testing.T) {
 		if err := g.SetControls(t.Context(), map[string]int64{"gain": 999}); !errors.Is(err, refusal) {
 			t.Errorf("got %v, want the source's own words", err)
 		}
-		if c := g.toOpen().Controls; len(c) != 0 {
+		if c := g.currentConfig().Controls; len(c) != 0 {
 			t.Errorf("a refused control is kept: %v", c)
 		}
 	})
 	bubble(t, "none", func(t *testing.T) {
-		g := newTestGrabber(testConfig(), (&lives{plays: []step{every(time.Millisecond)}}).open)
+		g := newTestGrabber(testConfig(), (&fakeCamera{acquisitions: []step{every(time.Millisecond)}}).open)
 		stop := running(t, g)
 		err := g.SetControls(t.Context(), map[string]int64{"gain": 1, "focus": 2})
 		if err == nil || !strings.Contains(err.Error(), "controls focus, gain") || !strings.HasSuffix(err.Error(), "none that can be set while it runs") ||
@@ -78,7 +78,7 @@ func TestSetControls(t *testing.T) {
 		}
 	})
 	bubble(t, "silent camera", func(t *testing.T) {
-		g := newTestGrabber(testConfig(), (&lives{plays: []step{then(1, every(time.Millisecond), silent)}}).open)
+		g := newTestGrabber(testConfig(), (&fakeCamera{acquisitions: []step{then(1, every(time.Millisecond), silent)}}).open)
 		running(t, g)
 		time.Sleep(10 * time.Millisecond)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

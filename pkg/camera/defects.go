@@ -2,8 +2,8 @@ package camera
 
 import "sync/atomic"
 
-// Defects counts the frames that a source threw away because they were broken:
-// flagged by the driver, cut short, not what their format says. They never
+// Defects counts the frames that a source discarded because they were broken:
+// flagged by the driver, cut short, not what their format demands. They never
 // reach Next's caller.
 type Defects struct {
 	Broken uint64
@@ -49,7 +49,7 @@ func (g *Grabber) setDefects(c DefectCounter) {
 	g.defects = c
 }
 
-// countDefects completes h, which holds what earlier sources threw away. The
+// countDefects completes h, which holds what earlier sources discarded. The
 // caller holds mu.
 func (g *Grabber) countDefects(h *Health) {
 	if g.defects == nil {

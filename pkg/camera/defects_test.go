@@ -35,7 +35,7 @@ func TestDefectsAreCountedAcrossReopening(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		if h := g.Health(); h.Broken != 8 || h.BrokenWhy != "cut short" {
-			t.Errorf("%d broken (%q) after two lives, want 8 that are cut short", h.Broken, h.BrokenWhy)
+			t.Errorf("%d broken (%q) after two acquisitions, want 8 that are cut short", h.Broken, h.BrokenWhy)
 		}
 		if err := stop(); err != nil {
 			t.Error(err)

@@ -25,7 +25,7 @@ type Image struct {
 	Height      int
 }
 
-// Encoder turns frames into the configured encoding. It keeps scratch buffers
+// Encoder turns frames into the configured encoding. It has scratch buffers
 // and is for one goroutine; only SetQuality may be called from any.
 type Encoder struct {
 	encoding frame.Encoding
@@ -107,8 +107,8 @@ func toBGR(dst []byte, f *Frame) ([]byte, error) {
 		yuyvToBGR(dst, f.Data)
 		return dst, nil
 	}
-	// The size is looked at first: a few hostile bytes can announce an image
-	// of gigabytes.
+	// The size is checked first: a few hostile bytes can announce an image of
+	// gigabytes.
 	head, err := jpeg.DecodeConfig(bytes.NewReader(f.Data))
 	if err != nil {
 		return nil, fmt.Errorf("decode camera's jpeg: %w", err)
@@ -172,7 +172,7 @@ func (a *appender) Write(p []byte) (int, error) { a.b = append(a.b, p...); retur
 func (a *appender) WriteByte(c byte) error      { a.b = append(a.b, c); return nil }
 func (a *appender) Flush() error                { return nil }
 
-// pngBuffer keeps the one png.EncoderBuffer an Encoder needs.
+// pngBuffer holds the one png.EncoderBuffer an Encoder needs.
 type pngBuffer struct{ b *png.EncoderBuffer }
 
 func (p *pngBuffer) Get() *png.EncoderBuffer  { return p.b }

@@ -204,7 +204,7 @@ func TestQualityIsLive(t *testing.T) {
 	}
 }
 
-func TestRefusesFramesThatAreNotWhatTheySay(t *testing.T) {
+func TestRefusesFramesThatContradictTheirFields(t *testing.T) {
 	big := mjpegBars(t, 64, 48)
 	truncated := &Frame{Format: MJPEG, Width: 64, Height: 48, Data: big.Data[:len(big.Data)/8]}
 	for name, f := range map[string]*Frame{

@@ -32,7 +32,7 @@ func TestFrozenImageInEveryFormat(t *testing.T) {
 				f.Data = append(f.Data, image...)
 				return nil
 			}
-			g := newTestGrabber(cfg, (&lives{plays: []step{source}}).open)
+			g := newTestGrabber(cfg, (&fakeCamera{acquisitions: []step{source}}).open)
 			stop := running(t, g)
 			time.Sleep(10 * time.Second)
 			if h := g.Health(); h.State != StateOK || h.Stalls != 0 {
@@ -63,8 +63,8 @@ func BenchmarkFrozen(b *testing.B) {
 				cfg := testConfig()
 				cfg.FrozenTimeout = frozen
 				g := NewGrabber(cfg, nil, zerolog.Nop())
-				l := &life{g: g, ready: make(chan struct{})}
-				l.open(Info{})
+				a := &acquisition{ready: make(chan struct{})}
+				g.opened(a, Info{})
 				image := make([]byte, size)
 				for i := range image {
 					image[i] = byte(rand.Uint32())
@@ -73,7 +73,7 @@ func BenchmarkFrozen(b *testing.B) {
 				for b.Loop() {
 					f := g.pool.get()
 					f.Data = image
-					if err := l.deliver(f); err != nil {
+					if err := g.deliver(a, f); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/async"
 	"framekeeper/internal/text"
 )
 
@@ -22,16 +23,17 @@ import (
 const (
 	reopenWaitMin = 100 * time.Millisecond
 	reopenWaitMax = 5 * time.Second
-	// steadyAfter is how long a camera must give frames to be well again, and
+	// steadyAfter is how long a camera must give frames to be healthy again, and
 	// no longer one that comes and goes. Such a one waits too, but not for long:
 	// it does give frames.
 	steadyAfter  = 10 * time.Second
 	maxFlapWaits = 4
 )
 
-// Grabber drains one camera all the time and keeps its newest frame. A frame
+// Grabber drains one camera all the time and has its newest frame. A frame
 // that nobody fetched is replaced by the next one: a slow consumer never sees
-// a queue, only the newest. All methods may be called from any goroutine; Run
+// a queue, only the newest. It reopens a source that fails, and a watchdog notices
+// one that is silent or hangs. All methods may be called from any goroutine; Run
 // once.
 type Grabber struct {
 	cfg    Config
@@ -41,46 +43,46 @@ type Grabber struct {
 	seed   maphash.Seed
 	pool   pool
 
-	updates chan struct{}
-	changed chan struct{}
-	ended   chan struct{} // closed when Run returns
-	orders  chan controlOrder
-	latency atomic.Int64 // of the open source, in nanoseconds
+	updates  async.Wake
+	changed  async.Wake
+	ended    chan struct{} // closed when Run returns
+	controls chan controlRequest
+	latency  atomic.Int64 // of the open source, in nanoseconds
 
-	mu       sync.Mutex // guards all below
-	latest   *Frame
-	health   Health        // FPS and the open source's defects are added when asked for
-	defects  DefectCounter // of the source that was opened last; nil if it counts none
-	rate     rate
-	lastSum  uint64 // hash of the newest image, with frozen_timeout only
-	haveSum  bool
-	downFrom time.Time        // since when frames have been missing; zero while they come
-	loud     bool             // the log has the loss, so it gets the recovery
-	controls map[string]int64 // set since the start, never changed in place
-	due      time.Time        // when Run's goroutine acts again at the latest; zero: it does not run
+	mu          sync.Mutex // guards all below
+	latest      *Frame
+	health      Health        // FPS and the open source's defects are added when asked for
+	defects     DefectCounter // of the source that was opened last; nil if it counts none
+	rate        rate
+	lastSum     uint64 // hash of the newest image, with frozen_timeout only
+	haveSum     bool
+	downSince   time.Time        // since when frames have been missing; zero while they come
+	lossLogged  bool             // so the recovery is logged too
+	setControls map[string]int64 // since the start, never changed in place
+	deadline    time.Time        // when Run's goroutine acts again at the latest; zero: it does not run
 }
 
 // NewGrabber prepares a Grabber; Run starts it.
 func NewGrabber(cfg Config, open Opener, log zerolog.Logger) *Grabber {
 	return &Grabber{
-		cfg:     cfg,
-		opener:  open,
-		log:     log.With().Str("camera", cfg.Name).Logger(),
-		jitter:  rand.Float64,
-		seed:    maphash.MakeSeed(),
-		updates: make(chan struct{}, 1),
-		changed: make(chan struct{}, 1),
-		ended:   make(chan struct{}),
-		orders:  make(chan controlOrder),
-		health:  Health{State: StateOpening, Reason: "the camera is being opened"},
+		cfg:      cfg,
+		opener:   open,
+		log:      log.With().Str("camera", cfg.Name).Logger(),
+		jitter:   rand.Float64,
+		seed:     maphash.MakeSeed(),
+		updates:  async.NewWake(),
+		changed:  async.NewWake(),
+		ended:    make(chan struct{}),
+		controls: make(chan controlRequest),
+		health:   Health{State: StateOpening, Reason: "the camera is being opened"},
 	}
 }
 
 // Run opens the source and drains it until ctx ends (nil), a finite source
 // ends (ErrEnded), MaxReopens attempts to get a new frame have failed in a row
-// (ErrGaveUp), or the source's code does not return (ErrStuck).
+// (ErrReopenLimit), or the source's code does not return (ErrHung).
 //
-// After ErrStuck one goroutine is left behind: it is inside a C call, and
+// After ErrHung one goroutine is left behind: it is inside a C call, and
 // nothing in this process can cancel that. It hands out no more frames. The
 // caller is expected to exit, so that a fresh process can be started.
 func (g *Grabber) Run(ctx context.Context) error {
@@ -91,18 +93,18 @@ func (g *Grabber) Run(ctx context.Context) error {
 		reason = g.describe(err)
 	}
 	g.mu.Lock()
-	g.due = time.Time{}
+	g.deadline = time.Time{}
 	g.mu.Unlock()
 	g.setState(StateEnded, reason)
 	return err
 }
 
 func (g *Grabber) run(ctx context.Context) error {
-	flaps := 0 // lives in a row that gave frames, and soon no more
+	flaps := 0 // acquisitions in a row that gave frames, and soon no more
 	for reopens := 0; ; {
-		gave, err := g.live(ctx)
+		yield, err := g.acquire(ctx)
 		switch {
-		case errors.Is(err, ErrStuck), errors.Is(err, ErrUnsupported):
+		case errors.Is(err, ErrHung), errors.Is(err, ErrUnsupported):
 			return err
 		case ctx.Err() != nil:
 			return nil
@@ -110,31 +112,55 @@ func (g *Grabber) run(ctx context.Context) error {
 			return fmt.Errorf("%w: %w", ErrEnded, err)
 		}
 		switch {
-		case gave >= steadyAfter:
+		case yield >= steadyAfter:
 			reopens, flaps = 0, 0
-		case gave > 0:
+		case yield > 0:
 			reopens = 0
 			flaps++
 		}
 		if reopens >= g.cfg.MaxReopens {
-			return fmt.Errorf("%w after %s to reopen it: %w", ErrGaveUp, text.Count(reopens, "attempt"), err)
+			return fmt.Errorf("%w after %s to reopen it: %w", ErrReopenLimit, text.Count(reopens, "attempt"), err)
 		}
 		reopens++
-		g.retrying(reopens, flaps, err)
+		g.recordFailure(reopens, flaps, err)
 		wait := g.reopenWait(max(reopens, min(flaps, maxFlapWaits)))
-		g.expect(wait)
+		g.setDeadline(wait)
 		if !pause(ctx, wait) {
 			return nil
 		}
 	}
 }
 
+// recordFailure is called after each failed acquisition. The log has the first
+// failure in full and then the recovery; what lies between is counted. Of a
+// camera that comes and goes it has ever fewer.
+func (g *Grabber) recordFailure(attempt, flaps int, err error) {
+	g.mu.Lock()
+	g.health.Reopens++
+	if g.downSince.IsZero() {
+		g.downSince = time.Now()
+	}
+	if attempt == 1 {
+		g.lossLogged = flaps&(flaps-1) == 0
+	}
+	log := attempt == 1 && g.lossLogged
+	g.mu.Unlock()
+	reason := g.describe(err)
+	if log {
+		h := g.Health()
+		e := g.log.Warn().Str("cause", reason).Int("max_reopens", g.cfg.MaxReopens).
+			Uint64("stalls", h.Stalls).Uint64("reopens", h.Reopens).Uint64("skipped", h.Skipped).Uint64("broken", h.Broken)
+		if flaps > 1 {
+			e = e.Int("times_in_a_row", flaps)
+		}
+		e.Msg("Camera lost, reopening it")
+	}
+	g.setState(StateRetrying, fmt.Sprintf("%s; reopening it, attempt %d of %d", reason, attempt, g.cfg.MaxReopens))
+}
+
 // reopenWait is how long to wait before the nth attempt in a row.
 func (g *Grabber) reopenWait(n int) time.Duration {
-	wait := reopenWaitMax
-	if shift := n - 1; shift < 6 {
-		wait = min(reopenWaitMin<<shift, reopenWaitMax)
-	}
+	wait := min(reopenWaitMin<<min(n-1, 6), reopenWaitMax)
 	return wait - time.Duration(g.jitter()*float64(wait/2))
 }
 
@@ -168,7 +194,7 @@ func (g *Grabber) Newer(after uint64) (*Frame, uint64) {
 	return g.latest.Retain(), g.health.Frames
 }
 
-// Updates receives a value after new frames, at most one while nobody looks.
+// Updates receives a value after new frames, at most one while nobody receives.
 // It serves one consumer, who then calls Latest or Newer.
 func (g *Grabber) Updates() <-chan struct{} { return g.updates }
 
@@ -192,27 +218,13 @@ func (g *Grabber) Wait(ctx context.Context, after uint64) (*Frame, uint64, error
 	}
 }
 
-// Health is how the camera is doing now.
-func (g *Grabber) Health() Health {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	h := g.health
-	h.FPS = g.rate.fps(time.Now())
-	g.countDefects(&h)
-	return h
-}
-
-// HealthChanged receives a value after State or Reason has changed, at most
-// one while nobody looks. It serves one consumer.
-func (g *Grabber) HealthChanged() <-chan struct{} { return g.changed }
-
-// Exposed is the instant the frame was exposed, as well as the source knows it.
+// Exposed is the instant the frame was exposed, as exactly as the source measures it.
 func (g *Grabber) Exposed(f *Frame) time.Time {
 	return f.Captured.Add(-g.Latency())
 }
 
 // Latency is how old a frame may be at its Captured instant: as configured, or
-// as the source says.
+// as the source states.
 func (g *Grabber) Latency() time.Duration {
 	if g.cfg.SourceLatency >= 0 {
 		return g.cfg.SourceLatency

@@ -14,7 +14,7 @@ import (
 
 func TestNewestWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lives{plays: []step{every(10 * time.Millisecond)}}
+		l := &fakeCamera{acquisitions: []step{every(10 * time.Millisecond)}}
 		g := newTestGrabber(testConfig(), l.open)
 		if f := g.Latest(); f != nil {
 			t.Fatalf("Latest before the first frame = %v, want nil", f)
@@ -45,7 +45,7 @@ func TestNewestWins(t *testing.T) {
 
 func TestUpdatesIsOneSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lives{plays: []step{every(10 * time.Millisecond)}}
+		l := &fakeCamera{acquisitions: []step{every(10 * time.Millisecond)}}
 		g := newTestGrabber(testConfig(), l.open)
 		running(t, g)
 		time.Sleep(105 * time.Millisecond)
@@ -67,7 +67,7 @@ func TestUpdatesIsOneSlot(t *testing.T) {
 // A frame that is held must not be filled again, whatever the camera does.
 func TestHeldFrameStaysUntouched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lives{plays: []step{every(time.Millisecond)}}
+		l := &fakeCamera{acquisitions: []step{every(time.Millisecond)}}
 		g := newTestGrabber(testConfig(), l.open)
 		stop := running(t, g)
 		var held []*Frame
@@ -120,7 +120,7 @@ func TestFreshness(t *testing.T) {
 			cfg := testConfig()
 			cfg.SourceLatency = c.configured
 			g := newTestGrabber(cfg, nil)
-			(&life{g: g, ready: make(chan struct{})}).open(Info{Latency: c.source})
+			g.opened(&acquisition{ready: make(chan struct{})}, Info{Latency: c.source})
 			f := &Frame{Captured: arrived.Add(c.captured)}
 			if got := g.ExposedAfter(f, arrived); got != c.exposed {
 				t.Errorf("ExposedAfter = %v, want %v", got, c.exposed)
@@ -134,7 +134,7 @@ func TestFreshness(t *testing.T) {
 
 func TestEndOfAFiniteSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lives{plays: []step{then(3, every(10*time.Millisecond), ending)}}
+		l := &fakeCamera{acquisitions: []step{then(3, every(10*time.Millisecond), ending)}}
 		g := newTestGrabber(testConfig(), l.open)
 		err := g.Run(t.Context())
 		if !errors.Is(err, ErrEnded) || !errors.Is(err, io.EOF) {
@@ -156,7 +156,7 @@ func TestEndOfAFiniteSource(t *testing.T) {
 
 func TestWaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lives{plays: []step{silent}}
+		l := &fakeCamera{acquisitions: []step{silent}}
 		g := newTestGrabber(testConfig(), l.open)
 		running(t, g)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -177,7 +177,7 @@ func TestMeasuresRateAndSkips(t *testing.T) {
 			f.Seq = uint64((n - 1) * 3) // from 0, and two of three are lost
 			return nil
 		}
-		g := newTestGrabber(testConfig(), (&lives{plays: []step{then(50, gaps, silent)}}).open)
+		g := newTestGrabber(testConfig(), (&fakeCamera{acquisitions: []step{then(50, gaps, silent)}}).open)
 		running(t, g)
 		time.Sleep(50*40*time.Millisecond + time.Millisecond)
 		synctest.Wait()
@@ -212,7 +212,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 	cfg := testConfig()
 	cfg.StallTimeout = time.Minute
 	cfg.FrozenTimeout = time.Minute // its hash must be free, too
-	g := NewGrabber(cfg, (&lives{plays: []step{src}}).open, zerolog.Nop())
+	g := NewGrabber(cfg, (&fakeCamera{acquisitions: []step{src}}).open, zerolog.Nop())
 	stop := running(t, g)
 	round := func() {
 		tick <- struct{}{}

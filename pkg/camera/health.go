@@ -2,10 +2,11 @@ package camera
 
 import (
 	"errors"
+	"strings"
 	"time"
 )
 
-// State says how a camera is doing.
+// State is the state of a camera.
 type State string
 
 // The states of a camera.
@@ -19,25 +20,59 @@ const (
 
 // What ends a Grabber's Run.
 var (
-	ErrGaveUp = errors.New("camera given up")               // MaxReopens failures in a row
-	ErrStuck  = errors.New("camera driver does not return") // only a fresh process helps
-	ErrEnded  = errors.New("source has ended")              // a finite source, read to its end
+	ErrReopenLimit = errors.New("camera abandoned")              // MaxReopens failures in a row
+	ErrHung        = errors.New("camera driver does not return") // only a fresh process helps
+	ErrEnded       = errors.New("source has ended")              // a finite source, read to its end
 )
 
-// Health is how a camera is doing. Its age is that of the last new frame: a
-// source that is open but gives nothing is not healthy.
+// Health is the state of a camera and its counters. Its age is that of the last
+// new frame: a source that is open but gives nothing is not healthy.
 type Health struct {
 	State     State
-	Reason    string    // for people, without credentials; "" while all is well
+	Reason    string    // for people, without credentials; "" in StateOK
 	LastFrame time.Time // when the last new frame arrived; zero before the first
-	Frames    uint64    // handed to the mailbox
+	Frames    uint64    // new frames
 	Skipped   uint64    // missing in the driver's counter
-	Broken    uint64    // thrown away by the source, see Defects
+	Broken    uint64    // discarded by the source, see Defects
 	BrokenWhy string    // what was wrong with the last one
 	Reopens   uint64    // attempts to open the source again
 	Stalls    uint64    // times the watchdog found no new frame
 	FPS       float64   // measured at arrival
 	Info      Info      // what the source delivers; zero before it was first open
+}
+
+// Health is the camera's health now.
+func (g *Grabber) Health() Health {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	h := g.health
+	h.FPS = g.rate.fps(time.Now())
+	g.countDefects(&h)
+	return h
+}
+
+// HealthChanged receives a value after State or Reason has changed, at most
+// one while nobody receives. It serves one consumer.
+func (g *Grabber) HealthChanged() <-chan struct{} { return g.changed }
+
+// setState changes state and reason, and wakes the consumer of HealthChanged.
+func (g *Grabber) setState(s State, reason string) {
+	g.mu.Lock()
+	changed := g.health.State != s || g.health.Reason != reason
+	g.health.State, g.health.Reason = s, reason
+	g.mu.Unlock()
+	if changed {
+		g.changed.Call()
+	}
+}
+
+// describe turns an error into a reason for people. Sources are asked not to
+// name credentials; should one quote the source string whole, it goes here.
+func (g *Grabber) describe(err error) string {
+	if g.cfg.Source == "" {
+		return err.Error()
+	}
+	return strings.ReplaceAll(err.Error(), g.cfg.Source, RedactSource(g.cfg.Source))
 }
 
 // rate measures frames a second over the last few arrivals, so that it is as

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // step is what a fake source's nth Next does, n from 1.
 type step func(ctx context.Context, f *Frame, n int) error
 
-// fakeSource plays one life of a source.
+// fakeSource is one acquisition of a fakeCamera.
 type fakeSource struct {
 	next  step
 	info  Info
@@ -34,21 +34,21 @@ func (s *fakeSource) Close() error {
 	return nil
 }
 
-// lives opens one fake source after the other; the last one again and again.
-type lives struct {
-	mu    sync.Mutex // guards opens
-	opens int
-	plays []step
-	info  Info
-	close func() error
+// fakeCamera opens one fake source after the other; the last one again and again.
+type fakeCamera struct {
+	mu           sync.Mutex // guards opens
+	opens        int
+	acquisitions []step
+	info         Info
+	close        func() error
 }
 
-func (l *lives) open(context.Context, Config) (Source, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	play := l.plays[min(l.opens, len(l.plays)-1)]
-	l.opens++
-	return &fakeSource{next: play, info: l.info, close: l.close}, nil
+func (c *fakeCamera) open(context.Context, Config) (Source, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := c.acquisitions[min(c.opens, len(c.acquisitions)-1)]
+	c.opens++
+	return &fakeSource{next: next, info: c.info, close: c.close}, nil
 }
 
 // every delivers a frame each interval, its number in Seq and in its bytes.

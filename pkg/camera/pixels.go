@@ -11,7 +11,7 @@ import (
 const maxSide = 16384
 
 // Check refuses a frame whose bytes are not what its fields say, so that the
-// loops of encoders and those below need not look. Of a JPEG it looks at the
+// loops of encoders and those below need not check. Of a JPEG it checks the
 // beginning only.
 func (f *Frame) Check() error {
 	if f.Width < 1 || f.Height < 1 || f.Width > maxSide || f.Height > maxSide {

@@ -20,7 +20,7 @@ const (
 	SchemeTest   Scheme = "test"
 )
 
-// SourceExpected says what a source may look like.
+// SourceExpected lists the forms of a source.
 const SourceExpected = "/dev/videoN, v4l2:, opencv:N, file:PATH, rtsp://, gst:PIPELINE, http(s)://, exec:COMMAND or test:"
 
 // SourceName is a source string taken apart.
@@ -34,7 +34,7 @@ func ParseSource(s string) (SourceName, error) {
 	if name, ok := parseSource(s); ok {
 		return name, nil
 	}
-	return SourceName{}, fmt.Errorf("source %q: expected %s", ShownSource(s), SourceExpected)
+	return SourceName{}, fmt.Errorf("source %q: expected %s", RedactSource(s), SourceExpected)
 }
 
 func parseSource(s string) (SourceName, bool) {
@@ -67,30 +67,30 @@ func hasURLScheme(s, scheme string) bool {
 // hidden stands for what is not shown.
 const hidden = "…"
 
-// ShownSource is the source as it may appear in logs, errors and status: URLs
+// RedactSource is the source as it may appear in logs, errors and status: URLs
 // lose their credentials and query, commands and pipelines all but their first
 // word. Where it cannot tell what is a secret it shows less.
-func ShownSource(s string) string {
+func RedactSource(s string) string {
 	scheme, rest, ok := strings.Cut(s, ":")
 	switch sc := Scheme(strings.ToLower(scheme)); {
 	case !ok:
-		return shownWord(s)
+		return redactedWord(s)
 	case sc == SchemeExec || sc == SchemeGst:
-		return scheme + ":" + shownWord(rest)
-	case strings.Contains(rest, "://"), sc == SchemeFile && looksLikeURL(rest): // a URL inside something else
+		return scheme + ":" + redactedWord(rest)
+	case strings.Contains(rest, "://"), sc == SchemeFile && isURL(rest): // a URL inside something else
 		return scheme + ":" + hidden
 	case strings.HasPrefix(rest, "//") && sc != SchemeFile:
-		return shownURL(scheme+"://", rest[2:])
+		return redactedURL(scheme+"://", rest[2:])
 	}
 	if name, known := parseSource(s); known && name.Scheme != SchemeRTSP && name.Scheme != SchemeHTTP {
 		return s // a path or a number
 	}
-	return scheme + ":" + shownWord(rest)
+	return scheme + ":" + redactedWord(rest)
 }
 
-// looksLikeURL finds the start of a URL, slashes forgotten or not, where a file
+// isURL finds the start of a URL, slashes forgotten or not, where a file
 // name is expected.
-func looksLikeURL(s string) bool {
+func isURL(s string) bool {
 	scheme, _, ok := strings.Cut(strings.TrimLeft(s, "/ "), ":")
 	switch strings.ToLower(scheme) {
 	case "rtsp", "rtsps", "rtmp", "http", "https", "ftp":
@@ -99,8 +99,8 @@ func looksLikeURL(s string) bool {
 	return false
 }
 
-// shownURL shows host and path.
-func shownURL(scheme, rest string) string {
+// redactedURL shows host and path.
+func redactedURL(scheme, rest string) string {
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {
 		end = len(rest)
@@ -117,8 +117,8 @@ func shownURL(scheme, rest string) string {
 	return scheme + host + path
 }
 
-// shownWord shows the first word, unless it looks like more than a name.
-func shownWord(s string) string {
+// redactedWord is the first word, unless it looks like more than a name.
+func redactedWord(s string) string {
 	words := strings.Fields(s)
 	switch {
 	case len(words) == 0:

@@ -68,12 +68,12 @@ func TestShownSource(t *testing.T) {
 		{"gst:rtspsrc location=rtsp://u:secret@h ! appsink", "gst:rtspsrc …"},
 		{"curl -u secret", "curl …"},
 	} {
-		got := ShownSource(c.in)
+		got := RedactSource(c.in)
 		if got != c.want {
-			t.Errorf("ShownSource(%q) = %q, want %q", c.in, got, c.want)
+			t.Errorf("RedactSource(%q) = %q, want %q", c.in, got, c.want)
 		}
 		if strings.Contains(got, "secret") {
-			t.Errorf("ShownSource(%q) = %q shows a secret", c.in, got)
+			t.Errorf("RedactSource(%q) = %q shows a secret", c.in, got)
 		}
 	}
 }
@@ -97,8 +97,8 @@ func FuzzShownSource(f *testing.F) {
 			"file:rtsp://" + user + ":hunter2" + salt + "@" + host + "/" + path,
 			"opencv:rtsp://" + user + ":hunter2@" + host,
 		} {
-			if shown := ShownSource(s); strings.Contains(shown, "hunter") {
-				t.Errorf("ShownSource(%q) = %q shows the password", s, shown)
+			if shown := RedactSource(s); strings.Contains(shown, "hunter") {
+				t.Errorf("RedactSource(%q) = %q shows the password", s, shown)
 			}
 			if _, err := ParseSource(s); err != nil && strings.Contains(err.Error(), "hunter") {
 				t.Errorf("ParseSource(%q): %v shows the password", s, err)
@@ -119,6 +119,6 @@ func FuzzParseSource(f *testing.F) {
 		if err == nil && !strings.HasSuffix(s, name.Rest) {
 			t.Errorf("ParseSource(%q).Rest = %q is not its end", s, name.Rest)
 		}
-		_ = ShownSource(s)
+		_ = RedactSource(s)
 	})
 }

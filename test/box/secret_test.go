@@ -113,7 +113,7 @@ func TestPlantedSecrets(t *testing.T) {
 	b.await("the bad cameras' ends, and the recovery command", func() bool {
 		_, page, _ := b.get("/readyz", "operator", httpSecret)
 		_, err := os.Stat(b.path("recovery-environment"))
-		return err == nil && strings.Contains(page, "camera given up") && strings.Contains(page, "configuration")
+		return err == nil && strings.Contains(page, "camera abandoned") && strings.Contains(page, "configuration")
 	})
 	s.processes(b)
 	s.pages(b)

@@ -72,7 +72,7 @@ func startChild(words []string) (*child, error) {
 }
 
 func startError(program string, err error) error {
-	shown := camera.ShownSource("exec:" + program)
+	shown := camera.RedactSource("exec:" + program)
 	switch {
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: %s: there is no such program; install it or correct its name", camera.ErrNoDevice, shown)

@@ -23,7 +23,7 @@ func Open(ctx context.Context, cfg camera.Config) (camera.Source, error) {
 	case camera.SchemeHTTP:
 		return openHTTP(ctx, name.Rest, cfg)
 	}
-	return nil, fmt.Errorf("%w: source %s gives no JPEGs", camera.ErrUnsupported, camera.ShownSource(cfg.Source))
+	return nil, fmt.Errorf("%w: source %s gives no JPEGs", camera.ErrUnsupported, camera.RedactSource(cfg.Source))
 }
 
 // execSource reads the JPEGs a command writes to its standard output.
@@ -48,7 +48,7 @@ func openExec(ctx context.Context, command string, cfg camera.Config) (camera.So
 	}
 	words, err := splitWords(command)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", camera.ErrNoDevice, camera.ShownSource(cfg.Source), err)
+		return nil, fmt.Errorf("%w: %s: %w", camera.ErrNoDevice, camera.RedactSource(cfg.Source), err)
 	}
 	child, err := startChild(words)
 	if err != nil {
@@ -58,7 +58,7 @@ func openExec(ctx context.Context, command string, cfg camera.Config) (camera.So
 	grace := min(500*time.Millisecond, cfg.StallTimeout/2)
 	s := &execSource{
 		info: camera.Info{
-			Driver:  "exec " + filepath.Base(strings.TrimPrefix(camera.ShownSource("exec:"+words[0]), "exec:")),
+			Driver:  "exec " + filepath.Base(strings.TrimPrefix(camera.RedactSource("exec:"+words[0]), "exec:")),
 			Latency: cfg.Interval(),
 		},
 		child:     child,
@@ -102,12 +102,12 @@ func (s *execSource) reading(ctx context.Context, read func() error) error {
 }
 
 // clue says what the command gave until it was told to end.
-func (s *execSource) clue() camera.Clue {
+func (s *execSource) clue() camera.Symptom {
 	seen := "the command runs, but " + s.feed.split.clue()
 	if said := s.child.said.soFar(); said != "" {
 		seen += "; it says: " + said
 	}
-	return camera.Clue(seen)
+	return camera.Symptom(seen)
 }
 
 // ended says how the command did, which may take a moment to end after its

@@ -240,7 +240,7 @@ func TestExecSaysWhatCame(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
 			_, err := Open(ctx, config("exec:sh -c '"+command+"'"))
-			var clue camera.Clue
+			var clue camera.Symptom
 			if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &clue) || !strings.Contains(string(clue), want) {
 				t.Errorf("got %v, want %q", err, want)
 			}

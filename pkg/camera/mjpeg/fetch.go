@@ -41,7 +41,7 @@ func newFetcher(source string) (*fetcher, error) {
 	u, err := url.Parse(source)
 	if err != nil || u.Hostname() == "" || strings.Contains(u.EscapedPath(), "@") {
 		return nil, fmt.Errorf("%w: %s is not a URL; in user, password and path an @ is written %%40, a / %%2F, a : %%3A and a %% %%25",
-			camera.ErrNoDevice, camera.ShownSource(source))
+			camera.ErrNoDevice, camera.RedactSource(source))
 	}
 	f := &fetcher{login: newLogin(u.User)}
 	u.User, u.Fragment = nil, ""

@@ -18,7 +18,7 @@ type httpSource struct {
 	watch watch
 	info  camera.Info
 	fetch *fetcher
-	pacer *camera.Pacer
+	pacer *camera.Ticker
 	get   func() (io.ReadCloser, string, error) // with a context that interrupt ends
 
 	interrupt context.CancelFunc
@@ -48,7 +48,7 @@ func openHTTP(ctx context.Context, source string, cfg camera.Config) (camera.Sou
 	s := &httpSource{
 		info:      camera.Info{Driver: "http", Latency: cfg.Interval()},
 		fetch:     fetch,
-		pacer:     camera.NewPacer(cfg.FPS),
+		pacer:     camera.NewTicker(cfg.FPS),
 		get:       func() (io.ReadCloser, string, error) { return fetch.get(life) },
 		interrupt: cancel,
 		closed:    make(chan struct{}),
@@ -154,13 +154,13 @@ func (s *httpSource) reading(ctx context.Context, read func() error) error {
 }
 
 // clue says what the server gave until the source was told to end.
-func (s *httpSource) clue() camera.Clue {
+func (s *httpSource) clue() camera.Symptom {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.body == nil {
 		return "the server does not answer"
 	}
-	return camera.Clue("the server has answered, but " + s.feed.split.clue())
+	return camera.Symptom("the server has answered, but " + s.feed.split.clue())
 }
 
 // Info says what the first JPEG was; a stream does not tell its rate.

@@ -29,8 +29,8 @@ type Source struct {
 	shown    string
 	info     camera.Info
 	kind     kind
-	pacer    *camera.Pacer // of a file; nil for what has a rhythm of its own
-	patience time.Duration // how long a network camera's read may take; 0 for others
+	pacer    *camera.Ticker // of a file; nil for what has a rhythm of its own
+	patience time.Duration  // how long a network camera's read may take; 0 for others
 	closing  sync.Once
 	closed   chan struct{}
 
@@ -67,7 +67,7 @@ func Open(ctx context.Context, cfg camera.Config) (camera.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{shown: camera.ShownSource(cfg.Source), closed: make(chan struct{})}
+	s := &Source{shown: camera.RedactSource(cfg.Source), closed: make(chan struct{})}
 	switch name.Scheme {
 	case camera.SchemeOpenCV:
 		err = s.openDevice(name.Rest, cfg)
@@ -136,7 +136,7 @@ func (s *Source) learn(cfg camera.Config) error {
 		s.info.Latency = time.Duration(float64(late) * float64(time.Second) / fps)
 	}
 	if s.kind.finite {
-		s.pacer = camera.NewPacer(fps)
+		s.pacer = camera.NewTicker(fps)
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ import (
 // leave gaps, as with a real sensor. Captured is taken when rendering begins.
 type Source struct {
 	info    camera.Info
-	pacer   *camera.Pacer
+	pacer   *camera.Ticker
 	picture *picture
 	closing sync.Once
 	closed  chan struct{}
@@ -34,7 +34,7 @@ func Open(_ context.Context, cfg camera.Config) (camera.Source, error) {
 		return nil, err
 	}
 	if name.Scheme != camera.SchemeTest || name.Rest != "" {
-		return nil, fmt.Errorf("source %q: expected test: and nothing after it", camera.ShownSource(cfg.Source))
+		return nil, fmt.Errorf("source %q: expected test: and nothing after it", camera.RedactSource(cfg.Source))
 	}
 	if cfg.Width < 1 || cfg.Height < 1 || !(cfg.FPS > 0) {
 		return nil, fmt.Errorf("test source of %dx%d at %v fps: expected numbers above 0", cfg.Width, cfg.Height, cfg.FPS)
@@ -43,7 +43,7 @@ func Open(_ context.Context, cfg camera.Config) (camera.Source, error) {
 		info: camera.Info{
 			Driver: "test pattern", Width: cfg.Width, Height: cfg.Height, FPS: cfg.FPS, Format: camera.BGR24,
 		},
-		pacer:   camera.NewPacer(cfg.FPS),
+		pacer:   camera.NewTicker(cfg.FPS),
 		picture: newPicture(cfg.Width, cfg.Height),
 		closed:  make(chan struct{}),
 	}, nil

@@ -12,7 +12,7 @@ import (
 
 // Open refuses: there is V4L2 on Linux only.
 func Open(_ context.Context, cfg camera.Config) (camera.Source, error) {
-	return nil, fmt.Errorf("%w: source %s: V4L2 is Linux's, and this is %s", camera.ErrUnsupported, camera.ShownSource(cfg.Source), runtime.GOOS)
+	return nil, fmt.Errorf("%w: source %s: V4L2 is Linux's, and this is %s", camera.ErrUnsupported, camera.RedactSource(cfg.Source), runtime.GOOS)
 }
 
 // Devices refuses: there is V4L2 on Linux only.

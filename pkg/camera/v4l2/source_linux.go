@@ -49,7 +49,7 @@ func Open(ctx context.Context, cfg camera.Config) (camera.Source, error) {
 		return nil, err
 	}
 	if name.Scheme != camera.SchemeV4L2 {
-		return nil, fmt.Errorf("%w: source %s: expected %s", camera.ErrUnsupported, camera.ShownSource(cfg.Source), SourceExpected)
+		return nil, fmt.Errorf("%w: source %s: expected %s", camera.ErrUnsupported, camera.RedactSource(cfg.Source), SourceExpected)
 	}
 	path, err := local().resolve(name.Rest)
 	if err != nil {

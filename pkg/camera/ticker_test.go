@@ -10,7 +10,7 @@ import (
 
 func TestPacerDoesNotDrift(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPacer(29.97)
+		p := NewTicker(29.97)
 		start := time.Now()
 		for n := uint64(1); n <= 2998; n++ {
 			slot, err := p.Wait(t.Context(), nil)
@@ -28,7 +28,7 @@ func TestPacerDoesNotDrift(t *testing.T) {
 
 func TestPacerDoesNotBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPacer(100)
+		p := NewTicker(100)
 		start := time.Now()
 		for range 3 {
 			_, _ = p.Wait(t.Context(), nil)
@@ -53,7 +53,7 @@ func TestPacerDoesNotBurst(t *testing.T) {
 
 func TestPacerEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPacer(0.1)
+		p := NewTicker(0.1)
 		stop := make(chan struct{})
 		_, _ = p.Wait(t.Context(), stop)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

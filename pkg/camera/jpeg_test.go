@@ -87,7 +87,7 @@ func TestInspectJPEGRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		data []byte
-		says string
+		want string
 	}{
 		{"nothing", nil, "0 bytes do not begin"},
 		{"zeros", make([]byte, 100), "do not begin"},
@@ -113,8 +113,8 @@ func TestInspectJPEGRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := InspectJPEG(c.data)
-			if !errors.Is(err, ErrBadJPEG) || !strings.Contains(err.Error(), c.says) {
-				t.Fatalf("got %v, want an ErrBadJPEG that says %q", err, c.says)
+			if !errors.Is(err, ErrBadJPEG) || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got %v, want an ErrBadJPEG with %q", err, c.want)
 			}
 		})
 	}

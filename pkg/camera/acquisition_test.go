@@ -35,9 +35,9 @@ func TestStallIsNoticedAndHeals(t *testing.T) {
 		sluggish := func(ctx context.Context, _ *Frame, _ int) error {
 			<-ctx.Done()
 			time.Sleep(500 * time.Millisecond)
-			return fmt.Errorf("%w: %w", ctx.Err(), Clue("it sends H.264"))
+			return fmt.Errorf("%w: %w", ctx.Err(), Symptom("it sends H.264"))
 		}
-		l := &lives{plays: []step{then(3, every(10*time.Millisecond), sluggish), every(10 * time.Millisecond)}}
+		l := &fakeCamera{acquisitions: []step{then(3, every(10*time.Millisecond), sluggish), every(10 * time.Millisecond)}}
 		var log bytes.Buffer
 		g := NewGrabber(cfg, l.open, zerolog.New(&log))
 		g.jitter = func() float64 { return 0 }
@@ -108,11 +108,11 @@ func TestGivesUp(t *testing.T) {
 		{"a new frame starts the count again", []step{failing, failing, then(1, good, failing), failing}, 3 + 5},
 	} {
 		bubble(t, c.name, func(t *testing.T) {
-			l := &lives{plays: c.plays}
+			l := &fakeCamera{acquisitions: c.plays}
 			g := newTestGrabber(testConfig(), l.open)
 			err := g.Run(t.Context())
-			if !errors.Is(err, ErrGaveUp) || !errors.Is(err, ErrNoDevice) {
-				t.Errorf("Run = %v, want ErrGaveUp and its cause", err)
+			if !errors.Is(err, ErrReopenLimit) || !errors.Is(err, ErrNoDevice) {
+				t.Errorf("Run = %v, want ErrReopenLimit and its cause", err)
 			}
 			if l.opens != c.wantOpens {
 				t.Errorf("opened %d times, want %d", l.opens, c.wantOpens)
@@ -135,7 +135,7 @@ func TestFlappingCamera(t *testing.T) {
 			plays = append(plays, then(1, every(10*time.Millisecond), gone))
 		}
 		plays = append(plays, then(2000, every(10*time.Millisecond), gone), every(10*time.Millisecond))
-		l := &lives{plays: plays}
+		l := &fakeCamera{acquisitions: plays}
 		var log bytes.Buffer
 		g := NewGrabber(testConfig(), l.open, zerolog.New(&log))
 		g.jitter = func() float64 { return 0 }
@@ -165,7 +165,7 @@ func TestFlappingCamera(t *testing.T) {
 	})
 }
 
-// Whoever asks whether the Grabber works must not be told that it does not while
+// Hung must not report a Grabber that works as hung while
 // it waits, in whatever state; only when its own goroutine is held up.
 func TestOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -176,18 +176,18 @@ func TestOverdue(t *testing.T) {
 		}
 		failing := func(context.Context, *Frame, int) error { return ErrNoData }
 		good := every(10 * time.Millisecond)
-		l := &lives{plays: []step{then(3, good, sluggish), failing, silent, failing, then(5, good, failing), silent}}
+		l := &fakeCamera{acquisitions: []step{then(3, good, sluggish), failing, silent, failing, then(5, good, failing), silent}}
 		cfg := testConfig()
 		cfg.FrozenTimeout = time.Minute
 		g := newTestGrabber(cfg, l.open)
-		if d := g.Overdue(); d != 0 {
+		if d := g.Hung(); d != 0 {
 			t.Errorf("overdue by %v before Run", d)
 		}
 		running(t, g)
 		for range 2000 {
 			time.Sleep(10 * time.Millisecond)
 			synctest.Wait()
-			if d := g.Overdue(); d > 0 {
+			if d := g.Hung(); d > 0 {
 				t.Fatalf("overdue by %v in state %s", d, g.Health().State)
 			}
 		}
@@ -198,14 +198,14 @@ func TestOverdue(t *testing.T) {
 		g.jitter = func() float64 { <-held; return 0 }
 		stop := running(t, g)
 		time.Sleep(time.Minute)
-		if d := g.Overdue(); d < 50*time.Second {
+		if d := g.Hung(); d < 50*time.Second {
 			t.Errorf("overdue by %v after a minute in which nothing was done, want nearly that", d)
 		}
 		close(held)
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		if d := g.Overdue(); d != 0 {
+		if d := g.Hung(); d != 0 {
 			t.Errorf("overdue by %v after Run", d)
 		}
 	})
@@ -252,13 +252,13 @@ func stuckUntil(release <-chan struct{}) step {
 func TestStuckSource(t *testing.T) {
 	bubble(t, "in Next", func(t *testing.T) {
 		release := make(chan struct{})
-		l := &lives{plays: []step{then(2, every(10*time.Millisecond), stuckUntil(release))}}
+		l := &fakeCamera{acquisitions: []step{then(2, every(10*time.Millisecond), stuckUntil(release))}}
 		cfg := testConfig()
 		g := newTestGrabber(cfg, l.open)
 		start := time.Now()
 		err := g.Run(t.Context())
-		if want := 20*time.Millisecond + 2*cfg.StallTimeout; !errors.Is(err, ErrStuck) || time.Since(start) != want {
-			t.Errorf("Run = %v after %v, want ErrStuck after %v", err, time.Since(start), want)
+		if want := 20*time.Millisecond + 2*cfg.StallTimeout; !errors.Is(err, ErrHung) || time.Since(start) != want {
+			t.Errorf("Run = %v after %v, want ErrHung after %v", err, time.Since(start), want)
 		}
 		if h := g.Health(); h.State != StateEnded || h.Reason == "" {
 			t.Errorf("health %+v, want ended with a reason", h)
@@ -274,11 +274,11 @@ func TestStuckSource(t *testing.T) {
 	})
 	bubble(t, "in Close", func(t *testing.T) {
 		release := make(chan struct{})
-		l := &lives{plays: []step{then(2, every(10*time.Millisecond), ending)}}
+		l := &fakeCamera{acquisitions: []step{then(2, every(10*time.Millisecond), ending)}}
 		l.close = func() error { <-release; return nil }
 		g := newTestGrabber(testConfig(), l.open)
-		if err := g.Run(t.Context()); !errors.Is(err, ErrStuck) {
-			t.Errorf("Run = %v, want ErrStuck", err)
+		if err := g.Run(t.Context()); !errors.Is(err, ErrHung) {
+			t.Errorf("Run = %v, want ErrHung", err)
 		}
 		close(release)
 	})
@@ -289,24 +289,24 @@ func TestStuckSource(t *testing.T) {
 			return nil, ErrNoDevice
 		})
 		start := time.Now()
-		if err := g.Run(t.Context()); !errors.Is(err, ErrStuck) || time.Since(start) < openTimeout {
-			t.Errorf("Run = %v after %v, want ErrStuck after more than %v", err, time.Since(start), openTimeout)
-		} else if want := "is still busy after it was told to close (camera gives no frames: opening it takes longer than 10s)"; !strings.Contains(err.Error(), want) {
+		if err := g.Run(t.Context()); !errors.Is(err, ErrHung) || time.Since(start) < openTimeout {
+			t.Errorf("Run = %v after %v, want ErrHung after more than %v", err, time.Since(start), openTimeout)
+		} else if want := "is still busy after it was asked to close (camera gives no frames: opening it takes longer than 10s)"; !strings.Contains(err.Error(), want) {
 			t.Errorf("got %q, want it to say %q", err, want)
 		}
 		close(release)
 	})
 	bubble(t, "while the agent stops", func(t *testing.T) {
 		release := make(chan struct{})
-		l := &lives{plays: []step{then(2, every(10*time.Millisecond), stuckUntil(release))}}
+		l := &fakeCamera{acquisitions: []step{then(2, every(10*time.Millisecond), stuckUntil(release))}}
 		cfg := testConfig()
 		cfg.StallTimeout = time.Minute
 		g := newTestGrabber(cfg, l.open)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
-		if err := g.Run(ctx); !errors.Is(err, ErrStuck) || time.Since(start) != time.Second+stopTimeout {
-			t.Errorf("Run = %v after %v, want ErrStuck %v after it was told to stop", err, time.Since(start), stopTimeout)
+		if err := g.Run(ctx); !errors.Is(err, ErrHung) || time.Since(start) != time.Second+stopTimeout {
+			t.Errorf("Run = %v after %v, want ErrHung %v after it was asked to stop", err, time.Since(start), stopTimeout)
 		}
 		close(release)
 	})
@@ -327,7 +327,7 @@ func TestFrozenImage(t *testing.T) {
 	bubble(t, "is a stall when asked for", func(t *testing.T) {
 		cfg := testConfig()
 		cfg.FrozenTimeout = time.Second
-		g := newTestGrabber(cfg, (&lives{plays: play}).open)
+		g := newTestGrabber(cfg, (&fakeCamera{acquisitions: play}).open)
 		running(t, g)
 		expectState(t, g, StateOK)
 		for g.Health().State == StateOK {
@@ -341,7 +341,7 @@ func TestFrozenImage(t *testing.T) {
 			t.Errorf("reason %q does not say what is wrong", h.Reason)
 		}
 		before := h.Frames
-		time.Sleep(1200 * time.Millisecond) // in the second life, which brings nothing new either
+		time.Sleep(1200 * time.Millisecond) // in the second acquisition, which brings nothing new either
 		if h = g.Health(); h.State == StateOK || h.Frames != before {
 			t.Errorf("the frozen image after reopening: state %s, %d frames more; want it refused", h.State, h.Frames-before)
 		}
@@ -355,7 +355,7 @@ func TestFrozenImage(t *testing.T) {
 		}
 	})
 	bubble(t, "is none of our business otherwise", func(t *testing.T) {
-		g := newTestGrabber(testConfig(), (&lives{plays: play}).open)
+		g := newTestGrabber(testConfig(), (&fakeCamera{acquisitions: play}).open)
 		running(t, g)
 		time.Sleep(time.Minute)
 		if h := g.Health(); h.State != StateOK || h.Stalls != 0 {
@@ -369,15 +369,15 @@ func TestSlowCameraIsNotStalled(t *testing.T) {
 	bubble(t, "by configuration", func(t *testing.T) {
 		cfg := testConfig()
 		cfg.FPS = 0.1
-		g := newTestGrabber(cfg, (&lives{plays: []step{every(10 * time.Second)}}).open)
+		g := newTestGrabber(cfg, (&fakeCamera{acquisitions: []step{every(10 * time.Second)}}).open)
 		running(t, g)
 		time.Sleep(2 * time.Minute)
 		if h := g.Health(); h.Stalls != 0 || h.Frames < 11 {
 			t.Errorf("%d stalls, %d frames; want 0 and at least 11", h.Stalls, h.Frames)
 		}
 	})
-	bubble(t, "by what the source says", func(t *testing.T) {
-		g := newTestGrabber(testConfig(), (&lives{plays: []step{every(5 * time.Second)}, info: Info{FPS: 0.2}}).open)
+	bubble(t, "by what the source states", func(t *testing.T) {
+		g := newTestGrabber(testConfig(), (&fakeCamera{acquisitions: []step{every(5 * time.Second)}, info: Info{FPS: 0.2}}).open)
 		running(t, g)
 		time.Sleep(2 * time.Minute)
 		if h := g.Health(); h.Stalls != 0 || h.Frames < 23 {
