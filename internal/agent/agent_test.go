@@ -17,8 +17,8 @@ import (
 
 	"framekeeper/internal/cli"
 	"framekeeper/internal/status"
+	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/proctest"
-	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
@@ -42,18 +42,6 @@ func TestMain(m *testing.M) {
 		os.Exit(play(os.Args[2], os.Args[3:]))
 	}
 	goleak.VerifyTestMain(m)
-}
-
-const patient = 20 * time.Second
-
-func needRedis(t *testing.T) {
-	t.Helper()
-	if err := redistest.Available(); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
 }
 
 // syncBuffer is what the agent logs into while the test reads.
@@ -115,7 +103,7 @@ type asker struct {
 func newAsker(t *testing.T, url string) *asker {
 	t.Helper()
 	a := &asker{Client: rpc.NewClient(rpc.ClientConfig{
-		Camera: "greencam1", RequestTopic: "request/greencam1", Timeout: patient,
+		Camera: "greencam1", RequestTopic: "request/greencam1", Timeout: testkit.Patience,
 	})}
 	cfg := redisconn.Default()
 	cfg.URL = url
@@ -137,7 +125,7 @@ func newAsker(t *testing.T, url string) *asker {
 	done := make(chan error, 1)
 	go func() { done <- a.link.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	wait, cancelWait := context.WithTimeout(ctx, patient)
+	wait, cancelWait := context.WithTimeout(ctx, testkit.Patience)
 	defer cancelWait()
 	if err := a.link.WaitLive(wait); err != nil {
 		t.Fatal(err)
@@ -154,7 +142,7 @@ func (a *asker) messages() []*frame.Message {
 // ask makes one request that must be answered with a frame.
 func (a *asker) ask(t *testing.T, fields map[string]any) *frame.Message {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	m, err := a.Request(ctx, fields)
 	if err != nil {
@@ -181,17 +169,6 @@ func entries(t *testing.T, c *redis.Client) []*frame.Message {
 		}
 	}
 	return out
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patient)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patient, what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
 }
 
 // tiny is the smallest picture that still bears its number.

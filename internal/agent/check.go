@@ -7,12 +7,13 @@ import (
 	"io"
 	"time"
 
+	"framekeeper/internal/async"
 	"framekeeper/internal/cli"
 	"framekeeper/pkg/camera"
 )
 
-// checkGrace is how long a source may take to end after it was told to, before
-// it counts as one that does not return.
+// checkGrace is how long a source may take to end after its context has, before it
+// counts as one that does not return.
 const checkGrace = time.Second
 
 // checkResult is what a check found of one camera, as --json prints it.
@@ -28,7 +29,7 @@ type checkResult struct {
 	Encoding string        `json:"encoding,omitempty"`
 	Bytes    int           `json:"bytes,omitempty"` // of one frame as it is sent
 	Controls string        `json:"controls,omitempty"`
-	Broken   uint64        `json:"broken,omitempty"` // frames that were thrown away
+	Broken   uint64        `json:"broken,omitempty"` // discarded frames
 	Defect   string        `json:"defect,omitempty"` // of the last of them
 }
 
@@ -70,44 +71,30 @@ func check(ctx context.Context, cam camera.Config) (checkResult, error) {
 }
 
 // checkWith is check with a limit. A call into a driver cannot be cancelled: one
-// that does not return within the limit, or after a signal, is left behind, and
-// the process must end soon.
+// that does not return within the limit, or after a signal, is abandoned, and the
+// process must end soon.
 func checkWith(ctx context.Context, cam camera.Config, open camera.Opener, limit time.Duration) (checkResult, error) {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	type outcome struct {
-		checkResult
-		err error
+	patient, abandon := context.WithCancel(context.Background())
+	defer abandon()
+	defer context.AfterFunc(limited, func() { time.AfterFunc(checkGrace, abandon) })()
+	r, err := async.Abandon(patient, func() (checkResult, error) { return measure(limited, cam, open) })
+	if errors.Is(err, async.ErrAbandoned) {
+		return r, stuck(ctx, cam, limit)
 	}
-	done := make(chan outcome, 1)
-	go func() {
-		found, err := measure(limited, cam, open)
-		done <- outcome{found, err}
-	}()
-	var r outcome
-	select {
-	case r = <-done:
-	case <-limited.Done():
-		grace := time.NewTimer(checkGrace)
-		defer grace.Stop()
-		select {
-		case r = <-done:
-		case <-grace.C:
-			return checkResult{}, stuck(ctx, cam, limit)
-		}
-	}
-	if errors.Is(r.err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
+	if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
 		none := fmt.Errorf("check camera %s: %w within %v: %s", cam.Name, camera.ErrNoData, limit, camera.RedactSource(cam.Source))
-		return r.checkResult, camera.WithSymptom(none, r.err)
+		err = camera.WithSymptom(none, err)
 	}
-	return r.checkResult, r.err
+	return r, err
 }
 
-// stuck says that the source's code does not return, and what may help.
+// stuck is the error for a source whose code does not return, with what may help.
 func stuck(ctx context.Context, cam camera.Config, limit time.Duration) error {
 	when := fmt.Sprintf("still busy after %v", limit)
 	if ctx.Err() != nil {
-		when = "still busy when the check was told to stop"
+		when = "still busy when the check was interrupted"
 	}
 	return fmt.Errorf("check camera %s: %w: %s is %s; see that its address answers or its cable is in, "+
 		"try the source with another program, and check again", cam.Name, camera.ErrHung, camera.RedactSource(cam.Source), when)
@@ -154,7 +141,7 @@ func (r checkResult) String() string {
 		text += "  controls: " + r.Controls + "\n"
 	}
 	if r.Broken > 0 {
-		text += fmt.Sprintf("  thrown away: %d broken frames, the last %s\n", r.Broken, r.Defect)
+		text += fmt.Sprintf("  discarded: %d broken frames, the last %s\n", r.Broken, r.Defect)
 	}
 	return text + fmt.Sprintf("  it gives %dx%d %s, measured %.1f fps; one frame as %s is %d bytes\n",
 		r.Measured.Width, r.Measured.Height, r.Measured.Format, r.Measured.FPS, r.Encoding, r.Bytes)
@@ -190,7 +177,7 @@ func measureRate(ctx context.Context, src camera.Source, f *camera.Frame) (fps f
 
 func shownFPS(fps float64) string {
 	if fps == 0 {
-		return "a rate it does not say"
+		return "an unknown rate"
 	}
 	return fmt.Sprintf("%.4g fps", fps)
 }

@@ -48,7 +48,7 @@ func TestCheckEndsWhenTheDriverDoesNot(t *testing.T) {
 					want, says := 14*time.Second+checkGrace, "after 14s"
 					if signalled {
 						time.AfterFunc(3*time.Second, cancel)
-						want, says = 3*time.Second+checkGrace, "told to stop"
+						want, says = 3*time.Second+checkGrace, "interrupted"
 					}
 					start := time.Now()
 					_, err := checkWith(ctx, checkConfig(), open, 14*time.Second)

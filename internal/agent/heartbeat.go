@@ -6,113 +6,128 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"framekeeper/internal/sdnotify"
 	"framekeeper/internal/supervise"
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/datatransfer"
 )
 
 const (
-	// beatsPerTimeout is how many signs of life fit into the time after which
-	// their absence means death: one or two may be lost.
+	// beatsPerTimeout is how many heartbeats fit into the manager's watchdog
+	// timeout: one or two may be lost.
 	beatsPerTimeout = 4
-	// beatUnasked is how often the state is told to a manager without watchdog.
-	beatUnasked = 5 * time.Second
-	// beatLook is how often something to tell is looked for, such as the first
+	// defaultBeat is how often a manager without a watchdog gets the state.
+	defaultBeat = 5 * time.Second
+	// beatCheck is how often a change of state is looked for, such as the first
 	// frame.
-	beatLook = 100 * time.Millisecond
+	beatCheck = 100 * time.Millisecond
 	// overdueAllowed is how late the camera's watchdog may be on a busy box.
 	overdueAllowed = time.Second
 )
 
-// heartbeat tells whoever started this process, the controller or systemd, that
-// it works: that new frames arrive or the camera is knowingly opened or waited
-// for, and that what turns frames into answers moves. A process in which either
-// hangs goes on running and says nothing. run is for one goroutine.
+// heartbeat notifies the manager of this process, the controller or systemd, that
+// it works: new frames arrive or the camera is knowingly opened or waited for, and
+// the loop that turns frames into answers moves. A process in which either hangs
+// goes on running and sends nothing. run is for one goroutine.
 type heartbeat struct {
-	a        *agent
-	sender   *sdnotify.Sender
+	manager  manager
+	camera   liveCamera
+	link     func() datatransfer.State
+	loop     loop
+	log      zerolog.Logger
 	interval time.Duration
 
-	turns  uint64 // of the responder, at the last beat
+	turns  uint64 // of the loop, at the last heartbeat
 	ready  bool
-	told   string    // the last status
+	status string    // the last one sent
 	beatAt time.Time // zero before the first, which is due as soon as all moves
 }
 
-func newHeartbeat(a *agent, sender *sdnotify.Sender) *heartbeat {
-	h := &heartbeat{a: a, sender: sender, interval: beatUnasked}
-	if limit := sender.Watchdog(); limit > 0 {
+// manager receives the notifications; *sdnotify.Sender is one.
+type manager interface {
+	Watchdog() time.Duration // its timeout; 0: none
+	Send(messages ...string) error
+}
+
+// liveCamera is a camera with a watchdog of its own.
+type liveCamera interface {
+	Health() camera.Health
+	Hung() time.Duration // by how much the camera's watchdog has missed its time
+}
+
+// loop is a goroutine whose progress can be seen.
+type loop interface {
+	Turns() (n uint64, ended bool)
+	Wake() // one more turn, even if nothing happens
+}
+
+func newHeartbeat(m manager, c liveCamera, link func() datatransfer.State, l loop, log zerolog.Logger) *heartbeat {
+	h := &heartbeat{manager: m, camera: c, link: link, loop: l, log: log, interval: defaultBeat}
+	if limit := m.Watchdog(); limit > 0 {
 		h.interval = min(limit/beatsPerTimeout, supervise.BeatInterval)
 	}
 	return h
 }
 
-// run beats until ctx ends. Without a manager there is nobody to tell.
+// run sends heartbeats until ctx ends.
 func (h *heartbeat) run(ctx context.Context) error {
-	if h.sender == nil {
-		return nil
-	}
-	look := time.NewTicker(min(beatLook, h.interval))
-	defer look.Stop()
+	tick := time.NewTicker(min(beatCheck, h.interval))
+	defer tick.Stop()
 	for {
 		h.beat(time.Now())
 		select {
-		case <-look.C:
+		case <-tick.C:
 		case <-ctx.Done():
-			h.tell(append(h.news(), sdnotify.Stopping)...)
+			h.send(append(h.state(), sdnotify.Stopping)...)
 			return nil
 		}
 	}
 }
 
-// beat says what is new, and at each interval that we are alive, if so.
+// beat sends a changed state at once, and at each interval that the process is
+// alive, if it is.
 func (h *heartbeat) beat(now time.Time) {
-	before := h.told
-	messages := h.news()
+	before := h.status
+	messages := h.state()
 	beat := now.Sub(h.beatAt) >= h.interval && h.alive()
 	if beat {
 		messages = append(messages, sdnotify.Watchdog)
 		h.beatAt = now
 	}
-	if beat || h.told != before {
-		h.tell(messages...)
+	if beat || h.status != before {
+		h.send(messages...)
 	}
 }
 
-// news is the state, for machines and for people.
-func (h *heartbeat) news() []string {
-	health := h.a.grabber.Health()
-	// One that could not be opened at all was never ready: who waits for the start is to hear that.
+// state is the state of camera and link, for machines and for people.
+func (h *heartbeat) state() []string {
+	health := h.camera.Health()
+	// A camera that could not be opened at all was never ready: who waits for the start must see that.
 	h.ready = h.ready || health.State != camera.StateOpening && (health.State != camera.StateEnded || health.Frames > 0)
-	text := fmt.Sprintf("camera %s, link %s", health.State, h.a.link.Status().State)
+	h.status = fmt.Sprintf("camera %s, link %s", health.State, h.link())
 	if health.Reason != "" {
-		text += ": " + health.Reason
+		h.status += ": " + health.Reason
 	}
-	h.told = text
-	messages := []string{supervise.FramesVariable + "=" + strconv.FormatUint(health.Frames, 10), sdnotify.Status(text)}
+	messages := []string{supervise.FramesVariable + "=" + strconv.FormatUint(health.Frames, 10), sdnotify.Status(h.status)}
 	if h.ready {
 		messages = append(messages, sdnotify.Ready)
 	}
 	return messages
 }
 
-// alive looks whether the goroutines on the way of a frame move.
+// alive reports whether the goroutines on the way of a frame move.
 func (h *heartbeat) alive() bool {
-	r := h.a.responder
-	turns := r.turns.Load()
-	moved := turns != h.turns
+	turns, ended := h.loop.Turns() // ended: it has served its last frame, and the rest is being sent
+	moved := ended || turns != h.turns
 	h.turns = turns
-	r.poke() // so that it moves until the next look even if nobody wants anything
-	select {
-	case <-r.done: // it has served its last frame, and the rest is being handed over
-		moved = true
-	default:
-	}
-	return moved && h.a.grabber.Hung() < overdueAllowed
+	h.loop.Wake()
+	return moved && h.camera.Hung() < overdueAllowed
 }
 
-func (h *heartbeat) tell(messages ...string) {
-	if err := h.sender.Send(messages...); err != nil {
-		h.a.log.Debug().Err(err).Msg("the supervisor was not told")
+func (h *heartbeat) send(messages ...string) {
+	if err := h.manager.Send(messages...); err != nil {
+		h.log.Debug().Err(err).Msg("The heartbeat was not sent")
 	}
 }

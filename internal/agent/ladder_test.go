@@ -22,6 +22,7 @@ import (
 	"framekeeper/internal/logging"
 	"framekeeper/internal/status"
 	"framekeeper/internal/supervise"
+	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/camera"
 )
@@ -98,7 +99,7 @@ type ladder struct {
 
 func newLadder(t *testing.T, o supervise.Options) *ladder {
 	t.Helper()
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	l := &ladder{file: filepath.Join(t.TempDir(), "fault")}
 	path := writeConfig(t, server.URL(), "", tiny+"stall_timeout = \"300ms\"\nmax_reopens = 2\nstatus_interval = \"100ms\"")
@@ -133,7 +134,7 @@ func (l *ladder) set(t *testing.T, f fault) {
 // frame asks until a frame exposed after now is there.
 func (l *ladder) frame(t *testing.T) {
 	t.Helper()
-	eventually(t, "a new frame", func() bool {
+	testkit.Eventually(t, "a new frame", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_, err := l.asker.Request(ctx, map[string]any{"timeout_ms": 500})
@@ -143,7 +144,7 @@ func (l *ladder) frame(t *testing.T) {
 
 func (l *ladder) restarted(t *testing.T, than int) status.Process {
 	t.Helper()
-	eventually(t, "a fresh process", func() bool { a := l.sup.Agents()[0]; return a.PID != 0 && a.PID != than })
+	testkit.Eventually(t, "a fresh process", func() bool { a := l.sup.Agents()[0]; return a.PID != 0 && a.PID != than })
 	return l.sup.Agents()[0]
 }
 
@@ -213,7 +214,7 @@ func TestLadderEndsAtTheRecoveryCommand(t *testing.T) {
 
 // A camera that is only slow, or being reopened, is not the watchdog's affair.
 func TestRetryingIsASignOfLife(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	l := &ladder{file: filepath.Join(t.TempDir(), "fault")}
 	path := writeConfig(t, server.URL(), "", tiny+"stall_timeout = \"300ms\"\nmax_reopens = 1000")
@@ -225,7 +226,7 @@ func TestRetryingIsASignOfLife(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = l.sup.Run(ctx) }()
 	defer func() { cancel(); <-done }()
-	eventually(t, "an agent that says what it waits for", func() bool {
+	testkit.Eventually(t, "an agent that says what it waits for", func() bool {
 		return strings.Contains(l.sup.Agents()[0].Says, "attempt 6 of 1000") // after 1.5 to 3 s
 	})
 	if a := l.sup.Agents()[0]; a.Restarts != 0 || a.Hangs != 0 {
@@ -236,7 +237,7 @@ func TestRetryingIsASignOfLife(t *testing.T) {
 // A controller that is killed takes its agent along, soon, whatever state that
 // is in; so the next one finds the camera free.
 func TestAgentsEndWithAKilledController(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	const stopped fault = "stopped" // SIGSTOP: the kernel wakes it when nobody is left who could
 	for _, f := range []fault{noFault, silentFault, goneFault, stuckFault, stopped, encoderFault} {
 		t.Run("fault "+string(f), func(t *testing.T) {
@@ -270,7 +271,7 @@ func TestAgentsEndWithAKilledController(t *testing.T) {
 			case noFault:
 			case stopped:
 				_ = syscall.Kill(agent, syscall.SIGSTOP)
-				eventually(t, "a stopped agent", func() bool { return strings.HasPrefix(processState(agent), "T") })
+				testkit.Eventually(t, "a stopped agent", func() bool { return strings.HasPrefix(processState(agent), "T") })
 			default:
 				l.set(t, f)
 				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -279,7 +280,7 @@ func TestAgentsEndWithAKilledController(t *testing.T) {
 			}
 			began := time.Now()
 			_ = controller.Process.Kill()
-			eventually(t, "the end of the agent", func() bool { return !alive(agent) })
+			testkit.Eventually(t, "the end of the agent", func() bool { return !alive(agent) })
 			t.Logf("the agent was gone after %v", time.Since(began).Round(time.Millisecond))
 			_ = controller.Wait()
 		})

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,27 +14,13 @@ import (
 	"framekeeper/pkg/outbox"
 )
 
-// meters are what only the one who does the work can measure. Everything else
-// is read from the parts' own statistics when somebody asks.
+// meters measure what only the part that does the work can measure. Everything
+// else is read from the parts' own statistics at a scrape.
 type meters struct {
 	encode  prometheus.Histogram
 	request prometheus.Histogram
 	link    *metrics.Link
-	failed  [failures]atomic.Uint64
 }
-
-// failure is why a request that was taken in hand got an error.
-type failure int
-
-const (
-	failCamera failure = iota
-	failTimeout
-	failMemory
-	failEncode
-	failures
-)
-
-func (f failure) String() string { return [...]string{"camera", "timeout", "memory", "encode"}[f] }
 
 func newMeters(link func() datatransfer.LinkStatus) *meters {
 	return &meters{
@@ -52,29 +37,37 @@ func newMeters(link func() datatransfer.LinkStatus) *meters {
 	}
 }
 
-// answered is told of each answer that has gone out.
-func (a *agent) answered(item *outbox.Item) {
-	m := item.Message()
-	if m == nil || m.Header.Status != frame.StatusOK || m.Header.RequestedUS == 0 {
-		return
+// observeAnswer measures each answer that has been published.
+func (m *meters) observeAnswer(clock *frame.Clock) func(*outbox.Item) {
+	return func(item *outbox.Item) {
+		msg := item.Message()
+		if msg == nil || msg.Header.Status != frame.StatusOK || msg.Header.RequestedUS == 0 {
+			return
+		}
+		took := clock.Now() - msg.Header.RequestedUS
+		m.request.Observe(float64(max(took, 0)) / 1e6) // the clock may have been set meanwhile
 	}
-	took := a.clock.Now() - m.Header.RequestedUS
-	a.meters.request.Observe(float64(max(took, 0)) / 1e6) // the clock may have been set meanwhile
 }
 
-// registry is everything an agent can say of itself in figures.
-func (a *agent) registry() (*prometheus.Registry, error) {
-	m := a.meters
-	r, err := metrics.NewRegistry(prometheus.Labels{"camera": a.cam.Name},
-		m.encode, m.request, m.link, metrics.NewTable(figures(), a.read))
+// limits are settings that metrics show beside what they limit.
+type limits struct{ retain, spool int64 }
+
+func (a *agent) limits() limits {
+	return limits{int64(a.cfg.Delivery.RetainBytes), int64(a.cfg.Delivery.SpoolMaxBytes)}
+}
+
+// newRegistry has all metrics of an agent.
+func newRegistry(camera string, l limits, m *meters, s statistics) (*prometheus.Registry, error) {
+	r, err := metrics.NewRegistry(prometheus.Labels{"camera": camera},
+		m.encode, m.request, m.link, metrics.NewTable(rows(), func(v metrics.Values) { s.read(v, l) }))
 	if err != nil {
-		return nil, fmt.Errorf("show figures: %w", err)
+		return nil, fmt.Errorf("make registry: %w", err)
 	}
 	return r, nil
 }
 
-// figures names what read reads.
-func figures() []metrics.Row {
+// rows names what read reads.
+func rows() []metrics.Row {
 	return []metrics.Row{
 		{Name: "agent_info", Help: "The agent's version.", Labels: []string{"version"}},
 		{Name: "capture_frames_total", Help: "New frames from the camera."},
@@ -118,35 +111,35 @@ func figures() []metrics.Row {
 	}
 }
 
-// read gives the figures of one scrape.
-func (a *agent) read(v metrics.Values) {
+// read sets the values of one scrape.
+func (c *statistics) read(v metrics.Values, l limits) {
 	v.Set("agent_info", 1, cli.Version())
-	a.readCapture(v)
-	a.readRequests(v)
-	a.readFrames(v)
-	a.readSpool(v)
+	c.readCapture(v)
+	c.readRequests(v)
+	c.readFrames(v, l)
+	c.readSpool(v, l)
 }
 
-func (a *agent) readCapture(v metrics.Values) {
-	h := a.grabber.Health()
+func (c *statistics) readCapture(v metrics.Values) {
+	h := c.Capture()
 	v.Set("capture_frames_total", float64(h.Frames))
 	v.Set("capture_skipped_frames_total", float64(h.Skipped))
 	v.Set("capture_broken_frames_total", float64(h.Broken))
 	v.Set("capture_stalls_total", float64(h.Stalls))
 	v.Set("capture_reopens_total", float64(h.Reopens))
 	v.Set("capture_fps", h.FPS)
-	v.Set("capture_latency_seconds", a.grabber.Latency().Seconds())
+	v.Set("capture_latency_seconds", c.Latency().Seconds())
 	if !h.LastFrame.IsZero() {
 		v.Set("capture_frame_age_seconds", time.Since(h.LastFrame).Seconds())
 	}
 	v.State("capture_state", string(h.State), []string{
 		string(camera.StateOpening), string(camera.StateOK), string(camera.StateStalled), string(camera.StateRetrying), string(camera.StateEnded),
 	})
-	v.Set("encode_failures_total", float64(a.responder.counts.failed.Load()))
+	v.Set("encode_failures_total", float64(c.Replies.unencodable.Load()))
 }
 
-func (a *agent) readRequests(v metrics.Values) {
-	s := a.responder.requests.Stats()
+func (c *statistics) readRequests(v metrics.Values) {
+	s := c.Requests()
 	v.Set("requests_received_total", float64(s.Received))
 	v.Set("requests_pending", float64(s.Pending))
 	for outcome, n := range map[string]uint64{
@@ -155,29 +148,29 @@ func (a *agent) readRequests(v metrics.Values) {
 		v.Set("requests_total", float64(n), outcome)
 	}
 	for f := range failures {
-		v.Set("requests_total", float64(a.meters.failed[f].Load()), f.String())
+		v.Set("requests_total", float64(c.Replies.failed[f].Load()), f.String())
 	}
 }
 
-func (a *agent) readFrames(v metrics.Values) {
-	o := a.outbox.Stats()
+func (c *statistics) readFrames(v metrics.Values, l limits) {
+	o := c.Frames()
 	v.Set("frames_numbered_total", float64(o.Added))
 	v.Set("frames_added_total", float64(o.Sent+o.Resent)) // Sent alone falls when Redis loses frames
 	v.Set("frames_resent_total", float64(o.Resent))
-	lost := a.outbox.Losses()
+	lost := c.Losses()
 	for _, kind := range outbox.LossKinds() {
 		v.Set("frames_lost_total", float64(lost[kind]), kind)
 	}
 	v.Set("outbox_unsent_frames", float64(o.Unsent))
 	v.Set("outbox_unsent_bytes", float64(o.UnsentSize))
 	v.Set("outbox_held_bytes", float64(o.MemorySize))
-	v.Set("outbox_limit_bytes", float64(a.cfg.Delivery.RetainBytes))
-	s := a.appender.Status()
+	v.Set("outbox_limit_bytes", float64(l.retain))
+	s := c.Stream()
 	v.Flag("stream_writable", s.Writable)
 	v.Flag("stream_conflict", s.Conflict)
 	v.Set("stream_vanished_total", float64(s.Vanished))
 	v.Set("stream_trims_total", float64(s.Trimmed))
-	answers, frames := a.publisher.Stats()
+	answers, frames := c.Messages()
 	for lane, l := range map[string]outbox.LaneStats{"answers": answers, "frames": frames} {
 		v.Set("messages_published_total", float64(l.Published), lane)
 		v.Set("messages_unheard_total", float64(l.NoReceivers), lane)
@@ -187,15 +180,15 @@ func (a *agent) readFrames(v metrics.Values) {
 	}
 }
 
-func (a *agent) readSpool(v metrics.Values) {
-	s := a.spoolStatus()
+func (c *statistics) readSpool(v metrics.Values, l limits) {
+	s := c.Spool()
 	v.Flag("spool_usable", s != nil)
 	if s == nil {
 		return
 	}
 	v.Set("spool_frames", float64(s.Frames))
 	v.Set("spool_bytes", float64(s.Bytes))
-	v.Set("spool_limit_bytes", float64(a.cfg.Delivery.SpoolMaxBytes))
+	v.Set("spool_limit_bytes", float64(l.spool))
 	v.Set("spool_oldest_age_seconds", s.AgeS)
 	v.Set("spool_written_frames_total", float64(s.Written))
 	v.Set("spool_errors_total", float64(s.Errors))

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"framekeeper/internal/agentapi"
+	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/datatransfer"
 )
@@ -20,7 +21,7 @@ import (
 func figuresOf(t *testing.T, config string) (text []byte, families map[string]*dto.MetricFamily) {
 	t.Helper()
 	path := agentapi.Path(filepath.Join(filepath.Dir(config), "state"), "greencam1")
-	text, err := agentapi.Caller{Path: path}.Get(t.Context(), "/metrics", 1<<20)
+	text, err := agentapi.Client{Path: path}.Get(t.Context(), "/metrics", 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +53,7 @@ func value(t *testing.T, families map[string]*dto.MetricFamily, name, label stri
 }
 
 func TestFigures(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	config := writeConfig(t, server.URL(), "", tiny+"request_timeout = \"10s\"\nsource_latency = \"20ms\"")
 	startAgent(t, config)
@@ -64,7 +65,7 @@ func TestFigures(t *testing.T) {
 	server.Client().Publish(t.Context(), "request/greencam1", "nonsense")
 
 	text, families := []byte(nil), map[string]*dto.MetricFamily(nil)
-	eventually(t, "figures of two answers", func() bool {
+	testkit.Eventually(t, "figures of two answers", func() bool {
 		text, families = figuresOf(t, config)
 		return value(t, families, "frames_added_total", "") == 2 && value(t, families, "requests_total", "outcome=malformed") == 1
 	})
@@ -110,13 +111,14 @@ func TestFigures(t *testing.T) {
 	t.Logf("%d families, %d bytes", len(families), len(text))
 }
 
-// What is asked of no hot path: reading allocates, writing must not.
+// Reading allocates, writing must not: it is done for each frame.
 func TestMetersDoNotAllocate(t *testing.T) {
+	var counts responderCounts
 	m := newMeters(func() datatransfer.LinkStatus { return datatransfer.LinkStatus{} })
 	if n := testing.AllocsPerRun(1000, func() {
 		m.encode.Observe(0.003)
 		m.request.Observe(0.03)
-		m.failed[failTimeout].Add(1)
+		counts.failed[failTimeout].Add(1)
 	}); n != 0 {
 		t.Errorf("got %v allocations for a frame, want none", n)
 	}

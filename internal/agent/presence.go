@@ -15,41 +15,41 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
-	"framekeeper/pkg/redisconn"
-
+	"framekeeper/internal/async"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/outbox"
+	"framekeeper/pkg/redisconn"
 )
 
-// presencePoll is how often a start looks whether a foreign status moves.
+// presencePoll is how often a start reads a foreign status, to see whether it is
+// renewed.
 const presencePoll = 100 * time.Millisecond
 
-// PresenceConfig says how an agent shows that it is there.
-type PresenceConfig struct {
+// presenceConfig configures how an agent publishes its presence.
+type presenceConfig struct {
 	Key      string        // holds the status, for three intervals
 	Topic    string        // gets it published
 	Interval time.Duration // of both
 	Instance string
 	Owner    string
 	Status   func() any // marshalled to JSON; must contain Instance and Owner
-	Kick     <-chan struct{}
+	Change   async.Wake // the status is to be shown now
 	Log      zerolog.Logger
 }
 
-// Presence keeps status:<camera> fresh and refuses to start beside another
-// live agent.
-type Presence struct {
-	cfg     PresenceConfig
-	checked bool
-	gone    atomic.Bool // withdrawn: not to be shown again
+// presence renews status:<camera> and refuses to start beside another live agent.
+type presence struct {
+	cfg       presenceConfig
+	noRival   bool        // none was alive at the start
+	withdrawn atomic.Bool // the status is not shown again
 
-	showing sync.Mutex // guards all below; held while a status is shown
+	mu      sync.Mutex // guards all below; held while a status is shown
 	refused bool       // Redis refuses the status
-	rival   string
+	rival   string     // the last one that was logged
 }
 
-// whoIs are the keys of a status that tell agents apart.
-type whoIs struct {
+// identity are the keys of a status by which agents differ.
+type identity struct {
 	Instance string `json:"instance"`
 	Owner    string `json:"owner"`
 	Host     string `json:"host"`
@@ -58,9 +58,9 @@ type whoIs struct {
 	TimeUS   int64  `json:"time_us"`
 }
 
-// BootID names this start of this machine; "" where it cannot be told. Boxes made
+// bootID names this start of this machine; "" where it is unknown. Boxes made
 // from one image share host name and state directory, but not this.
-func BootID() string {
+func bootID() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""
@@ -68,51 +68,50 @@ func BootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// gone reports whether the status is from a process that cannot live any more:
+// dead reports whether the status is from a process that cannot live any more:
 // one of our own state directory, which we have locked, or one of this machine
 // whose process is not there, as after a kill where the directory is not kept.
-// Of another machine's, however much it looks like this one, nobody knows.
-func (w *whoIs) gone(owner string) bool {
-	if boot := BootID(); w.Boot != "" && boot != "" && w.Boot != boot {
+// Whether another machine's process lives is unknown, however alike the machines are.
+func (i *identity) dead(owner string) bool {
+	if boot := bootID(); i.Boot != "" && boot != "" && i.Boot != boot {
 		return false
 	}
 	host, err := os.Hostname()
-	return w.Owner == owner ||
-		err == nil && w.Host == host && w.PID > 0 && errors.Is(syscall.Kill(w.PID, 0), syscall.ESRCH)
+	return i.Owner == owner ||
+		err == nil && i.Host == host && i.PID > 0 && errors.Is(syscall.Kill(i.PID, 0), syscall.ESRCH)
 }
 
-// NewPresence prepares it.
-func NewPresence(cfg PresenceConfig) *Presence { return &Presence{cfg: cfg} }
+func newPresence(cfg presenceConfig) *presence { return &presence{cfg: cfg} }
 
-// Admit looks, once, whether another agent is alive: one whose status comes
-// from another state directory and is renewed while we watch. A status that
-// only lies there belongs to a dead agent and is taken over when it expires.
-func (p *Presence) Admit(ctx context.Context, s *datatransfer.Session) error {
-	if p.checked {
+// admit checks, once, whether another agent is alive: one whose status comes from
+// another state directory and is renewed meanwhile. A status that is not renewed
+// belongs to a dead agent and is replaced when it expires.
+func (p *presence) admit(ctx context.Context, s *datatransfer.Session) error {
+	if p.noRival {
 		return nil
 	}
-	first, left, err := p.look(ctx, s)
+	first, left, err := p.read(ctx, s)
 	if err != nil {
 		return err
 	}
-	if first == nil || first.Instance == p.cfg.Instance || first.gone(p.cfg.Owner) {
-		p.checked = true
+	if first == nil || first.Instance == p.cfg.Instance || first.dead(p.cfg.Owner) {
+		p.noRival = true
 		return nil
 	}
 	p.cfg.Log.Warn().Str("host", first.Host).Int("pid", first.PID).Int64("for_ms", left.Milliseconds()).
-		Msg("another agent's status stands in Redis, watching whether it is alive")
+		Msg("Another agent's status is in Redis, watching whether it is renewed")
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(presencePoll):
 		}
-		now, _, err := p.look(ctx, s)
+		now, _, err := p.read(ctx, s)
 		switch {
 		case err != nil:
 			return err
 		case now == nil:
-			p.checked = true
+			p.noRival = true
 			return nil
 		case now.TimeUS != first.TimeUS || now.Instance != first.Instance:
 			return &datatransfer.FatalError{Err: fmt.Errorf("%w: process %d on host %s answers for it over the same Redis; stop one of them, or give this camera another name",
@@ -121,8 +120,8 @@ func (p *Presence) Admit(ctx context.Context, s *datatransfer.Session) error {
 	}
 }
 
-// look reads the present status; nil if there is none.
-func (p *Presence) look(ctx context.Context, s *datatransfer.Session) (*whoIs, time.Duration, error) {
+// read reads the present status; nil if there is none.
+func (p *presence) read(ctx context.Context, s *datatransfer.Session) (*identity, time.Duration, error) {
 	text, err := s.Data().Get(ctx, p.cfg.Key).Result()
 	switch {
 	case errors.Is(err, redis.Nil):
@@ -130,46 +129,46 @@ func (p *Presence) look(ctx context.Context, s *datatransfer.Session) (*whoIs, t
 	case err != nil && redisconn.EndsSession(err):
 		return nil, 0, fmt.Errorf("read %s: %w", p.cfg.Key, err)
 	case err != nil:
-		return nil, 0, nil // not permitted to look: then others are not our business
+		return nil, 0, nil // not permitted to read: then rivals are not detected
 	}
 	left, err := s.Data().PTTL(ctx, p.cfg.Key).Result()
 	if err != nil {
 		left = 0
 	}
-	var w whoIs
+	var w identity
 	if json.Unmarshal([]byte(text), &w) != nil || left < 0 {
 		return nil, 0, nil // not an agent's status, or one that would stand forever
 	}
 	return &w, left, nil
 }
 
-// Worker renews the status at every interval and at every kick.
-func (p *Presence) Worker() datatransfer.Worker {
+// worker renews the status at every interval and at every change.
+func (p *presence) worker() datatransfer.Worker {
 	return datatransfer.Worker{Name: "show status", Run: p.run}
 }
 
-func (p *Presence) run(ctx context.Context, s *datatransfer.Session) error {
+func (p *presence) run(ctx context.Context, s *datatransfer.Session) error {
 	tick := time.NewTicker(p.cfg.Interval)
 	defer tick.Stop()
 	for {
-		if err := p.Show(ctx, s); err != nil {
+		if err := p.show(ctx, s); err != nil {
 			return err
 		}
 		select {
 		case <-tick.C:
-		case <-p.cfg.Kick:
+		case <-p.cfg.Change:
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// Show writes and publishes the status once. The worker does, and whoever has a
-// last word to say.
-func (p *Presence) Show(ctx context.Context, s *datatransfer.Session) error {
-	p.showing.Lock()
-	defer p.showing.Unlock()
-	if p.gone.Load() {
+// show writes and publishes the status once. The worker does, and the end of an agent
+// whose camera was given up.
+func (p *presence) show(ctx context.Context, s *datatransfer.Session) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.withdrawn.Load() {
 		return nil
 	}
 	text, err := json.Marshal(p.cfg.Status())
@@ -177,30 +176,30 @@ func (p *Presence) Show(ctx context.Context, s *datatransfer.Session) error {
 		return fmt.Errorf("encode status: %w", err)
 	}
 	old, err := s.Data().SetArgs(ctx, p.cfg.Key, text, redis.SetArgs{TTL: 3 * p.cfg.Interval, Get: true}).Result()
-	var kept error
+	var notSet error
 	if err != nil && !errors.Is(err, redis.Nil) {
-		kept = fmt.Errorf("set %s: %w", p.cfg.Key, err)
+		notSet = fmt.Errorf("set %s: %w", p.cfg.Key, err)
 	}
-	if redisconn.EndsSession(kept) {
-		return kept
+	if redisconn.EndsSession(notSet) {
+		return notSet
 	}
-	p.watchRival(old)
-	// Under OOM nothing can be kept, but whoever listens can be told so.
+	p.reportRival(old)
+	// Under OOM the key cannot be set, but subscribers can get the status and the reason.
 	if err := s.Data().Publish(ctx, p.cfg.Topic, text).Err(); err != nil {
-		return p.refuse(fmt.Errorf("publish %s: %w", p.cfg.Topic, err))
+		return p.report(fmt.Errorf("publish %s: %w", p.cfg.Topic, err))
 	}
-	if kept != nil {
-		return p.refuse(kept)
+	if notSet != nil {
+		return p.report(notSet)
 	}
 	p.refused = false
 	return nil
 }
 
-// Withdraw removes the status at an orderly end, if it is still ours: the agent
+// withdraw removes the status at an orderly end, if it is still ours: the agent
 // is gone at once, and not only when the key expires.
-func (p *Presence) Withdraw(ctx context.Context, s *datatransfer.Session) error {
-	p.gone.Store(true)
-	w, _, err := p.look(ctx, s)
+func (p *presence) withdraw(ctx context.Context, s *datatransfer.Session) error {
+	p.withdrawn.Store(true)
+	w, _, err := p.read(ctx, s)
 	if err != nil || w == nil || w.Instance != p.cfg.Instance {
 		return err
 	}
@@ -210,8 +209,8 @@ func (p *Presence) Withdraw(ctx context.Context, s *datatransfer.Session) error 
 	return nil
 }
 
-// refuse passes on what ends the session and logs, once, what does not.
-func (p *Presence) refuse(err error) error {
+// report returns what ends the session and logs, once, what does not.
+func (p *presence) report(err error) error {
 	if redisconn.EndsSession(err) {
 		return err
 	}
@@ -222,14 +221,14 @@ func (p *Presence) refuse(err error) error {
 	return nil
 }
 
-// watchRival notices an agent that was started beside this one by force.
-func (p *Presence) watchRival(old string) {
-	var w whoIs
+// reportRival reports an agent that was started beside this one by force.
+func (p *presence) reportRival(old string) {
+	var w identity
 	if old == "" || json.Unmarshal([]byte(old), &w) != nil ||
-		w.Instance == p.cfg.Instance || w.gone(p.cfg.Owner) || w.Instance == p.rival {
+		w.Instance == p.cfg.Instance || w.dead(p.cfg.Owner) || w.Instance == p.rival {
 		return
 	}
 	p.rival = w.Instance
 	p.cfg.Log.Error().Str("host", w.Host).Int("pid", w.PID).
-		Msg("another agent shows itself under this camera's name: stop one of them")
+		Msg("Another agent publishes its status under this camera's name: stop one of them")
 }

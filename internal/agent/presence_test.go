@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/async"
 	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/datatransfer"
@@ -24,21 +25,21 @@ const statusKey, statusTopic = "status:testcam", "status/testcam"
 
 // agentAt is a link with a Presence, as one agent has it.
 type agentAt struct {
-	link *datatransfer.Link
-	log  *testkit.Log
-	kick chan struct{}
-	end  func() error // stops it, for good
+	link   *datatransfer.Link
+	log    *testkit.Log
+	change async.Wake
+	end    func() error // stops it, for good
 }
 
 func present(t *testing.T, cfg redisconn.Config, instance, owner string, interval time.Duration) *agentAt {
 	t.Helper()
-	a := &agentAt{log: &testkit.Log{}, kick: make(chan struct{})}
+	a := &agentAt{log: &testkit.Log{}, change: async.NewWake()}
 	var n atomic.Int64
-	p := NewPresence(PresenceConfig{
-		Key: statusKey, Topic: statusTopic, Interval: interval, Instance: instance, Owner: owner, Kick: a.kick, Log: zerolog.New(a.log),
-		Status: func() any { return whoIs{Instance: instance, Owner: owner, Host: "box", PID: 7, TimeUS: n.Add(1)} },
+	p := newPresence(presenceConfig{
+		Key: statusKey, Topic: statusTopic, Interval: interval, Instance: instance, Owner: owner, Change: a.change, Log: zerolog.New(a.log),
+		Status: func() any { return identity{Instance: instance, Owner: owner, Host: "box", PID: 7, TimeUS: n.Add(1)} },
 	})
-	a.link = datatransfer.NewLink(datatransfer.LinkConfig{Redis: cfg, Name: "testcam", Admit: p.Admit, Workers: []datatransfer.Worker{p.Worker()}, Log: zerolog.Nop()})
+	a.link = datatransfer.NewLink(datatransfer.LinkConfig{Redis: cfg, Name: "testcam", Admit: p.admit, Workers: []datatransfer.Worker{p.worker()}, Log: zerolog.Nop()})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.link.Run(ctx) }()
@@ -60,7 +61,7 @@ func (a *agentAt) waitLive(t *testing.T) {
 	testkit.Eventually(t, "the agent is LIVE", func() bool { return a.link.Status().State == datatransfer.Live })
 }
 
-func shown(t *testing.T, c *redis.Client) (w whoIs) {
+func shown(t *testing.T, c *redis.Client) (w identity) {
 	t.Helper()
 	text, err := c.Get(context.Background(), statusKey).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -126,7 +127,7 @@ func TestASecondBoxOfOneImageIsRefused(t *testing.T) {
 	stop := make(chan struct{})
 	var renewing sync.WaitGroup
 	renew := func(n int64) {
-		first, _ := json.Marshal(whoIs{Instance: "i1", Owner: "o", Host: host, PID: 1 << 22, Boot: "another box", TimeUS: n})
+		first, _ := json.Marshal(identity{Instance: "i1", Owner: "o", Host: host, PID: 1 << 22, Boot: "another box", TimeUS: n})
 		_ = server.Client().Set(context.Background(), statusKey, first, time.Minute).Err() // the test sees what comes of it
 	}
 	renew(1)
@@ -166,7 +167,7 @@ func TestADeadPredecessorIsTakenOver(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t)
-			old, _ := json.Marshal(whoIs{Instance: "i1", Owner: d.owner, Host: "box", TimeUS: 1})
+			old, _ := json.Marshal(identity{Instance: "i1", Owner: d.owner, Host: "box", TimeUS: 1})
 			began := time.Now()
 			if err := server.Client().Set(context.Background(), statusKey, old, d.ttl).Err(); err != nil {
 				t.Fatal(err)
@@ -187,8 +188,8 @@ func TestARivalIsNoticedOnce(t *testing.T) {
 	server := redistest.Start(t)
 	a := present(t, testkit.Fast(server.URL()), "i1", "o1", 50*time.Millisecond)
 	a.waitLive(t)
-	const told = "another agent shows itself under this camera's name: stop one of them"
-	rival, _ := json.Marshal(whoIs{Instance: "i2", Owner: "o2", Host: "elsewhere", PID: 9})
+	const told = "Another agent publishes its status under this camera's name: stop one of them"
+	rival, _ := json.Marshal(identity{Instance: "i2", Owner: "o2", Host: "elsewhere", PID: 9})
 	c := server.Client()
 	show := func() {
 		if err := c.Set(context.Background(), statusKey, rival, time.Minute).Err(); err != nil {
@@ -236,13 +237,13 @@ func TestTheStatusIsPublishedThoughItCannotBeKept(t *testing.T) {
 	}
 }
 
-func TestAKickShowsTheStatusNow(t *testing.T) {
+func TestAChangeShowsTheStatusNow(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
 	a := present(t, testkit.Fast(server.URL()), "i1", "o1", time.Minute)
 	a.waitLive(t)
 	testkit.Eventually(t, "the first status", func() bool { return shown(t, server.Client()).TimeUS == 1 })
-	a.kick <- struct{}{}
+	a.change.Call()
 	testkit.Eventually(t, "the second status", func() bool { return shown(t, server.Client()).TimeUS == 2 })
 }

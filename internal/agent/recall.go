@@ -19,9 +19,9 @@ const (
 	recallTime   = time.Second      // no further page after that: a slow connection must not hold up the start
 )
 
-// Recall reads back the newest answers of an earlier start, so that a request
+// recall reads back the newest answers of an earlier start, so that a request
 // whose answer was lost with the agent gets the same one when it is repeated.
-type Recall struct {
+type recall struct {
 	Key      string       // the stream
 	Memory   int64        // bytes of answers
 	Now      func() int64 // Unix microseconds
@@ -37,7 +37,7 @@ type recalled struct {
 	began   time.Time
 }
 
-func (r *Recall) begin() *recalled {
+func (r *recall) begin() *recalled {
 	return &recalled{oldest: r.Now() - recallWindow.Microseconds(), memory: min(r.Memory, rpc.MaxMemory), began: time.Now()}
 }
 
@@ -53,8 +53,8 @@ func (f *recalled) add(m *frame.Message) {
 
 func isAnswer(h *frame.Header) bool { return h.Status == frame.StatusOK && h.Request != nil }
 
-// FromStream reads the answers that reached Redis.
-func (r *Recall) FromStream(ctx context.Context, s *datatransfer.Session) error {
+// fromStream reads the answers that reached Redis.
+func (r *recall) fromStream(ctx context.Context, s *datatransfer.Session) error {
 	found := r.begin()
 	for end := "+"; !found.enough(); {
 		entries, err := s.Data().XRevRangeN(ctx, r.Key, end, "-", recallPage).Result()
@@ -86,9 +86,9 @@ func (r *Recall) FromStream(ctx context.Context, s *datatransfer.Session) error 
 	return nil
 }
 
-// FromSpool reads the answers that are on disk because Redis did not get them. It
+// fromSpool reads the answers that are on disk because Redis did not get them. It
 // is called after the epoch is settled.
-func (r *Recall) FromSpool(s *outbox.Spooler) {
+func (r *recall) fromSpool(s *outbox.Spooler) {
 	found := r.begin()
 	for _, e := range s.Earlier() {
 		h, err := s.Header(e)
@@ -109,7 +109,7 @@ func (r *Recall) FromSpool(s *outbox.Spooler) {
 }
 
 // rememberAll remembers answers in the order in which they were given.
-func (r *Recall) rememberAll(found *recalled) {
+func (r *recall) rememberAll(found *recalled) {
 	for _, m := range slices.Backward(found.answers) {
 		if id := m.Header.RequestID(); id != "" {
 			r.Remember(id, outbox.NewItem(m, nil))

@@ -81,13 +81,13 @@ func TestRecallFromSpool(t *testing.T) {
 	_, spooler, stop := spooledLog(t, dir, 200)
 	defer stop()
 	var got remembered
-	recall := Recall{Memory: 1 << 20, Now: clock.Now, Remember: got.add}
-	recall.FromSpool(spooler)
+	recall := recall{Memory: 1 << 20, Now: clock.Now, Remember: got.add}
+	recall.fromSpool(spooler)
 	if want := "[early 100-4 late 100-5]"; fmt.Sprint(got) != want {
 		t.Errorf("remembered %s, want %s", got, want)
 	}
 	got, recall.Memory = nil, 4000
-	if recall.FromSpool(spooler); fmt.Sprint(got) != "[late 100-5]" {
+	if recall.fromSpool(spooler); fmt.Sprint(got) != "[late 100-5]" {
 		t.Errorf("remembered %s within 4000 bytes, want the newest", got)
 	}
 }
@@ -119,11 +119,11 @@ func TestRecallFromStream(t *testing.T) {
 	}
 	add(request("last"), clock.Now())
 	var got remembered
-	recall := Recall{Key: "frames:testcam", Memory: 1 << 20, Now: clock.Now, Remember: got.add}
+	recall := recall{Key: "frames:testcam", Memory: 1 << 20, Now: clock.Now, Remember: got.add}
 	read := make(chan error, 1)
 	linktest.Listen(t, testkit.Fast(server.URL()), func(c *datatransfer.LinkConfig) {
 		c.Admit = func(ctx context.Context, s *datatransfer.Session) error {
-			read <- recall.FromStream(ctx, s)
+			read <- recall.fromStream(ctx, s)
 			return nil
 		}
 	})

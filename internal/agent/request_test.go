@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"framekeeper/internal/status"
+	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/camera/testsrc"
 	"framekeeper/pkg/frame"
@@ -27,7 +28,7 @@ import (
 )
 
 func TestOneRequestGivesOneFrame(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	for _, mode := range []string{"stream", "pubsub", "both"} {
 		for _, encoding := range []string{"jpeg", "png", "raw"} {
 			t.Run(mode+" "+encoding, func(t *testing.T) {
@@ -49,7 +50,7 @@ func TestOneRequestGivesOneFrame(t *testing.T) {
 				if mode == "pubsub" {
 					return
 				}
-				eventually(t, "the answer's entry is in the stream", func() bool { return len(entries(t, server.Client())) == 1 })
+				testkit.Eventually(t, "the answer's entry is in the stream", func() bool { return len(entries(t, server.Client())) == 1 })
 				if e := entries(t, server.Client())[0]; !bytes.Equal(e.Wire(), m.Wire()) {
 					t.Errorf("stream entry %s differs from the answer %s", e.HeaderJSON(), m.HeaderJSON())
 				}
@@ -88,11 +89,11 @@ func number(t *testing.T, m *frame.Message) uint64 {
 // The pixels prove it: every number published before the request was sent must
 // be below the answer's.
 func TestFrameIsExposedAfterTheRequest(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	startAgent(t, writeConfig(t, server.URL(), "[delivery]\nmode = \"both\"", tiny+"fps = 100\npublish_fps = 100\nrequest_rate = 1000"))
 	a := newAsker(t, server.URL())
-	eventually(t, "continuous frames flow", func() bool { return len(a.messages()) > 3 })
+	testkit.Eventually(t, "continuous frames flow", func() bool { return len(a.messages()) > 3 })
 	for i := range 100 {
 		seen := a.messages()
 		newest := number(t, seen[len(seen)-1])
@@ -107,7 +108,7 @@ func TestFrameIsExposedAfterTheRequest(t *testing.T) {
 }
 
 func TestMaxAgeAllowsAnOlderFrame(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	startAgent(t, writeConfig(t, server.URL(), "", small+"fps = 0.5\nstall_timeout = \"5s\""))
 	a := newAsker(t, server.URL())
@@ -119,7 +120,7 @@ func TestMaxAgeAllowsAnOlderFrame(t *testing.T) {
 	if again.Header.ID == first.Header.ID {
 		t.Errorf("two requests share the ID %s", first.Header.ID)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	_, err := a.Request(ctx, map[string]any{"timeout_ms": 50})
 	var reply *rpc.ReplyError
@@ -129,7 +130,7 @@ func TestMaxAgeAllowsAnOlderFrame(t *testing.T) {
 }
 
 func TestMalformedRequestsGetErrorReplies(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	startAgent(t, writeConfig(t, server.URL(), "", small))
 	a := newAsker(t, server.URL())
@@ -154,7 +155,7 @@ func TestMalformedRequestsGetErrorReplies(t *testing.T) {
 			if err := server.Client().Publish(context.Background(), "request/greencam1", c.send).Err(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "an error reply", func() bool { return len(a.messages()) > before })
+			testkit.Eventually(t, "an error reply", func() bool { return len(a.messages()) > before })
 			h := a.messages()[before].Header
 			if h.Status != frame.StatusError || !strings.Contains(h.Error, c.want) || !h.ID.IsZero() {
 				t.Errorf("reply %+v, want status error with %q and no ID", h, c.want)
@@ -168,7 +169,7 @@ func TestMalformedRequestsGetErrorReplies(t *testing.T) {
 }
 
 func TestRepeatedRequestGetsTheSameAnswer(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	startAgent(t, writeConfig(t, server.URL(), "", small))
 	a := newAsker(t, server.URL())
@@ -178,16 +179,16 @@ func TestRepeatedRequestGetsTheSameAnswer(t *testing.T) {
 		if err := server.Client().Publish(context.Background(), "request/greencam1", `{"id":"once","angle":1}`).Err(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the repeat is answered", func() bool { return len(a.messages()) > before })
+		testkit.Eventually(t, "the repeat is answered", func() bool { return len(a.messages()) > before })
 		if got := a.messages()[before]; !bytes.Equal(got.Wire(), m.Wire()) {
 			t.Errorf("repeat got %s, want the same message %s", got.HeaderJSON(), m.HeaderJSON())
 		}
 	}
-	eventually(t, "one entry in the stream", func() bool { return len(entries(t, server.Client())) == 1 })
+	testkit.Eventually(t, "one entry in the stream", func() bool { return len(entries(t, server.Client())) == 1 })
 }
 
 func TestTenThousandRequests(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	total := 10000
 	if testing.Short() {
 		total = 2500
@@ -226,7 +227,7 @@ func TestTenThousandRequests(t *testing.T) {
 
 // More at once than memory holds: they wait for room, and none is dropped.
 func TestABurstOfLargeAnswersIsAnsweredWhole(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	const total = 60
 	server := redistest.Start(t)
 	startAgent(t, writeConfig(t, server.URL(), "[delivery]\nretain_bytes = \"1MiB\"\n",
@@ -240,7 +241,7 @@ func TestABurstOfLargeAnswersIsAnsweredWhole(t *testing.T) {
 	if _, err := pipe.Exec(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "every request of the burst is answered", func() bool { return len(a.messages()) == 1+total })
+	testkit.Eventually(t, "every request of the burst is answered", func() bool { return len(a.messages()) == 1+total })
 	answered := map[string]bool{}
 	for _, m := range a.messages() {
 		if m.Header.Status != frame.StatusOK {
@@ -251,13 +252,13 @@ func TestABurstOfLargeAnswersIsAnsweredWhole(t *testing.T) {
 	if len(answered) != 1+total {
 		t.Errorf("%d different requests were answered, want %d", len(answered), 1+total)
 	}
-	eventually(t, "every answer is in the stream", func() bool { return len(entries(t, server.Client())) == 1+total })
+	testkit.Eventually(t, "every answer is in the stream", func() bool { return len(entries(t, server.Client())) == 1+total })
 }
 
 // While Redis refuses frames but passes messages on, requests go on being
 // answered, however little memory there is: remembered answers must leave room.
 func TestAnswersGoOnWhileTheStreamIsRefused(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	startAgent(t, writeConfig(t, server.URL(), "[delivery]\nretain_bytes = \"3MiB\"\n", small+"encoding = \"raw\"\npublish_fps = 10"))
 	a := newAsker(t, server.URL())
@@ -269,7 +270,7 @@ func TestAnswersGoOnWhileTheStreamIsRefused(t *testing.T) {
 		}
 	}
 	server.ConfigSet("maxmemory", "0")
-	eventually(t, "every answer is in the stream", func() bool {
+	testkit.Eventually(t, "every answer is in the stream", func() bool {
 		answers, before := 0, uint64(0)
 		for _, m := range entries(t, server.Client()) {
 			if before > 0 && m.Header.ID.Seq != before+1 {
@@ -284,7 +285,7 @@ func TestAnswersGoOnWhileTheStreamIsRefused(t *testing.T) {
 }
 
 func TestRealVideoFile(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	if jpegEncoder() == nil {
 		t.Skip("built without OpenCV (tag noopencv): it has no file: source")
 	}
@@ -309,14 +310,14 @@ func TestRealVideoFile(t *testing.T) {
 }
 
 func TestTriggeredAndContinuousTogether(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	startAgent(t, writeConfig(t, server.URL(), "", small+"publish_fps = 15"))
 	a := newAsker(t, server.URL())
 	for i := range 20 {
 		a.ask(t, map[string]any{"angle": i})
 	}
-	eventually(t, "continuous frames in the stream", func() bool {
+	testkit.Eventually(t, "continuous frames in the stream", func() bool {
 		n := 0
 		for _, m := range entries(t, server.Client()) {
 			if m.Header.Request == nil {
@@ -365,7 +366,7 @@ print("read")
 `
 
 func TestPythonReads(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	const python = "/usr/bin/python3"
 	if out, err := exec.Command(python, "-c", "import redis, cv2, numpy").CombinedOutput(); err != nil {
 		if os.Getenv("CI") != "" {
@@ -379,7 +380,7 @@ func TestPythonReads(t *testing.T) {
 			server := redistest.Start(t)
 			startAgent(t, writeConfig(t, server.URL(), "", small+fmt.Sprintf("encoding = %q", encoding)))
 			newAsker(t, server.URL()).ask(t, nil) // the agent is there
-			ctx, cancel := context.WithTimeout(context.Background(), 2*patient)
+			ctx, cancel := context.WithTimeout(context.Background(), 2*testkit.Patience)
 			defer cancel()
 			out, err := exec.CommandContext(ctx, python, "-c", pythonReader, fmt.Sprint(server.Port())).CombinedOutput()
 			if err != nil || !slices.Contains(strings.Fields(string(out)), "read") {
@@ -390,11 +391,11 @@ func TestPythonReads(t *testing.T) {
 }
 
 func TestOrderlyEndHandsOverWhatIsHeld(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	config := writeConfig(t, server.URL(), "", small+"publish_fps = 30")
 	stop, _ := startAgent(t, config)
-	eventually(t, "frames flow", func() bool { return server.Client().XLen(context.Background(), "frames:greencam1").Val() > 5 })
+	testkit.Eventually(t, "frames flow", func() bool { return server.Client().XLen(context.Background(), "frames:greencam1").Val() > 5 })
 	if err := stop(); err != nil {
 		t.Fatalf("agent ended with %v", err)
 	}
@@ -404,7 +405,7 @@ func TestOrderlyEndHandsOverWhatIsHeld(t *testing.T) {
 	last := entries(t, server.Client())
 	_, log := startAgent(t, config)
 	var started frame.Header
-	eventually(t, "the next epoch begins", func() bool {
+	testkit.Eventually(t, "the next epoch begins", func() bool {
 		all, _ := server.Client().XRange(context.Background(), "frames:greencam1", "-", "+").Result()
 		for _, e := range all {
 			h, err := frame.ParseHeader([]byte(e.Values["header"].(string)))
@@ -420,13 +421,13 @@ func TestOrderlyEndHandsOverWhatIsHeld(t *testing.T) {
 }
 
 func TestSecondAgentIsRefused(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	first := writeConfig(t, server.URL(), "", small+"status_interval = \"200ms\"")
 	startAgent(t, first)
 	a := newAsker(t, server.URL())
 	a.ask(t, nil)
-	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	for name, config := range map[string]string{
 		"same state_dir":  first,
@@ -441,7 +442,7 @@ func TestSecondAgentIsRefused(t *testing.T) {
 }
 
 func TestAFrameIsFoundByItsTime(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	startAgent(t, writeConfig(t, server.URL(), "", small))
 	a := newAsker(t, server.URL())

@@ -7,54 +7,107 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/async"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/rpc"
 )
 
+// responderConfig is what a responder works with.
+type responderConfig struct {
+	Camera        camera.Config
+	Delivery      outbox.Delivery
+	Source        frameSource
+	Encoder       *camera.Encoder
+	Frames        frameLog
+	Publisher     publisher
+	Clock         *frame.Clock
+	EncodeTime    prometheus.Observer // of seconds
+	CameraChanged func()              // is called after a change of the camera's health
+	Log           zerolog.Logger
+}
+
+// frameSource is where frames come from; *camera.Grabber is one.
+type frameSource interface {
+	Newer(after uint64) (f *camera.Frame, ticket uint64)
+	Latest() *camera.Frame
+	MayAnswer(f *camera.Frame, arrived time.Time, maxAge time.Duration) bool
+	Updates() <-chan struct{}
+	Health() camera.Health
+	HealthChanged() <-chan struct{}
+}
+
+// frameLog gives frames their IDs; *outbox.Log is one.
+type frameLog interface {
+	Add(opt outbox.Options, build outbox.Build) (*outbox.Item, error)
+	Room() (bytes int64, empty bool)
+}
+
+// publisher takes what is published at once; *outbox.Publisher is one.
+type publisher interface {
+	Answer(item *outbox.Item)
+	Frame(item *outbox.Item)
+	Room() (bytes int64, empty bool)
+}
+
 // responder brings together requests and frames. One goroutine, run, does all
 // encoding; requests arrive on the link's.
 type responder struct {
-	a        *agent
-	encoder  *camera.Encoder
+	responderConfig
 	wire     wire
 	requests *rpc.Server[frame.Request, *outbox.Item]
-	opened   atomic.Bool   // requests are served: the first session has looked around
+	opened   atomic.Bool   // requests are served: the first session has been admitted
 	closing  atomic.Bool   // no new requests are taken
-	wake     chan struct{} // one of the two was set; capacity 1
+	wake     async.Wake    // for another turn of run
 	done     chan struct{} // closed when run has served its last frame
 
 	// Only run uses these.
-	pace   pace
+	rate   publishRate
 	ticket uint64
 	buffer []byte // the encoder's, between frames
 	size   int64  // of the last image
+	full   bool   // requests wait because there is no room for their answers
 
-	paced   atomic.Pointer[pace] // the pace to take over; nil: none
-	turns   atomic.Uint64        // of run's loop, so that others see that it moves
-	crowded bool                 // requests wait because there is no room for their answers
-	counts  encodeCounts
+	newRate atomic.Pointer[publishRate] // to take over; nil: none
+	turns   atomic.Uint64               // of run's loop
+	counts  responderCounts
 }
 
-type encodeCounts struct {
-	encoded, failed, nanoseconds atomic.Uint64
+// responderCounts count images, and requests that got an error reply.
+type responderCounts struct {
+	encoded, unencodable, nanoseconds atomic.Uint64
+	failed                            [failures]atomic.Uint64
 }
 
-func newResponder(a *agent, encoder *camera.Encoder) *responder {
+// failure is why a request that was taken in hand got an error.
+type failure int
+
+const (
+	failCamera failure = iota
+	failTimeout
+	failMemory
+	failEncode
+	failures
+)
+
+func (f failure) String() string { return [...]string{"camera", "timeout", "memory", "encode"}[f] }
+
+func newResponder(cfg responderConfig) *responder {
 	r := &responder{
-		a: a, encoder: encoder, wire: wires[a.cam.Wire], wake: make(chan struct{}, 1), done: make(chan struct{}),
-		pace: newPace(a.cam.PublishFPS, a.cam.Interval()),
+		responderConfig: cfg, wire: wires[cfg.Camera.Wire], wake: async.NewWake(), done: make(chan struct{}),
+		rate: newPublishRate(cfg.Camera.PublishFPS, cfg.Camera.Interval()),
 	}
 	r.requests = rpc.NewServer(rpc.ServerConfig[frame.Request, *outbox.Item]{
-		What: "requests", Rate: a.cam.RequestRate,
-		// While Redis takes no frames, these cannot leave the outbox's memory:
-		// half of it must stay for what comes.
-		Memory: int64(a.cfg.Delivery.RetainBytes) / 2,
+		What: "requests", Rate: cfg.Camera.RequestRate,
+		// While Redis takes no frames, these cannot leave the log's memory: half of
+		// it must stay for what comes.
+		Memory: int64(cfg.Delivery.RetainBytes) / 2,
 		Parse:  r.parse, ID: func(req frame.Request) string { return req.ID },
-		Refuse: r.refusal, Publish: a.publisher.Answer, Log: func() *zerolog.Logger { return &a.log },
+		Refuse: r.refusal, Publish: cfg.Publisher.Answer, Log: func() *zerolog.Logger { return &r.Log },
 	})
 	return r
 }
@@ -66,27 +119,22 @@ func (r *responder) receive(payload []byte, arrived time.Time) {
 	r.requests.Handle(payload, arrived, frame.Request{})
 }
 
-// parse reads a request. It refuses whatever comes after close.
+// parse reads a request. What comes after close is refused.
 func (r *responder) parse(payload []byte, _ frame.Request) (frame.Request, error) {
 	req, err := r.wire.parse(payload)
 	if req.Timeout == 0 {
-		req.Timeout = r.a.cam.RequestTimeout
+		req.Timeout = r.Camera.RequestTimeout
 	}
 	if err == nil && r.closing.Load() {
-		err = r.whyClosing()
+		err = errStopping
+		if h := r.Source.Health(); h.State == camera.StateEnded {
+			err = unavailable(h)
+		}
 	}
 	return req, err
 }
 
-// whyClosing is what a request is told that comes too late.
-func (r *responder) whyClosing() error {
-	if h := r.a.grabber.Health(); h.State == camera.StateEnded {
-		return lostError(h)
-	}
-	return errStopping
-}
-
-func lostError(h camera.Health) error { return fmt.Errorf("camera %s: %s", h.State, h.Reason) }
+func unavailable(h camera.Health) error { return fmt.Errorf("camera %s: %s", h.State, h.Reason) }
 
 // pending is a request that waits for its frame.
 type pending = rpc.Pending[frame.Request]
@@ -108,16 +156,16 @@ func (r *responder) run(ctx context.Context) error {
 		if closing && r.requests.Stats().Pending == 0 {
 			return nil
 		}
-		if r.crowded {
-			next = min(next, crowdedWait)
+		if r.full {
+			next = min(next, roomInterval)
 		}
 		timer.Reset(next)
 		select {
 		case <-r.wake:
-		case <-r.a.grabber.Updates():
+		case <-r.Source.Updates():
 		case <-r.requests.Arrived():
-		case <-r.a.grabber.HealthChanged():
-			r.a.wantStatus()
+		case <-r.Source.HealthChanged():
+			r.CameraChanged()
 		case <-timer.C:
 		case <-ctx.Done():
 			return nil
@@ -127,31 +175,31 @@ func (r *responder) run(ctx context.Context) error {
 
 // serve answers what the newest frame can answer, and publishes it if it is due.
 func (r *responder) serve() {
-	f, ticket := r.a.grabber.Newer(r.ticket)
+	f, ticket := r.Source.Newer(r.ticket)
 	fresh := f != nil
 	if r.ticket = ticket; !fresh {
-		if f = r.a.grabber.Latest(); f == nil {
+		if f = r.Source.Latest(); f == nil {
 			return
 		}
 	}
 	defer f.Release()
-	if p := r.paced.Swap(nil); p != nil {
-		r.pace = *p
+	if rate := r.newRate.Swap(nil); rate != nil {
+		r.rate = *rate
 	}
-	asked := r.take(f)
-	due := fresh && !r.closing.Load() && r.pace.due(f.Captured)
-	if len(asked) == 0 && !due {
+	answerable := r.answerable(f)
+	due := fresh && !r.closing.Load() && r.rate.due(f.Captured)
+	if len(answerable) == 0 && !due {
 		return
 	}
 	img, err := r.encode(f)
 	if err != nil {
-		for _, p := range asked {
+		for _, p := range answerable {
 			r.fail(p, failEncode, err)
 		}
 		return
 	}
 	header := r.header(f, img)
-	for _, p := range asked {
+	for _, p := range answerable {
 		r.answer(p, header, f, img)
 	}
 	if due {
@@ -159,17 +207,23 @@ func (r *responder) serve() {
 	}
 }
 
-// take chooses the requests this frame answers: the oldest that it may answer,
+// roomInterval is how soon the responder checks whether answers have left.
+const roomInterval = 5 * time.Millisecond
+
+// headerSize is about what a header takes beside the request it echoes.
+const headerSize = 512
+
+// answerable takes the requests this frame answers: the oldest that it may answer,
 // as many as there is room for. A burst of large frames waits for the next one,
-// at worst until its deadline, instead of pushing out answers already made.
-func (r *responder) take(f *camera.Frame) []pending {
+// at worst until its deadline, instead of displacing answers already made.
+func (r *responder) answerable(f *camera.Frame) []pending {
 	if !r.opened.Load() {
 		return nil
 	}
-	lane, idle := r.a.publisher.Room()
-	room, empty := r.a.outbox.Room()
+	lane, idle := r.Publisher.Room()
+	room, empty := r.Frames.Room()
 	room, empty = min(room, lane), empty && idle
-	r.crowded = false
+	r.full = false
 	size := r.size
 	if pixels := int64(f.Width * f.Height * 3); size == 0 {
 		size = pixels // nothing was encoded yet: it will hardly be more
@@ -177,12 +231,12 @@ func (r *responder) take(f *camera.Frame) []pending {
 		size += pixels
 	}
 	return r.requests.Take(func(p pending) bool {
-		if !r.a.grabber.MayAnswer(f, p.Arrived, p.Request.MaxAge) {
+		if !r.Source.MayAnswer(f, p.Arrived, p.Request.MaxAge) {
 			return false
 		}
 		cost := size + int64(len(p.Request.Object)) + headerSize
 		if cost > room && !empty {
-			r.crowded = true
+			r.full = true
 			return false
 		}
 		room, empty = room-cost, false
@@ -190,98 +244,14 @@ func (r *responder) take(f *camera.Frame) []pending {
 	})
 }
 
-// crowdedWait is how soon to look whether answers have left.
-const crowdedWait = 5 * time.Millisecond
-
-// headerSize is about what a header takes beside the request it echoes.
-const headerSize = 512
-
-// encode makes the image once for everybody who wants this frame.
-func (r *responder) encode(f *camera.Frame) (camera.Image, error) {
-	began := time.Now()
-	img, err := r.encoder.Encode(r.buffer, f)
-	if err != nil {
-		if r.counts.failed.Add(1) == 1 {
-			r.a.log.Error().Err(err).Msg("a frame could not be encoded (logged once, counted in the status)")
-		}
-		return img, err
-	}
-	r.size = int64(len(img.Data))
-	if len(img.Data) > 0 && (len(f.Data) == 0 || &img.Data[0] != &f.Data[0]) {
-		r.buffer = img.Data // ours, not the frame's own bytes passed through
-	}
-	r.counts.encoded.Add(1)
-	took := time.Since(began)
-	r.counts.nanoseconds.Add(uint64(took))
-	r.a.meters.encode.Observe(took.Seconds())
-	return img, nil
-}
-
-// header is what all messages of one frame share.
-func (r *responder) header(f *camera.Frame, img camera.Image) frame.Header {
-	return frame.Header{
-		Camera: r.a.cam.Name, Status: frame.StatusOK, Encoding: img.Encoding, PixelFormat: img.PixelFormat,
-		Width: img.Width, Height: img.Height, CRC32C: frame.Checksum(img.Data),
-		CapturedUS: r.a.clock.Micros(f.Captured), SensorSeq: f.Seq,
-	}
-}
-
-// answer gives a request its own message, even when two share the exposure.
-func (r *responder) answer(p pending, h frame.Header, f *camera.Frame, img camera.Image) {
-	h.Request, h.RequestedUS = p.Request.Object, r.a.clock.Micros(p.Arrived)
-	item, err := r.add(h, f, img, true)
-	if err != nil {
-		r.fail(p, failEncode, err)
-		return
-	}
-	r.requests.Answer(p, item)
-}
-
-// publish sends a continuous frame.
-func (r *responder) publish(h frame.Header, f *camera.Frame, img camera.Image) {
-	item, err := r.add(h, f, img, false)
-	if err != nil {
-		r.a.log.Error().Err(err).Msg("a frame could not be published")
-		return
-	}
-	if r.a.cfg.Delivery.Mode == outbox.ModeBoth { // in pubsub the Broadcaster drains the outbox
-		r.a.publisher.Frame(item)
-	}
-}
-
-func (r *responder) add(h frame.Header, f *camera.Frame, img camera.Image, answer bool) (*outbox.Item, error) {
-	opt := outbox.Options{Stream: r.a.cfg.Delivery.Mode.Streams() || !answer, Answer: answer}
-	if r.wire.reply != nil && (answer || r.a.cfg.Delivery.Mode.Publishes()) {
-		var err error
-		if opt.Payload, err = r.rawReply(h, f); err != nil {
-			return nil, err
-		}
-	}
-	return r.a.outbox.Add(opt, func(id frame.ID) (*frame.Message, error) {
-		h.ID, h.PublishedUS = id, r.a.clock.Now()
-		return frame.NewMessage(h, img.Data)
-	})
-}
-
-// rawReply is the frame in the wire's own reply, as raw pixels whatever the
-// camera's encoding.
-func (r *responder) rawReply(h frame.Header, f *camera.Frame) ([]byte, error) {
-	bgr, err := r.encoder.RawBGR(nil, f)
-	if err != nil {
-		return nil, err
-	}
-	h.Width, h.Height = f.Width, f.Height
-	return r.wire.reply(h, bgr)
-}
-
-// expire refuses what is too late, or cannot be served at all, and says when to
-// look again. While the camera is known to be lost, whoever asks is told so at
-// once; one that is being opened for the first time may be about to give a
-// frame, and that is waited for.
+// expire refuses what is too late, or cannot be served at all, and returns how
+// long until the next deadline. While the camera is known to be unavailable, a
+// request is refused at once; a camera that is being opened for the first time may
+// be about to give a frame, and the request waits for that.
 func (r *responder) expire(now time.Time) time.Duration {
-	h := r.a.grabber.Health()
-	lost := h.State == camera.StateStalled || h.State == camera.StateRetrying || h.State == camera.StateEnded
-	hopeless := lost && r.opened.Load() // before that, it may be a repeat and have its answer
+	h := r.Source.Health()
+	hopeless := r.opened.Load() && // before that, it may be a repeat and have its answer
+		(h.State == camera.StateStalled || h.State == camera.StateRetrying || h.State == camera.StateEnded)
 	next := time.Hour
 	late := r.requests.Take(func(p pending) bool {
 		if hopeless || !now.Before(deadline(p)) {
@@ -293,9 +263,9 @@ func (r *responder) expire(now time.Time) time.Duration {
 	for _, p := range late {
 		switch {
 		case hopeless:
-			r.fail(p, failCamera, lostError(h))
-		case r.crowded:
-			r.fail(p, failMemory, fmt.Errorf("timed out: answers to other requests fill the agent's memory (retain_bytes)"))
+			r.fail(p, failCamera, unavailable(h))
+		case r.full:
+			r.fail(p, failMemory, errors.New("timed out: answers to other requests fill the agent's memory (retain_bytes)"))
 		case h.Reason != "":
 			r.fail(p, failTimeout, fmt.Errorf("timed out after %s: %s", p.Request.Timeout, h.Reason))
 		default:
@@ -305,60 +275,47 @@ func (r *responder) expire(now time.Time) time.Duration {
 	return next
 }
 
-func (r *responder) fail(p pending, why failure, reason error) {
-	r.a.meters.failed[why].Add(1)
-	r.requests.Fail(p, reason)
-}
-
-// refusal makes an error reply: no ID, no stream entry.
-func (r *responder) refusal(req frame.Request, arrived time.Time, reason error) (*outbox.Item, error) {
-	h := frame.Header{
-		Camera: r.a.cam.Name, Status: frame.StatusError, Error: reason.Error(), Request: req.Object,
-		RequestedUS: r.a.clock.Micros(arrived), PublishedUS: r.a.clock.Now(),
-	}
-	m, err := frame.NewMessage(h, nil)
-	if err != nil {
-		return nil, err
-	}
-	var payload []byte
-	if r.wire.reply != nil {
-		if payload, err = r.wire.reply(h, nil); err != nil {
-			return nil, err
-		}
-	}
-	return outbox.NewItem(m, payload), nil
-}
-
-// open begins to serve requests. Before, one may be the repeat of a request
-// that an earlier start has answered.
+// open begins to serve requests. Before, one may be the repeat of a request that
+// an earlier start has answered.
 func (r *responder) open() {
 	if !r.opened.Swap(true) {
-		r.poke()
+		r.Wake()
 	}
 }
 
 func (r *responder) isOpen() bool { return r.opened.Load() }
 
-// setPace changes how many frames go out unasked, from the next frame on.
-func (r *responder) setPace(p pace) {
-	r.paced.Store(&p)
-	r.poke()
-}
-
-func (r *responder) poke() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
 // close takes no more requests and waits until the pending ones are answered:
-// afterwards nothing new enters the outbox.
+// afterwards nothing new enters the log.
 func (r *responder) close(ctx context.Context) {
 	r.closing.Store(true)
-	r.poke()
+	r.Wake()
 	select {
 	case <-r.done:
 	case <-ctx.Done():
 	}
+}
+
+// SetQuality changes the JPEG quality from the next frame on.
+func (r *responder) SetQuality(quality int) { r.Encoder.SetQuality(quality) }
+
+// SetPublishFPS changes how many frames a second go out without a request, from
+// the next frame on.
+func (r *responder) SetPublishFPS(fps float64) {
+	rate := newPublishRate(fps, r.Camera.Interval())
+	r.newRate.Store(&rate)
+	r.Wake()
+}
+
+// Wake makes run's loop turn once more.
+func (r *responder) Wake() { r.wake.Call() }
+
+// Turns counts the turns of run's loop; ended: it has served its last frame.
+func (r *responder) Turns() (n uint64, ended bool) {
+	select {
+	case <-r.done:
+		ended = true
+	default:
+	}
+	return r.turns.Load(), ended
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"framekeeper/internal/status"
+	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/internal/testkit/rtsptest"
 )
@@ -20,7 +21,7 @@ import (
 // them, as an operator's own options may have it, the read does not return and
 // is left behind. Either way the process must end by itself, with code 3.
 func TestFrozenNetworkCameraEndsTheProcess(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	if err := rtsptest.Available(); err != nil {
 		t.Skip(err)
 	}
@@ -32,7 +33,7 @@ func TestFrozenNetworkCameraEndsTheProcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := rtsptest.Start(t, rtsptest.H264(320, 240, 30), "admin", "hunter2")
 			a := startProcess(t, redis, server.URL("admin", "hunter2"), c.options)
-			eventually(t, "the camera to be open", func() bool { return strings.Contains(a.log.String(), "Camera opened") })
+			testkit.Eventually(t, "the camera to be open", func() bool { return strings.Contains(a.log.String(), "Camera opened") })
 			server.Freeze()
 			a.endsWith(t, status.ExitCamera, c.says)
 			if strings.Contains(a.log.String(), "hunter2") {
@@ -45,7 +46,7 @@ func TestFrozenNetworkCameraEndsTheProcess(t *testing.T) {
 // GStreamer has no timeouts at all: a pipeline that waits for packets nobody
 // sends is found stuck.
 func TestSilentPipelineEndsTheProcess(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	if err := rtsptest.Available(); err != nil {
 		t.Skip(err)
 	}
@@ -86,8 +87,8 @@ func (a *agentProcess) endsWith(t *testing.T, code int, says string) {
 	go func() { defer close(ended); _ = a.cmd.Wait() }()
 	select {
 	case <-ended:
-	case <-time.After(patient):
-		t.Fatalf("still running after %v:\n%s", patient, &a.log)
+	case <-time.After(testkit.Patience):
+		t.Fatalf("still running after %v:\n%s", testkit.Patience, &a.log)
 	}
 	got := a.cmd.ProcessState.ExitCode()
 	t.Logf("ended after %v with code %d", time.Since(began).Round(time.Millisecond), got)

@@ -6,19 +6,24 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"framekeeper/internal/agentapi"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
 )
 
-// controlsTime is how long the camera may take until its next frame, before
-// which controls are set.
+// controlsTime limits the wait for the camera's next frame, before which its
+// controls are set.
 const controlsTime = 3 * time.Second
 
-// tuning is the camera's configuration with what was set since the start. It
-// lasts until the agent ends: config.toml is the truth.
-type tuning struct {
-	a *agent
+// liveSettings is the camera's configuration with the changes made since the
+// start. They last until the agent ends: config.toml is the truth.
+type liveSettings struct {
+	controls cameraControls
+	output   adjustable
+	changed  func()
+	log      zerolog.Logger
 
 	change sync.Mutex // held by the one change under way
 
@@ -26,57 +31,76 @@ type tuning struct {
 	cam camera.Config
 }
 
-func (t *tuning) now() camera.Config {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.cam
+// cameraControls is the open camera; *camera.Grabber is one.
+type cameraControls interface {
+	SetControls(ctx context.Context, controls map[string]int64) error
+	Health() camera.Health
 }
 
-func (t *tuning) settings() agentapi.Settings {
-	cam := t.now()
-	return agentapi.Of(&cam)
+// adjustable is what makes frames of exposures; *responder is one.
+type adjustable interface {
+	SetQuality(quality int)
+	SetPublishFPS(fps float64)
 }
 
-// set applies a wish as a whole, or says why not. What may fail comes first.
-func (t *tuning) set(ctx context.Context, wish agentapi.Settings) error {
-	t.change.Lock()
-	defer t.change.Unlock()
-	before := t.now()
-	cam, err := wish.Apply(before)
+// newLiveSettings begins with cam. changed is called after each change.
+func newLiveSettings(cam camera.Config, c cameraControls, out adjustable, changed func(), log zerolog.Logger) *liveSettings {
+	return &liveSettings{controls: c, output: out, changed: changed, log: log, cam: cam}
+}
+
+// current is the configuration as it stands now.
+func (s *liveSettings) current() camera.Config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cam
+}
+
+// Settings are the current values of what can be changed.
+func (s *liveSettings) Settings() agentapi.Settings {
+	cam := s.current()
+	return agentapi.SettingsOf(&cam)
+}
+
+// Change applies all changes, or none and returns why. What may fail comes first.
+func (s *liveSettings) Change(ctx context.Context, changes agentapi.Settings) error {
+	s.change.Lock()
+	defer s.change.Unlock()
+	before := s.current()
+	cam, err := changes.Apply(before)
 	if err != nil {
 		return err
 	}
-	if wish.Quality != nil {
-		if err := t.qualityMatters(); err != nil {
+	if changes.Quality != nil {
+		if err := s.qualityHasEffect(); err != nil {
 			return err
 		}
 	}
-	if len(wish.Controls) > 0 {
+	if len(changes.Controls) > 0 {
 		limited, cancel := context.WithTimeout(ctx, controlsTime)
 		defer cancel()
-		if err := t.a.grabber.SetControls(limited, wish.Controls); err != nil {
+		if err := s.controls.SetControls(limited, changes.Controls); err != nil {
 			return err
 		}
 	}
-	t.mu.Lock()
-	t.cam = cam
-	t.mu.Unlock()
-	t.a.responder.encoder.SetQuality(cam.Quality)
+	s.mu.Lock()
+	s.cam = cam
+	s.mu.Unlock()
+	s.output.SetQuality(cam.Quality)
 	if cam.PublishFPS != before.PublishFPS {
-		t.a.responder.setPace(newPace(cam.PublishFPS, cam.Interval()))
+		s.output.SetPublishFPS(cam.PublishFPS)
 	}
-	t.a.log.Info().Float64("publish_fps", cam.PublishFPS).Int("quality", cam.Quality).Any("controls", cam.Controls).
+	s.log.Info().Float64("publish_fps", cam.PublishFPS).Int("quality", cam.Quality).Any("controls", cam.Controls).
 		Msg("Settings changed, until this agent ends")
-	t.a.wantStatus()
+	s.changed()
 	return nil
 }
 
-// qualityMatters refuses what would be accepted and have no effect.
-func (t *tuning) qualityMatters() error {
-	h := t.a.grabber.Health()
+// qualityHasEffect refuses what would be accepted and change nothing.
+func (s *liveSettings) qualityHasEffect() error {
+	h := s.controls.Health()
 	switch {
-	case t.a.cam.Encoding != frame.JPEG:
-		return errors.New("quality: the camera's encoding is " + string(t.a.cam.Encoding) + ", which has none")
+	case s.current().Encoding != frame.JPEG:
+		return errors.New("quality: the camera's encoding is " + string(s.current().Encoding) + ", which has none")
 	case h.Frames > 0 && h.Info.Format == camera.MJPEG:
 		return errors.New("quality: the camera's own JPEGs are passed on unchanged")
 	}

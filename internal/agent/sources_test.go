@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
@@ -20,7 +21,7 @@ import (
 // TestJPEGsPassThrough: what a command or a web server gives is what Redis
 // gets, byte for byte.
 func TestJPEGsPassThrough(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	var b bytes.Buffer
 	if err := jpeg.Encode(&b, image.NewGray(image.Rect(0, 0, 320, 240)), nil); err != nil {
 		t.Fatal(err)

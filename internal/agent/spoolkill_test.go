@@ -13,7 +13,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/configfile"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/spool"
@@ -25,20 +24,18 @@ import (
 const moverSpool = "SPOOL_TEST_MOVE_TO"
 
 func beginWithSpool(dir string) error {
-	cfg := &configfile.Config{StateDir: "state", Delivery: outbox.DefaultDelivery()}
-	cfg.Delivery.SpoolDir = dir
-	owner, err := outbox.TakeClaim(cfg.StateDir, "greencam1", time.Now(), zerolog.Nop())
+	delivery := outbox.DefaultDelivery()
+	delivery.SpoolDir = dir
+	claim, err := outbox.TakeClaim("state", "greencam1", time.Now(), zerolog.Nop())
 	if err != nil {
 		return err
 	}
-	a := &agent{cfg: cfg, owner: owner, log: zerolog.Nop()}
-	a.cam.Name = "greencam1"
-	a.outbox = outbox.NewLog(owner.Epoch, 1<<20, a.log)
 	fmt.Println("begin")
-	if err := a.openSpool(); err != nil {
+	opened, err := openSpool(delivery, "greencam1", claim, outbox.NewLog(claim.Epoch, 1<<20, zerolog.Nop()), zerolog.Nop())
+	if err != nil {
 		return err
 	}
-	fmt.Println("found", a.spool.Stats().Frames)
+	fmt.Println("found", opened.store.Stats().Frames)
 	select {}
 }
 

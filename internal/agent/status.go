@@ -3,34 +3,77 @@ package agent
 import (
 	"context"
 	"os"
+	"sync"
 	"time"
 
-	"github.com/rs/zerolog"
+	"github.com/redis/go-redis/v9"
 
 	"framekeeper/internal/cli"
 	"framekeeper/internal/status"
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/outbox"
+	"framekeeper/pkg/redisconn"
+	"framekeeper/pkg/rpc"
 )
 
-func (a *agent) status() status.Agent {
-	host, _ := os.Hostname()
-	answers, frames := a.publisher.Stats()
-	stream := a.appender.Status()
-	cam := a.tuning.now()
-	return status.Agent{
-		Camera: a.cam.Name, Instance: a.owner.Instance, Owner: a.owner.StateID, Host: host, PID: os.Getpid(), Boot: BootID(),
-		Version: cli.Version(), TimeUS: a.clock.Now(), UptimeS: int64(time.Since(a.began).Seconds()),
-		Source: camera.RedactSource(a.cam.Source), Delivery: string(a.cfg.Delivery.Mode),
-		Encoding: string(a.cam.Encoding), Publish: cam.PublishFPS, Quality: cam.Quality, Controls: cam.Controls,
-		Link: a.linkStatus(), Capture: a.captureStatus(),
-		Writable: stream.Writable, Reason: stream.Reason, Stream: stream,
-		Outbox: a.outbox.Stats(), Spool: a.spoolStatus(), Groups: a.groups.list(), Requests: a.responder.requests.Stats(), Answers: answers, Frames: frames,
-		Encoded: a.responder.counts.status(), NoSocket: a.socket.why(),
+// statistics reads what the parts count, for status and metrics.
+type statistics struct {
+	Capture  func() camera.Health
+	Latency  func() time.Duration
+	Link     func() datatransfer.LinkStatus
+	Requests func() rpc.ServerStats
+	Replies  *responderCounts
+	Frames   func() outbox.Stats
+	Losses   func() map[string]uint64
+	Stream   func() outbox.StreamStatus
+	Messages func() (answers, frames outbox.LaneStats)
+	Spool    func() *status.Spool
+	Groups   func() []status.ConsumerGroup
+}
+
+func (a *agent) statistics() statistics {
+	return statistics{
+		Capture: a.grabber.Health, Latency: a.grabber.Latency,
+		Link: func() datatransfer.LinkStatus { return a.link.Status() }, Requests: a.responder.requests.Stats, Replies: &a.responder.counts,
+		Frames: a.frames.Stats, Losses: a.frames.Losses, Stream: a.writer.Status, Messages: a.publisher.Stats,
+		Spool: a.spool.status, Groups: a.groups.list,
 	}
 }
 
-func (a *agent) linkStatus() status.AgentLink {
-	s := a.link.Status()
+// newStatus gives the function that composes the status.
+func (a *agent) newStatus() func() any {
+	host, _ := os.Hostname()
+	constant := status.Agent{
+		Camera: a.cam.Name, Instance: a.claim.Instance, Owner: a.claim.StateID, Host: host, PID: os.Getpid(), Boot: bootID(),
+		Version: cli.Version(), Source: camera.RedactSource(a.cam.Source), Delivery: string(a.cfg.Delivery.Mode),
+		Encoding: string(a.cam.Encoding),
+	}
+	statistics, began := a.statistics(), time.Now()
+	return func() any {
+		s := statistics.status(constant)
+		cam := a.settings.current()
+		s.Publish, s.Quality, s.Controls = cam.PublishFPS, cam.Quality, cam.Controls
+		s.TimeUS, s.UptimeS, s.NoSocket = a.clock.Now(), int64(time.Since(began).Seconds()), a.socket.why()
+		return s
+	}
+}
+
+// status completes s with what the parts count now.
+func (c *statistics) status(s status.Agent) status.Agent {
+	s.Link, s.Capture = newLinkStatus(c.Link()), newCaptureStatus(c.Capture())
+	s.Stream = c.Stream()
+	s.Writable, s.Reason = s.Stream.Writable, s.Stream.Reason
+	s.Outbox, s.Spool, s.Groups, s.Requests = c.Frames(), c.Spool(), c.Groups(), c.Requests()
+	s.Answers, s.Frames = c.Messages()
+	s.Encoded = status.Encoded{Frames: c.Replies.encoded.Load(), Failed: c.Replies.unencodable.Load()}
+	if n := s.Encoded.Frames; n > 0 {
+		s.Encoded.MeanMS = float64(c.Replies.nanoseconds.Load()) / float64(n) / 1e6
+	}
+	return s
+}
+
+func newLinkStatus(s datatransfer.LinkStatus) status.AgentLink {
 	out := status.AgentLink{
 		State: s.State.String(), SinceS: time.Since(s.Since).Seconds(),
 		Sessions: s.Sessions, Outages: s.Outages, RTTUS: s.RTT.Microseconds(), Stuck: s.Stuck,
@@ -43,16 +86,14 @@ func (a *agent) linkStatus() status.AgentLink {
 	return out
 }
 
-func (a *agent) captureStatus() status.Capture {
-	h := a.grabber.Health()
-	age := int64(-1)
-	if !h.LastFrame.IsZero() {
-		age = time.Since(h.LastFrame).Milliseconds()
-	}
+func newCaptureStatus(h camera.Health) status.Capture {
 	out := status.Capture{
-		State: h.State, Reason: h.Reason, FPS: h.FPS, AgeMS: age, Frames: h.Frames, Skipped: h.Skipped,
+		State: h.State, Reason: h.Reason, FPS: h.FPS, AgeMS: -1, Frames: h.Frames, Skipped: h.Skipped,
 		Broken: h.Broken, Defect: h.BrokenWhy,
 		Reopens: h.Reopens, Stalls: h.Stalls, Driver: h.Info.Driver, Width: h.Info.Width, Height: h.Info.Height,
+	}
+	if !h.LastFrame.IsZero() {
+		out.AgeMS = time.Since(h.LastFrame).Milliseconds()
 	}
 	if h.Frames > 0 {
 		out.Format = h.Info.Format.String()
@@ -60,85 +101,51 @@ func (a *agent) captureStatus() status.Capture {
 	return out
 }
 
-func (c *encodeCounts) status() status.Encoded {
-	s := status.Encoded{Frames: c.encoded.Load(), Failed: c.failed.Load()}
-	if s.Frames > 0 {
-		s.MeanMS = float64(c.nanoseconds.Load()) / float64(s.Frames) / 1e6
-	}
-	return s
+// consumerGroups asks Redis how far the stream's readers are, so that an operator
+// sees who lags.
+type consumerGroups struct {
+	key      string
+	interval time.Duration
+
+	mu  sync.Mutex // guards all
+	all []status.ConsumerGroup
 }
 
-// wantStatus asks for a status to be shown now, because something changed.
-func (a *agent) wantStatus() {
-	select {
-	case a.kick <- struct{}{}:
-	default:
-	}
+func (g *consumerGroups) list() []status.ConsumerGroup {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]status.ConsumerGroup{}, g.all...)
 }
 
-// watch follows what happens beside the way of a frame: broken frames, a disk
-// that does not answer, and the wall clock's steps. A box without a battery
-// boots in 1970 and learns the time later; the frames' times follow, timeouts
-// and IDs do not depend on it.
-func (a *agent) watch(ctx context.Context) error {
-	var seen flaws
-	tick := time.NewTicker(time.Second)
+func (g *consumerGroups) worker() datatransfer.Worker {
+	return datatransfer.Worker{Name: "consumer groups", Run: func(ctx context.Context, s *datatransfer.Session) error {
+		return g.run(ctx, func() ([]redis.XInfoGroup, error) { return s.Data().XInfoGroups(ctx, g.key).Result() })
+	}}
+}
+
+// run asks at each interval. A stream that is not there, or a command that is not
+// permitted, leaves the list empty.
+func (g *consumerGroups) run(ctx context.Context, ask func() ([]redis.XInfoGroup, error)) error {
+	tick := time.NewTicker(g.interval)
 	defer tick.Stop()
-	hanging := false
 	for {
+		infos, err := ask()
+		if err != nil && redisconn.EndsSession(err) {
+			return err
+		}
+		all := make([]status.ConsumerGroup, len(infos))
+		for i, info := range infos {
+			all[i] = status.ConsumerGroup{
+				Name: info.Name, Consumers: info.Consumers, Pending: info.Pending, Last: info.LastDeliveredID, Lag: info.Lag,
+			}
+		}
+		g.mu.Lock()
+		g.all = all
+		g.mu.Unlock()
 		select {
 		case <-tick.C:
-			seen.report(a.grabber.Health(), time.Now(), a.log)
-			if step, moved := a.clock.Resync(clockTolerance); moved {
-				a.log.Warn().Int64("step_ms", step.Milliseconds()).Msg("the wall clock was set, frame times follow it")
-				a.wantStatus() // Redis has let the one before expire
-			}
-			hanging = a.watchDisk(hanging)
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
-
-// hangAfter is more than a slow disk takes for anything.
-const hangAfter = 5 * time.Second
-
-// watchDisk tells once that the spool's disk hangs, and that it answers again.
-func (a *agent) watchDisk(hanging bool) bool {
-	if a.spooler == nil {
-		return false
-	}
-	since := a.spooler.Hanging()
-	switch {
-	case !hanging && since > hangAfter:
-		a.log.Error().Int64("for_ms", since.Milliseconds()).Str("spool_dir", a.cfg.Delivery.SpoolDir).
-			Msg("the disk does not answer, frames stay in memory as far as it reaches")
-	case hanging && since <= hangAfter:
-		a.log.Info().Msg("the disk answers again")
-	}
-	if hanging != (since > hangAfter) {
-		a.wantStatus()
-	}
-	return since > hangAfter
-}
-
-// flaws is what the log has been told of frames that did not arrive whole.
-type flaws struct {
-	broken, skipped uint64
-	next            time.Time // not again before
-}
-
-const flawsInterval = time.Minute
-
-// report tells of broken frames, at most once a minute. Skipped ones alone are
-// no news: a busy box skips some.
-func (f *flaws) report(h camera.Health, now time.Time, log zerolog.Logger) {
-	if h.Broken == f.broken || now.Before(f.next) {
-		return
-	}
-	log.Warn().Uint64("broken", h.Broken-f.broken).Uint64("skipped", h.Skipped-f.skipped).Str("last_defect", h.BrokenWhy).
-		Msg("the camera's frames arrive broken and are thrown away")
-	f.broken, f.skipped, f.next = h.Broken, h.Skipped, now.Add(flawsInterval)
-}
-
-const clockTolerance = 500 * time.Millisecond

@@ -13,6 +13,7 @@ import (
 	"framekeeper/internal/configfile"
 	"framekeeper/internal/logging"
 	"framekeeper/internal/status"
+	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/camera/testsrc"
@@ -144,7 +145,7 @@ func startPipeline(t *testing.T, path string, d driver) {
 // refused asks, and returns the agent's reason and how long it took.
 func (a *asker) refused(t *testing.T, fields map[string]any) (reason string, took time.Duration) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	began := time.Now()
 	m, err := a.Request(ctx, fields)
@@ -158,7 +159,7 @@ func (a *asker) refused(t *testing.T, fields map[string]any) (reason string, too
 // A request waits while a frame may come. Once the camera is known to be lost
 // it gets its answer at once, with the reason.
 func TestRequestsDuringTrouble(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	const long = 15 * time.Second // no request waits for that here
 	server := redistest.Start(t)
 	cam := &switchable{now: slowFault}
@@ -167,7 +168,7 @@ func TestRequestsDuringTrouble(t *testing.T) {
 	a := newAsker(t, server.URL())
 	state := func(want string) {
 		t.Helper()
-		eventually(t, "the status "+want, func() bool {
+		testkit.Eventually(t, "the status "+want, func() bool {
 			s, _ := server.Client().Get(context.Background(), "status:greencam1").Result()
 			return strings.Contains(s, `"capture":{"state":"`+want+`"`)
 		})
@@ -191,7 +192,7 @@ func TestRequestsDuringTrouble(t *testing.T) {
 
 	// Lost: at once, except where an older frame will do.
 	cam.set(goneFault)
-	eventually(t, "the reason in the status", func() bool {
+	testkit.Eventually(t, "the reason in the status", func() bool {
 		s, _ := server.Client().Get(context.Background(), "status:greencam1").Result()
 		return strings.Contains(s, "no such camera")
 	})
@@ -218,7 +219,7 @@ func TestRequestsDuringTrouble(t *testing.T) {
 // The last word of an agent whose camera has been given up is in order: what
 // waited is answered, and the next start has nothing to be unsure of.
 func TestACameraThatIsGivenUpEndsInOrder(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	cam := &switchable{}
 	path := writeConfig(t, server.URL(), "", tiny+"stall_timeout = \"200ms\"\nmax_reopens = 1\npublish_fps = 30")
@@ -234,7 +235,7 @@ func TestACameraThatIsGivenUpEndsInOrder(t *testing.T) {
 	defer closer.Close()
 	done := make(chan error, 1)
 	go func() { done <- pipeline(context.Background(), cfg, cfg.Cameras[0], driver{open: obey(cam.get)}, log) }()
-	eventually(t, "frames flow", func() bool { return server.Client().XLen(context.Background(), "frames:greencam1").Val() > 5 })
+	testkit.Eventually(t, "frames flow", func() bool { return server.Client().XLen(context.Background(), "frames:greencam1").Val() > 5 })
 	cam.set(goneFault)
 	if err := <-done; !errors.Is(err, camera.ErrReopenLimit) || ExitCode(err) != status.ExitCamera {
 		t.Errorf("ended with %v, exit code %d; want ErrReopenLimit and %d", err, ExitCode(err), status.ExitCamera)

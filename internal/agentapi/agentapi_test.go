@@ -40,7 +40,7 @@ func newAgent(t *testing.T, path string) (a *agent, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.HandleSettings(a.settings, a.change)
+	s.HandleSettings(a)
 	s.Handle("GET /big", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(bytes.Repeat([]byte("x"), 100)) })
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -55,13 +55,13 @@ func newAgent(t *testing.T, path string) (a *agent, stop func()) {
 	return a, stop
 }
 
-func (a *agent) settings() Settings {
+func (a *agent) Settings() Settings {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return Of(&a.cam)
+	return SettingsOf(&a.cam)
 }
 
-func (a *agent) change(_ context.Context, s Settings) error {
+func (a *agent) Change(_ context.Context, s Settings) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c, err := s.Apply(a.cam)
@@ -83,7 +83,7 @@ func TestSet(t *testing.T) {
 			if info, err := os.Stat(path); err != nil || info.Mode() != os.ModeSocket|0o600 {
 				t.Errorf("the socket is %v, %v, want mode 0600", info, err)
 			}
-			caller := Caller{Path: path}
+			caller := Client{Path: path}
 			got, err := caller.Set(t.Context(), Settings{PublishFPS: ptr(7.5), Controls: map[string]int64{"gain": 3}})
 			if err != nil || *got.PublishFPS != 7.5 || *got.Quality != 85 || got.Controls["gain"] != 3 {
 				t.Errorf("got %+v, %v, want publish_fps 7.5, the old quality and gain 3", got, err)
@@ -123,11 +123,11 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = dead.listener.Close()
-	if _, err := (Caller{Path: path}).Get(t.Context(), "/settings", 1); !errors.Is(err, ErrNoAgent) {
+	if _, err := (Client{Path: path}).Get(t.Context(), "/settings", 1); !errors.Is(err, ErrNoAgent) {
 		t.Errorf("a dead agent's socket: got %v, want ErrNoAgent", err)
 	}
 	newAgent(t, path)
-	if _, err := (Caller{Path: path}).Get(t.Context(), "/settings", 1000); err != nil {
+	if _, err := (Client{Path: path}).Get(t.Context(), "/settings", 1000); err != nil {
 		t.Error(err)
 	}
 }
@@ -155,7 +155,7 @@ func TestSilentAgent(t *testing.T) {
 	defer func() { _ = silent.Close() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := (Caller{Path: path}).Set(ctx, Settings{}); !errors.Is(err, ErrNoAgent) || !strings.Contains(err.Error(), "in time") {
+	if _, err := (Client{Path: path}).Set(ctx, Settings{}); !errors.Is(err, ErrNoAgent) || !strings.Contains(err.Error(), "in time") {
 		t.Errorf("got %v, want ErrNoAgent, and that it was a matter of time", err)
 	}
 	var wg sync.WaitGroup
@@ -167,7 +167,7 @@ func TestSilentAgent(t *testing.T) {
 			}
 		}
 	})
-	if _, err := (Caller{Path: path}).Set(t.Context(), Settings{}); !errors.Is(err, ErrNoAgent) || !strings.Contains(err.Error(), "ended meanwhile") {
+	if _, err := (Client{Path: path}).Set(t.Context(), Settings{}); !errors.Is(err, ErrNoAgent) || !strings.Contains(err.Error(), "ended meanwhile") {
 		t.Errorf("got %v, want ErrNoAgent, and that it ended", err)
 	}
 }
@@ -176,7 +176,7 @@ func TestSilentAgent(t *testing.T) {
 func TestEndsBesideASilentCaller(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "agent.sock")
 	_, stop := newAgent(t, path)
-	conn, err := Caller{Path: path}.dial(t.Context(), "", "")
+	conn, err := Client{Path: path}.dial(t.Context(), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}

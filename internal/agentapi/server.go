@@ -1,10 +1,10 @@
-// Package agentapi is the private channel between an agent and the programs of
-// its own box: HTTP over a unix socket in state_dir/<camera>. It promises that
-// only the agent's own user (and root) can talk to it, that a socket a killed
-// agent left is replaced and an ended one's is gone, and that slow or greedy
-// callers cannot hold the agent. It never changes what is on disk: settings
-// made here last until the agent ends. The agent is the server, the controller
-// the caller.
+// Package agentapi is the API of an agent for the programs of its own box, metrics
+// and live settings: HTTP over a unix socket in state_dir/<camera>. It promises
+// that only the agent's own user (and root) can call it, that the socket of a
+// killed agent is replaced and that of an ended one is gone, and that slow or
+// greedy clients cannot hold the agent. It never changes what is on disk: settings
+// made here last until the agent ends. The agent is the server, the controller the
+// client.
 package agentapi
 
 import (
@@ -16,12 +16,20 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 )
+
+// maxPath is how long a socket's name may be in Linux, without the final zero.
+const maxPath = 107
+
+// Path is the socket of a camera's agent.
+func Path(stateDir, camera string) string { return filepath.Join(stateDir, camera, "agent.sock") }
 
 // Server is the agent's end. Handle comes before Run; Run may be called once.
 type Server struct {
@@ -31,13 +39,13 @@ type Server struct {
 	log      zerolog.Logger
 }
 
-// Listen makes the socket. Whoever calls it must own the camera (its lock in
-// state_dir): what is there under that name is taken for a dead agent's.
+// Listen makes the socket. Its caller must have the camera's lock in state_dir: a
+// socket that is there already counts as a dead agent's.
 func Listen(ctx context.Context, path string, log zerolog.Logger) (*Server, error) {
 	if err := removeSocket(path); err != nil {
 		return nil, err
 	}
-	name, release, err := short(path)
+	name, release, err := shortName(path)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +71,7 @@ func removeSocket(path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("look for an old socket: %w", err)
+		return fmt.Errorf("check for an old socket: %w", err)
 	case info.Mode().Type() != fs.ModeSocket:
 		return fmt.Errorf("%s is there and is no socket: remove it", path)
 	}
@@ -79,7 +87,7 @@ func (s *Server) Handle(pattern string, h http.HandlerFunc) { s.mux.HandleFunc(p
 // Run serves until ctx ends, lets the answers in hand go out, removes the
 // socket and returns nil.
 func (s *Server) Run(ctx context.Context) error {
-	defer func() { _ = removeSocket(s.path) }() // a leftover is replaced at the next start
+	defer func() { _ = removeSocket(s.path) }() // one that stays is replaced at the next start
 	server := &http.Server{
 		Handler:           s.mux,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -99,7 +107,7 @@ func (s *Server) Run(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {
-		_ = server.Close() // whoever is still there has had its time
+		_ = server.Close() // the clients have had their time
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", s.path, err)
@@ -112,10 +120,25 @@ func (s *Server) Close() error {
 	return errors.Join(s.listener.Close(), removeSocket(s.path))
 }
 
-// debugLog takes what net/http says about broken callers.
+// debugLog takes what net/http reports of broken clients.
 type debugLog struct{ log zerolog.Logger }
 
 func (d debugLog) Write(p []byte) (int, error) {
 	d.log.Debug().Str("part", "agent socket").Msg(string(p))
 	return len(p), nil
+}
+
+// shortName is a socket's name in a form the kernel takes: a long one leads through
+// an open descriptor of its directory. release is to be called when the name is not
+// used any more.
+func shortName(path string) (name string, release func(), err error) {
+	if len(path) <= maxPath {
+		return path, func() {}, nil
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return "", nil, fmt.Errorf("open the socket's directory: %w", err)
+	}
+	name = filepath.Join("/proc/self/fd", strconv.Itoa(int(dir.Fd())), filepath.Base(path)) //nolint:gosec // a descriptor is a small number
+	return name, func() { _ = dir.Close() }, nil
 }

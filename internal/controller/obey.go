@@ -55,7 +55,7 @@ func (b *box) set(ctx context.Context, c commands.Command) (any, error) {
 	b.mu.Lock()
 	path := agentapi.Path(b.cfg.StateDir, c.Camera)
 	b.mu.Unlock()
-	now, err := agentapi.Caller{Path: path}.Set(ctx, c.Settings)
+	now, err := agentapi.Client{Path: path}.Set(ctx, c.Settings)
 	switch {
 	case errors.Is(err, agentapi.ErrNoAgent):
 		return nil, fmt.Errorf("camera %s is %s: %w", c.Camera, s.State, err)

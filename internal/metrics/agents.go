@@ -69,7 +69,7 @@ func (a *Agents) Gather() ([]*dto.MetricFamily, error) {
 func ask(ctx context.Context, camera, socket string) figures {
 	began := time.Now()
 	f := figures{camera: camera}
-	text, err := agentapi.Caller{Path: socket}.Get(ctx, "/metrics", maxFigures)
+	text, err := agentapi.Client{Path: socket}.Get(ctx, "/metrics", maxFigures)
 	if err == nil {
 		f.families, err = parse(text, camera)
 	}

@@ -13,31 +13,31 @@ import (
 	"syscall"
 )
 
-// ErrNoAgent says that nobody serves the socket, or not in time.
+// ErrNoAgent means that nobody serves the socket, or not in time.
 var ErrNoAgent = errors.New("no agent answers")
 
-// Caller talks to the agent behind one socket. Any goroutine may use it.
-type Caller struct{ Path string }
+// Client calls the agent behind one socket. Any goroutine may use it.
+type Client struct{ Path string }
 
 // Get reads what the agent serves at url, such as "/settings", up to limit bytes.
-func (c Caller) Get(ctx context.Context, url string, limit int64) ([]byte, error) {
+func (c Client) Get(ctx context.Context, url string, limit int64) ([]byte, error) {
 	return c.do(ctx, http.MethodGet, url, nil, limit)
 }
 
-// Set changes settings, and says how they are then.
-func (c Caller) Set(ctx context.Context, s Settings) (Settings, error) {
-	wish, err := json.Marshal(s)
+// Set changes settings, and returns all as they are then.
+func (c Client) Set(ctx context.Context, s Settings) (Settings, error) {
+	body, err := json.Marshal(s)
 	if err != nil {
 		return Settings{}, fmt.Errorf("encode settings: %w", err)
 	}
-	b, err := c.do(ctx, http.MethodPost, "/settings", wish, maxBody)
+	b, err := c.do(ctx, http.MethodPost, "/settings", body, maxBody)
 	if err != nil {
 		return Settings{}, err
 	}
 	return ReadSettings(bytes.NewReader(b))
 }
 
-func (c Caller) do(ctx context.Context, method, url string, body []byte, limit int64) ([]byte, error) {
+func (c Client) do(ctx context.Context, method, url string, body []byte, limit int64) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://agent"+url, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("ask agent: %w", err)
@@ -71,8 +71,8 @@ func (c Caller) do(ctx context.Context, method, url string, body []byte, limit i
 	return nil, fmt.Errorf("ask agent at %s for %s: %s", c.Path, url, resp.Status)
 }
 
-func (c Caller) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	name, release, err := short(c.Path)
+func (c Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	name, release, err := shortName(c.Path)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"framekeeper/internal/agentapi"
+	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
 )
 
@@ -16,18 +17,18 @@ import (
 type without struct {
 	server *redistest.Server
 	state  string
-	caller agentapi.Caller
+	caller agentapi.Client
 	log    *syncBuffer
 }
 
 // startWithout starts an agent after spoil has been at its state_dir.
 func startWithout(t *testing.T, spoil func(state string)) *without {
 	t.Helper()
-	needRedis(t)
+	testkit.NeedRedis(t)
 	w := &without{server: redistest.Start(t)}
 	config := writeConfig(t, w.server.URL(), "", tiny)
 	w.state = filepath.Join(filepath.Dir(config), "state")
-	w.caller = agentapi.Caller{Path: agentapi.Path(w.state, "greencam1")}
+	w.caller = agentapi.Client{Path: agentapi.Path(w.state, "greencam1")}
 	spoil(w.state)
 	_, w.log = startAgent(t, config)
 	newAsker(t, w.server.URL()).ask(t, nil) // it serves all the same
@@ -57,7 +58,7 @@ func (w *without) saved(t *testing.T) bool {
 // lacks waits for a status that says why there is no socket.
 func (w *without) lacks(t *testing.T, reason string) {
 	t.Helper()
-	eventually(t, "a status that says why: "+reason, func() bool { return strings.Contains(w.status(t), `"no_socket":"`+reason) })
+	testkit.Eventually(t, "a status that says why: "+reason, func() bool { return strings.Contains(w.status(t), `"no_socket":"`+reason) })
 	if w.answers(t) {
 		t.Error("the socket answers already")
 	}
@@ -67,9 +68,9 @@ func (w *without) lacks(t *testing.T, reason string) {
 // been told once.
 func (w *without) healed(t *testing.T) {
 	t.Helper()
-	eventually(t, "the socket answers", func() bool { return w.answers(t) })
-	eventually(t, "a status without the trouble", func() bool { return !strings.Contains(w.status(t), "no_socket") })
-	for _, message := range []string{"no socket for the controller", "the socket for the controller is there"} {
+	testkit.Eventually(t, "the socket answers", func() bool { return w.answers(t) })
+	testkit.Eventually(t, "a status without the trouble", func() bool { return !strings.Contains(w.status(t), "no_socket") })
+	for _, message := range []string{"No socket for the controller", "The socket for the controller is there"} {
 		if n := strings.Count(w.log.String(), message); n != 1 {
 			t.Errorf("the log says %q %d times, want once", message, n)
 		}
@@ -89,7 +90,7 @@ func TestTheSocketComesWithTheDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.healed(t)
-	eventually(t, "the epoch is saved", func() bool { return w.saved(t) })
+	testkit.Eventually(t, "the epoch is saved", func() bool { return w.saved(t) })
 	if !strings.Contains(w.log.String(), "the camera is locked and its epoch saved") {
 		t.Error("the log does not tell that state_dir can be written")
 	}
@@ -127,12 +128,12 @@ func TestAFullDiskKeepsNoSocketAway(t *testing.T) {
 			t.Fatal("the disk is not full")
 		}
 	})
-	eventually(t, "the socket answers", func() bool { return w.answers(t) })
+	testkit.Eventually(t, "the socket answers", func() bool { return w.answers(t) })
 	if w.saved(t) || !strings.Contains(w.log.String(), "the epoch cannot be saved") {
 		t.Error("the epoch counts as saved on a full disk")
 	}
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the epoch is saved", func() bool { return w.saved(t) })
+	testkit.Eventually(t, "the epoch is saved", func() bool { return w.saved(t) })
 }

@@ -8,15 +8,15 @@ import (
 
 // A part that a hung disk holds must not keep the process alive for ever.
 func TestPartsThatHangAreNotWaitedFor(t *testing.T) {
-	var parts running
+	var running parts
 	hung := make(chan struct{})
-	parts.run("spool", func() { <-hung })
-	parts.run("camera", func() {})
-	if got := parts.join(100 * time.Millisecond); !slices.Equal(got, []string{"spool"}) {
+	running.start("spool", func() { <-hung })
+	running.start("camera", func() {})
+	if got := running.join(100 * time.Millisecond); !slices.Equal(got, []string{"spool"}) {
 		t.Errorf("parts %q are left, want the one that hangs", got)
 	}
 	close(hung)
-	if got := parts.join(20 * time.Second); len(got) > 0 {
+	if got := running.join(20 * time.Second); len(got) > 0 {
 		t.Errorf("parts %q are left, want none", got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/frame"
 )
@@ -31,21 +32,21 @@ func spooled(t *testing.T, dir string) (ids []string) {
 
 // With another spool_dir an agent used to forget what waited in the one before.
 func TestFramesFollowSpoolDir(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	for _, c := range []struct {
 		name      string
 		elsewhere func(t *testing.T, dir string) string // where spool_dir is from then on
 		says      string
 	}{
-		{"on the same disk", func(_ *testing.T, dir string) string { return filepath.Join(dir, "a", "b") }, "the frames that wait have moved there"},
-		{"on another disk", otherDisk, "frames wait where it was: they go first"},
+		{"on the same disk", func(_ *testing.T, dir string) string { return filepath.Join(dir, "a", "b") }, "the unsent frames have moved there"},
+		{"on another disk", otherDisk, "the one before has unsent frames"},
 		{"where something is", func(t *testing.T, dir string) string {
 			place := filepath.Join(dir, "full")
 			if err := os.MkdirAll(filepath.Join(place, "greencam1", "quarantine"), 0o755); err != nil {
 				t.Fatal(err)
 			}
 			return place
-		}, "frames wait where it was: they go first"},
+		}, "the one before has unsent frames"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := redistest.Start(t)
@@ -57,16 +58,16 @@ func TestFramesFollowSpoolDir(t *testing.T) {
 			replaceIn(t, config, old, place)
 
 			stop, log := startAgent(t, config)
-			eventually(t, "the agent to tell it", func() bool { return strings.Contains(log.String(), c.says) })
+			testkit.Eventually(t, "the agent to tell it", func() bool { return strings.Contains(log.String(), c.says) })
 			server.Restart()
-			eventually(t, "all that waited in the stream", func() bool {
+			testkit.Eventually(t, "all that waited in the stream", func() bool {
 				var got []string
 				for _, m := range entries(t, server.Client()) {
 					got = append(got, m.Header.ID.String())
 				}
 				return !slices.ContainsFunc(waiting, func(id string) bool { return !slices.Contains(got, id) })
 			})
-			eventually(t, "empty spools", func() bool { return len(spooled(t, old))+len(spooled(t, place)) == 0 })
+			testkit.Eventually(t, "empty spools", func() bool { return len(spooled(t, old))+len(spooled(t, place)) == 0 })
 			if err := stop(); err != nil {
 				t.Fatal(err)
 			}
@@ -74,7 +75,7 @@ func TestFramesFollowSpoolDir(t *testing.T) {
 			// From then on the new one is used.
 			server.Kill()
 			_, log = startAgent(t, config)
-			eventually(t, "frames in the new place", func() bool { return len(spooled(t, place)) > 0 })
+			testkit.Eventually(t, "frames in the new place", func() bool { return len(spooled(t, place)) > 0 })
 			if left := spooled(t, old); len(left) > 0 || strings.Contains(log.String(), "spool_dir has changed") {
 				t.Errorf("a later start keeps %d frames in the old place", len(left))
 			}
@@ -87,9 +88,9 @@ func TestFramesFollowSpoolDir(t *testing.T) {
 func leaveFrames(t *testing.T, server *redistest.Server, config, spool string) {
 	t.Helper()
 	stop, _ := startAgent(t, config)
-	eventually(t, "frames", func() bool { return server.Client().XLen(t.Context(), "frames:greencam1").Val() > 5 })
+	testkit.Eventually(t, "frames", func() bool { return server.Client().XLen(t.Context(), "frames:greencam1").Val() > 5 })
 	server.Kill()
-	eventually(t, "frames on disk", func() bool { return len(spooled(t, spool)) > 10 })
+	testkit.Eventually(t, "frames on disk", func() bool { return len(spooled(t, spool)) > 10 })
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +131,7 @@ func replaceIn(t *testing.T, file, from, to string) {
 // Nobody can say what waits in a place that cannot be read, so readers are told
 // that nobody can.
 func TestASpoolThatCannotBeReadAnyMore(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	for name, ruin := range map[string]func(t *testing.T, place string){
 		"no directory": func(t *testing.T, place string) {
 			if err := os.WriteFile(place, nil, 0o600); err != nil { // not even root can look below a file
@@ -162,10 +163,10 @@ func TestASpoolThatCannotBeReadAnyMore(t *testing.T) {
 			ruin(t, filepath.Join(old, "greencam1"))
 			replaceIn(t, config, old, old+"2")
 			_, log := startAgent(t, config)
-			eventually(t, "the agent to tell it", func() bool {
-				return strings.Contains(log.String(), "where it was cannot be read: frames that wait there are given up")
+			testkit.Eventually(t, "the agent to tell it", func() bool {
+				return strings.Contains(log.String(), "the one before cannot be read: its unsent frames are given up")
 			})
-			eventually(t, "an unclean start of which nothing is known", func() bool {
+			testkit.Eventually(t, "an unclean start of which nothing is known", func() bool {
 				last := lastStart(t, server)
 				return last.Clean != nil && !*last.Clean && last.Previous != nil && last.Previous.IsZero()
 			})
@@ -176,7 +177,7 @@ func TestASpoolThatCannotBeReadAnyMore(t *testing.T) {
 // What Redis has taken from a disk that has become read-only cannot be removed
 // there. A new spool_dir must be used all the same.
 func TestSpoolDirLeavesAReadOnlyDisk(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	config := writeConfig(t, server.URL(), "", tiny+"publish_fps = 30\n")
 	old := filepath.Join(filepath.Dir(config), "spool")
@@ -195,9 +196,9 @@ func TestSpoolDirLeavesAReadOnlyDisk(t *testing.T) {
 	replaceIn(t, config, old, place)
 
 	stop, log := startAgent(t, config)
-	eventually(t, "the agent to tell it", func() bool { return strings.Contains(log.String(), "frames wait where it was: they go first") })
+	testkit.Eventually(t, "the agent to tell it", func() bool { return strings.Contains(log.String(), "the one before has unsent frames") })
 	server.Restart()
-	eventually(t, "all that waited in the stream", func() bool {
+	testkit.Eventually(t, "all that waited in the stream", func() bool {
 		n := server.Client().XRange(t.Context(), "frames:greencam1", waiting[len(waiting)-1], waiting[len(waiting)-1]).Val()
 		return len(n) == 1
 	})
@@ -206,18 +207,18 @@ func TestSpoolDirLeavesAReadOnlyDisk(t *testing.T) {
 	}
 
 	startAgent(t, config)
-	eventually(t, "frames", func() bool { return server.Client().XLen(t.Context(), "frames:greencam1").Val() > int64(len(waiting)) })
+	testkit.Eventually(t, "frames", func() bool { return server.Client().XLen(t.Context(), "frames:greencam1").Val() > int64(len(waiting)) })
 	server.Kill()
-	eventually(t, "frames in the new place", func() bool { return len(spooled(t, place)) > 0 })
+	testkit.Eventually(t, "frames in the new place", func() bool { return len(spooled(t, place)) > 0 })
 }
 
 // An agent that waits for the old disk longer than for its first sign of life is
 // waited for would be killed, again and again.
 func TestPatienceWithTheOldDisk(t *testing.T) {
-	for usec, want := range map[string]time.Duration{"": spoolPatience, "1000000": time.Second, "60000000": spoolPatience} {
+	for usec, want := range map[string]time.Duration{"": moveTime, "1000000": time.Second, "60000000": moveTime} {
 		t.Setenv("NOTIFY_SOCKET", "@nobody")
 		t.Setenv("WATCHDOG_USEC", usec)
-		if got := patience(); got != want {
+		if got := moveLimit(); got != want {
 			t.Errorf("watchdog of %s µs: got %v, want %v", usec, got, want)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"framekeeper/internal/status"
+	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
 )
 
@@ -37,7 +38,7 @@ func spoolAway(t *testing.T, server *redistest.Server, config string) (captured 
 // An agent that began without its spool's disk ends for a fresh one when that is
 // there, and loses nothing by it: neither its own frames nor those that waited.
 func TestSpoolThatComesBack(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	t.Setenv("NOTIFY_SOCKET", "@nobody") // somebody would start it again
 	server := redistest.Start(t)
 	config := writeConfig(t, server.URL(), "", tiny+"publish_fps = 30\n")
@@ -48,21 +49,21 @@ func TestSpoolThatComesBack(t *testing.T) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- Program().Run(ctx, []string{"--config", config}, io.Discard, log) }()
-	eventually(t, "an agent that works without", func() bool {
-		return strings.Contains(log.String(), "the spool cannot be used") && server.Client().XLen(t.Context(), "frames:greencam1").Val() > 5
+	testkit.Eventually(t, "an agent that works without", func() bool {
+		return strings.Contains(log.String(), "The spool cannot be used") && server.Client().XLen(t.Context(), "frames:greencam1").Val() > 5
 	})
 	back()
 	select {
 	case err := <-ended:
-		if !errors.Is(err, errSpoolBack) || ExitCode(err) != status.ExitError {
-			t.Fatalf("it ended with %v, want %v\n%s", err, errSpoolBack, log)
+		if !errors.Is(err, errSpoolUsable) || ExitCode(err) != status.ExitError {
+			t.Fatalf("it ended with %v, want %v\n%s", err, errSpoolUsable, log)
 		}
-	case <-time.After(patient):
+	case <-time.After(testkit.Patience):
 		t.Fatalf("it did not end when the disk was back\n%s", log)
 	}
 
 	startAgent(t, config)
-	eventually(t, "what waited, in the stream", func() bool {
+	testkit.Eventually(t, "what waited, in the stream", func() bool {
 		found := 0
 		for _, m := range entries(t, server.Client()) {
 			if m.Header.CapturedUS < captured.UnixMicro() {
@@ -76,19 +77,19 @@ func TestSpoolThatComesBack(t *testing.T) {
 	}
 	server.Kill()
 	dir := filepath.Join(filepath.Dir(config), "spool")
-	eventually(t, "frames on the disk that is back", func() bool { return len(spooled(t, dir)) > 0 })
+	testkit.Eventually(t, "frames on the disk that is back", func() bool { return len(spooled(t, dir)) > 0 })
 }
 
 // One that nobody would start again works on.
 func TestSpoolThatComesBackToALoneAgent(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	config := writeConfig(t, server.URL(), "", tiny+"publish_fps = 30\n")
 	_, _, back := spoolAway(t, server, config)
 	stop, log := startAgent(t, config)
-	eventually(t, "an agent that works without", func() bool { return strings.Contains(log.String(), "the spool cannot be used") })
+	testkit.Eventually(t, "an agent that works without", func() bool { return strings.Contains(log.String(), "The spool cannot be used") })
 	back()
-	eventually(t, "the advice", func() bool { return strings.Contains(log.String(), "start the agent again to have it") })
+	testkit.Eventually(t, "the advice", func() bool { return strings.Contains(log.String(), "restart the agent to use it") })
 	newAsker(t, server.URL()).ask(t, nil)
 	if err := stop(); err != nil {
 		t.Error(err)
