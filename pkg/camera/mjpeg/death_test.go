@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"framekeeper/internal/testkit"
 	"framekeeper/pkg/camera"
 )
 
@@ -41,5 +42,5 @@ func TestExecEndsWithItsReader(t *testing.T) {
 		t.Errorf("the command is not alive: %s", said.String())
 	}
 	kill(cmd)
-	eventually(t, "the command is gone", func() bool { return !alive(child) })
+	testkit.Eventually(t, "the command is gone", func() bool { return !alive(child) })
 }

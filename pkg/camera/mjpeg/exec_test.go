@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"framekeeper/internal/testkit"
 	"framekeeper/pkg/camera"
 )
 
@@ -46,22 +47,6 @@ func file(t testing.TB, parts ...[]byte) string {
 	return path
 }
 
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.NewTimer(30 * time.Second)
-	defer limit.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-limit.C:
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
-}
-
 // alive reports whether there is such a process, zombies not counted.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -76,7 +61,7 @@ func alive(pid int) bool {
 func pidIn(t *testing.T, path string) int {
 	t.Helper()
 	pid := 0
-	eventually(t, "there is a pid in "+path, func() bool {
+	testkit.Eventually(t, "there is a pid in "+path, func() bool {
 		text, _ := os.ReadFile(path)
 		n, err := strconv.Atoi(strings.TrimSpace(string(text)))
 		pid = n
@@ -124,7 +109,7 @@ func TestExecRefuses(t *testing.T) {
 	}
 	for command, want := range map[string]struct {
 		kind error
-		says string
+		text string
 	}{
 		"no-such-program --x y":       {camera.ErrNoDevice, "exec:no-such-program: there is no such program"},
 		"/no/such/program":            {camera.ErrNoDevice, "there is no such program"},
@@ -141,8 +126,8 @@ func TestExecRefuses(t *testing.T) {
 		if err == nil {
 			_ = src.Close()
 		}
-		if !errors.Is(err, want.kind) || !strings.Contains(fmt.Sprint(err), want.says) || strings.Contains(fmt.Sprint(err), "hunter2") {
-			t.Errorf("%s: got %v, want %v and %q", command, err, want.kind, want.says)
+		if !errors.Is(err, want.kind) || !strings.Contains(fmt.Sprint(err), want.text) || strings.Contains(fmt.Sprint(err), "hunter2") {
+			t.Errorf("%s: got %v, want %v and %q", command, err, want.kind, want.text)
 		}
 	}
 }
@@ -183,7 +168,7 @@ func TestExecLeavesNothingBehind(t *testing.T) {
 				if !errors.Is(err, context.Canceled) {
 					t.Errorf("Next gave %v", err)
 				}
-				eventually(t, "both are gone without Close", func() bool { return !alive(child) && !alive(grandchild) })
+				testkit.Eventually(t, "both are gone without Close", func() bool { return !alive(child) && !alive(grandchild) })
 			case "killed":
 				if !errors.Is(err, camera.ErrNoData) || !strings.Contains(err.Error(), "signal: killed") {
 					t.Errorf("Next gave %v", err)
@@ -196,7 +181,7 @@ func TestExecLeavesNothingBehind(t *testing.T) {
 			if err := src.Close(); err != nil {
 				t.Error(err)
 			}
-			eventually(t, "both are gone", func() bool { return !alive(child) && !alive(grandchild) })
+			testkit.Eventually(t, "both are gone", func() bool { return !alive(child) && !alive(grandchild) })
 			if err := src.Next(ctx, &f); err == nil {
 				t.Error("Next after Close gave a frame")
 			}
@@ -224,13 +209,13 @@ func TestExecOpenIsInterrupted(t *testing.T) {
 	}
 }
 
-// TestExecSaysWhatCame: a command that runs and gives nothing of use is told to
-// end, and what it gave is in the error.
-func TestExecSaysWhatCame(t *testing.T) {
+// TestExecReportsWhatCame: a command that runs and gives nothing of use is stopped,
+// and what it gave is in the error.
+func TestExecReportsWhatCame(t *testing.T) {
 	cut := file(t, picture(t, 1, 64, 48))
 	for command, want := range map[string]string{
 		"exec sleep 100":                     "the command runs, but nothing comes",
-		"echo no sensor >&2; exec sleep 100": "but nothing comes; it says: no sensor",
+		"echo no sensor >&2; exec sleep 100": "but nothing comes; stderr: no sensor",
 		"printf h264; exec sleep 100":        "but 4 bytes came, and no JPEG in them",
 		"head -c 99 " + cut + "; echo; head -c 99 " + cut + "; exec sleep 100": "199 bytes came, in them 1 times the beginning of a JPEG and no whole one",
 		`printf "\\377\\330\\377"; exec sleep 100`:                             "but 3 bytes came, and the JPEG in them does not end",
@@ -240,8 +225,8 @@ func TestExecSaysWhatCame(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
 			_, err := Open(ctx, config("exec:sh -c '"+command+"'"))
-			var clue camera.Symptom
-			if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &clue) || !strings.Contains(string(clue), want) {
+			var symptom camera.Symptom
+			if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &symptom) || !strings.Contains(string(symptom), want) {
 				t.Errorf("got %v, want %q", err, want)
 			}
 		})

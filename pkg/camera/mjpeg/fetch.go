@@ -3,6 +3,7 @@ package mjpeg
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +33,7 @@ type fetcher struct {
 	url       *url.URL // without user and password
 	login     *login
 	transport *http.Transport
-	now       atomic.Pointer[arrivals] // of the connection in use
+	now       atomic.Pointer[timedReader] // of the connection in use
 }
 
 // newFetcher takes the URL apart. Its errors show nothing of it: a URL that is
@@ -60,11 +61,11 @@ func newFetcher(source string) (*fetcher, error) {
 	return f, nil
 }
 
-// timedConn is a connection that knows when its bytes came in.
+// timedConn is a connection that measures when its bytes came in.
 type timedConn struct {
 	net.Conn
-	in  *arrivals
-	now *atomic.Pointer[arrivals]
+	in  *timedReader
+	now *atomic.Pointer[timedReader]
 }
 
 func (c *timedConn) Read(p []byte) (int, error) {
@@ -79,7 +80,7 @@ func (f *fetcher) dial(ctx context.Context, network, address string) (net.Conn, 
 	if err != nil {
 		return nil, err
 	}
-	in, err := newArrivals(conn.(syscall.Conn)) //nolint:errcheck,forcetypeassert // TCP connections are
+	in, err := newTimedReader(conn.(syscall.Conn)) //nolint:errcheck,forcetypeassert // TCP connections are
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -195,4 +196,39 @@ func checkType(answer *http.Response) (io.ReadCloser, string, error) {
 	}
 	_ = answer.Body.Close()
 	return nil, "", fmt.Errorf("%w: the server sends %.40q, expected multipart/x-mixed-replace or image/jpeg", camera.ErrNoData, kind)
+}
+
+// unreachable explains why a request got no answer, in an operator's words where
+// it is something an operator can mend. at has no user or password.
+func unreachable(at *url.URL, err error) error {
+	kind, reason := camera.ErrNoDevice, ""
+	var (
+		dns     *net.DNSError
+		timeout net.Error
+		record  tls.RecordHeaderError
+		unknown x509.UnknownAuthorityError
+		host    x509.HostnameError
+		op      *net.OpError
+	)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		reason = "nothing listens at " + at.Host
+	case errors.As(err, &dns) && dns.IsNotFound:
+		reason = "there is no host " + at.Hostname()
+	case errors.As(err, &op) && op.Op == "dial" && op.Timeout():
+		reason = fmt.Sprintf("%s cannot be reached within %v", at.Host, dialTimeout)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		kind, reason = camera.ErrNoData, fmt.Sprintf("the server takes the request and does not answer within %v", dialTimeout)
+	case errors.As(err, &record):
+		reason = "the server does not speak TLS: write http:// for https://"
+	case errors.As(err, &unknown):
+		reason = "tls: nobody this machine trusts has signed the server's certificate; add its authority to the system's (update-ca-certificates)"
+	case errors.As(err, &host):
+		reason = "tls: the server's certificate is for another name than " + at.Hostname()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		reason = fmt.Sprintf("%s closes the connection without an answer; does it speak %s?", at.Host, at.Scheme)
+	default:
+		return fmt.Errorf("%w: %w", kind, err)
+	}
+	return fmt.Errorf("%w: %s", kind, reason)
 }

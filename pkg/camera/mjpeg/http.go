@@ -14,22 +14,18 @@ import (
 // httpSource reads the JPEGs of a web server: a stream of them in one answer,
 // or one an answer, which is then requested again and again.
 type httpSource struct {
-	feed  feed
-	watch watch
-	info  camera.Info
-	fetch *fetcher
-	pacer *camera.Ticker
-	get   func() (io.ReadCloser, string, error) // with a context that interrupt ends
-
-	interrupt context.CancelFunc
-	closed    chan struct{}
+	stream
+	fetch  *fetcher
+	ticker *camera.Ticker
+	get    func() (io.ReadCloser, string, error) // with a context that interrupt ends
+	ended  <-chan struct{}                       // closed by interrupt
 
 	single bool   // one JPEG an answer
 	before uint64 // whole JPEGs before this answer
 	empty  int    // answers without a whole JPEG in a row
 
-	mu   sync.Mutex // guards body
-	body io.ReadCloser
+	bodyMu sync.Mutex // guards body
+	body   io.ReadCloser
 }
 
 var (
@@ -44,26 +40,26 @@ func openHTTP(ctx context.Context, source string, cfg camera.Config) (camera.Sou
 		return nil, err
 	}
 	// What is open outlives ctx, which Next's then takes the place of.
-	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	open, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &httpSource{
-		info:      camera.Info{Driver: "http", Latency: cfg.Interval()},
-		fetch:     fetch,
-		pacer:     camera.NewTicker(cfg.FPS),
-		get:       func() (io.ReadCloser, string, error) { return fetch.get(life) },
-		interrupt: cancel,
-		closed:    make(chan struct{}),
+		fetch:  fetch,
+		ticker: camera.NewTicker(cfg.FPS),
+		get:    func() (io.ReadCloser, string, error) { return fetch.get(open) },
+		ended:  open.Done(),
 	}
-	s.feed.from(NewSplitter(nil, fetch.arrived))
-	if err := s.reading(ctx, func() error { return s.begin(ctx, cfg) }); err != nil {
+	s.info = camera.Info{Driver: "http", Latency: cfg.Interval()}
+	s.interrupt, s.symptom, s.explain = cancel, s.received, readError
+	s.use(NewSplitter(nil, fetch.arrived))
+	if err := s.read(ctx, func() error { return s.start(ctx, cfg) }); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.watch.pause()
+	s.forget()
 	return s, nil
 }
 
-// begin makes the first request and reads the first JPEG.
-func (s *httpSource) begin(ctx context.Context, cfg camera.Config) error {
-	if _, err := s.pacer.Wait(ctx, s.closed); err != nil { // the first slot is now
+// start makes the first request and reads the first JPEG.
+func (s *httpSource) start(ctx context.Context, cfg camera.Config) error {
+	if _, err := s.ticker.Wait(ctx, s.ended); err != nil { // the first slot is now
 		return err
 	}
 	kind, err := s.request()
@@ -73,7 +69,7 @@ func (s *httpSource) begin(ctx context.Context, cfg camera.Config) error {
 	if s.single = strings.HasPrefix(kind, "image/"); s.single {
 		s.info.Driver, s.info.FPS = "http images", cfg.FPS
 	}
-	err = s.feed.open(&s.info)
+	err = s.begin()
 	if s.single && errors.Is(err, io.EOF) {
 		return fmt.Errorf("%w: the server's image is no whole JPEG", camera.ErrNoData)
 	}
@@ -86,42 +82,47 @@ func (s *httpSource) request() (kind string, err error) {
 	if err != nil {
 		return "", err
 	}
-	s.mu.Lock()
+	s.closeBody(body)
+	s.split.reset(body)
+	return kind, nil
+}
+
+// closeBody closes the present answer's body and puts the next one in its place.
+func (s *httpSource) closeBody(next io.ReadCloser) {
+	s.bodyMu.Lock()
+	defer s.bodyMu.Unlock()
 	if s.body != nil {
 		_ = s.body.Close()
 	}
-	s.body = body
-	s.mu.Unlock()
-	s.feed.split.reset(body)
-	return kind, nil
+	s.body = next
 }
 
 // Next waits for the next JPEG. After ctx has ended the source is of no more
 // use and to be closed.
 func (s *httpSource) Next(ctx context.Context, f *camera.Frame) error {
-	return s.reading(ctx, func() error {
+	return s.read(ctx, func() error {
 		for {
-			err := s.feed.next(f)
+			err := s.next(f)
 			if !s.single || !errors.Is(err, io.EOF) {
 				return err
 			}
-			if err := s.again(ctx); err != nil {
+			if err := s.requestNext(ctx); err != nil {
 				return err
 			}
 		}
 	})
 }
 
-// again requests the next single JPEG when it is due.
-func (s *httpSource) again(ctx context.Context) error {
+// requestNext requests the next single JPEG when it is due.
+func (s *httpSource) requestNext(ctx context.Context) error {
 	s.empty++
-	if s.feed.whole > s.before {
-		s.before, s.empty = s.feed.whole, 0
+	if s.whole > s.before {
+		s.before, s.empty = s.whole, 0
 	}
 	if s.empty == maxRefused {
 		return fmt.Errorf("%w: the server's images are no JPEGs", camera.ErrNoData)
 	}
-	if _, err := s.pacer.Wait(ctx, s.closed); err != nil {
+	if _, err := s.ticker.Wait(ctx, s.ended); err != nil {
 		return err
 	}
 	kind, err := s.request()
@@ -131,56 +132,30 @@ func (s *httpSource) again(ctx context.Context) error {
 	return err
 }
 
-// reading does a read that the end of ctx interrupts.
-func (s *httpSource) reading(ctx context.Context, read func() error) error {
-	if err := s.watch.on(ctx, s.interrupt); err != nil {
-		return err
+func readError(_ context.Context, err error) error {
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: the server has ended the stream", camera.ErrNoData)
 	}
-	err := read()
-	if err == nil {
-		return nil
-	}
-	switch {
-	case errors.Is(err, camera.ErrNoData), errors.Is(err, camera.ErrNoDevice), errors.Is(err, camera.ErrBusy):
-	case errors.Is(err, io.EOF):
-		err = fmt.Errorf("%w: the server has ended the stream", camera.ErrNoData)
-	default:
-		err = fmt.Errorf("%w: read from the server: %w", camera.ErrNoData, err)
-	}
-	if stopped := s.watch.why(ctx, nil); stopped != nil {
-		return fmt.Errorf("%w: %w", stopped, s.clue())
-	}
-	return err
+	return fmt.Errorf("%w: read from the server: %w", camera.ErrNoData, err)
 }
 
-// clue says what the server gave until the source was told to end.
-func (s *httpSource) clue() camera.Symptom {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// received is what the server gave until the source was stopped.
+func (s *httpSource) received() camera.Symptom {
+	s.bodyMu.Lock()
+	defer s.bodyMu.Unlock()
 	if s.body == nil {
 		return "the server does not answer"
 	}
-	return camera.Symptom("the server has answered, but " + s.feed.split.clue())
+	return camera.Symptom("the server has answered, but " + s.split.symptom())
 }
-
-// Info says what the first JPEG was; a stream does not tell its rate.
-func (s *httpSource) Info() camera.Info { return s.info }
-
-// Defects are the JPEGs that were passed over.
-func (s *httpSource) Defects() camera.Defects { return s.feed.Defects() }
 
 // Close ends the connection. It may be called more than once.
 func (s *httpSource) Close() error {
-	if !s.watch.off() {
+	if !s.close() {
 		return nil
 	}
-	close(s.closed)
 	s.interrupt() // first: a body that is being read cannot be closed
-	s.mu.Lock()
-	if s.body != nil {
-		_ = s.body.Close()
-	}
-	s.mu.Unlock()
+	s.closeBody(nil)
 	s.fetch.transport.CloseIdleConnections()
 	return nil
 }

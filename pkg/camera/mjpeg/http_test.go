@@ -187,7 +187,7 @@ func TestHTTPRefuses(t *testing.T) {
 	}
 	for source, want := range map[string]struct {
 		kind error
-		says string
+		text string
 	}{
 		login(s, "/text"):                    {camera.ErrNoData, `sends "text/html", expected multipart`},
 		login(s, "/busy"):                    {camera.ErrBusy, "503"},
@@ -214,8 +214,8 @@ func TestHTTPRefuses(t *testing.T) {
 			_ = src.Close()
 		}
 		text := fmt.Sprint(err)
-		if !errors.Is(err, want.kind) || errors.Is(err, io.EOF) || !strings.Contains(text, want.says) || strings.Contains(text, "hun") || strings.Contains(text, "joe") {
-			t.Errorf("%s: got %v, want %v and %q", source, err, want.kind, want.says)
+		if !errors.Is(err, want.kind) || errors.Is(err, io.EOF) || !strings.Contains(text, want.text) || strings.Contains(text, "hun") || strings.Contains(text, "joe") {
+			t.Errorf("%s: got %v, want %v and %q", source, err, want.kind, want.text)
 		}
 	}
 }

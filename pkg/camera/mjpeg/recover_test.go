@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/camera"
 )
@@ -44,7 +45,7 @@ func impatient(source string) camera.Config {
 func advances(t *testing.T, g *camera.Grabber, what string) {
 	t.Helper()
 	_, after := g.Newer(0)
-	eventually(t, what, func() bool {
+	testkit.Eventually(t, what, func() bool {
 		f, ticket := g.Newer(after + 2)
 		if f == nil {
 			return false
@@ -81,7 +82,7 @@ func TestExecRecovers(t *testing.T) {
 		if err := syscall.Kill(before, hurt); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "it is opened again", func() bool { return g.Health().Reopens > reopens })
+		testkit.Eventually(t, "it is opened again", func() bool { return g.Health().Reopens > reopens })
 		advances(t, g, "frames come again")
 		if now := pidIn(t, dir+"/child"); now == before || alive(before) {
 			t.Errorf("after %v: pid %d, before %d", hurt, now, before)
@@ -118,7 +119,7 @@ func TestHTTPRecovers(t *testing.T) {
 	g := grabbing(t, impatient("http://"+address+"/cam"))
 	advances(t, g, "frames come")
 	kill(ff) // it serves one client in its life
-	eventually(t, "the loss is seen", stateIs(g, camera.StateRetrying))
+	testkit.Eventually(t, "the loss is seen", stateIs(g, camera.StateRetrying))
 	if reason := g.Health().Reason; !strings.Contains(reason, "no frames") && !strings.Contains(reason, "no such camera") {
 		t.Errorf("the reason is %q", reason)
 	}
@@ -128,7 +129,7 @@ func TestHTTPRecovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	stalls := g.Health().Stalls
-	eventually(t, "the stall is seen", func() bool { return g.Health().Stalls > stalls })
+	testkit.Eventually(t, "the stall is seen", func() bool { return g.Health().Stalls > stalls })
 	kill(ff)
 	start()
 	advances(t, g, "frames come from the third server")
@@ -156,13 +157,13 @@ func TestUstreamer(t *testing.T) {
 			if err := us.Process.Signal(syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the stall is seen", func() bool { return g.Health().Stalls > 0 })
+			testkit.Eventually(t, "the stall is seen", func() bool { return g.Health().Stalls > 0 })
 			if err := us.Process.Signal(syscall.SIGCONT); err != nil {
 				t.Fatal(err)
 			}
 			advances(t, g, "frames come again")
 			kill(us)
-			eventually(t, "the loss is seen", stateIs(g, camera.StateRetrying))
+			testkit.Eventually(t, "the loss is seen", stateIs(g, camera.StateRetrying))
 			us = start()
 			advances(t, g, "frames come from the new server")
 		})

@@ -35,19 +35,19 @@ type Splitter struct {
 	arrived func() time.Time // when the bytes of the last read did
 	limit   int
 
-	walk    walker
+	scan    scanner
 	buf     []byte
-	at, end int // what of buf is yet to be walked
+	at, end int // what of buf is yet to be scanned
 
-	broken  uint64 // JPEGs passed over: cut short, too large or not JPEGs after all
-	spoilt  func() // told of each of them; may be nil
-	garbage int    // bytes since the last whole JPEG that belong to none
-	came    int    // bytes since the last whole JPEG
-	cut     uint64 // broken at the last whole JPEG
+	broken   uint64 // JPEGs passed over: cut short, too large or not JPEGs after all
+	broke    func() // called for each of them; may be nil
+	garbage  int    // bytes since the last whole JPEG that belong to none
+	received int    // bytes since the last whole JPEG
+	before   uint64 // broken at the last whole JPEG
 }
 
-// NewSplitter reads from r. arrived says when the bytes that the last Read
-// gave had arrived; nil means now.
+// NewSplitter reads from r. arrived is when the bytes that the last Read gave had
+// arrived; nil means now.
 func NewSplitter(r io.Reader, arrived func() time.Time) *Splitter {
 	if arrived == nil {
 		arrived = time.Now
@@ -57,34 +57,34 @@ func NewSplitter(r io.Reader, arrived func() time.Time) *Splitter {
 
 // reset goes on with another reader, from which a new JPEG begins.
 func (s *Splitter) reset(r io.Reader) {
-	if s.walk.inside() {
-		s.spoil()
+	if s.scan.inside() {
+		s.discard()
 	}
-	s.r, s.walk, s.at, s.end = r, walker{}, 0, 0
+	s.r, s.scan, s.at, s.end = r, scanner{}, 0, 0
 }
 
-func (s *Splitter) spoil() {
+func (s *Splitter) discard() {
 	s.broken++
-	if s.spoilt != nil {
-		s.spoilt()
+	if s.broke != nil {
+		s.broke()
 	}
 }
 
 // Broken counts the JPEGs that were passed over.
 func (s *Splitter) Broken() uint64 { return s.broken }
 
-// clue says what came in place of the next whole JPEG.
-func (s *Splitter) clue() string {
-	size := fmt.Sprintf("%d bytes", s.came)
-	if s.came >= 10<<10 {
-		size = fmt.Sprintf("%d KiB", s.came>>10)
+// symptom describes what came in place of the next whole JPEG.
+func (s *Splitter) symptom() string {
+	size := fmt.Sprintf("%d bytes", s.received)
+	if s.received >= 10<<10 {
+		size = fmt.Sprintf("%d KiB", s.received>>10)
 	}
-	switch cut := s.broken - s.cut; {
-	case s.came == 0:
+	switch cut := s.broken - s.before; {
+	case s.received == 0:
 		return "nothing comes"
 	case cut > 0:
 		return fmt.Sprintf("%s came, in them %d times the beginning of a JPEG and no whole one", size, cut)
-	case s.walk.inside():
+	case s.scan.inside():
 		return fmt.Sprintf("%s came, and the JPEG in them does not end", size)
 	}
 	return fmt.Sprintf("%s came, and no JPEG in them", size)
@@ -102,31 +102,31 @@ func (s *Splitter) Next(dst []byte) (jpeg []byte, first time.Time, err error) {
 			}
 		}
 		chunk := s.buf[s.at:s.end]
-		used, what := s.walk.walk(chunk)
+		used, found := s.scan.scan(chunk)
 		s.at += used
 		switch {
-		case what == began:
+		case found == began:
 			if len(dst) > 0 {
-				s.spoil()
+				s.discard()
 			} else {
 				s.garbage += used - 2
 			}
 			dst = append(dst[:0], 0xff, markSOI)
 			first = s.arrived()
-		case what == lost:
-			s.spoil()
+		case found == lost:
+			s.discard()
 			s.garbage += len(dst) + used
 			dst = dst[:0]
-		case what == nothing && !s.walk.inside():
+		case found == nothing && !s.scan.inside():
 			s.garbage += used
 		case len(dst)+used > s.limit:
-			s.spoil()
-			s.walk = walker{}
+			s.discard()
+			s.scan = scanner{}
 			dst = dst[:0]
 		default:
 			dst = append(dst, chunk[:used]...)
-			if what == ended {
-				s.garbage, s.came, s.cut = 0, s.end-s.at, s.broken
+			if found == ended {
+				s.garbage, s.received, s.before = 0, s.end-s.at, s.broken
 				return dst, first, nil
 			}
 		}
@@ -142,7 +142,7 @@ func (s *Splitter) fill() error {
 		n, err := s.r.Read(s.buf)
 		if n > 0 { // an error with it comes again
 			s.at, s.end = 0, n
-			s.came += n
+			s.received += n
 			return nil
 		}
 		if err != nil {

@@ -35,7 +35,7 @@ func splitWords(line string) ([]string, error) {
 	return words, nil
 }
 
-// cutWord takes the first word off; plain says that nothing in it was quoted.
+// cutWord takes the first word off; plain: nothing in it was quoted.
 func cutWord(line string) (word, rest string, plain bool, err error) {
 	var b strings.Builder
 	plain = true

@@ -49,7 +49,7 @@ func TestArrivals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, w := open()
 			defer func() { _, _ = r.Close(), w.Close() }()
-			in, err := newArrivals(r.(syscall.Conn))
+			in, err := newTimedReader(r.(syscall.Conn))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,16 +9,18 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"framekeeper/internal/text"
 )
 
 const (
 	tailLines = 3
-	tailWidth = 200 // bytes of a line
+	tailWidth = 200 // characters of a line
 )
 
-// tail reads what a child writes to stderr and keeps the last lines of it, in a
-// form that may be shown.
-type tail struct {
+// stderrTail reads what a process writes to stderr and has the last lines of it,
+// in a form that may be shown.
+type stderrTail struct {
 	r      *os.File
 	hidden *strings.Replacer
 	done   chan struct{} // closed when there is no more to read
@@ -27,8 +29,8 @@ type tail struct {
 	lines []string
 }
 
-// newTail also gives the end to write to. hide is replaced in what is kept.
-func newTail(hide []string) (*tail, *os.File, error) {
+// newStderrTail also gives the end to write to. hide is replaced in the lines.
+func newStderrTail(hide []string) (*stderrTail, *os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
@@ -37,17 +39,17 @@ func newTail(hide []string) (*tail, *os.File, error) {
 	for _, s := range hide {
 		pairs = append(pairs, s, "…")
 	}
-	t := &tail{r: r, hidden: strings.NewReplacer(pairs...), done: make(chan struct{})}
+	t := &stderrTail{r: r, hidden: strings.NewReplacer(pairs...), done: make(chan struct{})}
 	go t.read()
 	return t, w, nil
 }
 
-func (t *tail) read() {
+func (t *stderrTail) read() {
 	defer close(t.done)
 	r := bufio.NewReaderSize(t.r, 4096)
 	for {
 		line, err := r.ReadSlice('\n')
-		t.keep(string(line))
+		t.add(string(line))
 		for errors.Is(err, bufio.ErrBufferFull) { // the rest of a long line
 			_, err = r.ReadSlice('\n')
 		}
@@ -57,22 +59,16 @@ func (t *tail) read() {
 	}
 }
 
-// keep takes a line over. Programs that draw their progress over and over in
-// one line count with the last of it.
-func (t *tail) keep(line string) {
+// add adds a line. Of programs that draw their progress over and over in one
+// line the last of it counts.
+func (t *stderrTail) add(line string) {
 	line = strings.TrimRight(line, "\r\n")
 	line = line[strings.LastIndexByte(line, '\r')+1:]
 	line = inURL.ReplaceAllString(t.hidden.Replace(line), "$1…")
-	line = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, line))
+	line = text.Printable(strings.Join(strings.Fields(line), " "), tailWidth)
 	if line == "" {
 		return
 	}
-	line = strings.ToValidUTF8(line[:min(len(line), tailWidth)], "")
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.lines) == tailLines {
@@ -81,26 +77,27 @@ func (t *tail) keep(line string) {
 	t.lines = append(t.lines, line)
 }
 
-// text is what was said last. It waits a moment for a child that has just ended.
-func (t *tail) text() string {
+// final is text after a moment, in which the last words of a process that has just
+// ended arrive.
+func (t *stderrTail) final() string {
 	limit := time.NewTimer(200 * time.Millisecond)
 	defer limit.Stop()
 	select {
 	case <-t.done:
 	case <-limit.C: // somebody else holds the pipe
 	}
-	return t.soFar()
+	return t.text()
 }
 
-// soFar is what was said last by a child that goes on.
-func (t *tail) soFar() string {
+// text is the last lines so far.
+func (t *stderrTail) text() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return strings.Join(t.lines, " | ")
 }
 
 // close waits for the reading to end.
-func (t *tail) close() {
+func (t *stderrTail) close() {
 	_ = t.r.Close()
 	<-t.done
 }

@@ -19,12 +19,12 @@ import (
 // drainTime is how long a child's last output may be read after its end.
 const drainTime = 500 * time.Millisecond
 
-// child is a running command with everything it started.
-type child struct {
+// process is a running command with everything it started.
+type process struct {
 	cmd    *exec.Cmd
 	pid    int
 	stdout *os.File // what it writes; closed by close
-	said   *tail    // what it writes to stderr
+	stderr *stderrTail
 
 	done chan struct{} // closed when the child is reaped
 	end  string        // how it ended; valid once done is closed
@@ -35,10 +35,10 @@ type child struct {
 	reaped bool       // the pid may belong to somebody else now
 }
 
-// startChild runs words[0], which leads a process group of its own: a Ctrl-C
+// startProcess runs words[0], which leads a process group of its own: a Ctrl-C
 // at the terminal reaches only us, and what it started itself can be killed
 // with it.
-func startChild(words []string) (*child, error) {
+func startProcess(words []string) (*process, error) {
 	path, err := exec.LookPath(words[0])
 	if err != nil {
 		return nil, startError(words[0], err)
@@ -47,7 +47,7 @@ func startChild(words []string) (*child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make pipe: %w", err)
 	}
-	said, errWrite, err := newTail(secrets(words))
+	stderr, errWrite, err := newStderrTail(secrets(words))
 	if err != nil {
 		_, _ = out.Close(), outWrite.Close()
 		return nil, fmt.Errorf("make pipe: %w", err)
@@ -58,17 +58,17 @@ func startChild(words []string) (*child, error) {
 	// Pdeathsig is sent by the kernel when we die, by whatever means: a camera
 	// still in use could not be opened again.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	c := &child{cmd: cmd, stdout: out, said: said, done: make(chan struct{})}
+	p := &process{cmd: cmd, stdout: out, stderr: stderr, done: make(chan struct{})}
 	started := make(chan error, 1)
-	go c.run(started)
+	go p.run(started)
 	err = <-started
 	_, _ = outWrite.Close(), errWrite.Close() // the child has its own
 	if err != nil {
 		_ = out.Close()
-		said.close()
+		stderr.close()
 		return nil, startError(words[0], err)
 	}
-	return c, nil
+	return p, nil
 }
 
 func startError(program string, err error) error {
@@ -89,65 +89,65 @@ func startError(program string, err error) error {
 // run starts the child, waits for its end, kills what it left in its group,
 // and only then reaps it: until then its pid, and so the group's number, cannot
 // be given to anybody else.
-func (c *child) run(started chan<- error) {
+func (p *process) run(started chan<- error) {
 	// The kernel sends Pdeathsig when the thread that forked ends, not the
 	// process. Locked here, the thread stays until the child is reaped.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	err := c.cmd.Start()
+	err := p.cmd.Start()
 	if err == nil {
-		c.pid = c.cmd.Process.Pid
+		p.pid = p.cmd.Process.Pid
 	}
 	started <- err
 	if err != nil {
 		return
 	}
-	defer close(c.done)
+	defer close(p.done)
 	for {
 		var info unix.Siginfo
-		err := unix.Waitid(unix.P_PID, c.pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		err := unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
-	c.signal(syscall.SIGKILL)
-	c.mu.Lock()
-	c.reaped = true
-	c.mu.Unlock()
-	err = c.cmd.Wait()
-	c.end = "exit status 0"
+	p.signal(syscall.SIGKILL)
+	p.mu.Lock()
+	p.reaped = true
+	p.mu.Unlock()
+	err = p.cmd.Wait()
+	p.end = "exit status 0"
 	if err != nil {
-		c.end = err.Error()
+		p.end = err.Error()
 	}
 	// What it wrote last can still be read, but nothing is waited for that a
 	// grandchild outside the group may write.
-	_ = c.stdout.SetReadDeadline(time.Now().Add(drainTime))
+	_ = p.stdout.SetReadDeadline(time.Now().Add(drainTime))
 }
 
 // signal goes to the child and all it started.
-func (c *child) signal(s syscall.Signal) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.reaped {
-		_ = syscall.Kill(-c.pid, s) // fails only when nobody is left
+func (p *process) signal(s syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.reaped {
+		_ = syscall.Kill(-p.pid, s) // fails only when nobody is left
 	}
 }
 
 // close ends the child within grace if it is willing, by force if not, and
 // waits until it is reaped. Any number of goroutines may call it.
-func (c *child) close(grace time.Duration) { c.closing.Do(func() { c.stop(grace) }) }
+func (p *process) close(grace time.Duration) { p.closing.Do(func() { p.stop(grace) }) }
 
-func (c *child) stop(grace time.Duration) {
-	c.signal(syscall.SIGTERM)
-	c.signal(syscall.SIGCONT) // stopped, it could not end
-	_ = c.stdout.Close()      // nor could it, perhaps, while it waits to write
+func (p *process) stop(grace time.Duration) {
+	p.signal(syscall.SIGTERM)
+	p.signal(syscall.SIGCONT) // stopped, it could not end
+	_ = p.stdout.Close()      // nor could it, perhaps, while it waits to write
 	limit := time.NewTimer(grace)
 	defer limit.Stop()
 	select {
-	case <-c.done:
+	case <-p.done:
 	case <-limit.C:
-		c.signal(syscall.SIGKILL)
-		<-c.done
+		p.signal(syscall.SIGKILL)
+		<-p.done
 	}
-	c.said.close()
+	p.stderr.close()
 }

@@ -2,7 +2,7 @@ package mjpeg
 
 import "bytes"
 
-// event is what a walker came upon.
+// event is what a scanner found.
 type event uint8
 
 const (
@@ -12,11 +12,11 @@ const (
 	lost                 // what began as a JPEG goes on as something else
 )
 
-// place is where in a JPEG the walker stands.
-type place uint8
+// state is the scanner's position in the structure of a JPEG.
+type state uint8
 
 const (
-	outside      place = iota // looking for an SOI's first byte
+	outside      state = iota // looking for an SOI's first byte
 	outsideMark               // after an 0xff
 	atMark                    // a marker's first byte is due
 	atMarkCode                // its second byte is due
@@ -36,45 +36,45 @@ const (
 	markSOF0 = 0xc0 // below it no marker has a segment
 )
 
-// walker follows a JPEG's structure through pieces of any size, looking at no
+// scanner follows a JPEG's structure through pieces of any size, looking at no
 // byte twice. It must follow it: an 0xff 0xd8 or 0xff 0xd9 in a segment belongs
 // to a thumbnail and not to the image. Entropy-coded data it only searches for
 // 0xff.
-type walker struct {
-	at   place
+type scanner struct {
+	at   state
 	mark byte // of the segment
 	left int  // of the segment
 }
 
-// inside reports whether the bytes last walked over belong to a JPEG.
-func (w *walker) inside() bool { return w.at > outsideMark }
+// inside reports whether the bytes last scanned belong to a JPEG.
+func (s *scanner) inside() bool { return s.at > outsideMark }
 
-// walk goes over p until something happens, and says how many bytes it used.
-func (w *walker) walk(p []byte) (int, event) {
+// scan goes over p until something happens, and returns how many bytes it used.
+func (s *scanner) scan(p []byte) (int, event) {
 	for i := 0; i < len(p); {
-		switch w.at {
+		switch s.at {
 		case outside:
 			k := bytes.IndexByte(p[i:], 0xff)
 			if k < 0 {
 				return len(p), nothing
 			}
 			i += k + 1
-			w.at = outsideMark
+			s.at = outsideMark
 			continue
 		case inSegment:
-			n := min(w.left, len(p)-i)
-			i, w.left = i+n, w.left-n
-			w.endSegment()
+			n := min(s.left, len(p)-i)
+			i, s.left = i+n, s.left-n
+			s.endSegment()
 			continue
 		case inScan:
-			n, more := scan(p[i:])
+			n, more := skipEntropyCoded(p[i:])
 			i += n
 			if !more {
-				w.at = inScanMarked
+				s.at = inScanMarked
 			}
 			continue
 		}
-		if e := w.step(p[i]); e != nothing {
+		if e := s.step(p[i]); e != nothing {
 			return i + 1, e
 		}
 		i++
@@ -82,9 +82,9 @@ func (w *walker) walk(p []byte) (int, event) {
 	return len(p), nothing
 }
 
-// scan goes over entropy-coded data until after an 0xff that may be a marker's
-// first byte; more says there was none.
-func scan(p []byte) (n int, more bool) {
+// skipEntropyCoded goes on until after an 0xff that may be a marker's first byte;
+// more: there was none.
+func skipEntropyCoded(p []byte) (n int, more bool) {
 	for {
 		k := bytes.IndexByte(p[n:], 0xff)
 		if k < 0 {
@@ -98,81 +98,81 @@ func scan(p []byte) (n int, more bool) {
 	}
 }
 
-// step takes one byte of a marker or length.
-func (w *walker) step(b byte) event {
-	switch w.at {
+// step reads one byte of a marker or length.
+func (s *scanner) step(b byte) event {
+	switch s.at {
 	case outsideMark:
 		switch b {
 		case 0xff: // may be the SOI's first byte as well
 		case markSOI:
-			return w.begin()
+			return s.begin()
 		default:
-			w.at = outside
+			s.at = outside
 		}
 	case atMark:
 		if b != 0xff {
-			return w.lose()
+			return s.lose()
 		}
-		w.at = atMarkCode
+		s.at = atMarkCode
 	case atMarkCode:
 		if b == markEOI { // before any scan
-			return w.lose()
+			return s.lose()
 		}
-		return w.marked(b)
+		return s.marked(b)
 	case atSizeHigh:
-		w.left = int(b) << 8
-		w.at = atSizeLow
+		s.left = int(b) << 8
+		s.at = atSizeLow
 	case atSizeLow:
-		w.left |= int(b)
-		if w.left < 2 {
-			return w.lose()
+		s.left |= int(b)
+		if s.left < 2 {
+			return s.lose()
 		}
-		w.left -= 2
-		w.at = inSegment
-		w.endSegment()
+		s.left -= 2
+		s.at = inSegment
+		s.endSegment()
 	case inScanMarked:
 		if b == 0 || b >= markRST0 && b <= markRST7 {
-			w.at = inScan
+			s.at = inScan
 			return nothing
 		}
-		return w.marked(b)
+		return s.marked(b)
 	}
 	return nothing
 }
 
-// marked takes the second byte of a marker.
-func (w *walker) marked(b byte) event {
+// marked reads the second byte of a marker.
+func (s *scanner) marked(b byte) event {
 	switch {
 	case b == 0xff: // a fill byte
 		return nothing
 	case b == markSOI: // the rest of the JPEG before is missing
-		return w.begin()
+		return s.begin()
 	case b == markEOI:
-		w.at = outside
+		s.at = outside
 		return ended
 	case b < markSOF0, b >= markRST0 && b <= markRST7:
-		return w.lose()
+		return s.lose()
 	}
-	w.mark, w.at = b, atSizeHigh
+	s.mark, s.at = b, atSizeHigh
 	return nothing
 }
 
-func (w *walker) endSegment() {
+func (s *scanner) endSegment() {
 	switch {
-	case w.left > 0:
-	case w.mark == markSOS:
-		w.at = inScan
+	case s.left > 0:
+	case s.mark == markSOS:
+		s.at = inScan
 	default:
-		w.at = atMark
+		s.at = atMark
 	}
 }
 
-func (w *walker) begin() event {
-	w.at = atMark
+func (s *scanner) begin() event {
+	s.at = atMark
 	return began
 }
 
-func (w *walker) lose() event {
-	w.at = outside
+func (s *scanner) lose() event {
+	s.at = outside
 	return lost
 }

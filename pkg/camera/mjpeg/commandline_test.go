@@ -24,13 +24,13 @@ func TestSplitWords(t *testing.T) {
 			t.Errorf("%s: got %q, %v; want %q", line, got, err, want)
 		}
 	}
-	for line, says := range map[string]string{
+	for line, want := range map[string]string{
 		``: "empty", `   `: "empty", `''`: "empty", `a 'b`: "quote ' in the command is not closed", `a "b\"`: "quote \"",
 		`a \`: "backslash", "a\x00b": "zero byte", `a | b`: "for a shell", `a > f`: "for a shell", `a 2>&1`: "for a shell",
 		`a < f`: "for a shell", `a && b`: "for a shell", `a & `: "for a shell", `a >>f`: "for a shell",
 	} {
-		if got, err := splitWords(line); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: got %q, %v; want an error that says %q", line, got, err, says)
+		if got, err := splitWords(line); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %q, %v; want an error with %q", line, got, err, want)
 		}
 	}
 }
@@ -55,12 +55,12 @@ func FuzzSplitWords(f *testing.F) {
 	})
 }
 
-func TestTailShowsNoSecrets(t *testing.T) {
+func TestStderrShowsNoSecrets(t *testing.T) {
 	words, err := splitWords(`cam --password hunter2 -u admin:geheim user-pw=s3cret sh -c 'PASSWORD="p4ss" x --token "t0ken" | y' --size 640 joe@home rtsp://u:p@host/x`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	said, w, err := newTail(secrets(words))
+	stderr, w, err := newStderrTail(secrets(words))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,14 +72,14 @@ func TestTailShowsNoSecrets(t *testing.T) {
 		}
 	}
 	_ = w.Close()
-	got := said.text()
-	said.close()
+	got := stderr.final()
+	stderr.close()
 	for _, secret := range []string{"hunter2", "geheim", "s3cret", "p4ss", "t0ken", "joe", "u:p", "host/x", "\x1b", "\x00", "lost"} {
 		if strings.Contains(got, secret) {
 			t.Errorf("%q shows %q", got, secret)
 		}
 	}
-	if !strings.Contains(got, "[31mwrong … for …") || !strings.Contains(got, "… … rtsp://… refused") || len(got) > 3*tailWidth+6 || !utf8.ValidString(got) {
-		t.Errorf("kept %q", got)
+	if !strings.Contains(got, "[31mwrong … for …") || !strings.Contains(got, "… … rtsp://… refused") || utf8.RuneCountInString(got) > 3*tailWidth+6 || !utf8.ValidString(got) {
+		t.Errorf("got %q", got)
 	}
 }
