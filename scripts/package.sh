@@ -66,19 +66,25 @@ library_packages() {
 	printf '%s\n' "${found#shlibs:Depends=}"
 }
 
-# set_line OLD NEW: in the package's configuration, where OLD must stand once.
+# set_line FILE OLD NEW: in a configuration of the package, where OLD must stand
+# once.
 set_line() {
-	[ "$(grep -cxF -- "$1" "$work/config.toml")" -eq 1 ] || die "config.toml must have this line once: $1"
-	old=$1 new=$2 awk '{ print $0 == ENVIRON["old"] ? ENVIRON["new"] : $0 }' "$work/config.toml" >"$work/config.new"
-	mv "$work/config.new" "$work/config.toml"
+	[ "$(grep -cxF -- "$2" "$1")" -eq 1 ] || die "$(basename "$1") must have this line once: $2"
+	old=$2 new=$3 awk '{ print $0 == ENVIRON["old"] ? ENVIRON["new"] : $0 }' "$1" >"$work/config.new"
+	mv "$work/config.new" "$1"
 }
 
-# write_config: the repository's, with places that belong to the service.
-write_config() {
-	cp "$root/config.toml" "$work/config.toml"
-	set_line 'state_dir = "./state"' 'state_dir = "/var/lib/framekeeper/state"'
-	set_line 'spool_dir = "./state/spool"' 'spool_dir = "/var/lib/framekeeper/spool"'
-	set_line 'images_dir = "./images"' 'images_dir = "/var/lib/framekeeper/images"'
+# write_configs: the repository's, with the service's directories. The full one
+# shows them as settings too, so that it can take the other's place.
+write_configs() {
+	local name shown=''
+	for name in config.toml config.full.toml; do
+		cp "$root/$name" "$work/$name"
+		set_line "$work/$name" "${shown}state_dir = \"./state\"" 'state_dir = "/var/lib/framekeeper/state"'
+		set_line "$work/$name" "${shown}spool_dir = \"./state/spool\"" 'spool_dir = "/var/lib/framekeeper/spool"'
+		set_line "$work/$name" "${shown}images_dir = \"./images\"" 'images_dir = "/var/lib/framekeeper/images"'
+		shown='# '
+	done
 }
 
 need_go
@@ -102,7 +108,7 @@ if [ "$flavour" = opencv ]; then
 else
 	scripts/build.sh --noopencv ${arch:+--arch "$arch"} --output "$work/bin"
 fi
-write_config
+write_configs
 nfpm=$root/.cache/bin/nfpm-$(go env GOVERSION)
 build_tool "$nfpm" tools/nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm
 file=$output/framekeeper_${version}_$(architecture).deb
