@@ -72,7 +72,7 @@ func agentSide(b *testing.B, s *redistest.Server, image []byte) (stop func()) {
 	p := outbox.NewPublisher(streamName, o, 32<<20, zerolog.Nop())
 	nop := zerolog.Nop()
 	r := rpc.NewServer(rpc.ServerConfig[frame.Request, *outbox.Item]{
-		What: "requests", Rate: 1e6, Log: func() *zerolog.Logger { return &nop },
+		What: "request", Rate: 1e6, Log: func() *zerolog.Logger { return &nop },
 		Parse: func(payload []byte, _ frame.Request) (frame.Request, error) { return frame.ParseRequest(payload) },
 		ID:    func(r frame.Request) string { return r.ID }, Publish: p.Answer,
 		Refuse: func(_ frame.Request, _ time.Time, reason error) (*outbox.Item, error) { return nil, reason },

@@ -102,7 +102,7 @@ func newResponder(cfg responderConfig) *responder {
 		rate: newPublishRate(cfg.Camera.PublishFPS, cfg.Camera.Interval()),
 	}
 	r.requests = rpc.NewServer(rpc.ServerConfig[frame.Request, *outbox.Item]{
-		What: "requests", Rate: cfg.Camera.RequestRate,
+		What: "request", Rate: cfg.Camera.RequestRate,
 		// While Redis takes no frames, these cannot leave the log's memory: half of
 		// it must stay for what comes.
 		Memory: int64(cfg.Delivery.RetainBytes) / 2,

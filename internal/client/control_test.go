@@ -53,7 +53,7 @@ func startController(t *testing.T, b *bench, box string) (commands func() []cont
 	}, func() *zerolog.Logger { return &nop })
 	cfg := redisconn.Default()
 	cfg.URL = b.redis.URL()
-	names := control.NewNamesakes(box, control.NewIdentity(), func() *zerolog.Logger { return &nop })
+	names := control.NewRivals(box, control.NewIdentity(), func() *zerolog.Logger { return &nop })
 	link := datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis: cfg, Name: box, Log: nop, Subscriptions: []datatransfer.Subscription{server.Subscription(names)},
 		Workers: []datatransfer.Worker{server.Worker(), names.Worker()},

@@ -14,7 +14,7 @@ const ownNames = "give each box a [controller] box of its own"
 // printAnswers prints what has been answered; where several controllers have the
 // box's name and none was chosen, with who it was.
 func (a *app) printAnswers(answers *control.Answers, chosen, asJSON bool) error {
-	several := answers.Namesakes() > 1 && !chosen && !asJSON
+	several := answers.Controllers() > 1 && !chosen && !asJSON
 	for _, r := range answers.Replies {
 		if several {
 			line := "controller " + text.Printable(r.Shown(), 0) + ":\n"
@@ -48,7 +48,7 @@ func (a *app) printAnswers(answers *control.Answers, chosen, asJSON bool) error 
 // controlVerdict is what a call has come to. Several controllers of one name are
 // an error whatever they say, unless one of them was chosen.
 func (a *app) controlVerdict(box string, chosen bool, answers *control.Answers) error {
-	first, n := answers.Replies[0], answers.Namesakes()
+	first, n := answers.Replies[0], answers.Controllers()
 	if n > 1 && !chosen {
 		return errors.New("box " + box + ": " + shared(answers))
 	}
@@ -66,7 +66,7 @@ func (a *app) controlVerdict(box string, chosen bool, answers *control.Answers) 
 
 // shared says what has come of a command that went to several.
 func shared(answers *control.Answers) string {
-	line := fmt.Sprintf("%d controllers have this name", answers.Namesakes())
+	line := fmt.Sprintf("%d controllers have this name", answers.Controllers())
 	done, example := 0, ""
 	for _, r := range answers.Replies {
 		if r.Status == control.OK {

@@ -44,7 +44,7 @@ func TestControlOfTwo(t *testing.T) {
 	}
 	for line := range strings.Lines(out) {
 		var r control.Reply
-		if err := json.Unmarshal([]byte(line), &r); err != nil || r.Status != control.Error || r.Instance == "" || len(r.Namesakes) != 1 {
+		if err := json.Unmarshal([]byte(line), &r); err != nil || r.Status != control.Error || r.Instance == "" || len(r.Rivals) != 1 {
 			t.Errorf("--json: got %v in %s", err, line)
 		}
 	}

@@ -1,42 +1,117 @@
 package control
 
-import "slices"
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
 
-// Answers are what came of one call: one answer, unless several controllers
-// have the box's name.
-type Answers struct {
-	Replies   []*Reply   // at least one, each of another controller
-	Silent    []Identity // those that the others know of, and that have not answered
-	Listeners int64      // subscribers the command has reached, whoever they are; -1: not known
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/async"
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/redisconn"
+)
+
+// maxQueued is how many answers may wait for a link.
+const maxQueued = 1000
+
+// answer is a Reply as it is published.
+type answer struct {
+	channel string
+	text    []byte
+	queued  bool // the queue's mutex guards it
 }
 
-// Namesakes is how many controllers have the box's name, as far as is known.
-func (a *Answers) Namesakes() int { return len(a.Replies) + len(a.Silent) }
-
-// complete reports whether nobody else can be expected to answer.
-func (a *Answers) complete(instance string) bool {
-	if instance != "" {
-		return len(a.Replies) > 0
-	}
-	return len(a.Replies) > 0 && len(a.Silent) == 0 && a.Listeners >= 0 && int64(len(a.Replies)) >= a.Listeners
+func newAnswer(r *request, result any, failure error) *answer {
+	return &answer{channel: ReplyChannel(r.rivals.Box()), text: encode(&r.Command, r.rivals, result, failure, time.Now())}
 }
 
-// answers are those that have come so far.
-func (c *Call) answers() *Answers {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	a := &Answers{Replies: slices.Clone(c.replies), Listeners: c.heard}
-	seen := map[string]bool{}
-	for _, r := range a.Replies {
-		seen[r.Instance] = true
+// Size, Pin and Unpin let a server remember an answer: it always has its bytes.
+func (a *answer) Size() int64 { return int64(len(a.text)) }
+func (*answer) Pin()          {}
+func (*answer) Unpin()        {}
+
+// answerQueue has the answers that wait for a link. What one session does not
+// confirm, the next publishes again: callers tell copies by the id.
+type answerQueue struct {
+	log  func() *zerolog.Logger
+	wake async.Wake
+
+	mu      sync.Mutex // guards all below
+	queue   []*answer  // oldest first
+	size    int64
+	dropped uint64 // because too many waited
+	refused bool   // Redis refuses answers, and that has been logged
+}
+
+func newAnswerQueue(log func() *zerolog.Logger) *answerQueue {
+	return &answerQueue{log: log, wake: async.NewWake()}
+}
+
+func (q *answerQueue) push(a *answer) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if a.queued {
+		return
 	}
-	for _, r := range a.Replies {
-		for _, o := range r.Namesakes {
-			if !seen[o.Instance] {
-				seen[o.Instance] = true
-				a.Silent = append(a.Silent, o)
+	a.queued = true
+	q.queue = append(q.queue, a)
+	q.size += a.Size()
+	for len(q.queue) > maxQueued || q.size > maxAnswers && len(q.queue) > 1 {
+		q.remove(q.queue[0])
+		q.dropped++
+		q.log().Warn().Uint64("dropped", q.dropped).Msg("Too many answers to commands wait for Redis, dropping the oldest")
+	}
+	q.wake.Call()
+}
+
+func (q *answerQueue) first() *answer {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.queue) == 0 {
+		return nil
+	}
+	return q.queue[0]
+}
+
+// remove takes out the first answer, if it is still this one. The caller holds mu.
+func (q *answerQueue) remove(a *answer) {
+	if len(q.queue) > 0 && q.queue[0] == a {
+		a.queued = false
+		q.queue = q.queue[1:]
+		q.size -= a.Size()
+	}
+}
+
+func (q *answerQueue) run(ctx context.Context, s *datatransfer.Session) error {
+	for {
+		a := q.first()
+		if a == nil {
+			select {
+			case <-q.wake:
+				continue
+			case <-ctx.Done():
+				return nil
 			}
 		}
+		err := s.Data().Publish(ctx, a.channel, a.text).Err()
+		if redisconn.EndsSession(err) {
+			return fmt.Errorf("publish answer: %w", err)
+		}
+		q.published(a, err)
 	}
-	return a
+}
+
+// published takes an answer out. One that Redis refuses is not tried again: a
+// repeated command gets it as soon as Redis accepts it.
+func (q *answerQueue) published(a *answer, refusal error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.remove(a)
+	if refusal != nil && !q.refused {
+		q.log().Warn().Err(refusal).Str("channel", a.channel).Str("advice", redisconn.CauseOf(refusal).Advice()).
+			Msg("Redis refuses answers to commands")
+	}
+	q.refused = refusal != nil
 }

@@ -1,9 +1,9 @@
-// Package control is the language in which a box's controller is commanded over
-// Redis, and both ends of it. It promises that every command it can read is
-// answered, with its id; that a command that comes again under its id gets the
-// same answer and has no second effect; and that neither holds up the link. It
-// refuses what it does not know, and says what there is. What commands do is
-// the controller's business.
+// Package control has the commands that a box's controller takes over Redis, and
+// both ends of that: Call sends one, Server answers. It promises that every command
+// it can read is answered, with its id; that a command that comes again under its id gets the
+// same answer and has no second effect; that none which may be meant for another controller of the box's name (Rivals) is
+// carried out; and that nothing of this holds up the link. It
+// refuses unknown commands and lists those there are. What commands do is the controller's business.
 package control
 
 import (
@@ -153,6 +153,3 @@ func decode(keys map[string]json.RawMessage, key string, into any, expected stri
 func refuse(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrCommand}, args...)...)
 }
-
-// camera reports whether the command is about one camera.
-func (c *Command) camera() bool { return c.Name != Status && c.Name != Reload }

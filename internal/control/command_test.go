@@ -69,7 +69,7 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("took an empty set: %q", b)
 			}
 		}
-		r, rerr := ParseReply(encode(&c, NewNamesakes("box1", Identity{}, nil), nil, err, time.Now()))
+		r, rerr := ParseReply(encode(&c, NewRivals("box1", Identity{}, nil), nil, err, time.Now()))
 		if rerr != nil || (r.Status == OK) != (err == nil) {
 			t.Errorf("its answer cannot be read: %v, %+v", rerr, r)
 		}

@@ -10,20 +10,11 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
 )
-
-func needRedis(t *testing.T) {
-	t.Helper()
-	if err := redistest.Available(); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-}
 
 // link runs a link until the test ends and waits until it is LIVE.
 func link(t *testing.T, url, name string, sub datatransfer.Subscription, workers ...datatransfer.Worker) (*datatransfer.Link, func()) {
@@ -80,7 +71,7 @@ func freeze(s *redistest.Server, l *datatransfer.Link) {
 // A command is answered, and has one effect, through every fault of the link,
 // wherever it strikes.
 func TestThroughFaults(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	for _, f := range []struct {
 		name string
 		hurt func(*redistest.Server, *datatransfer.Link)
@@ -96,13 +87,13 @@ func TestThroughFaults(t *testing.T) {
 			gate := make(chan struct{})
 			d := &doer{block: map[string]chan struct{}{"cam1": gate}}
 			s := newServer(t, d)
-			l, _ := link(t, server.URL(), "box1", s.Subscription(s.names), s.Worker(), s.names.Worker())
+			l, _ := link(t, server.URL(), "box1", s.Subscription(s.rivals), s.Worker(), s.rivals.Worker())
 			if err := l.WaitLive(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			// It strikes while the command is carried out.
 			wait := call(t, server.URL(), map[string]any{"command": "restart", "camera": "cam1"})
-			eventually(t, "the command", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.waiting == 1 })
+			testkit.Eventually(t, "the command", func() bool { return d.begun() == 1 })
 			f.hurt(server, l)
 			close(gate)
 			if r := wait(); r.Status != OK || string(r.Result) != `{"n":1}` {
@@ -124,7 +115,7 @@ func TestThroughFaults(t *testing.T) {
 }
 
 func TestNobodyListens(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t)
 	c, err := NewCall("box1", map[string]any{"command": "status"})
 	if err != nil {
@@ -134,7 +125,7 @@ func TestNobodyListens(t *testing.T) {
 	if err := l.WaitLive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the command to be sent", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.heard == 0 })
+	testkit.Eventually(t, "the command to be sent", func() bool { return c.call.Receivers() == 0 })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if _, err := c.Wait(ctx); err == nil || !strings.Contains(err.Error(), "no controller listens on control/box1") {
@@ -147,7 +138,7 @@ func TestNobodyListens(t *testing.T) {
 
 // An answer that Redis refuses is had as soon as Redis takes it.
 func TestAnswersNotPermitted(t *testing.T) {
-	needRedis(t)
+	testkit.NeedRedis(t)
 	server := redistest.Start(t, redistest.WithACL("user default on nopass ~* &* +@all", "user box on >pw ~* &control/* &probe/* +@all"))
 	d := &doer{}
 	s := newServer(t, d)
@@ -158,7 +149,7 @@ func TestAnswersNotPermitted(t *testing.T) {
 	cfg := redisconn.Default()
 	cfg.URL, cfg.Username, cfg.PasswordFile = server.URL(), "box", password
 	l := datatransfer.NewLink(datatransfer.LinkConfig{
-		Redis: cfg, Name: "box1", Log: zerolog.Nop(), Subscriptions: []datatransfer.Subscription{s.Subscription(s.names)}, Workers: []datatransfer.Worker{s.Worker(), s.names.Worker()},
+		Redis: cfg, Name: "box1", Log: zerolog.Nop(), Subscriptions: []datatransfer.Subscription{s.Subscription(s.rivals)}, Workers: []datatransfer.Worker{s.Worker(), s.rivals.Worker()},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -168,7 +159,7 @@ func TestAnswersNotPermitted(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait := call(t, server.URL(), map[string]any{"command": "stop", "camera": "cam1"})
-	eventually(t, "a refused answer", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.mute })
+	testkit.Eventually(t, "a refused answer", func() bool { s.answers.mu.Lock(); defer s.answers.mu.Unlock(); return s.answers.refused })
 	server.Do("ACL", "SETUSER", "box", "&control-reply/*")
 	if r := wait(); r.Status != OK || len(d.effects()) != 1 {
 		t.Errorf("got %+v after %v, want ok and one effect", r, d.effects())

@@ -25,13 +25,13 @@ type Reply struct {
 	Result  json.RawMessage `json:"result,omitempty"` // depends on the command; may be there with an error too
 	TimeUS  int64           `json:"time_us"`          // Unix microseconds
 	Identity
-	Namesakes []Identity `json:"namesakes,omitempty"` // other controllers of the box's name that live
+	Rivals []Identity `json:"namesakes,omitempty"` // other controllers of the box's name that are alive
 }
 
 // encode is the answer to c as it is published.
-func encode(c *Command, names *Namesakes, result any, failure error, now time.Time) []byte {
+func encode(c *Command, rivals *Rivals, result any, failure error, now time.Time) []byte {
 	r := Reply{ID: c.ID, Command: c.Name, Camera: c.Camera, Status: OK, TimeUS: now.UnixMicro()}
-	r.Identity, r.Namesakes = names.Self(), names.Others()
+	r.Identity, r.Rivals = rivals.Self(), rivals.Alive()
 	if failure != nil {
 		r.Status, r.Error = Error, failure.Error()
 	}

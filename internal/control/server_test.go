@@ -10,25 +10,23 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
 
-	"framekeeper/pkg/redisconn"
+	"framekeeper/internal/testkit"
 )
 
-func TestMain(m *testing.M) {
-	redisconn.Quiet()
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // doer counts the effects.
 type doer struct {
 	mu    sync.Mutex // guards all
+	began int
 	done  []string
 	block map[string]chan struct{} // by camera: a command waits until it is closed
 }
 
 func (d *doer) do(ctx context.Context, c Command) (any, error) {
 	d.mu.Lock()
+	d.began++
 	wait := d.block[c.Camera]
 	d.mu.Unlock()
 	if wait != nil {
@@ -47,25 +45,31 @@ func (d *doer) do(ctx context.Context, c Command) (any, error) {
 	return map[string]int{"n": len(d.done)}, nil
 }
 
+func (d *doer) begun() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.began
+}
+
 func (d *doer) effects() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append([]string(nil), d.done...)
 }
 
-// tested is a server of box1 with what it knows of its namesakes: that there are
+// tested is a server of box1 with what it knows of its rivals: that there are
 // none.
 type tested struct {
 	*Server
-	names *Namesakes
+	rivals *Rivals
 }
 
 func newServer(t *testing.T, d *doer) *tested {
 	t.Helper()
 	nop := zerolog.Nop()
 	log := func() *zerolog.Logger { return &nop }
-	s := &tested{NewServer(d.do, log), NewNamesakes("box1", NewIdentity(), log)}
-	s.names.said(1, nil, time.Now())
+	s := &tested{NewServer(d.do, log), NewRivals("box1", NewIdentity(), log)}
+	s.rivals.announced(1, nil, time.Now())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -78,46 +82,30 @@ func newServer(t *testing.T, d *doer) *tested {
 	return s
 }
 
-func (s *tested) hear(format string, args ...any) {
-	s.Handle(fmt.Appendf(nil, format, args...), time.Now(), s.names)
+func (s *tested) send(format string, args ...any) {
+	s.handle(fmt.Appendf(nil, format, args...), time.Now(), s.rivals)
 }
 
 // take waits for the next answer, as the link's worker does.
 func (s *tested) take(t *testing.T) *Reply {
 	t.Helper()
-	var e *entry
-	eventually(t, "an answer", func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if e = s.out.first(); e != nil {
-			s.out.remove(e)
-		}
-		return e != nil
+	var a *answer
+	testkit.Eventually(t, "an answer", func() bool {
+		a = s.answers.first()
+		return a != nil
 	})
-	r, err := ParseReply(e.reply)
-	if err != nil || e.channel != "control-reply/box1" {
-		t.Fatalf("got %v, for %s", err, e.channel)
+	s.answers.published(a, nil)
+	r, err := ParseReply(a.text)
+	if err != nil || a.channel != "control-reply/box1" {
+		t.Fatalf("got %v, for %s", err, a.channel)
 	}
 	return r
 }
 
 func (s *tested) quiet(t *testing.T) {
 	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e := s.out.first(); e != nil {
-		t.Errorf("got another answer: %s", e.reply)
-	}
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 20 s in vain for %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
+	if a := s.answers.first(); a != nil {
+		t.Errorf("got another answer: %s", a.text)
 	}
 }
 
@@ -125,32 +113,32 @@ func TestAnswersOnceAndTheSame(t *testing.T) {
 	d := &doer{block: map[string]chan struct{}{"cam1": make(chan struct{})}}
 	s := newServer(t, d)
 	const restart = `{"id":"1","command":"restart","camera":"cam1"}`
-	s.hear(restart)
-	s.hear(restart) // while the first is carried out
+	s.send(restart)
+	s.send(restart) // while the first is carried out
 	close(d.block["cam1"])
 	first := s.take(t)
 	if first.ID != "1" || first.Status != OK || first.Command != Restart || first.Camera != "cam1" || string(first.Result) != `{"n":1}` {
 		t.Errorf("got %+v", first)
 	}
 	s.quiet(t)
-	s.hear(restart)
+	s.send(restart)
 	if again := s.take(t); again.TimeUS != first.TimeUS || string(again.Result) != `{"n":1}` {
 		t.Errorf("a repeat: got %+v, want the first answer", again)
 	}
-	s.hear(`{"id":"1","command":"stop","camera":"cam1"}`)
+	s.send(`{"id":"1","command":"stop","camera":"cam1"}`)
 	if other := s.take(t); other.Status != Error || !strings.Contains(other.Error, "another command") || other.ID != "1" {
 		t.Errorf("another command under the id: got %+v", other)
 	}
-	s.hear(`{"id":"2","command":"stop","camera":"nocam"}`)
+	s.send(`{"id":"2","command":"stop","camera":"nocam"}`)
 	if r := s.take(t); r.Status != Error || r.Error != "no such camera" || r.Result == nil {
 		t.Errorf("got %+v, want an error with a result", r)
 	}
-	s.hear(`{"id":"3","command":"jump"}`)
+	s.send(`{"id":"3","command":"jump"}`)
 	if r := s.take(t); r.Status != Error || r.ID != "3" || !strings.Contains(r.Error, "there are") {
 		t.Errorf("got %+v, want an error that lists the commands", r)
 	}
 	for range 2 { // without an id each is its own
-		s.hear(`{"command":"start","camera":"cam1"}`)
+		s.send(`{"command":"start","camera":"cam1"}`)
 		s.take(t)
 	}
 	if got := d.effects(); strings.Join(got, ", ") != "restart cam1, stop nocam, start cam1, start cam1" {
@@ -162,13 +150,13 @@ func TestAnswersOnceAndTheSame(t *testing.T) {
 func TestOneCameraDoesNotHoldUpOthers(t *testing.T) {
 	d := &doer{block: map[string]chan struct{}{"cam1": make(chan struct{})}}
 	s := newServer(t, d)
-	s.hear(`{"id":"1","command":"restart","camera":"cam1"}`)
-	s.hear(`{"id":"2","command":"stop","camera":"cam1"}`)
-	s.hear(`{"id":"3","command":"stop","camera":"cam2"}`)
+	s.send(`{"id":"1","command":"restart","camera":"cam1"}`)
+	s.send(`{"id":"2","command":"stop","camera":"cam1"}`)
+	s.send(`{"id":"3","command":"stop","camera":"cam2"}`)
 	if r := s.take(t); r.ID != "3" {
 		t.Errorf("got %+v, want the other camera's answer", r)
 	}
-	s.hear(`{"id":"4","command":"status"}`)
+	s.send(`{"id":"4","command":"status"}`)
 	if r := s.take(t); r.ID != "4" {
 		t.Errorf("got %+v, want the status", r)
 	}
@@ -181,7 +169,7 @@ func TestOneCameraDoesNotHoldUpOthers(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	d := &doer{block: map[string]chan struct{}{"cam1": make(chan struct{})}}
 	s := newServer(t, d)
-	s.hear(`{"id":"1","command":"restart","camera":"cam1","timeout_ms":10}`)
+	s.send(`{"id":"1","command":"restart","camera":"cam1","timeout_ms":10}`)
 	if r := s.take(t); r.Status != Error || !strings.Contains(r.Error, "deadline") {
 		t.Errorf("got %+v, want what the command itself says", r)
 	}
@@ -191,66 +179,55 @@ func TestBounds(t *testing.T) {
 	d := &doer{block: map[string]chan struct{}{"cam1": make(chan struct{})}}
 	s := newServer(t, d)
 	now := time.Now()
-	hear := func(n int) {
+	send := func(n int) {
 		for i := range n {
-			now = now.Add(time.Second / rate)
-			s.Handle(fmt.Appendf(nil, `{"id":"%d","command":"restart","camera":"cam1"}`, i), now, s.names)
+			now = now.Add(time.Second / commandRate)
+			s.handle(fmt.Appendf(nil, `{"id":"%d","command":"restart","camera":"cam1"}`, i), now, s.rivals)
 		}
 	}
-	hear(maxWaiting + 1)
-	if r := s.take(t); r.ID != "100" || !strings.Contains(r.Error, "too many commands are being carried out") {
+	send(maxOpen + 1)
+	if r := s.take(t); r.ID != "100" || !strings.Contains(r.Error, "too many commands are waiting") {
 		t.Errorf("got %+v, want that the last is refused", r)
 	}
 	close(d.block["cam1"])
-	for range maxWaiting {
+	for range maxOpen {
 		s.take(t)
 	}
-	for range 10 * int(rate) { // all at once
-		s.Handle([]byte("{"), now, s.names)
+	for range 10 * commandRate { // all at once
+		s.handle([]byte("{"), now, s.rivals)
 	}
-	told := 0
-	for malformed := 0; malformed < int(rate)-1; {
+	reports := 0
+	for malformed := 0; malformed < commandRate-1; {
 		switch r := s.take(t); {
 		case strings.Contains(r.Error, "more than 20 commands a second"):
-			told++
+			reports++
 		case strings.Contains(r.Error, "not JSON"):
 			malformed++
 		}
 	}
-	if told > 1 {
-		t.Errorf("the rate was told %d times in one moment, want once", told)
+	if reports > 1 {
+		t.Errorf("the rate was reported %d times in one moment, want once", reports)
 	}
 }
 
-func TestForgetsTheOldest(t *testing.T) {
-	m := newMemory()
-	for i := range maxKnown + 10 {
-		e := &entry{id: fmt.Sprint(i), reply: make([]byte, 10)}
-		m.add(e)
-		m.answered(e)
+func TestAnswersThatWaitAreBounded(t *testing.T) {
+	var log testkit.Log
+	logger := zerolog.New(&log)
+	q := newAnswerQueue(func() *zerolog.Logger { return &logger })
+	first := &answer{text: make([]byte, 10)}
+	q.push(first)
+	q.push(first)
+	for range maxQueued {
+		q.push(&answer{text: make([]byte, 10)})
 	}
-	pending := &entry{id: "pending"}
-	m.add(pending)
-	if len(m.known) != maxKnown+1 || m.find("9") != nil || m.find("10") == nil || m.find("pending") != pending || m.size != maxKnown*10 {
-		t.Errorf("%d are known, of %d bytes", len(m.known), m.size)
+	if len(q.queue) != maxQueued || q.dropped != 1 || first.queued || q.size != maxQueued*10 || len(log.Messages()) != 1 {
+		t.Errorf("%d answers of %d bytes wait, %d were dropped, want %d, 1", len(q.queue), q.size, q.dropped, maxQueued)
 	}
-	big := &entry{id: "big", reply: make([]byte, maxKnownSize)}
-	m.add(big)
-	if m.answered(big); m.find("big") == nil || m.find("1000") != nil || m.find("pending") == nil {
-		t.Error("a large answer does not push out the others, or itself")
+	if q.published(first, nil); len(q.queue) != maxQueued {
+		t.Error("another answer was taken for the dropped one")
 	}
-	var o outgoing
-	first := &entry{reply: make([]byte, 10)}
-	o.push(first)
-	o.push(first)
-	for range maxOut {
-		o.push(&entry{reply: make([]byte, 10)})
-	}
-	if len(o.all) != maxOut || o.lost != 1 || first.queued || o.size != maxOut*10 {
-		t.Errorf("%d answers of %d bytes wait, %d were given up, want %d, 1", len(o.all), o.size, o.lost, maxOut)
-	}
-	o.remove(first) // it is not the first any more
-	if len(o.all) != maxOut {
-		t.Error("another answer was taken for the one given up")
+	big := &answer{text: make([]byte, maxAnswers+1)}
+	if q.push(big); len(q.queue) != 1 || q.first() != big {
+		t.Errorf("%d answers wait beside one larger than all of them may be, want it alone", len(q.queue))
 	}
 }

@@ -57,7 +57,7 @@ type box struct {
 // parts are made of one configuration.
 type parts struct {
 	watch   *watch
-	names   *commands.Namesakes
+	rivals  *commands.Rivals
 	sampler *telemetry.Sampler
 	link    *datatransfer.Link
 	web     *web.Server         // nil: [controller] http is ""
@@ -115,13 +115,13 @@ const maxText = 1 << 20
 // redisSide makes what measures the box, and what talks to Redis.
 func (b *box) redisSide(cfg *configfile.Config, log zerolog.Logger) parts {
 	c := &cfg.Controller
-	p := parts{watch: newWatch(cfg.Cameras, c.LogInterval, b.processes), names: b.namesakes(c.Box)}
+	p := parts{watch: newWatch(cfg.Cameras, c.LogInterval, b.processes), rivals: b.rivals(c.Box)}
 	p.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Instance: b.identity.Instance, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents, Backlog: b.backlog, Log: log})
 	publisher := &telemetry.Publisher{Backlog: b.backlog, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
 	p.link = datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis:         cfg.Redis,
 		Name:          c.Box,
-		Subscriptions: []datatransfer.Subscription{b.commands.Subscription(p.names)},
+		Subscriptions: []datatransfer.Subscription{b.commands.Subscription(p.rivals)},
 		MaxMessage:    maxText, MaxReply: maxText,
 		Workers: []datatransfer.Worker{{
 			Name: "telemetry",
@@ -133,23 +133,23 @@ func (b *box) redisSide(cfg *configfile.Config, log zerolog.Logger) parts {
 			Run: func(ctx context.Context, s *datatransfer.Session) error {
 				return p.watch.run(ctx, s.Data())
 			},
-		}, b.commands.Worker(), p.names.Worker()},
+		}, b.commands.Worker(), p.rivals.Worker()},
 		OnOutage: b.meters.link.Lost, OnRecovery: b.meters.link.Back,
 		Log: log,
 	})
 	return p
 }
 
-// namesakes are the other controllers of a name; those that are known already,
+// rivals are the other controllers of a name; those that are known already,
 // if it is the name we have.
-func (b *box) namesakes(name string) *commands.Namesakes {
+func (b *box) rivals(name string) *commands.Rivals {
 	b.mu.Lock()
-	known := b.parts.names
+	known := b.parts.rivals
 	b.mu.Unlock()
 	if known != nil && known.Box() == name {
 		return known
 	}
-	return commands.NewNamesakes(name, b.identity, b.logger)
+	return commands.NewRivals(name, b.identity, b.logger)
 }
 
 // listen takes the web page's address; nil if there is to be none.
@@ -237,7 +237,7 @@ func (p *parts) runRedis(ctx context.Context) error {
 		defer cancel()
 		select {
 		case <-ctx.Done():
-			p.names.Leave(p.link.Session())
+			p.rivals.Leave(p.link.Session())
 		case <-ended:
 		}
 	})

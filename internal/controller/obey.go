@@ -116,13 +116,13 @@ func (b *box) report() web.Report {
 	if s.Cause != "" {
 		link.Cause, link.Advice = string(s.Cause)+": "+s.Detail, s.Cause.Advice()
 	}
-	var namesakes []string
-	for _, other := range p.names.Others() {
-		namesakes = append(namesakes, other.Shown())
+	var rivals []string
+	for _, other := range p.rivals.Alive() {
+		rivals = append(rivals, other.Shown())
 	}
 	orphaned, _ := b.orphans.Found()
 	return web.Report{
-		Box: name, Version: cli.Version(), Link: link, Namesakes: namesakes, Redis: p.redisStatus(), Unowned: orphaned,
+		Box: name, Version: cli.Version(), Link: link, Namesakes: rivals, Redis: p.redisStatus(), Unowned: orphaned,
 		Stuck: b.stuck(s, time.Now()), Unwritable: b.disks.list(), Reload: b.reloads.Last(time.Now()),
 		Agents: b.supervisor.Agents(), Cameras: p.watch.report(link.Live), Telemetry: p.sampler.Latest(),
 	}

@@ -162,7 +162,7 @@ func (b *box) takeOver(ctx context.Context, old *configfile.Config, n prepared) 
 		p.web == nil && n.cfg.Controller.HTTP != "" // its address was taken when it was needed
 	if redis {
 		fresh := b.redisSide(n.cfg, n.log)
-		p.watch, p.names, p.sampler, p.link = fresh.watch, fresh.names, fresh.sampler, fresh.link
+		p.watch, p.rivals, p.sampler, p.link = fresh.watch, fresh.rivals, fresh.sampler, fresh.link
 	} else {
 		p.watch.follow(n.cfg.Cameras)
 	}

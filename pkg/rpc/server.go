@@ -24,7 +24,7 @@ const maxOpen = 1000
 
 // ServerConfig says what a Server takes, and how it answers. R is a request.
 type ServerConfig[R any, A Answer] struct {
-	What    string  // "requests", as errors and the log name them
+	What    string  // "request", as errors and the log name one
 	Rate    float64 // per second; bursts of one second's worth are taken
 	MaxOpen int     // requests that wait for their answers; 0: 1000
 	Memory  int64   // bytes of answers to remember; 0, or more than it: MaxMemory
@@ -130,13 +130,11 @@ func (s *Server[R, A]) admit(now time.Time, blank R) bool {
 	report := !admitted && s.reports.AllowN(now, 1)
 	s.mu.Unlock()
 	if report {
-		s.cfg.Log().Warn().Uint64("refused", n).Float64("rate", s.cfg.Rate).Msgf("Too many %s, refusing some", s.cfg.What)
-		s.refuse(blank, now, fmt.Errorf("more than %v %s a second: %d refused so far", s.cfg.Rate, s.cfg.What, n), false)
+		s.cfg.Log().Warn().Uint64("refused", n).Float64("rate", s.cfg.Rate).Msgf("Too many %ss, refusing some", s.cfg.What)
+		s.refuse(blank, now, fmt.Errorf("more than %v %ss a second: %d refused so far", s.cfg.Rate, s.cfg.What, n), false)
 	}
 	return admitted
 }
-
-var errContent = errors.New("another request has had this id: give each its own")
 
 // enlist makes a request pending. If its id has come before it returns the record
 // of that if there is an answer, or nothing, since there will be one.
@@ -157,10 +155,10 @@ func (s *Server[R, A]) enlist(r R, arrived time.Time, content [sha256.Size]byte,
 		s.stats.Malformed++
 		return nil, malformed
 	case known != nil:
-		return nil, errContent
+		return nil, fmt.Errorf("another %s has had this id: give each its own", s.cfg.What)
 	case s.open >= s.cfg.MaxOpen:
 		s.stats.Busy++
-		return nil, fmt.Errorf("too many %s are waiting, try again later", s.cfg.What)
+		return nil, fmt.Errorf("too many %ss are waiting, try again later", s.cfg.What)
 	}
 	s.open++
 	s.pending = append(s.pending, Pending[R]{r, arrived})

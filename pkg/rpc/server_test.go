@@ -39,7 +39,7 @@ func newDesk(change ...func(*ServerConfig[request, *reply])) *desk {
 	d := &desk{now: time.Now()}
 	log := zerolog.New(&d.log)
 	cfg := ServerConfig[request, *reply]{
-		What: "requests", Rate: 1e6, Log: func() *zerolog.Logger { return &log },
+		What: "request", Rate: 1e6, Log: func() *zerolog.Logger { return &log },
 		Parse: func(payload []byte, blank request) (request, error) {
 			id, text, _ := bytes.Cut(payload, []byte(" "))
 			r := request{string(id), blank.text + string(text)}
@@ -191,9 +191,10 @@ func TestExact(t *testing.T) {
 	d.answer("a one", 1)
 	d.want(t, "a mended one, under the same id", "a one")
 	d.ask("a one", "a two", "a bad", "a one")
-	d.want(t, "a repeat, others under the id, and a repeat", "a one, "+errContent.Error()+", malformed, a one")
+	const other = "another request has had this id: give each its own"
+	d.want(t, "a repeat, others under the id, and a repeat", "a one, "+other+", malformed, a one")
 	d.ask("b one", "b two")
-	d.want(t, "another one under the id of one that waits", errContent.Error())
+	d.want(t, "another one under the id of one that waits", other)
 	if len(d.Take(all)) != 1 {
 		t.Error("the one that waits is lost")
 	}

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	noticed = "another controller has this box's name"
-	cleared = "this box has its name to itself again"
-	obeyed  = `"message":"command carried out"`
+	conflict   = "Another controller has this box's name"
+	resolved   = "No other controller has this box's name any more"
+	carriedOut = `"message":"Command carried out"`
 )
 
-// twin makes a box called box1, with a camera of its own, on a line of its own.
+// twin makes a box called box1, with a camera of its own, on a connection of its own.
 func twin(t *testing.T, url, camera string) *box {
 	t.Helper()
 	text := strings.NewReplacer("URL", url, "USER", "", "TLS", "", `password_file = "DIR/password"`, "", `"cam1"`, `"`+camera+`"`).Replace(plainBox)
@@ -38,8 +38,8 @@ func (b *box) shared() bool {
 	return strings.Contains(strings.Join(b.health().Reasons, "\n"), "the box's name is shared")
 }
 
-// TestTwoControllersOfOneName is what two boxes do that were made from one card:
-// both say so, neither obeys a command that may be meant for the other, and
+// TestTwoControllersOfOneName: two boxes made from one card both report the
+// conflict, neither carries out a command that may be meant for the other, and
 // cameras go on. No fault of the link makes a command have two effects.
 func TestTwoControllersOfOneName(t *testing.T) {
 	t.Parallel()
@@ -54,7 +54,7 @@ func TestTwoControllersOfOneName(t *testing.T) {
 	second := two.start("controller")
 	two.await("a controller that reaches Redis", func() bool { return two.health().Link.Live })
 	live := time.Now()
-	one.await("both to say that the name is shared", func() bool { return one.shared() && two.shared() })
+	one.await("both to report that the name is shared", func() bool { return one.shared() && two.shared() })
 	t.Logf("noticed by both %v after the second was seen LIVE", time.Since(live).Round(time.Millisecond))
 	two.await("a working camera beside it", func() bool {
 		a, b := one.health(), two.health()
@@ -90,7 +90,7 @@ func TestTwoControllersOfOneName(t *testing.T) {
 	if len(owner) != 2 || owner["cam1"] == owner["cam2"] {
 		t.Errorf("with an instance: carried out by %v, want each camera's own controller", owner)
 	}
-	if code, text := one.command("--instance", "nobody", "--timeout", "2s", "restart", "cam1"); code != 1 || !strings.Contains(text, `no controller of box1 says that it is "nobody"`) {
+	if code, text := one.command("--instance", "nobody", "--timeout", "2s", "restart", "cam1"); code != 1 || !strings.Contains(text, `no controller of box1 has the instance "nobody"`) {
 		t.Errorf("an instance that is not there: exit code %d\n%s", code, text)
 	}
 	telemetryOfBoth(t, server)
@@ -98,7 +98,7 @@ func TestTwoControllersOfOneName(t *testing.T) {
 		t.Errorf("/metrics: %v, want framekeeper_controller_namesakes 1", err)
 	}
 
-	effects := func() int { return strings.Count(first.out.String()+second.out.String(), obeyed) }
+	effects := func() int { return strings.Count(first.out.String()+second.out.String(), carriedOut) }
 	before := effects()
 	for name, hurt := range map[string]func(){
 		"Redis killed and started again": func() { server.Kill(); server.Restart() },
@@ -120,7 +120,7 @@ func TestTwoControllersOfOneName(t *testing.T) {
 			one.command("--timeout", "5s", "reload")
 		}
 		<-hurting
-		one.await("both to be back, and to say so", func() bool {
+		one.await("both to be back, and to report the conflict", func() bool {
 			return one.health().Link.Live && two.health().Link.Live && one.shared() && two.shared()
 		})
 		if now := effects(); now != before {
@@ -128,7 +128,7 @@ func TestTwoControllersOfOneName(t *testing.T) {
 		}
 	}
 	for _, p := range []*program{first, second} {
-		if n := strings.Count(p.out.String(), noticed); n != 1 {
+		if n := strings.Count(p.out.String(), conflict); n != 1 {
 			t.Errorf("it was logged %d times, want once", n)
 		}
 	}
@@ -136,28 +136,28 @@ func TestTwoControllersOfOneName(t *testing.T) {
 	_ = second.end(syscall.SIGKILL)
 	killed := time.Now()
 	one.awaitHealthy()
-	t.Logf("its own again %v after the other was killed", time.Since(killed).Round(time.Millisecond))
+	t.Logf("the conflict was over %v after the other was killed", time.Since(killed).Round(time.Millisecond))
 	if code, text := one.command("restart", "cam1"); code != 0 {
 		t.Errorf("restart of the one that is left: exit code %d\n%s", code, text)
 	}
 
 	// One that is given another name leaves this one at once.
 	second = two.start("controller")
-	one.await("both to say it again", func() bool { return one.shared() && two.shared() })
+	one.await("both to report it again", func() bool { return one.shared() && two.shared() })
 	text = strings.NewReplacer("URL", line.URL(), "USER", "", "TLS", "", `password_file = "DIR/password"`, "", `"cam1"`, `"cam2"`, `"box1"`, `"box2"`).Replace(plainBox)
 	two.write(text)
 	second.signal(syscall.SIGHUP)
 	renamed := time.Now()
 	one.awaitHealthy()
 	two.awaitHealthy()
-	t.Logf("both well %v after the other was given a name of its own", time.Since(renamed).Round(time.Millisecond))
-	if n := strings.Count(first.out.String(), cleared); n != 2 {
+	t.Logf("both healthy %v after the other was given a name of its own", time.Since(renamed).Round(time.Millisecond))
+	if n := strings.Count(first.out.String(), resolved); n != 2 {
 		t.Errorf("the end was logged %d times, want twice", n)
 	}
 }
 
 // TestNoCommandTwice gives commands all the while that two controllers of one name
-// do not know of each other yet: each has one effect at most.
+// have not noticed each other yet: each has one effect at most.
 func TestNoCommandTwice(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -183,7 +183,7 @@ func TestNoCommandTwice(t *testing.T) {
 		one.awaitHealthy()
 		first.signal(syscall.SIGSTOP)
 		second := two.start("controller")
-		commandAll(t, server, func() bool { return strings.Count(second.out.String(), obeyed) > 2 })
+		commandAll(t, server, func() bool { return strings.Count(second.out.String(), carriedOut) > 2 })
 		first.signal(syscall.SIGCONT)
 		commandAll(t, server, both)
 		commandedOnce(t, first, second)
@@ -199,7 +199,7 @@ func commandAll(t *testing.T, server *redistest.Server, over func() bool) {
 	deadline := time.Now().Add(patience)
 	for !over() {
 		if time.Now().After(deadline) {
-			t.Fatal("waited in vain for both to say that the name is shared")
+			t.Fatal("waited in vain for both to report that the name is shared")
 		}
 		command := fmt.Sprintf(`{"id":"%d","command":"reload"}`, time.Now().UnixNano())
 		if err := client.Publish(t.Context(), "control/box1", command).Err(); err != nil {
@@ -214,7 +214,7 @@ func commandedOnce(t *testing.T, programs ...*program) {
 	t.Helper()
 	carried := map[string]int{}
 	for _, p := range programs {
-		for _, m := range regexp.MustCompile(`"command":"reload","id":"(\d+)".*`+obeyed).FindAllStringSubmatch(p.out.String(), -1) {
+		for _, m := range regexp.MustCompile(`"command":"reload","id":"(\d+)".*`+carriedOut).FindAllStringSubmatch(p.out.String(), -1) {
 			carried[m[1]]++
 		}
 	}
@@ -244,18 +244,18 @@ func telemetryOfBoth(t *testing.T, server *redistest.Server) {
 	}
 }
 
-// TestControllerIsNotItsOwnNamesake: whatever a controller leaves behind, the
-// next one has the name to itself and obeys at once.
-func TestControllerIsNotItsOwnNamesake(t *testing.T) {
+// TestControllerIsNotItsOwnRival: whatever a controller leaves behind, the next
+// one is alone of its name and carries out commands at once.
+func TestControllerIsNotItsOwnRival(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	b := twin(t, server.URL(), "cam1")
-	var said strings.Builder
+	var logged strings.Builder
 	controller := b.start("controller")
 	again := func(sig syscall.Signal) func() {
 		return func() {
 			_ = controller.end(sig)
-			said.WriteString(controller.out.String())
+			logged.WriteString(controller.out.String())
 			controller = b.start("controller")
 		}
 	}
@@ -298,11 +298,11 @@ func TestControllerIsNotItsOwnNamesake(t *testing.T) {
 			if code, text := b.command("stop", "cam1"); code != 0 {
 				t.Errorf("%s: exit code %d\n%s", c.name, code, text)
 			}
-			t.Logf("%s: obeyed after %v", c.name, time.Since(began).Round(time.Millisecond))
+			t.Logf("%s: carried out after %v", c.name, time.Since(began).Round(time.Millisecond))
 		}
 	}
-	said.WriteString(controller.out.String())
-	if strings.Contains(said.String(), noticed) {
-		t.Errorf("it took itself for another:\n%s", said.String())
+	logged.WriteString(controller.out.String())
+	if strings.Contains(logged.String(), conflict) {
+		t.Errorf("it took itself for another:\n%s", logged.String())
 	}
 }

@@ -1,0 +1,125 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/redisconn"
+)
+
+const (
+	announceEvery = 2 * time.Second
+	announceGap   = 200 * time.Millisecond // the least time between two announcements
+	leaveTime     = 200 * time.Millisecond // how long the last one may take
+
+	announcementBegins = `{"command":"hello",`
+	maxAnnouncement    = 8 << 10 // bytes; maxRivals fit well
+)
+
+// announcement is what controllers publish on a box's control channel, so that
+// two of one name notice each other. It is answered by another one at most, and
+// needs no right on Redis that commands do not need.
+type announcement struct {
+	Command string `json:"command"` // always "hello", and always first
+	Identity
+	Hears []string `json:"hears"`          // the instances of the others whose announcements arrive
+	Ends  bool     `json:"ends,omitempty"` // it leaves the name
+}
+
+// isAnnouncement tells an announcement from commands by its beginning: only
+// controllers write them, and always alike.
+func isAnnouncement(payload []byte) bool {
+	return bytes.HasPrefix(payload, []byte(announcementBegins))
+}
+
+func (a announcement) encode() ([]byte, error) {
+	a.Command = "hello"
+	b, err := json.Marshal(a)
+	if err != nil {
+		return nil, fmt.Errorf("encode announcement: %w", err)
+	}
+	return b, nil
+}
+
+func parseAnnouncement(payload []byte) (a announcement, ok bool) {
+	if len(payload) > maxAnnouncement || json.Unmarshal(payload, &a) != nil || a.Instance == "" || len(a.Hears) > maxRivals {
+		return announcement{}, false
+	}
+	a.Instance, a.Host, a.Address = plain(a.Instance), plain(a.Host), plain(a.Address)
+	return a, true
+}
+
+// Worker publishes an announcement at the beginning of a session, every
+// announceEvery, and whenever another controller has not received ours yet.
+func (r *Rivals) Worker() datatransfer.Worker {
+	return datatransfer.Worker{Name: "announce", Run: r.run}
+}
+
+func (r *Rivals) run(ctx context.Context, s *datatransfer.Session) error {
+	r.connected(s.Local(), time.Now())
+	defer r.disconnected()
+	tick := time.NewTicker(announceEvery)
+	defer tick.Stop()
+	gap := time.NewTimer(0)
+	defer gap.Stop()
+	for {
+		select {
+		case <-gap.C:
+		case <-ctx.Done():
+			return nil
+		}
+		if err := r.announce(ctx, s); err != nil {
+			return err
+		}
+		gap.Reset(announceGap)
+		select {
+		case <-tick.C:
+		case <-r.wake:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (r *Rivals) announce(ctx context.Context, s *datatransfer.Session) error {
+	r.mu.Lock()
+	r.expire(time.Now())
+	a := announcement{Identity: r.self, Hears: slices.Sorted(maps.Keys(r.rivals))}
+	leaving := r.leaving
+	r.mu.Unlock()
+	if leaving {
+		return nil
+	}
+	text, err := a.encode()
+	if err != nil {
+		return err
+	}
+	receivers, err := s.Data().Publish(ctx, Channel(r.box), text).Result()
+	if redisconn.EndsSession(err) {
+		return fmt.Errorf("announce: %w", err)
+	}
+	r.announced(receivers, err, time.Now())
+	return nil
+}
+
+// Leave lets the others know that this controller leaves the name, if there is a
+// session (it may be nil).
+func (r *Rivals) Leave(s *datatransfer.Session) {
+	r.mu.Lock()
+	r.leaving = true
+	a := announcement{Identity: r.self, Ends: true, Hears: []string{}}
+	r.mu.Unlock()
+	text, err := a.encode()
+	if s == nil || err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
+	_ = s.Data().Publish(ctx, Channel(r.box), text).Err() // else they notice it when nothing more comes
+}
