@@ -13,12 +13,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
 
 	"framekeeper/internal/cli"
 	"framekeeper/internal/status"
 	"framekeeper/internal/testkit"
-	"framekeeper/internal/testkit/proctest"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
@@ -41,11 +39,8 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == playAgent {
 		os.Exit(play(os.Args[2], os.Args[3:]))
 	}
-	goleak.VerifyTestMain(m)
+	testkit.Main(m)
 }
-
-// syncBuffer is what the agent logs into while the test reads.
-type syncBuffer struct{ proctest.Output }
 
 // writeConfig writes a config.toml for one camera; more is put before its table.
 func writeConfig(t *testing.T, url, more, camera string) string {
@@ -66,10 +61,10 @@ func writeConfig(t *testing.T, url, more, camera string) string {
 
 // startAgent runs the whole program in this process until the test ends, or
 // until the function it returns is called; that returns run's error.
-func startAgent(t *testing.T, config string) (stop func() error, log *syncBuffer) {
+func startAgent(t *testing.T, config string) (stop func() error, log *testkit.Log) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	log = &syncBuffer{}
+	log = &testkit.Log{}
 	done := make(chan error, 1)
 	go func() {
 		done <- Program().Run(ctx, []string{"--config", config, "--camera", "greencam1"}, io.Discard, log)

@@ -81,7 +81,7 @@ func checkWith(ctx context.Context, cam camera.Config, open camera.Opener, limit
 	defer context.AfterFunc(limited, func() { time.AfterFunc(checkGrace, abandon) })()
 	r, err := async.Abandon(patient, func() (checkResult, error) { return measure(limited, cam, open) })
 	if errors.Is(err, async.ErrAbandoned) {
-		return r, stuck(ctx, cam, limit)
+		return r, hungError(ctx, cam, limit)
 	}
 	if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
 		none := fmt.Errorf("check camera %s: %w within %v: %s", cam.Name, camera.ErrNoData, limit, camera.RedactSource(cam.Source))
@@ -90,8 +90,8 @@ func checkWith(ctx context.Context, cam camera.Config, open camera.Opener, limit
 	return r, err
 }
 
-// stuck is the error for a source whose code does not return, with what may help.
-func stuck(ctx context.Context, cam camera.Config, limit time.Duration) error {
+// hungError is the error for a source whose code does not return, with what may help.
+func hungError(ctx context.Context, cam camera.Config, limit time.Duration) error {
 	when := fmt.Sprintf("still busy after %v", limit)
 	if ctx.Err() != nil {
 		when = "still busy when the check was interrupted"

@@ -126,7 +126,7 @@ func TestHelp(t *testing.T) {
 }
 
 // A source's own timeout is its own trouble, and its text is shown; the check's
-// is told with what the source has seen.
+// is reported with what the source has seen.
 func TestCheckSaysWhoseTimeItWas(t *testing.T) {
 	for name, c := range map[string]struct {
 		limit time.Duration

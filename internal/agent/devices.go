@@ -22,7 +22,7 @@ func listDevices(out io.Writer, asJSON bool) error {
 	}
 	var b strings.Builder
 	if len(cameras) == 0 {
-		b.WriteString("no V4L2 camera: plug one in, and see whether dmesg tells of it; a container needs --device /dev/video0.\n" +
+		b.WriteString("no V4L2 camera: plug one in, and check that dmesg reports it; a container needs --device /dev/video0.\n" +
 			"source = \"test:\" needs none.\n")
 	}
 	for i := range cameras {

@@ -20,11 +20,11 @@ const (
 	beatsPerTimeout = 4
 	// defaultBeat is how often a manager without a watchdog gets the state.
 	defaultBeat = 5 * time.Second
-	// beatCheck is how often a change of state is looked for, such as the first
-	// frame.
+	// beatCheck is how often the state is compared, to send a change such as the
+	// first frame.
 	beatCheck = 100 * time.Millisecond
-	// overdueAllowed is how late the camera's watchdog may be on a busy box.
-	overdueAllowed = time.Second
+	// hungAllowed is how late the camera's watchdog may be on a busy box.
+	hungAllowed = time.Second
 )
 
 // heartbeat notifies the manager of this process, the controller or systemd, that
@@ -54,7 +54,7 @@ type manager interface {
 // liveCamera is a camera with a watchdog of its own.
 type liveCamera interface {
 	Health() camera.Health
-	Hung() time.Duration // by how much the camera's watchdog has missed its time
+	Hung() time.Duration // how late the camera's watchdog is; 0: in time
 }
 
 // loop is a goroutine whose progress can be seen.
@@ -123,7 +123,7 @@ func (h *heartbeat) alive() bool {
 	moved := ended || turns != h.turns
 	h.turns = turns
 	h.loop.Wake()
-	return moved && h.camera.Hung() < overdueAllowed
+	return moved && h.camera.Hung() < hungAllowed
 }
 
 func (h *heartbeat) send(messages ...string) {

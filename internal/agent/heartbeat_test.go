@@ -27,7 +27,7 @@ func (m *fakeManager) Send(messages ...string) error {
 	return nil
 }
 
-// beats counts notifications with this message.
+// count counts notifications with this message.
 func (m *fakeManager) count(message string) (n int) {
 	for _, messages := range m.sent {
 		if slices.Contains(messages, message) {
@@ -39,12 +39,12 @@ func (m *fakeManager) count(message string) (n int) {
 
 // fakeCamera is in the state that the test sets.
 type fakeCamera struct {
-	health  camera.Health
-	overdue time.Duration
+	health camera.Health
+	hung   time.Duration
 }
 
-func (c *fakeCamera) Health() camera.Health  { return c.health }
-func (c *fakeCamera) Hung() time.Duration { return c.overdue }
+func (c *fakeCamera) Health() camera.Health { return c.health }
+func (c *fakeCamera) Hung() time.Duration   { return c.hung }
 
 // fakeLoop turns once for each wake-up, unless it hangs.
 type fakeLoop struct {
@@ -92,7 +92,7 @@ func TestHeartbeatComesOftenEnoughForTheWatchdog(t *testing.T) {
 func TestHeartbeatStopsWhenSomethingHangs(t *testing.T) {
 	for name, hang := range map[string]func(*fakeCamera, *fakeLoop, bool){
 		"the loop":   func(_ *fakeCamera, l *fakeLoop, hung bool) { l.hung = hung },
-		"the camera": func(c *fakeCamera, _ *fakeLoop, hung bool) { c.overdue = map[bool]time.Duration{true: time.Hour}[hung] },
+		"the camera": func(c *fakeCamera, _ *fakeLoop, hung bool) { c.hung = map[bool]time.Duration{true: time.Hour}[hung] },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, m, c, l := heartbeatOf(2*time.Second, camera.StateOK)

@@ -65,7 +65,7 @@ func faultyDriver(file string) driver {
 	present := func() fault {
 		text, _ := os.ReadFile(file)
 		switch f := fault(text); f {
-		case stuckFault:
+		case hungFault:
 			_ = os.Remove(file)
 			return f
 		case encoderFault:
@@ -81,7 +81,7 @@ func faultyDriver(file string) driver {
 		}
 		return append(dst, "image"...), nil
 	}
-	return driver{open: obey(present), jpeg: encode}
+	return driver{open: faultyOpener(present), jpeg: encode}
 }
 
 func agentOf(config, faultFile string) supervise.Spec {
@@ -93,8 +93,8 @@ type ladder struct {
 	asker *asker
 	sup   *supervise.Supervisor
 	file  string // names the fault
-	out   syncBuffer
-	log   syncBuffer
+	out   testkit.Log
+	log   testkit.Log
 }
 
 func newLadder(t *testing.T, o supervise.Options) *ladder {
@@ -151,6 +151,7 @@ func (l *ladder) restarted(t *testing.T, than int) status.Process {
 // Each rung of the ladder, with real processes: what goes wrong, and how long
 // it takes until the camera answers again.
 func TestLadder(t *testing.T) {
+	t.Parallel()
 	const watchdog = 2 * time.Second
 	for _, c := range []struct {
 		name   string
@@ -164,7 +165,7 @@ func TestLadder(t *testing.T) {
 			}
 		}, "no sign of life", 1},
 		{"an encoder that does not return", func(t *testing.T, l *ladder, _ int) { l.set(t, encoderFault) }, "no sign of life", 1},
-		{"a driver that does not return", func(t *testing.T, l *ladder, _ int) { l.set(t, stuckFault) }, "camera driver does not return", 0},
+		{"a driver that does not return", func(t *testing.T, l *ladder, _ int) { l.set(t, hungFault) }, "camera driver does not return", 0},
 		{"a killed process", func(t *testing.T, _ *ladder, pid int) {
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
@@ -172,6 +173,7 @@ func TestLadder(t *testing.T) {
 		}, "signal: killed", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			l := newLadder(t, supervise.Options{WatchdogTimeout: watchdog})
 			pid := l.sup.Agents()[0].PID
 			began := time.Now()
@@ -190,6 +192,7 @@ func TestLadder(t *testing.T) {
 
 // The last rung: fresh processes do not help, the operator's command does.
 func TestLadderEndsAtTheRecoveryCommand(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	note := filepath.Join(dir, "note")
 	// The fault's file has its name only once the ladder is there.
@@ -207,7 +210,7 @@ func TestLadderEndsAtTheRecoveryCommand(t *testing.T) {
 	a := l.sup.Agents()[0]
 	text, _ := os.ReadFile(note)
 	if string(text) != "greencam1 test: 3 3\n" || a.Recoveries != 1 || a.LastRecovery != "exit status 0" || a.Failures != 0 {
-		t.Errorf("the command was told %q, the status is %+v; want one run after 3 failures", text, a)
+		t.Errorf("the command got %q, the status is %+v; want one run after 3 failures", text, a)
 	}
 	t.Logf("answered again after %v and %d restarts", took.Round(time.Millisecond), a.Restarts)
 }
@@ -215,6 +218,7 @@ func TestLadderEndsAtTheRecoveryCommand(t *testing.T) {
 // A camera that is only slow, or being reopened, is not the watchdog's affair.
 func TestRetryingIsASignOfLife(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	l := &ladder{file: filepath.Join(t.TempDir(), "fault")}
 	path := writeConfig(t, server.URL(), "", tiny+"stall_timeout = \"300ms\"\nmax_reopens = 1000")
@@ -226,7 +230,7 @@ func TestRetryingIsASignOfLife(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = l.sup.Run(ctx) }()
 	defer func() { cancel(); <-done }()
-	testkit.Eventually(t, "an agent that says what it waits for", func() bool {
+	testkit.Eventually(t, "an agent that reports what it waits for", func() bool {
 		return strings.Contains(l.sup.Agents()[0].Says, "attempt 6 of 1000") // after 1.5 to 3 s
 	})
 	if a := l.sup.Agents()[0]; a.Restarts != 0 || a.Hangs != 0 {
@@ -238,9 +242,11 @@ func TestRetryingIsASignOfLife(t *testing.T) {
 // is in; so the next one finds the camera free.
 func TestAgentsEndWithAKilledController(t *testing.T) {
 	testkit.NeedRedis(t)
-	const stopped fault = "stopped" // SIGSTOP: the kernel wakes it when nobody is left who could
-	for _, f := range []fault{noFault, silentFault, goneFault, stuckFault, stopped, encoderFault} {
+	t.Parallel()
+	const stopped fault = "stopped" // SIGSTOP: the kernel wakes it when no process is left that could
+	for _, f := range []fault{noFault, silentFault, goneFault, hungFault, stopped, encoderFault} {
 		t.Run("fault "+string(f), func(t *testing.T) {
+			t.Parallel()
 			if f == encoderFault && testing.Short() {
 				t.Skip("takes all of the 5 s an agent has")
 			}
@@ -276,7 +282,7 @@ func TestAgentsEndWithAKilledController(t *testing.T) {
 				l.set(t, f)
 				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 				defer cancel()
-				_, _ = l.asker.Request(ctx, nil) // it has taken hold
+				_, _ = l.asker.Request(ctx, nil) // so that the fault has begun
 			}
 			began := time.Now()
 			_ = controller.Process.Kill()
@@ -287,7 +293,7 @@ func TestAgentsEndWithAKilledController(t *testing.T) {
 	}
 }
 
-// alive is false for zombies too: in a container nobody may reap orphans.
+// alive is false for zombies too: a container may have no process that reaps orphans.
 func alive(pid int) bool {
 	s := processState(pid)
 	return s != "" && s[0] != 'Z' && s[0] != 'X'

@@ -78,7 +78,7 @@ func (a *agent) run(ctx context.Context, manager *sdnotify.Sender) error {
 	part("redis", a.link.Run)
 	part("responder", a.responder.run)
 	part("monitor", (&monitor{
-		health: a.grabber.Health, resync: a.clock.Resync, hanging: a.spool.hanging, changed: a.statusChange.Call, log: a.log,
+		health: a.grabber.Health, resync: a.clock.Resync, hanging: a.spool.hanging, dir: a.cfg.Delivery.SpoolDir, changed: a.statusChange.Call, log: a.log,
 	}).run)
 	part("claim", func(ctx context.Context) error { return completeClaim(ctx, a.claim, a.cfg.StateDir, a.cam.Name, a.log) })
 	part("socket", func(ctx context.Context) error { return a.socket.run(ctx, a.settings, registry) })
@@ -198,7 +198,7 @@ func (a *agent) release(cause error) error {
 var errHung = errors.New("parts of the agent still run")
 
 // abandonedError ends the agent though some of its parts do not: a process that
-// waits for a hung disk looks alive and is not. What they held counts as after a
+// waits for a hung disk looks alive and is not. Their frames count as after a
 // kill.
 func abandonedError(hung []string, cause error) error {
 	err := fmt.Errorf("%w %s after the end began: %s; is a disk hanging?", errHung, joinTime, strings.Join(hung, ", "))

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A part that a hung disk holds must not keep the process alive for ever.
-func TestPartsThatHangAreNotWaitedFor(t *testing.T) {
+// A part that waits for a hung disk must not prevent the end of the process.
+func TestPartsThatHangAreAbandoned(t *testing.T) {
 	var running parts
 	hung := make(chan struct{})
 	running.start("spool", func() { <-hung })

@@ -17,8 +17,8 @@ import (
 	"framekeeper/pkg/datatransfer"
 )
 
-// figuresOf scrapes the agent that runs with this configuration.
-func figuresOf(t *testing.T, config string) (text []byte, families map[string]*dto.MetricFamily) {
+// scrape asks the agent that runs with this configuration.
+func scrape(t *testing.T, config string) (text []byte, families map[string]*dto.MetricFamily) {
 	t.Helper()
 	path := agentapi.Path(filepath.Join(filepath.Dir(config), "state"), "greencam1")
 	text, err := agentapi.Client{Path: path}.Get(t.Context(), "/metrics", 1<<20)
@@ -48,12 +48,13 @@ func value(t *testing.T, families map[string]*dto.MetricFamily, name, label stri
 			return m.GetCounter().GetValue() + m.GetGauge().GetValue()
 		}
 	}
-	t.Fatalf("%s{%s} is not among the figures", name, label)
+	t.Fatalf("%s{%s} is not among the metrics", name, label)
 	return 0
 }
 
-func TestFigures(t *testing.T) {
+func TestMetricsOfAnAgent(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	config := writeConfig(t, server.URL(), "", tiny+"request_timeout = \"10s\"\nsource_latency = \"20ms\"")
 	startAgent(t, config)
@@ -65,8 +66,8 @@ func TestFigures(t *testing.T) {
 	server.Client().Publish(t.Context(), "request/greencam1", "nonsense")
 
 	text, families := []byte(nil), map[string]*dto.MetricFamily(nil)
-	testkit.Eventually(t, "figures of two answers", func() bool {
-		text, families = figuresOf(t, config)
+	testkit.Eventually(t, "metrics of two answers", func() bool {
+		text, families = scrape(t, config)
 		return value(t, families, "frames_added_total", "") == 2 && value(t, families, "requests_total", "outcome=malformed") == 1
 	})
 	for _, c := range []struct {
@@ -104,7 +105,7 @@ func TestFigures(t *testing.T) {
 	for name, f := range families {
 		for _, m := range f.GetMetric() {
 			if !strings.Contains(m.String(), `value:"greencam1"`) {
-				t.Errorf("%s does not say of which camera it is", name)
+				t.Errorf("%s lacks the label of its camera", name)
 			}
 		}
 	}

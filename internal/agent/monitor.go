@@ -22,6 +22,7 @@ type monitor struct {
 	health  func() camera.Health
 	resync  func(tolerance time.Duration) (step time.Duration, moved bool)
 	hanging func() time.Duration // of the spool's disk; 0: it answers
+	dir     string               // spool_dir
 	changed func()               // is called when the status is to be shown
 	log     zerolog.Logger
 
@@ -71,7 +72,8 @@ func (m *monitor) checkDisk() {
 		return
 	}
 	if m.hung = since > 0; m.hung {
-		m.log.Error().Int64("for_ms", since.Milliseconds()).Msg("The spool's disk does not answer, unsent frames stay in memory up to retain_bytes")
+		m.log.Error().Int64("for_ms", since.Milliseconds()).Str("spool_dir", m.dir).
+			Msg("The spool's disk does not answer, unsent frames stay in memory up to retain_bytes")
 	} else {
 		m.log.Info().Msg("The spool's disk answers again")
 	}

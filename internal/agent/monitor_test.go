@@ -14,7 +14,7 @@ import (
 )
 
 func TestBrokenFramesAreLoggedOnceAMinute(t *testing.T) {
-	var out syncBuffer
+	var out testkit.Log
 	second := 0
 	m := &monitor{log: zerolog.New(&out), health: func() camera.Health { // one broken frame a second, from the second one on
 		return camera.Health{Broken: uint64(second), Skipped: 2 * uint64(second), BrokenWhy: "cut short"}

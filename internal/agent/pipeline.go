@@ -96,7 +96,7 @@ func (a *agent) newLink() *datatransfer.Link {
 		Redis: a.cfg.Redis, Name: a.cam.Name, Admit: a.admit, Workers: workers, Log: a.log,
 		OnOutage: a.meters.link.Lost, OnRecovery: a.meters.link.Back,
 		Subscriptions: []datatransfer.Subscription{{Channel: a.cam.RequestTopic, Handle: a.responder.receive}},
-		MaxMessage:    16 * frame.MaxRequestBytes, // to refuse by what it says; more costs no memory
+		MaxMessage:    16 * frame.MaxRequestBytes, // so that a larger request can be refused with its own id; more costs no memory
 	})
 }
 

@@ -27,7 +27,7 @@ const presencePoll = 100 * time.Millisecond
 
 // presenceConfig configures how an agent publishes its presence.
 type presenceConfig struct {
-	Key      string        // holds the status, for three intervals
+	Key      string        // of the status, which expires after three intervals
 	Topic    string        // gets it published
 	Interval time.Duration // of both
 	Instance string
@@ -70,7 +70,7 @@ func bootID() string {
 
 // dead reports whether the status is from a process that cannot live any more:
 // one of our own state directory, which we have locked, or one of this machine
-// whose process is not there, as after a kill where the directory is not kept.
+// whose process is not there, as after a kill where the directory does not persist.
 // Whether another machine's process lives is unknown, however alike the machines are.
 func (i *identity) dead(owner string) bool {
 	if boot := bootID(); i.Boot != "" && boot != "" && i.Boot != boot {

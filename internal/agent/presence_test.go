@@ -84,7 +84,7 @@ func TestPresenceIsShownAndExpires(t *testing.T) {
 	a := present(t, testkit.Fast(server.URL()), "i1", "o1", 200*time.Millisecond)
 	first, second := <-ps.Channel(), <-ps.Channel() //nolint:staticcheck // a test's own subscription
 	if first.Payload == second.Payload || shown(t, c).Instance != "i1" {
-		t.Errorf("published %s, then %s; the key says %+v", first.Payload, second.Payload, shown(t, c))
+		t.Errorf("published %s, then %s; the key holds %+v", first.Payload, second.Payload, shown(t, c))
 	}
 	if err := a.end(); err != nil {
 		t.Errorf("Run returned %v", err)
@@ -188,7 +188,7 @@ func TestARivalIsNoticedOnce(t *testing.T) {
 	server := redistest.Start(t)
 	a := present(t, testkit.Fast(server.URL()), "i1", "o1", 50*time.Millisecond)
 	a.waitLive(t)
-	const told = "Another agent publishes its status under this camera's name: stop one of them"
+	const message = "Another agent publishes its status under this camera's name: stop one of them"
 	rival, _ := json.Marshal(identity{Instance: "i2", Owner: "o2", Host: "elsewhere", PID: 9})
 	c := server.Client()
 	show := func() {
@@ -196,25 +196,25 @@ func TestARivalIsNoticedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	testkit.Eventually(t, "the rival is noticed", func() bool { show(); return testkit.Count(a.log.Messages(), told) > 0 })
+	testkit.Eventually(t, "the rival is noticed", func() bool { show(); return testkit.Count(a.log.Messages(), message) > 0 })
 	for range 20 { // it shows itself again and again
 		show()
 		time.Sleep(20 * time.Millisecond)
 	}
-	if n := testkit.Count(a.log.Messages(), told); n != 1 {
-		t.Errorf("the rival was told %d times, want once: %s", n, a.log)
+	if n := testkit.Count(a.log.Messages(), message); n != 1 {
+		t.Errorf("the rival was logged %d times, want once: %s", n, a.log)
 	}
 }
 
-// Under OOM the key cannot be set, but everybody who watches can be told why.
-func TestTheStatusIsPublishedThoughItCannotBeKept(t *testing.T) {
+// Under OOM the key cannot be set, but subscribers get the status with the reason.
+func TestTheStatusIsPublishedThoughItCannotBeSet(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
 	a := present(t, testkit.Unhurried(server.URL()), "i1", "o1", 100*time.Millisecond)
 	a.waitLive(t)
 	server.ConfigSet("maxmemory", "1")
-	testkit.Eventually(t, "the refusal is told", func() bool { return testkit.Count(a.log.Messages(), "Redis refuses the status") == 1 })
+	testkit.Eventually(t, "the refusal is logged", func() bool { return testkit.Count(a.log.Messages(), "Redis refuses the status") == 1 })
 	ps := server.Client().Subscribe(context.Background(), statusTopic)
 	defer func() { _ = ps.Close() }()
 	if _, err := ps.Receive(context.Background()); err != nil {
@@ -228,10 +228,10 @@ func TestTheStatusIsPublishedThoughItCannotBeKept(t *testing.T) {
 		}
 	}
 	if n := testkit.Count(a.log.Messages(), "Redis refuses the status"); n != 1 {
-		t.Errorf("the refusal was told %d times, want once", n)
+		t.Errorf("the refusal was logged %d times, want once", n)
 	}
 	server.ConfigSet("maxmemory", "0")
-	testkit.Eventually(t, "the status is kept again", func() bool { return shown(t, server.Client()).Instance == "i1" })
+	testkit.Eventually(t, "the status is set again", func() bool { return shown(t, server.Client()).Instance == "i1" })
 	if s := a.link.Status(); s.Outages != 0 {
 		t.Errorf("the link was lost %d times, want never", s.Outages)
 	}

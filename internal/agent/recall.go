@@ -41,7 +41,7 @@ func (r *recall) begin() *recalled {
 	return &recalled{oldest: r.Now() - recallWindow.Microseconds(), memory: min(r.Memory, rpc.MaxMemory), began: time.Now()}
 }
 
-// enough also after a moment: a wrong clock makes all of a backlog look new.
+// enough is also true after recallTime: a wrong clock makes a whole backlog look new.
 func (f *recalled) enough() bool {
 	return f.size >= f.memory || len(f.answers) >= rpc.MaxAnswers || time.Since(f.began) > recallTime
 }

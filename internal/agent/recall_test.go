@@ -56,7 +56,7 @@ func request(id string) []byte { return fmt.Appendf(nil, `{"id":%q}`, id) }
 
 // An answer whose entry Redis never got is on disk. The next start must remember it
 // before that entry is out: a repeat would be captured anew, and the stream
-// would hold two frames for one request.
+// would have two frames for one request.
 func TestRecallFromSpool(t *testing.T) {
 	dir := t.TempDir()
 	clock := frame.NewClock()

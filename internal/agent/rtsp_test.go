@@ -19,9 +19,10 @@ import (
 // A network camera freezes. Its kernel still answers, so nothing is refused or
 // closed. With our timeouts the reads fail until the agent gives up; without
 // them, as an operator's own options may have it, the read does not return and
-// is left behind. Either way the process must end by itself, with code 3.
+// is abandoned. Either way the process must end by itself, with code 3.
 func TestFrozenNetworkCameraEndsTheProcess(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	if err := rtsptest.Available(); err != nil {
 		t.Skip(err)
 	}
@@ -31,6 +32,7 @@ func TestFrozenNetworkCameraEndsTheProcess(t *testing.T) {
 		"read does not return": {"OPENCV_FFMPEG_CAPTURE_OPTIONS=rtsp_transport;tcp", "camera driver does not return"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			server := rtsptest.Start(t, rtsptest.H264(320, 240, 30), "admin", "hunter2")
 			a := startProcess(t, redis, server.URL("admin", "hunter2"), c.options)
 			testkit.Eventually(t, "the camera to be open", func() bool { return strings.Contains(a.log.String(), "Camera opened") })
@@ -44,9 +46,10 @@ func TestFrozenNetworkCameraEndsTheProcess(t *testing.T) {
 }
 
 // GStreamer has no timeouts at all: a pipeline that waits for packets nobody
-// sends is found stuck.
+// sends is detected as hung.
 func TestSilentPipelineEndsTheProcess(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	if err := rtsptest.Available(); err != nil {
 		t.Skip(err)
 	}
@@ -58,7 +61,7 @@ func TestSilentPipelineEndsTheProcess(t *testing.T) {
 // agentProcess is the whole program as a process of its own.
 type agentProcess struct {
 	cmd *exec.Cmd
-	log syncBuffer
+	log testkit.Log
 }
 
 // startProcess starts one for that source; options is one variable of its

@@ -23,6 +23,7 @@ import (
 // Settings are changed in a running agent, through its socket.
 func TestSettings(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	config := writeConfig(t, server.URL(), "", small+"fps = 50\nquality = 90\n")
 	stop, log := startAgent(t, config)
@@ -35,11 +36,11 @@ func TestSettings(t *testing.T) {
 		got, err := caller.Set(t.Context(), agentapi.Settings{PublishFPS: &fps, Quality: &quality})
 		return err == nil && *got.PublishFPS == fps && *got.Quality == quality
 	})
-	testkit.Eventually(t, "frames nobody asked for", func() bool { return len(entries(t, server.Client())) > 10 })
+	testkit.Eventually(t, "continuous frames", func() bool { return len(entries(t, server.Client())) > 10 })
 	if after := a.ask(t, nil); after.Header.Bytes > before.Header.Bytes/2 {
 		t.Errorf("an answer of quality 5 has %d bytes, of 90 it had %d", after.Header.Bytes, before.Header.Bytes)
 	}
-	testkit.Eventually(t, "a status that says so", func() bool {
+	testkit.Eventually(t, "the settings in the status", func() bool {
 		text := server.Client().Get(t.Context(), "status:greencam1").Val()
 		return strings.Contains(text, `"publish_fps":20,`) && strings.Contains(text, `"quality":5,`)
 	})
@@ -61,21 +62,8 @@ func TestSettings(t *testing.T) {
 		t.Errorf("the socket after the end: %v", err)
 	}
 	if !strings.Contains(log.String(), "Settings changed") {
-		t.Error("the log does not tell")
+		t.Error("the log lacks the change")
 	}
-}
-
-func TestQualityOfPNG(t *testing.T) {
-	testkit.NeedRedis(t)
-	server := redistest.Start(t)
-	config := writeConfig(t, server.URL(), "", tiny+"encoding = \"png\"\n")
-	startAgent(t, config)
-	caller := agentapi.Client{Path: agentapi.Path(filepath.Join(filepath.Dir(config), "state"), "greencam1")}
-	quality := 50
-	testkit.Eventually(t, "a refusal", func() bool {
-		_, err := caller.Set(t.Context(), agentapi.Settings{Quality: &quality})
-		return err != nil && strings.Contains(err.Error(), "png, which has none")
-	})
 }
 
 // fakeControls is an open camera with one control.

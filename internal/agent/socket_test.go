@@ -18,7 +18,7 @@ type without struct {
 	server *redistest.Server
 	state  string
 	caller agentapi.Client
-	log    *syncBuffer
+	log    *testkit.Log
 }
 
 // startWithout starts an agent after spoil has been at its state_dir.
@@ -55,24 +55,24 @@ func (w *without) saved(t *testing.T) bool {
 	return err == nil && strings.Contains(string(b), `"epoch":`+epoch+`,`)
 }
 
-// lacks waits for a status that says why there is no socket.
+// lacks waits for a status with the reason for which there is no socket.
 func (w *without) lacks(t *testing.T, reason string) {
 	t.Helper()
-	testkit.Eventually(t, "a status that says why: "+reason, func() bool { return strings.Contains(w.status(t), `"no_socket":"`+reason) })
+	testkit.Eventually(t, "a status with the reason: "+reason, func() bool { return strings.Contains(w.status(t), `"no_socket":"`+reason) })
 	if w.answers(t) {
 		t.Error("the socket answers already")
 	}
 }
 
-// healed waits for the socket, and looks that both its lack and its coming have
-// been told once.
+// healed waits for the socket, and checks that its absence and its arrival have
+// been logged once.
 func (w *without) healed(t *testing.T) {
 	t.Helper()
 	testkit.Eventually(t, "the socket answers", func() bool { return w.answers(t) })
 	testkit.Eventually(t, "a status without the trouble", func() bool { return !strings.Contains(w.status(t), "no_socket") })
 	for _, message := range []string{"No socket for the controller", "The socket for the controller is there"} {
 		if n := strings.Count(w.log.String(), message); n != 1 {
-			t.Errorf("the log says %q %d times, want once", message, n)
+			t.Errorf("the log has %q %d times, want once", message, n)
 		}
 	}
 }
@@ -80,6 +80,7 @@ func (w *without) healed(t *testing.T) {
 // state_dir cannot be written at the start, and so nothing is locked or saved. A
 // file in its place stops root too.
 func TestTheSocketComesWithTheDisk(t *testing.T) {
+	t.Parallel()
 	w := startWithout(t, func(state string) {
 		if err := os.WriteFile(state, nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -92,11 +93,12 @@ func TestTheSocketComesWithTheDisk(t *testing.T) {
 	w.healed(t)
 	testkit.Eventually(t, "the epoch is saved", func() bool { return w.saved(t) })
 	if !strings.Contains(w.log.String(), "the camera is locked and its epoch saved") {
-		t.Error("the log does not tell that state_dir can be written")
+		t.Error("the log lacks that state_dir can be written")
 	}
 }
 
 func TestTheSocketComesWhenItsPlaceIsFree(t *testing.T) {
+	t.Parallel()
 	var path string
 	w := startWithout(t, func(state string) {
 		path = agentapi.Path(state, "greencam1")
@@ -114,6 +116,7 @@ func TestTheSocketComesWhenItsPlaceIsFree(t *testing.T) {
 // A full disk still takes the lock and the socket, which have no content: the
 // agent can be asked all the time, and saves its epoch as soon as it can.
 func TestAFullDiskKeepsNoSocketAway(t *testing.T) {
+	t.Parallel()
 	filler := ""
 	w := startWithout(t, func(state string) {
 		if err := os.Mkdir(state, 0o750); err != nil {

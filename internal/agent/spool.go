@@ -89,8 +89,7 @@ func openSpool(d outbox.Delivery, camera string, claim *outbox.Claim, frames *ou
 	return &diskSpool{store: s, spooler: spooler}, nil
 }
 
-// moveTime limits how long the look into another directory than the configured one
-// may take. Its disk may be the reason why it is not configured any more; or it is
+// moveTime limits the move from another directory than the configured one. Its disk may be the reason why it is not configured any more; or it is
 // only asleep, and takes a while to turn.
 const moveTime = 10 * time.Second
 

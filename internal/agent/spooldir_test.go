@@ -33,6 +33,7 @@ func spooled(t *testing.T, dir string) (ids []string) {
 // With another spool_dir an agent used to forget what waited in the one before.
 func TestFramesFollowSpoolDir(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	for _, c := range []struct {
 		name      string
 		elsewhere func(t *testing.T, dir string) string // where spool_dir is from then on
@@ -49,6 +50,7 @@ func TestFramesFollowSpoolDir(t *testing.T) {
 		}, "the one before has unsent frames"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			server := redistest.Start(t)
 			config := writeConfig(t, server.URL(), "", tiny+"publish_fps = 30\n")
 			old := filepath.Join(filepath.Dir(config), "spool")
@@ -58,7 +60,7 @@ func TestFramesFollowSpoolDir(t *testing.T) {
 			replaceIn(t, config, old, place)
 
 			stop, log := startAgent(t, config)
-			testkit.Eventually(t, "the agent to tell it", func() bool { return strings.Contains(log.String(), c.says) })
+			testkit.Eventually(t, "the line in the log", func() bool { return strings.Contains(log.String(), c.says) })
 			server.Restart()
 			testkit.Eventually(t, "all that waited in the stream", func() bool {
 				var got []string
@@ -77,13 +79,13 @@ func TestFramesFollowSpoolDir(t *testing.T) {
 			_, log = startAgent(t, config)
 			testkit.Eventually(t, "frames in the new place", func() bool { return len(spooled(t, place)) > 0 })
 			if left := spooled(t, old); len(left) > 0 || strings.Contains(log.String(), "spool_dir has changed") {
-				t.Errorf("a later start keeps %d frames in the old place", len(left))
+				t.Errorf("a later start leaves %d frames in the old place", len(left))
 			}
 		})
 	}
 }
 
-// leaveFrames has an agent keep frames in a spool while its Redis is away, and
+// leaveFrames lets an agent write frames to a spool while its Redis is away, and
 // ends both.
 func leaveFrames(t *testing.T, server *redistest.Server, config, spool string) {
 	t.Helper()
@@ -128,8 +130,8 @@ func replaceIn(t *testing.T, file, from, to string) {
 	}
 }
 
-// Nobody can say what waits in a place that cannot be read, so readers are told
-// that nobody can.
+// What waits in a directory that cannot be read is unknown, and readers get it
+// declared so.
 func TestASpoolThatCannotBeReadAnyMore(t *testing.T) {
 	testkit.NeedRedis(t)
 	for name, ruin := range map[string]func(t *testing.T, place string){
@@ -163,7 +165,7 @@ func TestASpoolThatCannotBeReadAnyMore(t *testing.T) {
 			ruin(t, filepath.Join(old, "greencam1"))
 			replaceIn(t, config, old, old+"2")
 			_, log := startAgent(t, config)
-			testkit.Eventually(t, "the agent to tell it", func() bool {
+			testkit.Eventually(t, "the line in the log", func() bool {
 				return strings.Contains(log.String(), "the one before cannot be read: its unsent frames are given up")
 			})
 			testkit.Eventually(t, "an unclean start of which nothing is known", func() bool {
@@ -178,6 +180,7 @@ func TestASpoolThatCannotBeReadAnyMore(t *testing.T) {
 // there. A new spool_dir must be used all the same.
 func TestSpoolDirLeavesAReadOnlyDisk(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	config := writeConfig(t, server.URL(), "", tiny+"publish_fps = 30\n")
 	old := filepath.Join(filepath.Dir(config), "spool")
@@ -196,7 +199,7 @@ func TestSpoolDirLeavesAReadOnlyDisk(t *testing.T) {
 	replaceIn(t, config, old, place)
 
 	stop, log := startAgent(t, config)
-	testkit.Eventually(t, "the agent to tell it", func() bool { return strings.Contains(log.String(), "the one before has unsent frames") })
+	testkit.Eventually(t, "the line in the log", func() bool { return strings.Contains(log.String(), "the one before has unsent frames") })
 	server.Restart()
 	testkit.Eventually(t, "all that waited in the stream", func() bool {
 		n := server.Client().XRange(t.Context(), "frames:greencam1", waiting[len(waiting)-1], waiting[len(waiting)-1]).Val()
@@ -224,7 +227,7 @@ func TestPatienceWithTheOldDisk(t *testing.T) {
 	}
 }
 
-// lastStart is the header of the stream's last entry that tells a start.
+// lastStart is the header of the stream's last entry that declares a start.
 func lastStart(t *testing.T, server *redistest.Server) (last frame.Header) {
 	t.Helper()
 	all, err := server.Client().XRange(t.Context(), "frames:greencam1", "-", "+").Result()

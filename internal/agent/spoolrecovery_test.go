@@ -44,7 +44,7 @@ func TestSpoolThatComesBack(t *testing.T) {
 	config := writeConfig(t, server.URL(), "", tiny+"publish_fps = 30\n")
 	captured, frames, back := spoolAway(t, server, config)
 
-	log := &syncBuffer{}
+	log := &testkit.Log{}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
@@ -73,7 +73,7 @@ func TestSpoolThatComesBack(t *testing.T) {
 		return found == frames
 	})
 	if last := lastStart(t, server); last.Clean == nil || !*last.Clean {
-		t.Errorf("the start says %+v, want that the one before had ended in order", last)
+		t.Errorf("the start is %+v, want that the one before had ended in order", last)
 	}
 	server.Kill()
 	dir := filepath.Join(filepath.Dir(config), "spool")
@@ -83,6 +83,7 @@ func TestSpoolThatComesBack(t *testing.T) {
 // One that nobody would start again works on.
 func TestSpoolThatComesBackToALoneAgent(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	config := writeConfig(t, server.URL(), "", tiny+"publish_fps = 30\n")
 	_, _, back := spoolAway(t, server, config)

@@ -20,7 +20,7 @@ import (
 	"framekeeper/pkg/rpc"
 )
 
-// fault is what a camera that obeys a test does at the moment.
+// fault is what a test camera suffers from at the moment.
 type fault string
 
 const (
@@ -28,17 +28,17 @@ const (
 	slowFault   fault = "slow"   // opening it takes until something else is wanted
 	silentFault fault = "silent" // open, and gives no frames
 	goneFault   fault = "gone"   // cannot be opened
-	stuckFault  fault = "stuck"  // a C call does not return
+	hungFault   fault = "hung"   // a C call does not return
 	endedFault  fault = "ended"
 )
 
-// obedient is the test pattern, with the faults that present tells.
-type obedient struct {
+// faultyCamera is the test pattern with the fault that present returns.
+type faultyCamera struct {
 	camera.Source
 	present func() fault
 }
 
-func obey(present func() fault) camera.Opener {
+func faultyOpener(present func() fault) camera.Opener {
 	return func(ctx context.Context, cfg camera.Config) (camera.Source, error) {
 		for present() == slowFault {
 			if !rest(ctx) {
@@ -49,7 +49,7 @@ func obey(present func() fault) camera.Opener {
 			return nil, camera.ErrNoDevice
 		}
 		src, err := testsrc.Open(ctx, cfg)
-		return &obedient{src, present}, err
+		return &faultyCamera{src, present}, err
 	}
 }
 
@@ -63,7 +63,7 @@ func rest(ctx context.Context) bool {
 	}
 }
 
-func (s *obedient) Next(ctx context.Context, f *camera.Frame) error {
+func (s *faultyCamera) Next(ctx context.Context, f *camera.Frame) error {
 	for {
 		if err := s.suffer(ctx, s.present()); err != nil {
 			return err
@@ -79,13 +79,13 @@ func (s *obedient) Next(ctx context.Context, f *camera.Frame) error {
 	}
 }
 
-func (s *obedient) suffer(ctx context.Context, f fault) error {
+func (s *faultyCamera) suffer(ctx context.Context, f fault) error {
 	switch f {
 	case goneFault, slowFault:
 		return camera.ErrNoData
 	case endedFault:
 		return io.EOF
-	case stuckFault:
+	case hungFault:
 		select {}
 	case silentFault:
 		for s.present() == silentFault {
@@ -122,7 +122,7 @@ func startPipeline(t *testing.T, path string, d driver) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out syncBuffer
+	var out testkit.Log
 	log, closer, err := logging.New(cfg.Log, "cam-agent", &out)
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func TestRequestsDuringTrouble(t *testing.T) {
 	server := redistest.Start(t)
 	cam := &switchable{now: slowFault}
 	startPipeline(t, writeConfig(t, server.URL(), "", tiny+"stall_timeout = \"500ms\"\nmax_reopens = 1000\nstatus_interval = \"100ms\""),
-		driver{open: obey(cam.get)})
+		driver{open: faultyOpener(cam.get)})
 	a := newAsker(t, server.URL())
 	state := func(want string) {
 		t.Helper()
@@ -216,10 +216,11 @@ func TestRequestsDuringTrouble(t *testing.T) {
 	}
 }
 
-// The last word of an agent whose camera has been given up is in order: what
+// The end of an agent whose camera has been given up is in order: what
 // waited is answered, and the next start has nothing to be unsure of.
 func TestACameraThatIsGivenUpEndsInOrder(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	cam := &switchable{}
 	path := writeConfig(t, server.URL(), "", tiny+"stall_timeout = \"200ms\"\nmax_reopens = 1\npublish_fps = 30")
@@ -227,14 +228,16 @@ func TestACameraThatIsGivenUpEndsInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out syncBuffer
+	var out testkit.Log
 	log, closer, err := logging.New(cfg.Log, "cam-agent", &out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closer.Close()
 	done := make(chan error, 1)
-	go func() { done <- pipeline(context.Background(), cfg, cfg.Cameras[0], driver{open: obey(cam.get)}, log) }()
+	go func() {
+		done <- pipeline(context.Background(), cfg, cfg.Cameras[0], driver{open: faultyOpener(cam.get)}, log)
+	}()
 	testkit.Eventually(t, "frames flow", func() bool { return server.Client().XLen(context.Background(), "frames:greencam1").Val() > 5 })
 	cam.set(goneFault)
 	if err := <-done; !errors.Is(err, camera.ErrReopenLimit) || ExitCode(err) != status.ExitCamera {
@@ -247,6 +250,6 @@ func TestACameraThatIsGivenUpEndsInOrder(t *testing.T) {
 		t.Errorf("saved state %s, %v; want clean", b, err)
 	}
 	if s := server.Client().Get(context.Background(), "status:greencam1").Val(); !strings.Contains(s, "no such camera") {
-		t.Errorf("the status it leaves for a while does not say why: %s", s)
+		t.Errorf("the status it leaves for a while lacks the reason: %s", s)
 	}
 }

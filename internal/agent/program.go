@@ -1,9 +1,16 @@
+// Package agent is the program cam-agent: it owns one camera, answers requests
+// with frames, streams continuously if configured, and survives every outage of
+// Redis. pipeline constructs its parts and joins them. Only cmd/cam-agent calls it.
 package agent
 
 import (
 	"context"
+	"errors"
+	"framekeeper/internal/status"
+	"framekeeper/pkg/outbox"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +20,32 @@ import (
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/redisconn"
 )
+
+// Program is cam-agent, for main.
+func Program() cli.Program {
+	return cli.Program{
+		Name:     "cam-agent",
+		Command:  command,
+		ExitCode: ExitCode,
+		Grace:    500 * time.Millisecond,
+	}
+}
+
+// ExitCode is what the process ends with after its command.
+func ExitCode(err error) int {
+	switch {
+	case err == nil:
+		return status.ExitOK
+	case cli.IsUsage(err), errors.Is(err, camera.ErrUnsupported):
+		return status.ExitUsage
+	case errors.Is(err, camera.ErrReopenLimit), errors.Is(err, camera.ErrHung):
+		return status.ExitCamera
+	case errors.Is(err, outbox.ErrClaimed):
+		return status.ExitClaimed
+	default:
+		return status.ExitError
+	}
+}
 
 // flags are the command line.
 type flags struct {
