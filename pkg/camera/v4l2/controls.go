@@ -95,31 +95,39 @@ func controlName(label string) string {
 	return b.String()
 }
 
-// aliases are short names, and those that other versions of the kernel give.
+// knownControls are controls with more than one name, and those that an automatic
+// governs.
+var knownControls = []struct {
+	id    uint32
+	names []string // short ones, and those that other versions of the kernel give
+	auto  uint32   // the automatic that must be off for it to be set by hand; 0: none
+	off   []int64  // the automatic's values that count as off, the one to set first
+}{
+	{cidExposureTime, []string{"exposure", "exposure_time_absolute", "exposure_absolute"}, cidAutoExposure, []int64{exposureManual, exposureByShutter}},
+	{cidExposure, nil, cidAutoExposure, []int64{exposureManual, exposureByShutter}},
+	{cidGain, nil, cidAutoGain, []int64{0}},
+	{cidWhiteBalance, []string{"white_balance", "white_balance_temperature"}, cidAutoWhite, []int64{0}},
+	{cidRedBalance, nil, cidAutoWhite, []int64{0}},
+	{cidBlueBalance, nil, cidAutoWhite, []int64{0}},
+	{cidFocus, []string{"focus", "focus_absolute"}, cidAutoFocus, []int64{0}},
+	{cidHue, nil, cidAutoHue, []int64{0}},
+	{cidBrightness, nil, cidAutoBrightness, []int64{0}},
+	{cidZoom, []string{"zoom", "zoom_absolute"}, 0, nil},
+	{cidDynamicRate, []string{"exposure_dynamic_framerate", "exposure_auto_priority"}, 0, nil},
+	{cidAutoExposure, []string{"auto_exposure", "exposure_auto"}, 0, nil},
+	{cidAutoWhite, []string{"auto_white_balance", "white_balance_automatic", "white_balance_temperature_auto"}, 0, nil},
+	{cidAutoGain, []string{"auto_gain", "gain_automatic"}, 0, nil},
+	{cidAutoHue, []string{"auto_hue", "hue_automatic", "hue_auto"}, 0, nil},
+	{cidAutoBrightness, []string{"auto_brightness", "brightness_automatic"}, 0, nil},
+	{cidAutoFocus, []string{"auto_focus", "focus_automatic_continuous", "focus_auto"}, 0, nil},
+}
+
+// aliases are the names of the control besides the driver's.
 func aliases(id uint32) []string {
-	switch id {
-	case cidExposureTime:
-		return []string{"exposure", "exposure_time_absolute", "exposure_absolute"}
-	case cidAutoExposure:
-		return []string{"auto_exposure", "exposure_auto"}
-	case cidDynamicRate:
-		return []string{"exposure_dynamic_framerate", "exposure_auto_priority"}
-	case cidWhiteBalance:
-		return []string{"white_balance", "white_balance_temperature"}
-	case cidAutoWhite:
-		return []string{"auto_white_balance", "white_balance_automatic", "white_balance_temperature_auto"}
-	case cidAutoGain:
-		return []string{"auto_gain", "gain_automatic"}
-	case cidAutoHue:
-		return []string{"auto_hue", "hue_automatic", "hue_auto"}
-	case cidAutoBrightness:
-		return []string{"auto_brightness", "brightness_automatic"}
-	case cidFocus:
-		return []string{"focus", "focus_absolute"}
-	case cidAutoFocus:
-		return []string{"auto_focus", "focus_automatic_continuous", "focus_auto"}
-	case cidZoom:
-		return []string{"zoom", "zoom_absolute"}
+	for _, k := range knownControls {
+		if k.id == id {
+			return k.names
+		}
 	}
 	return nil
 }
@@ -127,28 +135,20 @@ func aliases(id uint32) []string {
 // governor is the automatic that must be off for a control to be set by hand,
 // and its values that count as off, the one to set first.
 func governor(id uint32) (auto uint32, off []int64) {
-	switch id {
-	case cidExposureTime, cidExposure:
-		return cidAutoExposure, []int64{exposureManual, exposureByShutter}
-	case cidGain:
-		return cidAutoGain, []int64{0}
-	case cidWhiteBalance, cidRedBalance, cidBlueBalance:
-		return cidAutoWhite, []int64{0}
-	case cidFocus:
-		return cidAutoFocus, []int64{0}
-	case cidHue:
-		return cidAutoHue, []int64{0}
-	case cidBrightness:
-		return cidAutoBrightness, []int64{0}
+	for _, k := range knownControls {
+		if k.id == id {
+			return k.auto, slices.Clone(k.off)
+		}
 	}
 	return 0, nil
 }
 
 // isGovernor reports whether the control switches an automatic.
 func isGovernor(id uint32) bool {
-	switch id {
-	case cidAutoExposure, cidAutoGain, cidAutoWhite, cidAutoFocus, cidAutoHue, cidAutoBrightness:
-		return true
+	for _, k := range knownControls {
+		if k.auto == id {
+			return true
+		}
 	}
 	return false
 }

@@ -1,4 +1,4 @@
-//go:build device && linux
+//go:build device
 
 package v4l2
 

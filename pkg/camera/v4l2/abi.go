@@ -1,13 +1,15 @@
 package v4l2
 
 import (
+	"bytes"
+	"errors"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // The kernel's structures, from include/uapi/linux/videodev2.h. Their sizes are
-// part of the ioctl numbers; a test holds them against what a C compiler says for
+// part of the ioctl numbers; a test compares them with what a C compiler gives for
 // 64 and for 32 bits. Where the two differ, a field of the pointer's size or
 // alignment makes the difference. On 32 bits buffers carry 32-bit seconds, which
 // every kernel that runs 32-bit programs understands; they count from the boot.
@@ -144,7 +146,7 @@ type (
 )
 
 // The direction bits of ioctl numbers differ between architectures. Package
-// unix knows two numbers of the same make on each of them: what is left of
+// unix has two numbers of the same make on each of them: what is left of
 // them without size, type and number are those bits.
 const (
 	iocRead  = unix.RTC_RD_TIME &^ (36<<16 | 'p'<<8 | 9)
@@ -198,3 +200,31 @@ const (
 	bufFlagTimestampMask = 0xe000
 	bufFlagMonotonic     = 0x2000
 )
+
+// ioctl calls the driver, again if a signal interrupted it: Go's own preemption
+// sends some. arg points to the structure whose size is in req.
+func ioctl(fd int, req uintptr, arg unsafe.Pointer) error {
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), req, uintptr(arg))
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return errno
+		}
+		return nil
+	}
+}
+
+// gone reports whether the error means that the device is not there any more.
+func gone(err error) bool {
+	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ESHUTDOWN)
+}
+
+// cString is the string in a C array.
+func cString(b []byte) string {
+	if end := bytes.IndexByte(b, 0); end >= 0 {
+		b = b[:end]
+	}
+	return printable(b)
+}

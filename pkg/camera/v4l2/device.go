@@ -86,7 +86,7 @@ func (d *device) identify() error {
 		}
 		return d.fail("query", err)
 	}
-	d.driver, d.card, d.bus = text(c.driver[:]), text(c.card[:]), text(c.busInfo[:])
+	d.driver, d.card, d.bus = cString(c.driver[:]), cString(c.card[:]), cString(c.busInfo[:])
 	d.caps = c.allCaps
 	if c.allCaps&capDeviceCaps != 0 {
 		d.caps = c.deviceCaps
@@ -94,7 +94,7 @@ func (d *device) identify() error {
 	return nil
 }
 
-// checkCapture refuses nodes that give no pictures through mapped buffers.
+// checkCapture refuses nodes that give no images through mapped buffers.
 func (d *device) checkCapture() error {
 	what := ""
 	switch c := d.caps; {
@@ -108,13 +108,13 @@ func (d *device) checkCapture() error {
 	case c&(capM2M|capM2MMPlane) != 0:
 		what = "is a converter, not a camera"
 	case c&(capMetaCapture|capMetaOutput) != 0:
-		what = "gives metadata, not pictures"
+		what = "gives metadata, not images"
 	case c&(capOutput|capOutputMPlane) != 0:
 		what = "is an output, not a camera"
 	case c&capCaptureMPlane != 0:
-		return fmt.Errorf("%w: %s (%s) gives pictures in several planes only; use an exec: or gst: source", camera.ErrNoDevice, d.path, d.driver)
+		return fmt.Errorf("%w: %s (%s) gives images in several planes only; use an exec: or gst: source", camera.ErrNoDevice, d.path, d.driver)
 	default:
-		what = "captures no pictures"
+		what = "captures no images"
 	}
 	return fmt.Errorf("%w: %s (%s) %s; cam-agent --list-devices shows the camera's other node", camera.ErrNoDevice, d.path, d.card, what)
 }
@@ -146,7 +146,7 @@ func (d *device) formatNames() []formatName {
 		if ioctl(d.fd, vidiocEnumFmt, unsafe.Pointer(&e)) != nil {
 			break
 		}
-		all = append(all, formatName{e.pixelFormat, text(e.description[:])})
+		all = append(all, formatName{e.pixelFormat, cString(e.description[:])})
 	}
 	return all
 }
@@ -184,7 +184,7 @@ func (d *device) sizes(code fourCC) []sizeRange {
 	return all
 }
 
-// side keeps what drivers say within an int on every machine.
+// side bounds a driver's number so that it fits an int on every machine.
 func side(v uint32) int { return int(min(v, 1<<20)) }
 
 func (d *device) rates(code fourCC, width, height int) []rateRange {
@@ -216,23 +216,23 @@ func (d *device) setMode(m mode) (layout, pixFormat, error) {
 		return layout{}, pixFormat{}, settingErrorf("%s was asked for %s and insists on %s", d.path, m.code, f.pix.pixelFormat)
 	}
 	if f.pix.field != fieldNone && f.pix.field != fieldInterlace {
-		return layout{}, pixFormat{}, settingErrorf("%s gives single fields (kind %d) of an interlaced picture, expected whole ones", d.path, f.pix.field)
+		return layout{}, pixFormat{}, settingErrorf("%s gives single fields (kind %d) of an interlaced image, expected whole ones", d.path, f.pix.field)
 	}
 	if l.bytes > 0 && f.pix.bytesPerLine == 0 {
 		f.pix.bytesPerLine = uint32(l.rowBytes(side(f.pix.width)))
 	}
-	if err := l.checkPicture(side(f.pix.width), side(f.pix.height), side(f.pix.bytesPerLine)); err != nil {
+	if err := l.checkImage(side(f.pix.width), side(f.pix.height), side(f.pix.bytesPerLine)); err != nil {
 		return layout{}, pixFormat{}, fmt.Errorf("%w: %s gives %w", camera.ErrNoData, d.path, err)
 	}
 	return l, f.pix, nil
 }
 
 // setRate asks for an interval and returns the rate that was granted, 0 if the
-// driver does not say.
+// driver does not report it.
 func (d *device) setRate(interval fraction) (float64, error) {
 	p := streamParm{kind: bufTypeCapture}
 	if ioctl(d.fd, vidiocGetParm, unsafe.Pointer(&p)) != nil {
-		return 0, nil // not every driver knows rates
+		return 0, nil // not every driver has rates
 	}
 	if p.capture.capability&capTimePerFrame != 0 {
 		p.capture.timePerFrame = interval

@@ -1,3 +1,16 @@
+// Package v4l2 reads Linux's own video devices, USB cameras above all, without
+// OpenCV or any other C library. It promises frames with the driver's timestamp
+// and count, JPEGs as the camera made them, broken frames dropped and counted, and
+// a Next that ends soon after its context or Close. It refuses nodes that are no
+// camera, settings the camera does not have, and images in several planes. The
+// agent opens it and lists devices with it; on other systems than Linux it
+// refuses everything.
+//
+// A frame's timestamp is the kernel's, usually taken when the first or the last
+// data of the frame arrived. The exposure began earlier, by the exposure time and
+// what reading out the sensor takes: Config.SourceLatency is how much that may
+// be, and is 0 unless it is set. For drivers without such a timestamp it is the
+// time of fetching the frame, and Info.Latency is one frame interval.
 package v4l2
 
 import (
@@ -13,15 +26,18 @@ import (
 	"framekeeper/pkg/camera"
 )
 
-// lookInterval is how often a camera that gives nothing is asked whether it is
+// SourceExpected lists the names of a device.
+const SourceExpected = "/dev/videoN, /dev/v4l/by-id/…, v4l2:N, v4l2:serial=…, v4l2:usb=PORT, v4l2:bus=… or v4l2:NAME"
+
+// presenceInterval is how often a camera that gives nothing is asked whether it is
 // still there: not every driver wakes who waits when its device is unplugged.
-const lookInterval = time.Second
+const presenceInterval = time.Second
 
 // Source is one open camera. Next is called by one goroutine, Close by any.
 type Source struct {
 	camera.DefectCount
 	info camera.Info
-	wake *wake
+	wake *eventFD
 
 	mu     sync.Mutex // guards all below; Next holds it, also while it waits
 	dev    *device
@@ -29,7 +45,7 @@ type Source struct {
 	layout layout
 	pix    pixFormat
 	count  counter
-	freed  bool
+	closed bool
 }
 
 var (
@@ -73,7 +89,7 @@ func open(path string) (*Source, error) {
 	if err := d.checkCapture(); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
-	w, err := newWake()
+	w, err := newEventFD()
 	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
@@ -81,7 +97,7 @@ func open(path string) (*Source, error) {
 }
 
 // configure brings the camera from open to streaming. Controls come after the
-// format, since drivers set some anew with it.
+// format, since some drivers reset them with it.
 func (s *Source) configure(cfg camera.Config) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,14 +136,14 @@ func (s *Source) configure(cfg camera.Config) error {
 func (s *Source) SetControls(values map[string]int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.freed {
+	if s.closed {
 		return camera.ErrClosed
 	}
 	_, err := s.dev.applyControls(values)
 	return err
 }
 
-// Info says what was granted.
+// Info is what was granted.
 func (s *Source) Info() camera.Info { return s.info }
 
 // Next waits for the next whole frame and copies it into f; the driver has its
@@ -135,16 +151,16 @@ func (s *Source) Info() camera.Info { return s.info }
 func (s *Source) Next(ctx context.Context, f *camera.Frame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stop := context.AfterFunc(ctx, s.wake.raise)
+	stop := context.AfterFunc(ctx, s.wake.signal)
 	defer stop()
 	for {
 		switch err := ctx.Err(); {
-		case s.freed || s.wake.ended():
+		case s.closed || s.wake.ended():
 			return camera.ErrClosed
 		case err != nil:
 			return err
 		}
-		b, ok, err := s.queue.take()
+		b, ok, err := s.queue.dequeue()
 		if err != nil {
 			return err
 		}
@@ -155,7 +171,7 @@ func (s *Source) Next(ctx context.Context, f *camera.Frame) error {
 			continue
 		}
 		whole := s.fill(f, &b)
-		if err := s.queue.put(b.index); err != nil {
+		if err := s.queue.enqueue(b.index); err != nil {
 			return err
 		}
 		if whole {
@@ -168,7 +184,7 @@ func (s *Source) Next(ctx context.Context, f *camera.Frame) error {
 // caller holds mu.
 func (s *Source) wait() error {
 	fds := []unix.PollFd{{Fd: int32(s.dev.fd), Events: unix.POLLIN}, {Fd: int32(s.wake.fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds, int(lookInterval/time.Millisecond))
+	n, err := unix.Poll(fds, int(presenceInterval/time.Millisecond))
 	switch {
 	case errors.Is(err, unix.EINTR):
 		return nil
@@ -177,14 +193,14 @@ func (s *Source) wait() error {
 	case n == 0:
 		return s.present()
 	case fds[1].Revents != 0:
-		s.wake.lower()
+		s.wake.reset()
 		return nil
 	case fds[0].Revents&unix.POLLIN != 0:
 		return nil
 	}
-	// POLLERR: the driver has given up on the stream. The next take says why; a
+	// POLLERR: the driver has ended the stream. The next dequeue reports why; a
 	// driver that does not would have us ask for ever.
-	if _, ok, err := s.queue.take(); err != nil {
+	if _, ok, err := s.queue.dequeue(); err != nil {
 		return err
 	} else if ok {
 		return fmt.Errorf("%w: %s reports an error and a frame at once", camera.ErrNoData, s.dev.path)
@@ -196,7 +212,7 @@ func (s *Source) wait() error {
 func (s *Source) present() error {
 	var c capability
 	if err := ioctl(s.dev.fd, vidiocQueryCap, unsafe.Pointer(&c)); err != nil {
-		return s.queue.lost("query", err)
+		return s.queue.streamError("query", err)
 	}
 	return nil
 }
@@ -254,10 +270,10 @@ func (s *Source) Close() error {
 	s.wake.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.freed {
+	if s.closed {
 		return nil
 	}
-	s.freed = true
+	s.closed = true
 	var err error
 	if s.queue != nil {
 		err = s.queue.close()

@@ -56,7 +56,7 @@ func TestCheckPicture(t *testing.T) {
 		{yuyv, 640, 480, 1280, true}, {yuyv, 640, 480, 1300, true}, {yuyv, 640, 480, 1279, false}, {yuyv, 641, 480, 1282, false},
 		{yuyv, 0, 480, 0, false}, {yuyv, 640, 1 << 20, 1280, false}, {yuyv, 640, 480, 1 << 21, false}, {mjpg, 641, 481, 0, true},
 	} {
-		if err := c.l.checkPicture(c.w, c.h, c.stride); (err == nil) != c.ok {
+		if err := c.l.checkImage(c.w, c.h, c.stride); (err == nil) != c.ok {
 			t.Errorf("%s %dx%d stride %d: %v", c.l.code, c.w, c.h, c.stride, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 
 	"framekeeper/pkg/camera"
 )
@@ -43,11 +44,11 @@ func layoutOf(code fourCC) (layout, bool) {
 // rowBytes is the length of a row of w pixels without padding.
 func (l layout) rowBytes(w int) int { return w * l.bytes }
 
-// need is how many bytes a picture takes whose rows begin stride bytes apart;
+// need is how many bytes an image takes whose rows begin stride bytes apart;
 // the padding of the last one may be missing.
 func (l layout) need(w, h, stride int) int { return stride*(h-1) + l.rowBytes(w) }
 
-// copyRows writes the picture over dst, growing it as needed, without the
+// copyRows writes the image over dst, growing it as needed, without the
 // padding between rows. src is at least need bytes long.
 func (l layout) copyRows(dst, src []byte, w, h, stride int) []byte {
 	in := l.rowBytes(w)
@@ -71,7 +72,7 @@ func (l layout) copyRows(dst, src []byte, w, h, stride int) []byte {
 }
 
 // shuffle makes rows of YUYV from a packed 4:2:2 of another order: y0, u, y1, v
-// say where these are in its four bytes.
+// are their positions in its four bytes.
 func shuffle(y0, u, y1, v int) func(dst, src []byte) {
 	return func(dst, src []byte) {
 		for i := 0; i+4 <= len(src) && i+4 <= len(dst); i += 4 {
@@ -108,8 +109,8 @@ func greyToBGR(dst, src []byte) {
 	}
 }
 
-// checkPicture refuses a granted format whose pictures could not be read.
-func (l layout) checkPicture(w, h, stride int) error {
+// checkImage refuses a granted format whose images could not be read.
+func (l layout) checkImage(w, h, stride int) error {
 	const maxSide = 16384
 	switch {
 	case w < 1 || h < 1 || w > maxSide || h > maxSide:
@@ -120,4 +121,27 @@ func (l layout) checkPicture(w, h, stride int) error {
 		return fmt.Errorf("%s with rows of %d bytes, expected %d or a little more", l.code, stride, l.rowBytes(w))
 	}
 	return nil
+}
+
+// fourCC is the kernel's name of a pixel format, first letter lowest.
+type fourCC uint32
+
+func makeFourCC(s string) fourCC {
+	return fourCC(s[0]) | fourCC(s[1])<<8 | fourCC(s[2])<<16 | fourCC(s[3])<<24
+}
+
+// String is the four letters; a big-endian format has -BE behind it.
+func (c fourCC) String() string {
+	const bigEndian = 1 << 31
+	letters := [4]byte{byte(c), byte(c >> 8), byte(c >> 16), byte(c &^ bigEndian >> 24)}
+	for i, b := range letters {
+		if b < ' ' || b > '~' {
+			letters[i] = '?'
+		}
+	}
+	name := strings.TrimRight(string(letters[:]), " ")
+	if c&bigEndian != 0 {
+		name += "-BE"
+	}
+	return name
 }

@@ -2,6 +2,38 @@ package v4l2
 
 import "math"
 
+// Device is a camera that is plugged in.
+type Device struct {
+	Path     string // /dev/video0
+	Name     string // what the camera calls itself
+	Driver   string
+	Bus      string // "usb-0000:00:14.0-2"
+	Serial   string // "" if it has none
+	USBPort  string // "1-1.2", "" if it is none
+	Links    []string
+	Source   string // what to write into config.toml
+	Formats  []Format
+	Controls []Control
+}
+
+// Format is a pixel format with its sizes.
+type Format struct {
+	Name   string // "MJPG"
+	Text   string // the driver's description
+	Usable bool   // cam-agent understands it
+	Sizes  []Size
+}
+
+// Size is one size and its rates, or a range of both.
+type Size struct {
+	MinWidth, MinHeight int
+	MaxWidth, MaxHeight int
+	Rates               []Rate
+}
+
+// Rate is one rate in frames a second, or a range.
+type Rate struct{ Min, Max float64 }
+
 // local finds the devices of this machine.
 func local() finder {
 	return finder{dev: "/dev", sysfs: "/sys/class/video4linux", probe: probe}
@@ -18,7 +50,7 @@ func probe(path string) (bus string, err error) {
 }
 
 // Devices are the cameras that are plugged in, each with what it offers; one that
-// is in use is among them. others says of every further node why it is none.
+// is in use is among them. others has the reason why each further node is none.
 func Devices() (cameras []Device, others []error, err error) {
 	f := local()
 	all, err := f.nodes()

@@ -79,11 +79,11 @@ func TestResolve(t *testing.T) {
 		}
 	}
 	for name, says := range map[string]string{
-		"serial=none":       "serial=SN-1-1 usb=1-1",
-		"../video0":         "expected /dev/videoN",
-		"Webcam: Webcam[1m": "name the port instead",
-		"99999999":          "expected /dev/videoN",
-		"serial=":           "expected /dev/videoN",
+		"serial=none":             "serial=SN-1-1 usb=1-1",
+		"../video0":               "expected /dev/videoN",
+		"Webcam: Webcam\ufffd[1m": "name the port instead",
+		"99999999":                "expected /dev/videoN",
+		"serial=":                 "expected /dev/videoN",
 	} {
 		got, err := f.resolve(name)
 		if !errors.Is(err, camera.ErrNoDevice) || !strings.Contains(err.Error(), says) {

@@ -9,21 +9,21 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
+	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
 )
 
-// finder looks for nodes. Its fields are the kernel's directories and how to ask
+// finder finds nodes. Its fields are the kernel's directories and how to ask
 // a node what it is; tests have others.
 type finder struct {
 	dev   string // /dev
 	sysfs string // /sys/class/video4linux
-	// probe opens a node and says on which bus it is, or why it is no camera.
+	// probe opens a node and returns the bus it is on, or why it is no camera.
 	probe func(path string) (bus string, err error)
 }
 
-// node is what can be known of /dev/videoN without opening it.
+// node is what sysfs has of /dev/videoN, without opening it.
 type node struct {
 	number int
 	path   string
@@ -67,25 +67,17 @@ func (f finder) describe(number int, path string) node {
 	return n
 }
 
-// attribute is a file of sysfs without what cannot be printed, "" if there is none.
+// attribute is the text of a file of sysfs, "" if there is none.
 func attribute(dir, name string) string {
 	data, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		return ""
 	}
-	return printable(string(data[:min(len(data), 200)]))
+	return printable(data[:min(len(data), 200)])
 }
 
-// printable keeps the printable characters, since a device may call itself
-// anything.
-func printable(s string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, s))
-}
+// printable is a text of a device, which may call itself anything.
+func printable(b []byte) string { return text.Printable(strings.TrimSpace(string(b)), 0) }
 
 // resolve finds the node for what stands in a source: a path, or what follows
 // v4l2:, which is a number, serial=…, usb=…, bus=…, a file name in /dev/v4l/by-id
@@ -142,7 +134,7 @@ func (f finder) only(what string, matches func(node) bool) (string, error) {
 			continue
 		}
 		if len(found) > 0 && n.owner == owner {
-			continue // a second picture of the same camera, such as infrared
+			continue // a second image of the same camera, such as infrared
 		}
 		owner = n.owner
 		found = append(found, n.path)

@@ -44,7 +44,7 @@ func (d *device) describe(q *queryExtCtrl) (c Control, ok bool) {
 		return Control{}, false
 	}
 	c = Control{
-		Label: text(q.name[:]), Aliases: aliases(q.id),
+		Label: cString(q.name[:]), Aliases: aliases(q.id),
 		Min: q.minimum, Max: q.maximum, Step: int64(q.step), Default: q.def,
 		id: q.id, kind: q.kind, flags: q.flags,
 	}
@@ -75,7 +75,7 @@ func (d *device) menu(q *queryExtCtrl) []MenuItem {
 		if ioctl(d.fd, vidiocQueryMenu, unsafe.Pointer(&m)) != nil {
 			continue // menus have holes
 		}
-		name := text(m.item[:])
+		name := cString(m.item[:])
 		if q.kind == kindIntegerMenu {
 			name = fmt.Sprint(int64(binary.NativeEndian.Uint64(m.item[:8])))
 		}
@@ -117,7 +117,7 @@ func ioctlControl(fd int, req uintptr, e *extControl) error {
 	return ioctl(fd, req, unsafe.Pointer(list))
 }
 
-// applyControls sets what the configuration says. note tells what else was set
+// applyControls sets the configured values. note names what else was set
 // or what came out differently.
 func (d *device) applyControls(values map[string]int64) (note string, err error) {
 	if len(values) == 0 {
@@ -162,7 +162,7 @@ func (d *device) assign(a assignment) (note string, err error) {
 	return "", nil
 }
 
-// inactive asks anew, since setting one control changes others.
+// inactive asks again, since setting one control changes others.
 func (d *device) inactive(c *Control) bool {
 	q := queryExtCtrl{id: c.id}
 	return ioctl(d.fd, vidiocQueryExtCtrl, unsafe.Pointer(&q)) == nil && q.flags&flagInactive != 0

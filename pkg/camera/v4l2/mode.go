@@ -43,8 +43,7 @@ type sizeRange struct{ width, height span }
 // rateRange is one rate, or a range of them, as the intervals they are.
 type rateRange struct{ shortest, longest fraction }
 
-// catalog is what a camera says it can do. Drivers may leave sizes or rates
-// unsaid.
+// catalog is what a camera offers. Drivers may leave out sizes or rates.
 type catalog interface {
 	formats() []fourCC
 	sizes(fourCC) []sizeRange
@@ -58,7 +57,7 @@ type mode struct {
 	interval      fraction
 }
 
-// miss is by how much a mode is not what the configuration says.
+// miss is by how much a mode differs from the configured one.
 type miss struct{ size, rate float64 }
 
 func (m miss) less(o miss) bool {
@@ -68,7 +67,7 @@ func (m miss) less(o miss) bool {
 	return m.rate < o.rate
 }
 
-// choose finds the mode that is nearest to what the configuration says: first
+// choose finds the mode that is nearest to the configured one: first
 // by size, then by rate, then by the order of layouts. So MJPEG is taken when it
 // comes in the configured size and rate, and something else when only that does.
 func choose(c catalog, cfg camera.Config) (mode, error) {
@@ -168,7 +167,7 @@ func nearestRate(offers []rateRange, asked fraction) (fraction, float64) {
 		}
 	}
 	if math.IsInf(bestMiss, 1) {
-		return asked, 0 // the driver does not say; it will grant what it can
+		return asked, 0 // the driver offers no rates; it will grant what it can
 	}
 	return best, bestMiss
 }

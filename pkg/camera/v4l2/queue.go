@@ -3,6 +3,7 @@ package v4l2
 import (
 	"errors"
 	"fmt"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -52,27 +53,27 @@ func (q *queue) add(index uint32) error {
 		return q.dev.fail("map a buffer of", err)
 	}
 	q.maps = append(q.maps, m)
-	return q.put(index)
+	return q.enqueue(index)
 }
 
-// put gives a buffer to the driver.
-func (q *queue) put(index uint32) error {
+// enqueue gives a buffer to the driver.
+func (q *queue) enqueue(index uint32) error {
 	b := buffer{index: index, kind: bufTypeCapture, memory: memoryMmap}
 	if err := ioctl(q.dev.fd, vidiocQueueBuf, unsafe.Pointer(&b)); err != nil {
-		return q.lost("queue a buffer of", err)
+		return q.streamError("queue a buffer of", err)
 	}
 	return nil
 }
 
-// take takes a filled buffer from the driver. ok is false if there is none yet.
-func (q *queue) take() (b buffer, ok bool, err error) {
+// dequeue takes a filled buffer from the driver; ok is false if there is none yet.
+func (q *queue) dequeue() (b buffer, ok bool, err error) {
 	b = buffer{kind: bufTypeCapture, memory: memoryMmap}
 	err = ioctl(q.dev.fd, vidiocDequeueBuf, unsafe.Pointer(&b))
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		return b, false, nil
 	case err != nil:
-		return b, false, q.lost("fetch a frame from", err)
+		return b, false, q.streamError("fetch a frame from", err)
 	case b.index >= uint32(len(q.maps)):
 		return b, false, fmt.Errorf("%w: %s gives buffer %d of %d", camera.ErrNoData, q.dev.path, b.index, len(q.maps))
 	}
@@ -93,14 +94,14 @@ func (q *queue) start() error {
 		return fmt.Errorf("%w: the USB bus has no room left for %s beside its other devices (%w); "+
 			"ask for mjpeg, a smaller size or rate, or use another port", camera.ErrNoData, q.dev.path, err)
 	case err != nil:
-		return q.lost("start", err)
+		return q.streamError("start", err)
 	}
 	q.streaming = true
 	return nil
 }
 
-// lost is an error of a camera that was open already.
-func (q *queue) lost(doing string, err error) error {
+// streamError is an error of a camera that was open already.
+func (q *queue) streamError(doing string, err error) error {
 	switch {
 	case gone(err):
 		return fmt.Errorf("%w: %s was unplugged or its driver ended: %w", camera.ErrNoData, q.dev.path, err)
@@ -127,4 +128,35 @@ func (q *queue) close() error {
 	}
 	q.maps = nil
 	return errors.Join(errs...)
+}
+
+// capturedAt maps a frame's stamp on the kernel's monotonic clock to a time.Time
+// with a monotonic reading. now and mono are the same instant on both clocks; now
+// is read first, so that what lies between makes a frame older and never younger.
+// A stamp from the future, which cameras with a clock of their own produce, is now.
+func capturedAt(now time.Time, mono, stamp time.Duration) time.Time {
+	return now.Add(-max(mono-stamp, 0))
+}
+
+// counter makes an endless count of the driver's 32 bits.
+type counter struct {
+	last  uint32
+	total uint64
+	began bool
+}
+
+// next is the number of the frame with this sequence. A driver that does not
+// count, or starts again, is counted on from where it was.
+func (c *counter) next(sequence uint32) uint64 {
+	step := int32(sequence - c.last) //nolint:gosec // two's complement is what separates forward from back
+	switch {
+	case !c.began:
+		c.total, c.began = uint64(sequence), true
+	case step > 0:
+		c.total += uint64(step)
+	default:
+		c.total++
+	}
+	c.last = sequence
+	return c.total
 }
