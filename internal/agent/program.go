@@ -6,8 +6,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"framekeeper/internal/status"
-	"framekeeper/pkg/outbox"
 	"io"
 	"strings"
 	"time"
@@ -17,7 +15,9 @@ import (
 	"framekeeper/internal/cli"
 	"framekeeper/internal/configfile"
 	"framekeeper/internal/logging"
+	"framekeeper/internal/status"
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/redisconn"
 )
 
