@@ -289,7 +289,7 @@ func TestKeysAndMetrics(t *testing.T) {
 				t.Errorf("%s: `%s`: the configuration has no key %s", p.name, span, m[1])
 			case v != "" && !variables[v] && !code.texts[v]:
 				t.Errorf("%s: `%s`: there is no variable %s", p.name, span, v)
-			case snake.MatchString(span) && !keys[span] && !code.texts[span] && !code.tags[span] && !strings.HasPrefix(span, "framekeeper_"):
+			case snake.MatchString(span) && !keys[span] && !code.has(span) && !strings.HasPrefix(span, "framekeeper_"):
 				t.Errorf("%s: nothing has the name `%s`", p.name, span)
 			}
 			if m := table.FindStringSubmatch(span); m != nil && !tables[m[1]] {
@@ -358,7 +358,7 @@ func TestFilesAndSymbols(t *testing.T) {
 				}
 				continue
 			}
-			if p.name != "ARCHITECTURE.md" || !identifier.MatchString(span) || keys[span] || code.texts[span] || code.tags[span] {
+			if p.name != "ARCHITECTURE.md" || !identifier.MatchString(span) || keys[span] || code.has(span) {
 				continue
 			}
 			if !code.names[span] {
