@@ -72,7 +72,7 @@ func rows() []metrics.Row {
 		{Name: "agent_info", Help: "The agent's version.", Labels: []string{"version"}},
 		{Name: "capture_frames_total", Help: "New frames from the camera."},
 		{Name: "capture_skipped_frames_total", Help: "Frames the driver left out, by its own counter."},
-		{Name: "capture_broken_frames_total", Help: "Frames thrown away because they arrived damaged."},
+		{Name: "capture_broken_frames_total", Help: "Frames discarded because they arrived damaged."},
 		{Name: "capture_stalls_total", Help: "Times no new frame came for stall_timeout."},
 		{Name: "capture_reopens_total", Help: "Attempts to open the camera again."},
 		{Name: "capture_fps", Help: "New frames a second over the last few, falling when they stay away."},

@@ -22,7 +22,6 @@ import (
 // is abandoned. Either way the process must end by itself, with code 3.
 func TestFrozenNetworkCameraEndsTheProcess(t *testing.T) {
 	testkit.NeedRedis(t)
-	t.Parallel()
 	if err := rtsptest.Available(); err != nil {
 		t.Skip(err)
 	}
@@ -32,8 +31,7 @@ func TestFrozenNetworkCameraEndsTheProcess(t *testing.T) {
 		"read does not return": {"OPENCV_FFMPEG_CAPTURE_OPTIONS=rtsp_transport;tcp", "camera driver does not return"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			server := rtsptest.Start(t, rtsptest.H264(320, 240, 30), "admin", "hunter2")
+					server := rtsptest.Start(t, rtsptest.H264(320, 240, 30), "admin", "hunter2")
 			a := startProcess(t, redis, server.URL("admin", "hunter2"), c.options)
 			testkit.Eventually(t, "the camera to be open", func() bool { return strings.Contains(a.log.String(), "Camera opened") })
 			server.Freeze()
