@@ -132,7 +132,7 @@ func TestAFullDiskKeepsNoSocketAway(t *testing.T) {
 		}
 	})
 	testkit.Eventually(t, "the socket answers", func() bool { return w.answers(t) })
-	if w.saved(t) || !strings.Contains(w.log.String(), "the epoch cannot be saved") {
+	if w.saved(t) || !strings.Contains(w.log.String(), "The epoch cannot be saved") {
 		t.Error("the epoch counts as saved on a full disk")
 	}
 	if err := os.Remove(filler); err != nil {

@@ -29,3 +29,14 @@ func SyncDir(dir string) error {
 	}
 	return nil
 }
+
+// Lock locks an open file or directory for this process, until Unlock or its end. It
+// never waits: unix.EWOULDBLOCK says that another process has it locked.
+func Lock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
+
+// Unlock unlocks a file and closes it. Closing alone would leave it locked by a child
+// that is being forked just now.
+func Unlock(f *os.File) {
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+	_ = f.Close() // a lock has no content
+}

@@ -8,134 +8,140 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
-
-	"framekeeper/pkg/datatransfer"
 )
 
-// ChannelWriter drains the outbox in delivery pubsub: continuous frames are
-// published in ID order, those of a lost session after it, and a frame counts
-// as delivered once Redis has taken it for at least one subscriber. With nobody
-// listening frames wait in memory as far as it reaches and are never written to
-// disk: months without a listener must not wear out an SD card.
+// ChannelWriter publishes the logged frames in delivery pubsub: continuous frames in
+// ID order, those of a lost session after it. A frame counts as delivered once Redis
+// has passed it to at least one subscriber. Without one, frames stay in memory while
+// there is room and are never written to disk: months without a subscriber must not
+// wear out an SD card.
 type ChannelWriter struct {
 	topic  string
 	camera string
 	clock  *frame.Clock
-	outbox *Log
+	frames *Log
 	log    zerolog.Logger
 
 	// Only the worker uses these.
-	known   bool // whether somebody listens
-	unheard bool // the last frame reached nobody
-	refused bool
+	receivers receivers
+	refused   bool
 }
 
-// unheardWait is how often a frame nobody hears is offered again.
-const unheardWait = time.Second
+// receivers says whether the channel has subscribers.
+type receivers int
 
-// NewChannelWriter prepares the broadcaster of one channel.
-func NewChannelWriter(topic, camera string, clock *frame.Clock, o *Log, log zerolog.Logger) *ChannelWriter {
-	return &ChannelWriter{topic: topic, camera: camera, clock: clock, outbox: o, log: log}
+const (
+	receiversUnknown receivers = iota
+	receiversNone
+	receiversSome
+)
+
+// noReceiversWait is how often a frame without a receiver is published again.
+const noReceiversWait = time.Second
+
+// NewChannelWriter prepares the writer of one channel.
+func NewChannelWriter(topic, camera string, clock *frame.Clock, frames *Log, log zerolog.Logger) *ChannelWriter {
+	return &ChannelWriter{topic: topic, camera: camera, clock: clock, frames: frames, log: log}
 }
 
-// Worker publishes what the outbox holds while a session lasts.
-func (b *ChannelWriter) Worker() datatransfer.Worker {
-	return datatransfer.Worker{Name: "publish frames", Run: b.run}
+// Worker publishes what is unsent while a session lasts.
+func (w *ChannelWriter) Worker() datatransfer.Worker {
+	return datatransfer.Worker{Name: "publish frames", Run: w.run}
 }
 
-func (b *ChannelWriter) run(ctx context.Context, s *datatransfer.Session) error {
+func (w *ChannelWriter) run(ctx context.Context, s *datatransfer.Session) error {
 	conn := s.Data().Conn()
 	defer func() { _ = conn.Close() }()
-	defer b.outbox.block(true)
-	if !b.known {
-		b.outbox.keepInMemory(true)
+	defer w.frames.setWritable(false)
+	if w.receivers == receiversUnknown {
+		w.frames.setMemoryOnly(true)
 	}
-	b.outbox.block(false)
+	w.frames.setWritable(true)
 	for {
-		items := b.outbox.batch(batchItems, batchBytes)
-		if len(items) == 0 {
-			select {
-			case <-b.outbox.wake:
-				continue
-			case <-ctx.Done():
-				return nil
-			}
+		items := w.frames.nextBatch(ctx)
+		if items == nil {
+			return nil
 		}
 		var wait time.Duration
-		err := b.outbox.sending(s, func() (err error) {
-			wait, err = b.publish(ctx, conn, items)
+		err := w.frames.watched(s, func() (err error) {
+			wait, err = w.publish(ctx, conn, items)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		if wait > 0 {
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
-				return nil
-			}
+		if wait > 0 && !pause(ctx, wait) {
+			return nil
 		}
 	}
 }
 
-// publish sends a batch in one pipeline, and says how long to wait before what
-// was not heard or not permitted is tried again.
-func (b *ChannelWriter) publish(ctx context.Context, conn *redis.Conn, items []*Item) (time.Duration, error) {
-	replies := make([]*redis.IntCmd, len(items))
-	_, _ = conn.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each reply has its own error
-		for i, item := range items {
-			replies[i] = pipe.Publish(ctx, b.topic, b.payload(item))
-		}
-		return nil
-	})
-	for i, r := range replies {
+// publish sends a batch in one pipeline. It returns how long to wait before what had
+// no receiver or was refused is published again.
+func (w *ChannelWriter) publish(ctx context.Context, conn *redis.Conn, items []*Item) (time.Duration, error) {
+	for i, r := range publish(ctx, conn, w.topic, items, w.payload) {
 		switch err := r.Err(); {
 		case err == nil && r.Val() > 0:
-			b.outbox.delivered(items[i].id)
-			b.heard(true)
-			b.refused = false
+			w.frames.delivered(items[i].id)
+			w.setReceivers(receiversSome)
+			w.refused = false
 		case err == nil:
-			b.heard(false)
-			b.outbox.untaken()
-			return unheardWait, nil
+			w.setReceivers(receiversNone)
+			w.frames.rejected()
+			return noReceiversWait, nil
 		case redisconn.EndsSession(err):
 			return 0, fmt.Errorf("publish: %w", err)
 		default:
-			if !b.refused {
-				b.log.Error().Str("channel", b.topic).Err(err).Str("advice", redisconn.CauseOf(err).Advice()).
-					Msg("publishing is refused, trying again every second")
+			if !w.refused {
+				logRefused(w.log, w.topic, err)
 			}
-			b.refused = true
+			w.refused = true
 			return refusedWait, nil
 		}
 	}
 	return 0, nil
 }
 
-// heard notes whether somebody listens.
-func (b *ChannelWriter) heard(is bool) {
-	if b.known && b.unheard != is {
+// publish publishes items in one pipeline; each reply has its own error.
+func publish(ctx context.Context, conn *redis.Conn, topic string, items []*Item, payload func(*Item) []byte) []*redis.IntCmd {
+	replies := make([]*redis.IntCmd, len(items))
+	_, _ = conn.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, item := range items {
+			replies[i] = pipe.Publish(ctx, topic, payload(item))
+		}
+		return nil
+	})
+	return replies
+}
+
+func logRefused(log zerolog.Logger, topic string, err error) {
+	log.Error().Str("channel", topic).Err(err).Str("advice", redisconn.CauseOf(err).Advice()).
+		Msg("Redis refuses to publish; it is tried again every second")
+}
+
+func (w *ChannelWriter) setReceivers(now receivers) {
+	if w.receivers == now {
 		return
 	}
-	b.known, b.unheard = true, !is
-	b.outbox.keepInMemory(b.unheard)
-	if b.unheard {
-		b.log.Info().Str("channel", b.topic).Msg("nobody listens, the newest frames wait in memory")
+	w.receivers = now
+	w.frames.setMemoryOnly(now == receiversNone)
+	if now == receiversNone {
+		w.log.Info().Str("channel", w.topic).Msg("The channel has no subscriber; the newest frames wait in memory")
 	}
 }
 
-func (b *ChannelWriter) payload(item *Item) []byte {
-	m, loss := b.outbox.message(item)
+func (w *ChannelWriter) payload(item *Item) []byte {
+	m, lost := w.frames.message(item)
 	if m == nil {
 		var err error
-		if m, err = declaration(b.camera, b.clock, loss); err != nil {
+		if m, err = lost.message(w.camera, w.clock); err != nil {
 			return nil
 		}
 	}
-	if item.payload != nil && loss == nil {
+	if item.payload != nil && lost == nil {
 		return item.payload
 	}
 	return m.Wire()

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -24,66 +23,67 @@ var ErrClaimed = errors.New("another cam-agent serves this camera")
 
 const stateName = "state.json"
 
-// ownerState is state_dir/<camera>/state.json.
-type ownerState struct {
+// savedState is state_dir/<camera>/state.json.
+type savedState struct {
 	Epoch   uint64   `json:"epoch"` // the last one used
 	Last    frame.ID `json:"last"`  // the last ID known to be durable at the last orderly end
 	Clean   bool     `json:"clean"` // the agent had ended in order
-	StateID string   `json:"owner"` // names this state directory to other boxes
-	Spool   string   `json:"spool"` // the directory that frames were kept in; "" if unknown
+	StateID string   `json:"owner"` // identifies this state directory to other boxes
+	Spool   string   `json:"spool"` // the spool's directory; "" if unknown
 }
 
-// Claim is this process's claim to a camera: a lock, an epoch that no start
-// before it used, and what the start before left. One goroutine uses it; only
-// Hold and Held may be called beside that.
+// Claim is this process's claim to a camera: a lock, an epoch that no start before it
+// used, and what the start before left. One goroutine uses it; only Complete and
+// Locked may be called beside that.
 type Claim struct {
 	Instance   string   // this process
 	StateID    string   // this state directory
 	Epoch      uint64   // of this start
 	Previous   frame.ID // the last ID known to be durable before
 	Clean      bool     // the start before ended in order, or this is the first
-	EpochSaved bool     // the epoch is saved: the state directory could be written at the start
-	Spool      string   // the directory that the start before kept frames in; "" if unknown
+	EpochSaved bool     // the state directory could be written at the start
+	Spool      string   // the directory of the spool of the start before; "" if unknown
 
 	path string
 	log  zerolog.Logger
 
 	mu    sync.Mutex // guards what is saved, Epoch and Spool too, and all below
-	lock  *os.File
-	floor uint64 // what is saved must not fall below: somebody has used it
+	lock  *os.File   // nil: not locked
+	floor uint64     // an epoch that somebody has used: none below it is saved
 }
 
 // TakeClaim takes the camera's lock in stateDir and begins a new epoch there. A
-// directory that cannot be written is warned of, not fatal: an SD card that
-// went read-only must not end the pictures.
+// directory that cannot be written is logged, not fatal: an SD card that has become
+// read-only must not end the frames.
 func TakeClaim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Claim, error) {
-	o := &Claim{Instance: frame.NewRequestID(), StateID: frame.NewRequestID(), Clean: true, path: filepath.Join(stateDir, camera, stateName), log: log}
-	if err := o.acquire(); err != nil {
+	c := &Claim{
+		Instance: frame.NewRequestID(), StateID: frame.NewRequestID(), Clean: true,
+		path: filepath.Join(stateDir, camera, stateName), log: log,
+	}
+	if err := c.takeLock(); err != nil {
 		if errors.Is(err, ErrClaimed) {
 			return nil, err
 		}
 		log.Error().Err(err).Str("state_dir", stateDir).
-			Msg("state_dir cannot be written: going on without a lock and without a saved epoch; make it writable")
+			Msg("The agent has no lock and no saved epoch: state_dir cannot be written; make it writable")
 	}
-	saved, found := o.load()
-	o.Epoch = max(saved.Epoch+1, uint64(max(now.Unix(), 1))) //nolint:gosec // not negative
+	saved, found := c.load()
+	c.Epoch = max(saved.Epoch+1, uint64(max(now.Unix(), 1))) //nolint:gosec // not negative
 	if found {
-		o.Previous, o.Clean, o.Spool = saved.Last, saved.Clean, saved.Spool
-		if saved.StateID != "" {
-			o.StateID = saved.StateID
+		c.Previous, c.Clean, c.Spool = saved.Last, saved.Clean, saved.Spool
+		c.StateID = cmp.Or(saved.StateID, c.StateID)
+	}
+	if c.lock != nil {
+		err := c.save(c.state())
+		if c.EpochSaved = err == nil; err != nil {
+			log.Error().Err(err).Msg("The epoch cannot be saved: IDs depend on the clock alone")
 		}
 	}
-	if o.lock != nil {
-		err := o.save(o.present())
-		if o.EpochSaved = err == nil; err != nil {
-			log.Error().Err(err).Msg("the epoch cannot be saved: going on, but IDs rest on the clock alone")
-		}
-	}
-	return o, nil
+	return c, nil
 }
 
-func (o *Claim) acquire() error {
-	dir := filepath.Dir(o.path)
+func (c *Claim) takeLock() error {
+	dir := filepath.Dir(c.path)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
@@ -91,133 +91,138 @@ func (o *Claim) acquire() error {
 	if err != nil {
 		return fmt.Errorf("open lock: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := files.Lock(f); err != nil {
 		pid := make([]byte, 16)
 		n, _ := f.Read(pid)
 		_ = f.Close()
-		return fmt.Errorf("%w: process %s holds %s; stop it first", ErrClaimed,
-			strings.TrimSpace(string(pid[:n])), filepath.Join(dir, "lock"))
+		return fmt.Errorf("%w: process %s has locked %s; stop it first", ErrClaimed,
+			strings.TrimSpace(string(pid[:n])), f.Name())
 	}
 	_ = f.Truncate(0)
 	_, _ = fmt.Fprintf(f, "%d\n", os.Getpid()) // for the message above only
-	o.lock = f
+	c.lock = f
 	return nil
 }
 
-// load reads what the last start left. A file that cannot be read is set aside;
-// that the start before it ended in order is then nobody's to say.
-func (o *Claim) load() (s ownerState, found bool) {
-	b, err := os.ReadFile(o.path)
+// load reads what the last start left. A file that cannot be read is set aside; then
+// the start before does not count as clean.
+func (c *Claim) load() (s savedState, found bool) {
+	b, err := os.ReadFile(c.path)
 	if err != nil {
-		if !errors.Is(err, os.ErrNotExist) && o.lock != nil {
-			o.Clean = false
-			o.log.Warn().Err(err).Msg("the saved state is unreadable, beginning without it")
+		if !errors.Is(err, os.ErrNotExist) && c.lock != nil {
+			c.Clean = false
+			c.log.Warn().Err(err).Msg("The saved state cannot be read; the agent starts without it")
 		}
 		return s, false
 	}
 	if err := json.Unmarshal(b, &s); err != nil {
-		o.Clean = false
-		aside := o.path + ".corrupt"
-		_ = os.Rename(o.path, aside)
-		o.log.Warn().Err(err).Str("set_aside", aside).Msg("the saved state is corrupt, beginning without it")
-		return ownerState{}, false
+		c.Clean = false
+		aside := c.path + ".corrupt"
+		_ = os.Rename(c.path, aside)
+		c.log.Warn().Err(err).Str("set_aside", aside).Msg("The saved state is corrupt; the agent starts without it")
+		return savedState{}, false
 	}
 	return s, true
 }
 
-func (o *Claim) save(s ownerState) error {
+func (c *Claim) save(s savedState) error {
 	b, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
 	}
 	// renameio syncs the file; the directory is synced for the rename itself.
-	if err := renameio.WriteFile(o.path, append(b, '\n'), 0o640); err != nil {
+	if err := renameio.WriteFile(c.path, append(b, '\n'), 0o640); err != nil {
 		return fmt.Errorf("save state: %w", err)
 	}
-	return files.SyncDir(filepath.Dir(o.path))
+	return files.SyncDir(filepath.Dir(c.path))
 }
 
-// Complete makes up for what Claim could not do, because the state directory could
-// not be written: it takes the lock and saves the epoch in use. It returns nil
-// when nothing is missing any more.
-func (o *Claim) Complete() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.lock == nil {
-		if err := o.acquire(); err != nil {
+// state is the state while the agent runs: it has not ended in order.
+func (c *Claim) state() savedState {
+	return savedState{Epoch: max(c.Epoch, c.floor), Last: c.Previous, StateID: c.StateID, Spool: c.Spool}
+}
+
+// Complete does what TakeClaim could not, because the state directory could not be
+// written: it takes the lock and saves the epoch in use. It returns nil when nothing
+// is missing any more.
+func (c *Claim) Complete() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lock == nil {
+		if err := c.takeLock(); err != nil {
 			return err
 		}
 	}
-	var there ownerState // on a disk that was not there yet at the start
-	if b, err := os.ReadFile(o.path); err == nil && json.Unmarshal(b, &there) == nil {
-		o.floor = max(o.floor, there.Epoch)
-		o.Spool = cmp.Or(o.Spool, there.Spool)
+	if saved, err := readState(c.path); err == nil { // on a disk that was not mounted at the start
+		c.floor = max(c.floor, saved.Epoch)
+		c.Spool = cmp.Or(c.Spool, saved.Spool)
 	}
-	return o.save(o.present())
+	return c.save(c.state())
 }
 
-// Locked reports whether the lock is ours.
-func (o *Claim) Locked() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.lock != nil
+func readState(path string) (s savedState, err error) {
+	b, err := os.ReadFile(path) //nolint:gosec // below state_dir
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	return s, err
+}
+
+// Locked reports whether this process has the lock.
+func (c *Claim) Locked() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lock != nil
 }
 
 // SetEpoch saves a higher epoch, before any of its IDs is used.
-func (o *Claim) SetEpoch(epoch uint64) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.Epoch = epoch
-	if o.lock == nil {
-		return nil
-	}
-	return o.save(o.present())
+func (c *Claim) SetEpoch(epoch uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Epoch = epoch
+	return c.saveIfLocked()
 }
 
-// SetSpool saves which directory frames are kept in, before any is.
-func (o *Claim) SetSpool(spool string) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.Spool == spool {
+// SetSpool saves the spool's directory, before any frame is there.
+func (c *Claim) SetSpool(dir string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.Spool == dir {
 		return nil
 	}
-	o.Spool = spool
-	if o.lock == nil {
+	c.Spool = dir
+	return c.saveIfLocked()
+}
+
+func (c *Claim) saveIfLocked() error {
+	if c.lock == nil {
 		return nil
 	}
-	return o.save(o.present())
+	return c.save(c.state())
 }
 
-// present is the state while the agent runs: it has not ended in order.
-func (o *Claim) present() ownerState {
-	return ownerState{Epoch: max(o.Epoch, o.floor), Last: o.Previous, StateID: o.StateID, Spool: o.Spool}
-}
-
-// SavedSpool is the directory that the camera's agent last kept frames in, as it
-// has saved it in stateDir; "" if unknown. For others than its owner.
+// SavedSpool is the directory of the camera's last spool, as its agent has saved it
+// in stateDir; "" if unknown. It is for others than that agent.
 func SavedSpool(stateDir, camera string) string {
-	b, err := os.ReadFile(filepath.Join(stateDir, camera, stateName)) //nolint:gosec // below state_dir
-	var s ownerState
-	if err != nil || json.Unmarshal(b, &s) != nil {
+	saved, err := readState(filepath.Join(stateDir, camera, stateName))
+	if err != nil {
 		return ""
 	}
-	return s.Spool
+	return saved.Spool
 }
 
-// Release ends the claim. clean says that nothing was left behind.
-func (o *Claim) Release(last frame.ID, clean bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.lock == nil {
+// Release ends the claim. clean says that everything is durable.
+func (c *Claim) Release(last frame.ID, clean bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lock == nil {
 		return
 	}
-	s := o.present()
+	s := c.state()
 	s.Last, s.Clean = last, clean
-	if err := o.save(s); err != nil {
-		o.log.Warn().Err(err).Msg("the state could not be saved at the end")
+	if err := c.save(s); err != nil {
+		c.log.Warn().Err(err).Msg("The state cannot be saved at the end")
 	}
-	// Closing alone leaves it held by a child that is being forked just now.
-	_ = syscall.Flock(int(o.lock.Fd()), syscall.LOCK_UN)
-	_ = o.lock.Close()
-	o.lock = nil
+	files.Unlock(c.lock)
+	c.lock = nil
 }

@@ -158,7 +158,7 @@ func TestACorruptStateIsSetAside(t *testing.T) {
 		if aside, err := os.ReadFile(first.path + ".corrupt"); err != nil || string(aside) != text {
 			t.Errorf("%q: set aside is %q (%v)", text, aside, err)
 		}
-		if testkit.Count(log.Messages(), "the saved state is corrupt, beginning without it") != 1 {
+		if testkit.Count(log.Messages(), "The saved state is corrupt; the agent starts without it") != 1 {
 			t.Errorf("%q: the log says %s", text, log)
 		}
 		if o.Epoch != uint64(noon.Add(time.Minute).Unix()) || !o.EpochSaved {

@@ -1,77 +1,111 @@
+// Package outbox is the frame log of one camera: it gives frames their IDs, has
+// them until Redis does, and writes them there.
+//
+//	             Add                         a session's worker
+//	 frame ───► Log: unsent ──────────────► StreamWriter ──► XADD frames:<camera>
+//	   │          │    ▲  ▲                       │ (delivery pubsub: ChannelWriter ──► PUBLISH)
+//	   │ answer   │    │  └─ Redis lost it        ▼
+//	   ▼          │    │                       delivered
+//	Publisher     │    └──── read back            │
+//	   │          ▼              │                ▼
+//	   ▼       Spooler ──► pkg/spool          Log: retained, while there is room
+//	PUBLISH    while Redis accepts nothing,
+//	           or memory fills
+//
+// An answer is published first; only then may its entry enter the stream.
+//
+// It promises:
+//
+//   - IDs rise by one within an epoch and are never used twice. An epoch is saved
+//     before it is used (Claim).
+//   - Every ID reaches the stream once and in order: as its frame, or within a
+//     declaration of lost frames. After a kill or a power cut that holds for what
+//     was on disk; the next start says that it was not a clean one.
+//   - Unsent and retained frames together take no more memory than the limit, but
+//     for one frame; what cannot stay is evicted (if it is on disk or in Redis) or
+//     declared lost.
+//   - When Redis loses its data, retained frames are sent again, and what is not
+//     in memory any more is declared.
+//
+// It refuses a camera that another process has claimed, and does not write to a
+// stream in which it finds entries that are not its own.
+//
+// internal/agent uses it. It knows nothing of cameras and requests. Nothing outside
+// touches an item's fields; Spooler and writers use methods of Log and Item only.
 package outbox
 
 import (
+	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/async"
 	"framekeeper/pkg/frame"
 )
 
-// Log is the agent's log: it gives frames their IDs and holds them, unsent
-// ones until Redis has them, in memory and (see Spooler) on disk; sent ones in
-// memory for as long as they fit, so that a Redis that lost its data gets them
-// again. What it cannot hold becomes an entry that declares the loss.
+// Log is the frame log. Unsent frames stay in memory and (see Spooler) on disk
+// until Redis has them; delivered ones are retained in memory while they fit.
 //
-// Any goroutine may add; one at a time, the session's worker, drains; one, the
+// Any goroutine may add; one at a time, the session's worker, sends; one, the
 // Spooler's, moves items to disk.
 type Log struct {
 	log   zerolog.Logger
-	limit int64 // bytes in memory of sent and unsent items together
+	limit int64 // bytes in memory of retained and unsent items together
 
-	mu        sync.Mutex // guards all below
-	epoch     uint64
-	next      uint64      // the next sequence number
-	started   *Item       // "<epoch>-0", kept for re-seeding
-	sent      queue       // in Redis, oldest first
-	unsent    queue       // not in Redis, oldest first, without holes: what is missing is a loss
-	inflight  frame.ID    // last ID of the batch being sent: it stays as it is
-	blocked   atomic.Bool // nobody drains, or Redis refuses
-	stalled   atomic.Bool // the batch being sent neither arrives nor moves
-	watch     stallWatch  // of that batch; has a mutex of its own
-	stats     Stats
-	losses    map[string]uint64 // by kind
-	written   frame.ID          // everything unsent up to here was offered to the spool
-	remove    frame.ID          // the spool may forget everything up to here
-	noDisk    bool              // nobody listens: frames stay in memory
-	always    bool              // nothing is sent before it is on disk
-	diskFails bool              // the disk refused the last frame: always has to do without it
-	disk      disk              // nil: memory only
-	wake      chan struct{}     // capacity 1, for the drain: there may be something to send
-	store     chan struct{}     // capacity 1, for the spooler: there may be something to keep
-	drained   chan struct{}     // closed and replaced whenever unsent shrinks
+	sendable  async.Wake // for the writer: there may be something to send
+	spoolable async.Wake // for the Spooler: there may be something for the disk
+
+	writable atomic.Bool   // a session's writer is at work and Redis accepts frames
+	stuck    atomic.Bool   // the batch on its way makes no progress
+	progress progressWatch // of that batch; has a mutex of its own
+
+	mu         sync.Mutex // guards all below
+	epoch      uint64
+	next       uint64   // the next sequence number
+	started    *Item    // "<epoch>-0", for a stream that begins
+	retained   queue    // in Redis, oldest first
+	unsent     queue    // not in Redis, oldest first, without holes: what is missing is declared
+	inFlight   frame.ID // last ID of the batch on its way, which stays as it is
+	stats      Stats
+	losses     map[string]uint64 // by kind
+	offered    frame.ID          // everything unsent up to here was offered to the spool
+	removable  frame.ID          // the spool may remove everything up to here
+	memoryOnly bool              // the channel has no subscriber: frames stay in memory
+	diskFirst  bool              // nothing is sent before it is on disk
+	diskFailed bool              // the disk rejected the last frame: diskFirst has to do without it
+	disk       disk              // nil: memory only
+	drained    chan struct{}     // closed and replaced whenever unsent shrinks
 }
 
-// Stats is what the outbox holds and has done; counts are frames.
+// disk is where unsent frames are read back from.
+type disk interface {
+	get(id frame.ID) (*frame.Message, error)
+}
+
+// Stats is the state of the log and its counters, in frames.
 type Stats struct {
 	Newest     frame.ID `json:"newest"`  // last ID given
-	Oldest     frame.ID `json:"oldest"`  // oldest still held
+	Oldest     frame.ID `json:"oldest"`  // oldest in the log
 	Durable    frame.ID `json:"durable"` // last ID known to be in Redis
 	Added      uint64   `json:"added"`
 	Sent       uint64   `json:"sent"`    // confirmed by Redis, each once
-	Resent     uint64   `json:"resent"`  // put back because Redis had lost them
-	Dropped    uint64   `json:"dropped"` // given up before Redis had them, and declared
+	Resent     uint64   `json:"resent"`  // unsent again because Redis had lost them
+	Dropped    uint64   `json:"dropped"` // lost before Redis had them, and declared
 	Unsent     int      `json:"unsent"`
 	UnsentSize int64    `json:"unsent_bytes"` // in memory
 	MemorySize int64    `json:"held_bytes"`   // in memory, unsent and retained together
 }
 
-// disk is where unsent frames can be read back from.
-type disk interface {
-	get(id frame.ID) (*frame.Message, error)
-}
-
-// NewLog makes an outbox that holds at most limit bytes in memory.
+// NewLog makes a log that takes at most limit bytes of memory.
 func NewLog(epoch uint64, limit int64, log zerolog.Logger) *Log {
-	o := &Log{
-		log: log, limit: limit, epoch: epoch, next: 1, losses: map[string]uint64{}, watch: stallWatch{every: stallLook},
-		wake: make(chan struct{}, 1), store: make(chan struct{}, 1), drained: make(chan struct{}),
+	return &Log{
+		log: log, limit: limit, epoch: epoch, next: 1, losses: map[string]uint64{},
+		progress: progressWatch{every: progressInterval},
+		sendable: async.NewWake(), spoolable: async.NewWake(), drained: make(chan struct{}),
 	}
-	o.blocked.Store(true)
-	return o
 }
 
 // Build makes the message that bears id.
@@ -84,140 +118,145 @@ type Options struct {
 	Payload []byte // published instead of the message's wire form
 }
 
-// Add builds a message with the next ID and, if it is for the stream, holds it
+// Add builds a message with the next ID and, if it is for the stream, logs it
 // until Redis has it.
-func (o *Log) Add(opt Options, build Build) (*Item, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	id := frame.ID{Epoch: o.epoch, Seq: o.next}
+func (l *Log) Add(opt Options, build Build) (*Item, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	id := frame.ID{Epoch: l.epoch, Seq: l.next}
 	msg, err := build(id)
 	if err != nil {
 		return nil, fmt.Errorf("build message %s: %w", id, err)
 	}
 	item := NewItem(msg, opt.Payload)
-	item.gated = opt.Answer
-	o.next++
-	o.stats.Added++
-	o.stats.Newest = id
+	item.answer = opt.Answer
+	l.next++
+	l.stats.Added++
+	l.stats.Newest = id
 	if opt.Stream {
-		o.unsent.push(item)
-		o.bound()
-		o.signal()
-		if o.crowded() || o.draining() {
-			poke(o.store)
+		l.unsent.push(item)
+		l.enforceLimit()
+		l.wakeUsers()
+		if l.nearLimit() || l.drainingDisk() {
+			l.spoolable.Call()
 		}
 	}
 	return item, nil
 }
 
 // Start sets the epoch's first entry, "<epoch>-0".
-func (o *Log) Start(build Build) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	id := frame.ID{Epoch: o.epoch}
+func (l *Log) Start(build Build) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	id := frame.ID{Epoch: l.epoch}
 	msg, err := build(id)
 	if err != nil {
 		return fmt.Errorf("build message %s: %w", id, err)
 	}
-	o.started = NewItem(msg, nil)
+	l.started = NewItem(msg, nil)
 	return nil
 }
 
-// Published opens the stream for an answer. It is called once the answer was
+// Published lets an answer enter the stream. It is called once the answer was
 // published, or cannot be.
-func (o *Log) Published(item *Item) {
+func (l *Log) Published(item *Item) {
 	item.published.Store(true)
-	o.signal()
+	l.wakeUsers()
 }
 
-// bound keeps the items in memory below the limit: retained ones go first, then
-// the oldest unsent ones, which is a loss and will be declared. What the spool
-// has is the Spooler's to take out of memory.
-func (o *Log) bound() {
-	for o.sent.len() > 0 && (o.sent.bytes+o.unsent.bytes > o.limit || o.sent.at(0).loss != nil) {
-		o.sent.pop()
+// enforceLimit brings the items in memory below the limit: it evicts retained
+// ones, then unsent ones that are on disk, and drops the oldest unsent ones.
+func (l *Log) enforceLimit() {
+	for e := l.retained.head(); e != nil && (l.retained.bytes+l.unsent.bytes > l.limit || e.lost != nil); e = l.retained.head() {
+		l.retained.pop()
 	}
-	for i := 0; o.unsent.bytes > o.limit && i < o.unsent.len()-1; i++ {
-		switch e := o.unsent.at(i); {
-		case e.ram == 0 || !o.inflight.Less(e.id) || e.pins.Load() > 0:
+	for i := 0; l.unsent.bytes > l.limit && i < len(l.unsent.items)-1; i++ {
+		switch e := l.unsent.items[i]; {
+		case e.memory == 0 || !l.inFlight.Less(e.id) || e.pinned():
 		case e.onDisk():
-			o.unsent.hold(e, nil)
+			l.unsent.setMessage(e, nil)
+		case l.memoryOnly:
+			l.dropAt(i, reasonNoReceivers)
+			i-- // its declaration may have been joined to the one before
 		default:
-			o.lose(i, o.shortage())
-			i-- // the loss may have been joined to the one before
+			l.dropAt(i, reasonMemory)
+			i--
 		}
 	}
 }
 
-// shortage is why memory has to lose a frame.
-func (o *Log) shortage() string {
-	if o.noDisk {
-		return reasonUnheard
-	}
-	return reasonMemory
-}
-
-// lose replaces the unsent item at index i by the declaration of its loss,
-// joined to those before and after it.
-func (o *Log) lose(i int, reason string) {
-	e := o.unsent.at(i)
-	o.stats.Dropped++
-	o.countLoss(reason, 1)
-	o.unsent.hold(e, nil)
-	e.payload, e.file, e.size = nil, frame.ID{}, 0
-	e.loss = &LostRange{First: e.id, Last: e.id, Reason: reason, givenUp: e.id}
-	after := i+1 < o.unsent.len() && o.joinLoss(i)
-	before := i > 0 && o.joinLoss(i-1)
-	if !before && !after && reason != reasonUnheard { // that nobody listens was told, and may last for months
-		o.log.Warn().Stringer("first", e.id).Str("reason", reason).Msg("frames are being lost; the stream will say which")
+func (l *Log) wakeUsers() {
+	l.sendable.Call()
+	if !l.writable.Load() || l.stuck.Load() || l.diskFirst {
+		l.spoolable.Call()
 	}
 }
 
-// joinLoss makes one loss of the items at i and i+1, if both are.
-func (o *Log) joinLoss(i int) bool {
-	a, b := o.unsent.at(i), o.unsent.at(i+1)
-	if a.loss == nil || b.loss == nil || a.id.Epoch != b.id.Epoch || !o.inflight.Less(a.id) {
-		return false
+// nearLimit reports whether frames come faster than Redis accepts them: the disk
+// has to help before memory is full.
+func (l *Log) nearLimit() bool { return l.unsent.bytes >= l.limit/2 }
+
+// drainingDisk reports whether frames from the disk are being sent: those that are
+// added meanwhile wait behind them, and are no safer than during the outage.
+func (l *Log) drainingDisk() bool { e := l.unsent.head(); return e != nil && e.onDisk() }
+
+// Stats is the state of the log and its counters.
+func (l *Log) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.stats
+	s.Unsent, s.UnsentSize = len(l.unsent.items), l.unsent.bytes
+	s.MemorySize = l.unsent.bytes + l.retained.bytes
+	if e := l.retained.head(); e != nil {
+		s.Oldest = e.id
+	} else if e := l.unsent.head(); e != nil {
+		s.Oldest = e.first()
 	}
-	joined := &LostRange{
-		First: a.loss.First, Last: b.loss.Last, Reason: join(a.loss.Reason, b.loss.Reason),
-		givenUp: a.loss.givenUp, declared: frame.Later(a.loss.declared, b.loss.declared),
-	}
-	if joined.givenUp.IsZero() {
-		joined.givenUp = b.loss.givenUp
-	}
-	b.loss = joined
-	o.unsent.remove(i)
-	return true
+	return s
 }
 
-// join names two reasons for one loss.
-func join(a, b string) string {
-	const enough = 200
-	if strings.Contains(a, b) || len(a) > enough {
-		return a
-	}
-	return a + "; " + b
+// Room is how many bytes of items may be added before memory is full. A log
+// without unsent items in memory takes one, however large.
+func (l *Log) Room() (bytes int64, empty bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.limit - l.unsent.bytes, l.unsent.bytes == 0
 }
 
-func (o *Log) signal() {
-	poke(o.wake)
-	if o.blocked.Load() || o.stalled.Load() || o.always {
-		poke(o.store)
-	}
+// Epoch is the epoch of the IDs that are given.
+func (l *Log) Epoch() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.epoch
 }
 
-// crowded says that frames come faster than Redis takes them: the disk has to
-// help before memory is full.
-func (o *Log) crowded() bool { return o.unsent.bytes >= o.limit/2 }
+// Persisted is the last ID that Redis or the disk has, and whether they have all.
+func (l *Log) Persisted() (last frame.ID, all bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last = l.stats.Durable
+	for _, e := range l.unsent.items {
+		if !e.onDisk() && e.lost == nil {
+			return last, false
+		}
+		last = e.id
+	}
+	return last, true
+}
 
-// draining says that frames from the disk are on their way: those that come
-// meanwhile have to wait behind them, and are no safer than during the outage.
-func (o *Log) draining() bool { return o.unsent.len() > 0 && o.unsent.at(0).onDisk() }
-
-func poke(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
+// Flush waits until Redis has everything, or ctx ends.
+func (l *Log) Flush(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		done, drained := len(l.unsent.items) == 0, l.drained
+		l.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-drained:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }

@@ -20,7 +20,7 @@ type model struct {
 	seed    uint64
 	log     []string
 	rnd     *rand.Rand
-	outbox  *Log
+	frames  *Log
 	limit   int64
 	largest int64
 
@@ -39,7 +39,7 @@ type entry struct {
 func newModel(t *testing.T, seed uint64, limit int64) *model {
 	return &model{
 		t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 1)), limit: limit,
-		outbox: NewLog(modelEpoch, limit, zerolog.Nop()),
+		frames: NewLog(modelEpoch, limit, zerolog.Nop()),
 	}
 }
 
@@ -54,7 +54,7 @@ func (m *model) note(format string, args ...any) { m.log = append(m.log, fmt.Spr
 func (m *model) add() {
 	image := make([]byte, m.rnd.IntN(900))
 	answer := m.rnd.IntN(4) == 0
-	item, err := m.outbox.Add(Options{Stream: true, Answer: answer}, func(id frame.ID) (*frame.Message, error) {
+	item, err := m.frames.Add(Options{Stream: true, Answer: answer}, func(id frame.ID) (*frame.Message, error) {
 		return frame.NewMessage(frame.Header{Camera: "c", ID: id, Status: frame.StatusOK}, image)
 	})
 	if err != nil {
@@ -64,7 +64,7 @@ func (m *model) add() {
 	if item.id != (frame.ID{Epoch: modelEpoch, Seq: m.given}) {
 		m.failf("frame %d got ID %s", m.given, item.id)
 	}
-	m.largest = max(m.largest, item.cost)
+	m.largest = max(m.largest, item.length)
 	if answer {
 		m.answers = append(m.answers, item)
 	}
@@ -73,14 +73,14 @@ func (m *model) add() {
 }
 
 func (m *model) bounded() {
-	if s := m.outbox.Stats(); s.MemorySize > m.limit+m.largest {
+	if s := m.frames.Stats(); s.MemorySize > m.limit+m.largest {
 		m.failf("%d bytes are held, more than %d and one frame", s.MemorySize, m.limit)
 	}
 }
 
 func (m *model) publish(all bool) {
 	for len(m.answers) > 0 {
-		m.outbox.Published(m.answers[0])
+		m.frames.Published(m.answers[0])
 		m.answers = m.answers[1:]
 		if !all {
 			return
@@ -107,7 +107,7 @@ func (m *model) xadd(e entry) bool {
 // batch sends one batch the way the StreamWriter does, and lets it fail: before,
 // in the middle of, or after what Redis did, between other goroutines' Adds.
 func (m *model) batch() {
-	adds := m.taken(m.outbox.batch(1+m.rnd.IntN(5), int64(200+m.rnd.IntN(3000))))
+	adds := m.taken(m.frames.batch(1+m.rnd.IntN(5), int64(200+m.rnd.IntN(3000))))
 	if len(adds) == 0 {
 		return
 	}
@@ -138,7 +138,7 @@ func (m *model) batch() {
 				m.failf("%v was refused", e)
 			}
 		}
-		m.outbox.delivered(frame.ID{Epoch: modelEpoch, Seq: adds[len(adds)-1].seq})
+		m.frames.delivered(frame.ID{Epoch: modelEpoch, Seq: adds[len(adds)-1].seq})
 	}
 	m.bounded()
 }
@@ -146,8 +146,8 @@ func (m *model) batch() {
 // taken is what a batch's items add to the stream.
 func (m *model) taken(items []*Item) (adds []entry) {
 	for _, item := range items {
-		if _, loss := m.outbox.message(item); loss != nil {
-			adds = append(adds, entry{loss.First.Seq, loss.Last.Seq, false})
+		if _, loss := m.frames.message(item); loss != nil {
+			adds = append(adds, entry{loss.first.Seq, loss.last.Seq, false})
 		} else {
 			adds = append(adds, entry{item.id.Seq, item.id.Seq, true})
 		}
@@ -157,7 +157,7 @@ func (m *model) taken(items []*Item) (adds []entry) {
 
 func (m *model) oneByOne(e entry) {
 	m.xadd(e) // refused: known already
-	m.outbox.delivered(frame.ID{Epoch: modelEpoch, Seq: e.seq})
+	m.frames.delivered(frame.ID{Epoch: modelEpoch, Seq: e.seq})
 	if m.rnd.IntN(3) == 0 {
 		m.add()
 	}
@@ -165,7 +165,7 @@ func (m *model) oneByOne(e entry) {
 
 // reconnect is a new session's look at the stream.
 func (m *model) reconnect() {
-	m.outbox.resume(frame.ID{Epoch: modelEpoch, Seq: m.last()})
+	m.frames.resume(frame.ID{Epoch: modelEpoch, Seq: m.last()})
 	m.note("resume %d", m.last())
 	m.bounded()
 }
@@ -188,7 +188,7 @@ func (m *model) settle() {
 	m.publish(true)
 	m.reconnect()
 	for {
-		adds := m.taken(m.outbox.batch(16, 1<<20))
+		adds := m.taken(m.frames.batch(16, 1<<20))
 		if len(adds) == 0 {
 			break
 		}
@@ -196,7 +196,7 @@ func (m *model) settle() {
 			m.must(e)
 		}
 		last := adds[len(adds)-1].seq
-		m.outbox.delivered(frame.ID{Epoch: modelEpoch, Seq: last})
+		m.frames.delivered(frame.ID{Epoch: modelEpoch, Seq: last})
 	}
 	next := uint64(1)
 	for _, e := range m.stream {
@@ -208,7 +208,7 @@ func (m *model) settle() {
 	if next != m.given+1 {
 		m.failf("the stream ends at %d, %d were given", next-1, m.given)
 	}
-	s := m.outbox.Stats()
+	s := m.frames.Stats()
 	if s.Unsent != 0 || s.Added != m.given || s.Sent+s.Dropped != s.Added {
 		m.failf("stats %+v, want nothing unsent and sent+dropped to be the %d added", s, m.given)
 	}
@@ -266,7 +266,7 @@ func TestABatchUnderWayDoesNotLiftTheBound(t *testing.T) {
 		m.add()
 	}
 	m.publish(true)
-	if items := m.outbox.batch(4, 1<<20); len(items) != 4 {
+	if items := m.frames.batch(4, 1<<20); len(items) != 4 {
 		t.Fatalf("%d items in the batch, want 4", len(items))
 	}
 	for range 1000 {

@@ -42,7 +42,7 @@ func TestLossesAreCountedByKind(t *testing.T) {
 func TestUnheardFramesAreNoShortageOfMemory(t *testing.T) {
 	var log strings.Builder
 	o := NewLog(7, 3000, zerolog.New(&log))
-	o.keepInMemory(true)
+	o.setMemoryOnly(true)
 	addFrames(t, o, 10)
 	lost := o.Losses()
 	if len(lost) != 1 || lost["unheard"] == 0 || lost["unheard"] != o.Stats().Dropped {
@@ -51,10 +51,10 @@ func TestUnheardFramesAreNoShortageOfMemory(t *testing.T) {
 	if log.Len() > 0 {
 		t.Errorf("it was logged:\n%s", log.String())
 	}
-	if loss := o.unsent.at(0).loss; loss == nil || !strings.Contains(loss.Reason, "nobody listened") {
+	if loss := o.unsent.items[0].lost; loss == nil || !strings.Contains(loss.reason, "no subscriber") {
 		t.Errorf("got the loss %+v, want it to say why", loss)
 	}
-	o.keepInMemory(false)
+	o.setMemoryOnly(false)
 	addFrames(t, o, 1)
 	if lost = o.Losses(); lost["memory_full"] != 1 {
 		t.Errorf("got %v, want one for want of memory since somebody listens", lost)

@@ -198,18 +198,18 @@ func TestWhatWaitsForALinkIsBounded(t *testing.T) {
 		t.Errorf("answers %+v, frames %+v, want about 45 of 100 waiting", a, f)
 	}
 	for i, item := range items { // an answer that will never be published must not hold back its entry
-		if gone := i < int(a.Dropped); item.ready() != gone {
-			t.Errorf("item %d may enter the stream: %v, want %v", i, item.ready(), gone)
+		if gone := i < int(a.Dropped); item.sendable() != gone {
+			t.Errorf("item %d may enter the stream: %v, want %v", i, item.sendable(), gone)
 		}
 	}
 	if n := len(log.Messages()); n != 1 {
 		t.Errorf("the loss was told %d times, want once: %s", n, log)
 	}
-	for range 3 * maxAnswers {
+	for range 3 * maxWaiting {
 		p.Frame(NewItem(items[0].Message(), []byte{}))
 	}
-	if _, f = p.Stats(); f.Waiting > maxAnswers {
-		t.Errorf("%d small messages wait, want at most %d", f.Waiting, maxAnswers)
+	if _, f = p.Stats(); f.Waiting > maxWaiting {
+		t.Errorf("%d small messages wait, want at most %d", f.Waiting, maxWaiting)
 	}
 }
 
@@ -229,7 +229,7 @@ func TestForbiddenPublishingIsToldOnceAndHeals(t *testing.T) {
 	for seq := range uint64(5) {
 		v.Answer(sized(t, seq+1, 10))
 	}
-	const told = "publishing is refused, trying again every second"
+	const told = "Redis refuses to publish; it is tried again every second"
 	testkit.Eventually(t, "the refusal is told", func() bool { return testkit.Count(v.out.Messages(), told) == 1 })
 	time.Sleep(1500 * time.Millisecond) // and refused again
 	v.AwaitLive(t)

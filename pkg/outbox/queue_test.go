@@ -30,42 +30,39 @@ func drive(t testing.TB, script []byte) {
 			q.push(item)
 			want = append(want, item)
 		case op == 3:
-			q.unpop(item)
+			q.pushFront(item)
 			want = slices.Insert(want, 0, item)
 		case op == 4 && len(want) > 0:
-			item.hold(sized(t, 0, 1).Message()) // not in the queue: changes nothing
-			q.hold(want[0], sized(t, 0, int(b)*3).Message())
+			item.setMessage(sized(t, 0, 1).Message()) // not in the queue: changes nothing
+			q.setMessage(want[0], sized(t, 0, int(b)*3).Message())
 		case len(want) == 0:
 		case op < 7:
-			if got := q.pop(); got != want[0] {
-				t.Fatalf("step %d of %v: pop gave the wrong item", i, script)
+			slot := &q.items[0]
+			if got := q.pop(); got != want[0] || *slot != nil {
+				t.Fatalf("step %d of %v: pop gave the wrong item, or it is still reachable", i, script)
 			}
 			want = want[1:]
 		default:
-			if got := q.popLast(); got != want[len(want)-1] {
+			if got := q.popLast(1)[0]; got != want[len(want)-1] {
 				t.Fatalf("step %d of %v: popLast gave the wrong item", i, script)
 			}
 			want = want[:len(want)-1]
 		}
 		size := int64(0)
 		for j, w := range want {
-			size += w.ram
-			if q.at(j) != w {
+			size += w.memory
+			if q.items[j] != w {
 				t.Fatalf("step %d of %v: item %d is not the one put there", i, script, j)
 			}
 		}
-		if q.len() != len(want) || q.bytes != size {
-			t.Fatalf("step %d of %v: %d items of %d bytes, want %d of %d", i, script, q.len(), q.bytes, len(want), size)
+		if len(q.items) != len(want) || q.bytes != size {
+			t.Fatalf("step %d of %v: %d items of %d bytes, want %d of %d", i, script, len(q.items), q.bytes, len(want), size)
 		}
 	}
-	live := 0 // what was taken must not be kept alive by the ring
-	for _, e := range q.slots {
+	for _, e := range q.items[len(q.items):cap(q.items)] {
 		if e != nil {
-			live++
+			t.Fatalf("%v: an item that was removed is still reachable", script)
 		}
-	}
-	if live != len(want) {
-		t.Fatalf("%v: the ring holds on to %d items, want %d", script, live, len(want))
 	}
 }
 

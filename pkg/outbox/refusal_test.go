@@ -29,9 +29,9 @@ func TestOutOfMemoryTrimsOurOwnStream(t *testing.T) {
 	w.drain(t)
 	server.ConfigSet("maxmemory", "1")
 	w.add(t, 3)
-	testkit.Eventually(t, "OOM shows", func() bool { return w.appender.Status().Cause == redisconn.CauseOOM })
+	testkit.Eventually(t, "OOM shows", func() bool { return w.writer.Status().Cause == redisconn.CauseOOM })
 	testkit.Eventually(t, "our stream is trimmed", func() bool {
-		s := w.appender.Status()
+		s := w.writer.Status()
 		if s.Writable {
 			t.Errorf("status says writable while nothing can be written: %+v", s)
 		}
@@ -42,11 +42,11 @@ func TestOutOfMemoryTrimsOurOwnStream(t *testing.T) {
 	}
 	server.ConfigSet("maxmemory", "0")
 	w.drain(t)
-	testkit.Eventually(t, "writing is noted", func() bool { return w.appender.Status().Writable })
-	if n := testkit.Count(w.agent.Messages(), "Redis takes no frames, holding them"); n != 1 {
+	testkit.Eventually(t, "writing is noted", func() bool { return w.writer.Status().Writable })
+	if n := testkit.Count(w.agent.Messages(), "Redis does not accept frames; they wait in the log"); n != 1 {
 		t.Errorf("the refusal was logged %d times, want once", n)
 	}
-	if n := testkit.Count(w.agent.Messages(), "Redis takes frames again"); n != 1 {
+	if n := testkit.Count(w.agent.Messages(), "Redis accepts frames again"); n != 1 {
 		t.Errorf("its end was logged %d times, want once", n)
 	}
 	if s := w.Status(); s.Outages != 0 {
@@ -67,12 +67,12 @@ func TestRefusedFramesStayInTheirBound(t *testing.T) {
 	server.Do("SET", testKey, "not a stream")
 	for end := time.Now().Add(2500 * time.Millisecond); time.Now().Before(end); {
 		w.add(t, 20)
-		if s := w.outbox.Stats(); s.MemorySize > limit+2000 {
+		if s := w.frames.Stats(); s.MemorySize > limit+2000 {
 			t.Fatalf("%d bytes are held, want at most %d", s.MemorySize, limit)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	if s := w.appender.Status(); s.Writable || s.Cause != redisconn.CauseServer {
+	if s := w.writer.Status(); s.Writable || s.Cause != redisconn.CauseServer {
 		t.Errorf("status %+v, want not writable because of the wrong type", s)
 	}
 	if s := w.Status(); s.Outages != 0 {
@@ -80,7 +80,7 @@ func TestRefusedFramesStayInTheirBound(t *testing.T) {
 	}
 	server.Do("DEL", testKey)
 	w.drain(t)
-	s := w.outbox.Stats()
+	s := w.frames.Stats()
 	if s.Dropped == 0 || s.Sent+s.Dropped != s.Added {
 		t.Errorf("%+v, want some dropped, and with the sent ones all", s)
 	}
@@ -133,7 +133,7 @@ func TestNothingIsLostUnderRandomFaults(t *testing.T) {
 	<-fed
 	w.add(t, 1) // a stream that is gone is noticed with the next frame
 	w.drain(t)
-	n := w.outbox.Stats().Newest.Seq
+	n := w.frames.Stats().Newest.Seq
 	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, int(n))...)...)
 	testkit.Eventually(t, "the consumer has read it all", func() bool { return consumer.Stats().Watermark == id(100, n) })
 	if s := consumer.Stats(); s.Delivered != n || s.Undeclared+s.Declared+s.Trimmed+s.Duplicates+s.Corrupt != 0 {

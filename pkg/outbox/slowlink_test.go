@@ -60,7 +60,7 @@ func TestASlowLinkIsLive(t *testing.T) {
 		switch {
 		case !lost:
 			w.dies(t, proxy)
-			expectSeries(t, server, int(w.outbox.Stats().Newest.Seq))
+			expectSeries(t, server, int(w.frames.Stats().Newest.Seq))
 			return
 		case slow > 4:
 			t.Fatalf("a slow link was taken for dead: %+v", w.Status())
@@ -90,14 +90,14 @@ func newSlowWriter(t *testing.T, proxy *redistest.Proxy, slow int) *writer {
 // carry keeps the line busy until it has carried so many frames, or is lost.
 func (w *writer) carry(t *testing.T, frames uint64) (lost bool) {
 	t.Helper()
-	for deadline := time.Now().Add(3 * testkit.Patience); w.outbox.Stats().Sent < frames; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * testkit.Patience); w.frames.Stats().Sent < frames; time.Sleep(10 * time.Millisecond) {
 		if w.Status().Outages > 0 {
 			return true
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %s: %d frames are carried", 3*testkit.Patience, frames)
 		}
-		if w.outbox.Stats().Unsent < 2 {
+		if w.frames.Stats().Unsent < 2 {
 			w.add(t, 1)
 		}
 	}

@@ -79,9 +79,9 @@ func (s *spooled) add(t *testing.T, n int) {
 // lookEvery says how soon a batch that Redis takes late counts as stalled. A
 // busy machine may make any batch late.
 func (s *spooled) lookEvery(d time.Duration) {
-	s.watch.mu.Lock()
-	defer s.watch.mu.Unlock()
-	s.watch.every = d
+	s.progress.mu.Lock()
+	defer s.progress.mu.Unlock()
+	s.progress.every = d
 }
 
 // onDisk waits until everything is.
@@ -387,12 +387,12 @@ func TestAnOutageOffersTheSpoolEverything(t *testing.T) {
 	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
 	s.add(t, 3)
 	s.onDisk(t)
-	s.block(false)
-	s.spooler.lost([]spool.Loss{{First: frame.ID{Epoch: 100, Seq: 1}, Last: frame.ID{Epoch: 100, Seq: 3}, Reason: spool.ReasonFull}})
+	s.setWritable(true)
+	s.spoolDrops([]spool.Loss{{First: frame.ID{Epoch: 100, Seq: 1}, Last: frame.ID{Epoch: 100, Seq: 3}, Reason: spool.ReasonFull}})
 	if _, all := s.Persisted(); all || s.Stats().Dropped != 0 {
 		t.Fatalf("%+v, want frames that only memory holds", s.Stats())
 	}
-	s.block(true)
+	s.setWritable(false)
 	s.onDisk(t)
 }
 
@@ -410,8 +410,8 @@ func TestPubsubHoldsTheNewestForNobody(t *testing.T) {
 		s.add(t, 5)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		loss := s.unsent.at(0).loss
-		return loss != nil && loss.First.Seq == 1 && loss.Last.Seq >= 10 && s.unsent.at(1).loss == nil
+		loss := s.unsent.items[0].lost
+		return loss != nil && loss.first.Seq == 1 && loss.last.Seq >= 10 && s.unsent.items[1].lost == nil
 	})
 	if lost := s.Losses(); len(lost) != 1 || lost["unheard"] != s.Stats().Dropped {
 		t.Errorf("got %v, want the %d dropped as unheard", lost, s.Stats().Dropped)
@@ -426,7 +426,7 @@ func TestPubsubKeepsFramesOfALostSession(t *testing.T) {
 	s.lookEvery(testkit.Patience)
 	h := linktest.Listen(t, testkit.Unhurried(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = []datatransfer.Worker{b.Worker()} })
 	h.AwaitLive(t)
-	testkit.Eventually(t, "the broadcaster is at work", func() bool { return !s.blocked.Load() })
+	testkit.Eventually(t, "the broadcaster is at work", func() bool { return s.writable.Load() })
 
 	s.add(t, 30) // nobody listens: memory only, the oldest go
 	testkit.Eventually(t, "the broadcaster has noticed", func() bool {
@@ -480,14 +480,15 @@ func TestReadingBackDoesNotWaitForAWrite(t *testing.T) {
 	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
 	s.add(t, 3)
 	s.onDisk(t)
-	s.spooler.asks() // as Run does, and no answer
+	answer, done := make(chan struct{}), make(chan error)
+	go func() { done <- s.spooler.call(func() error { <-answer; return nil }) }() // as Run does
+	testkit.Eventually(t, "the hanging disk shows", func() bool { return s.spooler.Hanging() > 50*time.Millisecond })
 	if m, err := s.spooler.get(id(100, 2)); err != nil || m.Header.ID != id(100, 2) {
 		t.Errorf("read back %v, %v", m, err)
 	}
-	testkit.Eventually(t, "that the disk hangs shows", func() bool { return s.spooler.Hanging() > 50*time.Millisecond })
-	s.spooler.answered()
-	if d := s.spooler.Hanging(); d != 0 {
-		t.Errorf("the disk hangs for %s after it has answered", d)
+	close(answer)
+	if err := <-done; err != nil || s.spooler.Hanging() != 0 {
+		t.Errorf("the disk hangs for %s after it has answered (%v)", s.spooler.Hanging(), err)
 	}
 }
 
@@ -499,7 +500,7 @@ type givingUp struct {
 
 func (g givingUp) get(want frame.ID) (*frame.Message, error) {
 	m, err := g.s.spooler.get(want)
-	g.s.spooler.lost([]spool.Loss{{First: want, Last: want, Reason: spool.ReasonFull}})
+	g.s.spoolDrops([]spool.Loss{{First: want, Last: want, Reason: spool.ReasonFull}})
 	if g.err != nil {
 		return nil, g.err
 	}
@@ -514,8 +515,8 @@ func TestAFrameGivenUpWhileItIsRead(t *testing.T) {
 		s.add(t, 3)
 		s.onDisk(t)
 		s.mu.Lock()
-		for i := range s.unsent.len() {
-			s.unsent.hold(s.unsent.at(i), nil)
+		for i := range s.unsent.items {
+			s.unsent.setMessage(s.unsent.items[i], nil)
 		}
 		s.disk = givingUp{s, failure}
 		s.mu.Unlock()
@@ -562,7 +563,7 @@ func TestFramesOfAFreezeGoToDiskBeforeItIsNoticed(t *testing.T) {
 	s.lookEvery(testkit.Patience)
 	h := linktest.Listen(t, testkit.Unhurried(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = []datatransfer.Worker{a.Worker()} }) // nobody notices
 	h.AwaitLive(t)
-	testkit.Eventually(t, "the stream is looked at", func() bool { return !s.blocked.Load() })
+	testkit.Eventually(t, "the stream is looked at", func() bool { return s.writable.Load() })
 	s.add(t, 1)
 	if err := s.Flush(t.Context()); err != nil {
 		t.Fatal(err)
@@ -570,7 +571,7 @@ func TestFramesOfAFreezeGoToDiskBeforeItIsNoticed(t *testing.T) {
 	if n := s.spooler.Stats().Written; n != 0 {
 		t.Errorf("%d frames went to disk while Redis took them", n)
 	}
-	s.lookEvery(stallLook)
+	s.lookEvery(progressInterval)
 	server.Freeze()
 	defer server.Thaw()
 	s.add(t, 20)

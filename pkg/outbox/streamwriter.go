@@ -21,37 +21,37 @@ const (
 	batchItems = 16
 	batchBytes = 1 << 20
 
-	refusedWait = time.Second      // before a refused frame is tried again
+	refusedWait = time.Second      // before a refused frame is sent again
 	oomPatience = 10 * time.Second // before our own stream is trimmed to make room
 	vanishMin   = time.Second      // wait before a vanished stream is seeded again
 	vanishMax   = time.Minute
 )
 
-// StreamWriterConfig says which stream an StreamWriter keeps.
+// StreamWriterConfig says which stream a StreamWriter writes.
 type StreamWriterConfig struct {
 	Key      string
-	Camera   string // for the headers of entries that declare a loss
+	Camera   string // for the headers of declarations
 	MaxBytes int64  // the stream's bound
 	Clock    *frame.Clock
 	Log      zerolog.Logger
 }
 
-// StreamWriter keeps a camera's stream equal to the outbox: every entry once, in ID
+// StreamWriter makes a camera's stream equal to the log: every entry once, in ID
 // order, with its explicit ID, through one connection.
 type StreamWriter struct {
 	cfg      StreamWriterConfig
-	outbox   *Log
+	frames   *Log
 	patience time.Duration // before our own stream is trimmed to make room
 
 	// Only the link's goroutines use these, one at a time.
-	state    appendState
-	admitted bool // the stream was looked at once
+	state    streamState
+	admitted bool // the stream's end was compared with the log once
 
 	mu     sync.Mutex // guards status
 	status StreamStatus
 }
 
-// StreamStatus says whether Redis takes frames, and if not, why.
+// StreamStatus says whether Redis accepts frames, and if not, why.
 type StreamStatus struct {
 	Writable bool            `json:"writable"`
 	Cause    redisconn.Cause `json:"cause,omitempty"`
@@ -61,63 +61,61 @@ type StreamStatus struct {
 	Trimmed  uint64          `json:"trimmed,omitempty"`  // times it was halved to make room
 }
 
-// appendState is what the worker knows of the stream.
-type appendState struct {
-	begin      bool // "started" is still to be added
-	create     bool // the stream does not exist: the next entry makes it
-	mean       float64
-	held       bool // a frame was not taken, and none was since
+// streamState is the state of the stream as the worker has seen it.
+type streamState struct {
+	begin      bool    // "started" is still to be added
+	create     bool    // the stream does not exist: the next entry makes it
+	mean       float64 // size of a frame
+	rejected   bool    // a frame was not accepted, and none was since
 	oomSince   time.Time
 	vanishedAt time.Time
 	vanishWait time.Duration
 }
 
-// Causes only the appender can see.
+// Causes that only the writer of a stream can find.
 const (
 	CauseConflict redisconn.Cause = "conflict"
 	CauseEvicted  redisconn.Cause = "stream vanished"
 )
 
-// errConflict says that somebody else writes the stream.
-var errConflict = errors.New("the stream holds entries this agent did not write")
+var (
+	errConflict = errors.New("the stream has entries that this agent did not write") // somebody else writes there
+	errVanished = errors.New("the stream vanished")                                  // under a live session
+)
 
-// NewStreamWriter prepares the appender of one stream.
-func NewStreamWriter(cfg StreamWriterConfig, o *Log) *StreamWriter {
-	return &StreamWriter{cfg: cfg, outbox: o, patience: oomPatience, status: StreamStatus{Writable: true}}
+// NewStreamWriter prepares the writer of one stream.
+func NewStreamWriter(cfg StreamWriterConfig, frames *Log) *StreamWriter {
+	return &StreamWriter{cfg: cfg, frames: frames, patience: oomPatience, status: StreamStatus{Writable: true}}
 }
 
-// Status says whether Redis takes frames.
-func (a *StreamWriter) Status() StreamStatus {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.status
+// Status reports whether Redis accepts frames.
+func (w *StreamWriter) Status() StreamStatus {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.status
 }
 
-// Worker drains the outbox into the stream.
-func (a *StreamWriter) Worker() datatransfer.Worker {
-	return datatransfer.Worker{Name: "add frames", Run: a.run}
+// Worker adds what is unsent to the stream.
+func (w *StreamWriter) Worker() datatransfer.Worker {
+	return datatransfer.Worker{Name: "add frames", Run: w.run}
 }
 
-func (a *StreamWriter) run(ctx context.Context, s *datatransfer.Session) error {
-	conn := s.Data().Conn() // one connection: two could overtake each other
+func (w *StreamWriter) run(ctx context.Context, s *datatransfer.Session) error {
+	conn := s.Data().Conn() // one connection: entries of two could overtake each other
 	defer func() { _ = conn.Close() }()
-	defer a.outbox.block(true)
-	if err := a.retry(ctx, conn, a.align); err != nil {
+	defer w.frames.setWritable(false)
+	if err := w.retry(ctx, conn, w.align); err != nil {
 		return err
 	}
-	for ctx.Err() == nil { // retry returns nil when ctx has ended, with items still waiting
-		items := a.outbox.batch(batchItems, batchBytes)
-		if len(items) == 0 && !a.state.begin {
-			select {
-			case <-a.outbox.wake:
-				continue
-			case <-ctx.Done():
-				return nil
-			}
+	for ctx.Err() == nil { // retry returns nil when ctx has ended, with items still unsent
+		items := w.frames.batch(batchItems, batchBytes)
+		if len(items) == 0 && !w.state.begin {
+			await(ctx, w.frames.sendable)
+			continue
 		}
-		err := a.outbox.sending(s, func() error {
-			return a.retry(ctx, conn, func(ctx context.Context, conn *redis.Conn) error {
-				return a.send(ctx, conn, items)
+		err := w.frames.watched(s, func() error {
+			return w.retry(ctx, conn, func(ctx context.Context, conn *redis.Conn) error {
+				return w.send(ctx, conn, items)
 			})
 		})
 		if err != nil {
@@ -127,14 +125,14 @@ func (a *StreamWriter) run(ctx context.Context, s *datatransfer.Session) error {
 	return nil
 }
 
-// retry does one step, and meets what is not the session's end: a refusal is
-// told once and tried again, a foreign writer and a vanished stream are looked
-// at anew. The caller then takes a fresh batch.
-func (a *StreamWriter) retry(ctx context.Context, conn *redis.Conn, step func(context.Context, *redis.Conn) error) error {
+// retry does one step, and handles what is not the session's end: a refusal is
+// logged once; after that, a foreign writer and a vanished stream, the stream's end is
+// compared with the log again. The caller then takes a new batch.
+func (w *StreamWriter) retry(ctx context.Context, conn *redis.Conn, step func(context.Context, *redis.Conn) error) error {
 	for {
 		err := step(ctx, conn)
 		if err == nil {
-			a.accepted()
+			w.accepted()
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -143,63 +141,61 @@ func (a *StreamWriter) retry(ctx context.Context, conn *redis.Conn, step func(co
 		wait := refusedWait
 		switch {
 		case errors.Is(err, errVanished):
-			wait = a.vanished()
+			wait = w.vanished()
 		case errors.Is(err, errConflict):
-			a.refused(CauseConflict, err.Error()+": end the other writer, or DEL "+a.cfg.Key+" if its entries are not needed")
+			w.rejected(CauseConflict, err.Error()+": end the other writer, or DEL "+w.cfg.Key+" if its entries are not needed")
 		case redisconn.EndsSession(err):
 			return err
 		default:
 			cause := redisconn.CauseOf(err)
-			a.refused(cause, strings.TrimSpace(err.Error()+"; "+cause.Advice()))
-			a.makeRoom(ctx, conn, cause)
+			w.rejected(cause, strings.TrimSpace(err.Error()+"; "+cause.Advice()))
+			w.makeRoom(ctx, conn, cause)
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if !pause(ctx, wait) {
 			return nil
 		}
-		step = a.align
+		step = w.align
 	}
 }
 
-// align compares the stream's end with what the outbox has sent, once per
-// session and after every surprise.
-func (a *StreamWriter) align(ctx context.Context, conn *redis.Conn) error {
-	last, exists, err := a.last(ctx, conn)
+// align compares the stream's end with what the log has sent, once per session and
+// after everything unexpected.
+func (w *StreamWriter) align(ctx context.Context, conn *redis.Conn) error {
+	last, exists, err := w.lastID(ctx, conn)
 	if err != nil {
 		return err
 	}
-	epoch, newest := a.outbox.Epoch(), a.newest()
+	epoch, newest := w.frames.Epoch(), w.newest()
 	switch {
 	case last.Epoch > epoch, last.Epoch == epoch && newest.Less(last):
 		return fmt.Errorf("%w (its last ID is %s, ours %s)", errConflict, last, newest)
 	case last.Epoch == epoch:
-		a.state.begin, a.state.create = false, false
+		w.state.begin, w.state.create = false, false
 	default:
-		a.state.begin, a.state.create = true, !exists
+		w.state.begin, w.state.create = true, !exists
 	}
-	if again := a.outbox.resume(last); again > 0 {
-		a.cfg.Log.Warn().Int("frames", again).Stringer("after", last).Msg("Redis had lost frames, adding them again")
+	if again := w.frames.resume(last); again > 0 {
+		w.cfg.Log.Warn().Int("frames", again).Stringer("after", last).Msg("Redis lost frames; they are added again")
 	}
 	return nil
 }
 
 // newest is the last ID that may stand in the stream.
-func (a *StreamWriter) newest() frame.ID {
-	if id := a.outbox.Stats().Newest; !id.IsZero() {
+func (w *StreamWriter) newest() frame.ID {
+	if id := w.frames.Stats().Newest; !id.IsZero() {
 		return id
 	}
-	return frame.ID{Epoch: a.outbox.Epoch()} // "started"
+	return frame.ID{Epoch: w.frames.Epoch()} // "started"
 }
 
-// last is the ID of the stream's last entry; when it has none, the ID it would
-// refuse to go below.
-func (a *StreamWriter) last(ctx context.Context, conn *redis.Conn) (id frame.ID, exists bool, err error) {
-	id, err = redisconn.LastID(ctx, conn, a.cfg.Key, "+")
+// lastID is the ID of the stream's last entry; when it has none, the ID below which
+// it accepts none.
+func (w *StreamWriter) lastID(ctx context.Context, conn *redis.Conn) (id frame.ID, exists bool, err error) {
+	id, err = redisconn.LastID(ctx, conn, w.cfg.Key, "+")
 	if err != nil || !id.IsZero() {
 		return id, err == nil, err
 	}
-	info, err := conn.XInfoStream(ctx, a.cfg.Key).Result()
+	info, err := conn.XInfoStream(ctx, w.cfg.Key).Result()
 	if err == nil {
 		id, err = frame.ParseID(info.LastGeneratedID)
 		return id, true, err
@@ -207,81 +203,5 @@ func (a *StreamWriter) last(ctx context.Context, conn *redis.Conn) (id frame.ID,
 	if redisconn.IsReply(err) { // no such key; a denied command is as good as that
 		return id, false, nil
 	}
-	return id, false, fmt.Errorf("read %s: %w", a.cfg.Key, err)
-}
-
-// accepted notes that Redis takes frames (again). That the stream can be looked
-// at proves nothing while a frame is held: reading works under OOM too.
-func (a *StreamWriter) accepted() {
-	if a.state.held {
-		return
-	}
-	a.state.oomSince = time.Time{}
-	a.outbox.block(false)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !a.status.Writable {
-		a.cfg.Log.Info().Str("cause", string(a.status.Cause)).Msg("Redis takes frames again")
-	}
-	a.status.Writable, a.status.Conflict, a.status.Cause, a.status.Reason = true, false, "", ""
-}
-
-// refused notes that Redis does not take frames, and says so once per cause.
-func (a *StreamWriter) refused(cause redisconn.Cause, reason string) {
-	a.outbox.block(true)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.status.Writable || a.status.Cause != cause {
-		a.cfg.Log.Error().Str("cause", string(cause)).Str("stream", a.cfg.Key).Str("reason", reason).
-			Msg("Redis takes no frames, holding them")
-	}
-	a.status.Writable, a.status.Conflict = false, cause == CauseConflict
-	a.status.Cause, a.status.Reason = cause, reason
-}
-
-// vanished says how long to wait before a stream that disappeared is seeded
-// again. Again and again within a minute means that Redis evicts it.
-func (a *StreamWriter) vanished() time.Duration {
-	a.outbox.block(true) // until it is there again frames go to disk
-	again := !a.state.vanishedAt.IsZero() && time.Since(a.state.vanishedAt) < time.Minute+a.state.vanishWait
-	a.state.vanishedAt = time.Now()
-	if !again {
-		a.state.vanishWait = vanishMin
-		a.cfg.Log.Warn().Str("stream", a.cfg.Key).Msg("the stream vanished, adding again what is held")
-	} else {
-		a.state.vanishWait = min(2*a.state.vanishWait, vanishMax)
-		a.refused(CauseEvicted, "the stream keeps vanishing: if Redis evicts it, use maxmemory-policy noeviction")
-	}
-	a.mu.Lock()
-	a.status.Vanished++
-	a.mu.Unlock()
-	return a.state.vanishWait
-}
-
-// makeRoom halves our own stream when memory has been short for a while: under
-// OOM even an XADD that trims is refused, so it would never recover alone.
-func (a *StreamWriter) makeRoom(ctx context.Context, conn *redis.Conn, cause redisconn.Cause) {
-	if cause != redisconn.CauseOOM {
-		return
-	}
-	if a.state.oomSince.IsZero() {
-		a.state.oomSince = time.Now()
-	}
-	if time.Since(a.state.oomSince) < a.patience {
-		return
-	}
-	a.state.oomSince = time.Now()
-	n, err := conn.XLen(ctx, a.cfg.Key).Result()
-	if err != nil || n < 2 {
-		return
-	}
-	cut, err := conn.XTrimMaxLen(ctx, a.cfg.Key, n/2).Result()
-	if err != nil {
-		return
-	}
-	a.mu.Lock()
-	a.status.Trimmed++
-	a.mu.Unlock()
-	a.cfg.Log.Warn().Str("stream", a.cfg.Key).Int64("entries", cut).
-		Msg("Redis is out of memory, trimmed our own stream by half")
+	return id, false, fmt.Errorf("read %s: %w", w.cfg.Key, err)
 }

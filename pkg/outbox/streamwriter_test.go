@@ -20,36 +20,36 @@ import (
 
 const testKey = "frames:testcam"
 
-// writer is a link with an outbox and its appender.
+// writer is a link with a log and the writer of its stream.
 type writer struct {
 	*linktest.Listener
-	agent    *testkit.Log // the log of outbox and appender
-	outbox   *Log
-	appender *StreamWriter
-	image    []byte
+	agent  *testkit.Log // what both log
+	frames *Log
+	writer *StreamWriter
+	image  []byte
 }
 
 func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, more ...func(*StreamWriter)) *writer {
 	t.Helper()
 	log := &testkit.Log{}
 	w := &writer{image: bytes.Repeat([]byte("image"), 200), agent: log}
-	w.outbox = NewLog(epoch, retain, zerolog.New(log))
-	w.appender = NewStreamWriter(StreamWriterConfig{
+	w.frames = NewLog(epoch, retain, zerolog.New(log))
+	w.writer = NewStreamWriter(StreamWriterConfig{
 		Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.New(log),
-	}, w.outbox)
+	}, w.frames)
 	for _, f := range more {
-		f(w.appender)
+		f(w.writer)
 	}
-	if err := w.outbox.Start(func(id frame.ID) (*frame.Message, error) {
+	if err := w.frames.Start(func(id frame.ID) (*frame.Message, error) {
 		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusStarted}, nil)
 	}); err != nil {
 		t.Fatal(err)
 	}
 	w.Listener = linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) {
 		c.Admit = func(ctx context.Context, s *datatransfer.Session) error {
-			return w.appender.Admit(ctx, s, func(uint64) error { return nil })
+			return w.writer.Admit(ctx, s, func(uint64) error { return nil })
 		}
-		c.Workers = []datatransfer.Worker{w.appender.Worker()}
+		c.Workers = []datatransfer.Worker{w.writer.Worker()}
 	})
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -62,7 +62,7 @@ func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, m
 func (w *writer) add(t *testing.T, n int) {
 	t.Helper()
 	for range n {
-		_, err := w.outbox.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
+		_, err := w.frames.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
 			return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusOK}, w.image)
 		})
 		if err != nil {
@@ -76,8 +76,8 @@ func (w *writer) drain(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
-	if err := w.outbox.Flush(ctx); err != nil {
-		t.Fatalf("outbox not drained: %v; stats %+v, stream %+v, link %+v", err, w.outbox.Stats(), w.appender.Status(), w.Status())
+	if err := w.frames.Flush(ctx); err != nil {
+		t.Fatalf("outbox not drained: %v; stats %+v, stream %+v, link %+v", err, w.frames.Stats(), w.writer.Status(), w.Status())
 	}
 }
 
@@ -208,7 +208,7 @@ func TestWhatIsNoLongerHeldIsDeclared(t *testing.T) {
 	server.Kill()
 	w.AwaitCause(t, redisconn.CauseRefused)
 	w.add(t, 20)
-	held := w.outbox.Stats()
+	held := w.frames.Stats()
 	server.Restart()
 	w.drain(t)
 	first := 25 - (held.Unsent - 1) + 1 // one of the unsent entries declares the loss
@@ -252,11 +252,11 @@ func TestForeignWriterIsAConflict(t *testing.T) {
 	w.drain(t)
 	server.Do("XADD", testKey, "*", "foreign", "1")
 	w.add(t, 3)
-	testkit.Eventually(t, "the conflict shows", func() bool { return w.appender.Status().Conflict })
-	if s := w.appender.Status(); s.Writable || s.Reason == "" {
+	testkit.Eventually(t, "the conflict shows", func() bool { return w.writer.Status().Conflict })
+	if s := w.writer.Status(); s.Writable || s.Reason == "" {
 		t.Errorf("status %+v, want not writable with a reason", s)
 	}
-	if n := w.outbox.Stats().Unsent; n != 3 {
+	if n := w.frames.Stats().Unsent; n != 3 {
 		t.Errorf("%d frames held, want 3", n)
 	}
 	server.Do("DEL", testKey)
@@ -272,7 +272,7 @@ func TestAStreamAheadOfOurClockRaisesTheEpoch(t *testing.T) {
 	w := newWriter(t, testkit.Fast(server.URL()), 100, 1<<20)
 	w.add(t, 3)
 	w.drain(t)
-	if e := w.outbox.Epoch(); e != 5001 {
+	if e := w.frames.Epoch(); e != 5001 {
 		t.Errorf("epoch %d, want 5001", e)
 	}
 	expect(t, statuses(t, server.Client()), "7", "started", "1", "2", "3")
@@ -287,7 +287,7 @@ func TestAStreamThatCouldNotBeLookedAtAtFirst(t *testing.T) {
 	server.Do("SET", testKey, "not a stream")
 	w := newWriter(t, testkit.Fast(server.URL()), 100, 1<<20)
 	w.add(t, 3)
-	testkit.Eventually(t, "the refusal is told", func() bool { return !w.appender.Status().Writable })
+	testkit.Eventually(t, "the refusal is told", func() bool { return !w.writer.Status().Writable })
 	server.Do("DEL", testKey)
 	w.drain(t)
 	w.AwaitLive(t)
@@ -310,7 +310,7 @@ func TestRefusalsHoldFramesAndHeal(t *testing.T) {
 
 	server.ConfigSet("maxmemory", "1") // OOM: the link stays, the stream does not take frames
 	w.add(t, 3)
-	testkit.Eventually(t, "OOM shows", func() bool { return w.appender.Status().Cause == redisconn.CauseOOM })
+	testkit.Eventually(t, "OOM shows", func() bool { return w.writer.Status().Cause == redisconn.CauseOOM })
 	if s := w.Status(); s.State != datatransfer.Live {
 		t.Errorf("link is %s under OOM, want LIVE", s.State)
 	}
@@ -333,7 +333,7 @@ func TestStreamStaysInItsBound(t *testing.T) {
 	server := redistest.Start(t)
 	w := newWriter(t, testkit.Fast(server.URL()), 100, 1<<20)
 	w.image = make([]byte, 10_000)
-	w.appender.cfg.MaxBytes = 200_000
+	w.writer.cfg.MaxBytes = 200_000
 	w.add(t, 100)
 	w.drain(t)
 	if n := len(statuses(t, server.Client())); n < 15 || n > 25 {
@@ -347,7 +347,7 @@ func TestAnswersGoOutBeforeTheirEntry(t *testing.T) {
 	server := redistest.Start(t)
 	w := newWriter(t, testkit.Fast(server.URL()), 100, 1<<20)
 	w.AwaitLive(t)
-	item, err := w.outbox.Add(Options{Stream: true, Answer: true}, func(id frame.ID) (*frame.Message, error) {
+	item, err := w.frames.Add(Options{Stream: true, Answer: true}, func(id frame.ID) (*frame.Message, error) {
 		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusOK}, w.image)
 	})
 	if err != nil {
@@ -356,10 +356,10 @@ func TestAnswersGoOutBeforeTheirEntry(t *testing.T) {
 	w.add(t, 1)
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
-	if err := w.outbox.Flush(ctx); err == nil {
+	if err := w.frames.Flush(ctx); err == nil {
 		t.Error("the answer's entry was added before it was published")
 	}
-	w.outbox.Published(item)
+	w.frames.Published(item)
 	w.drain(t)
 	expect(t, statuses(t, server.Client()), "started", "1", "2")
 }

@@ -19,7 +19,7 @@ func wakesSpooler(t *testing.T, o *Log) bool {
 		t.Fatal(err)
 	}
 	select {
-	case <-o.store:
+	case <-o.spoolable:
 		return true
 	default:
 		return false
@@ -31,8 +31,8 @@ func wakesSpooler(t *testing.T, o *Log) bool {
 func TestEachFrameWakesTheSpoolerWithSyncAlways(t *testing.T) {
 	for _, always := range []bool{true, false} {
 		o := NewLog(100, 1<<20, zerolog.Nop())
-		o.always = always
-		o.block(false)
+		o.diskFirst = always
+		o.setWritable(true)
 		for n := range 3 {
 			if got := wakesSpooler(t, o); got != always {
 				t.Errorf("frame %d, always %v: got the spooler woken %v", n+1, always, got)
@@ -45,7 +45,7 @@ func TestEachFrameWakesTheSpoolerWithSyncAlways(t *testing.T) {
 // relieved before it is full.
 func TestCrowdedMemoryWakesTheSpooler(t *testing.T) {
 	o := NewLog(100, 20_000, zerolog.Nop())
-	o.block(false)
+	o.setWritable(true)
 	woken := false
 	for !woken && o.Stats().Dropped == 0 {
 		woken = wakesSpooler(t, o)
@@ -62,7 +62,7 @@ func TestCrowdedMemoryWakesTheSpooler(t *testing.T) {
 // are as little taken as during any outage.
 func TestFramesGoToDiskWhileTheStreamIsGone(t *testing.T) {
 	s := newSpooled(t, t.TempDir(), 100, 40_000, 64<<20, false) // memory for about ten
-	s.block(false)
+	s.setWritable(true)
 	a := NewStreamWriter(StreamWriterConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Log)
 	a.vanished()
 	for range 10 {
@@ -77,7 +77,7 @@ func TestFramesGoToDiskWhileTheStreamIsGone(t *testing.T) {
 // A disk that refuses must not stop the stream: Redis is there.
 func TestSyncAlwaysGoesOnWithoutTheDisk(t *testing.T) {
 	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, true)
-	s.block(false)
+	s.setWritable(true)
 	s.add(t, 1)
 	s.onDisk(t)
 	if err := s.spooler.spool.Close(); err != nil { // from now on it refuses

@@ -114,7 +114,7 @@ func TestEmbeddedRedis(t *testing.T) {
 	if alive(h.Redis.PID) {
 		t.Error("redis-server outlived the controller")
 	}
-	if text := controller.out.String(); strings.Contains(text, "did not stop and was killed") || strings.Contains(text, "frames are being lost") {
+	if text := controller.out.String(); strings.Contains(text, "did not stop and was killed") || strings.Contains(text, "Frames are being lost") {
 		t.Error("the end was not in order")
 	}
 }

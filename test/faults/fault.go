@@ -12,8 +12,8 @@ const (
 	msgBack         = "Reconnected to Redis successfully and re-subscribed to channels."
 	msgConnected    = "Connected to Redis and subscribed to channels."
 	msgNotReachable = "Redis is not reachable yet, trying until it is."
-	msgRefused      = "Redis takes no frames, holding them"
-	msgAccepted     = "Redis takes frames again"
+	msgRefused      = "Redis does not accept frames; they wait in the log"
+	msgAccepted     = "Redis accepts frames again"
 )
 
 // fault is one row of the matrix: what is broken, how it is mended, and how

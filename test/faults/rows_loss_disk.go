@@ -107,7 +107,7 @@ func diskReadOnly(s *scene) {
 	s.logged(at, 5*time.Second, "that frames cannot be kept on disk", func(e proctest.Event) bool { return e.Level == "error" })
 	s.wait(pick(s, 8*time.Second, 1500*time.Millisecond))
 	s.remount(0, size)
-	s.logged(at, 5*time.Second, "that the spool takes frames again", func(e proctest.Event) bool { return contains(e.Msg, "the spool takes frames again") })
+	s.logged(at, 5*time.Second, "that the spool takes frames again", func(e proctest.Event) bool { return contains(e.Msg, "The spool accepts frames again") })
 	s.wait(pick(s, 3*time.Second, 500*time.Millisecond))
 	took := time.Since(at)
 	healed := s.back()
@@ -134,7 +134,7 @@ func diskReadOnlyAlways(s *scene) {
 	took := s.drain(startLimit)
 	s.figure("frames came through in %s ms without the disk", ms(took))
 	s.remount(0, size)
-	s.logged(at, 5*time.Second, "that the spool takes frames again", func(e proctest.Event) bool { return contains(e.Msg, "the spool takes frames again") })
+	s.logged(at, 5*time.Second, "that the spool takes frames again", func(e proctest.Event) bool { return contains(e.Msg, "The spool accepts frames again") })
 	s.fill()
 	s.atEnd = func() {
 		if n := s.watcher.consumer.Stats().Declared; n > 0 {

@@ -1,0 +1,152 @@
+package outbox
+
+import (
+	"context"
+	"sync"
+
+	"framekeeper/internal/async"
+)
+
+// maxWaiting bounds the messages of a lane that wait for a link.
+const maxWaiting = 10000
+
+// lane is one queue of a Publisher, with its own worker and connection.
+type lane struct {
+	wake async.Wake
+
+	mu           sync.Mutex // guards all below
+	waiting      list
+	bytes        int64 // of those
+	sending      int   // taken from the queue, not yet confirmed
+	sendingBytes int64
+	refused      bool // Redis refuses to publish, which is logged
+	stats        LaneStats
+	drained      chan struct{} // closed and replaced when everything was published
+}
+
+func newLane() lane { return lane{wake: async.NewWake(), drained: make(chan struct{})} }
+
+// LaneStats counts messages.
+type LaneStats struct {
+	Published   uint64 `json:"published"`
+	NoReceivers uint64 `json:"unheard"` // published while nobody was subscribed
+	Dropped     uint64 `json:"dropped"` // too many waited for the link
+	Refused     uint64 `json:"refused"` // Redis answered with an error
+	Waiting     int    `json:"waiting"`
+}
+
+func (l *lane) put(item *Item, limit int64) (dropped []*Item) {
+	if !item.enqueue() {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	item.Pin()
+	l.waiting.push(item)
+	l.bytes += item.length
+	for len(l.waiting) > 1 && (l.bytes > limit || len(l.waiting) > maxWaiting) {
+		old := l.pop()
+		old.Unpin()
+		dropped = append(dropped, old)
+		l.stats.Dropped++
+	}
+	l.wake.Call()
+	return dropped
+}
+
+// pop takes the head out. The caller has mu.
+func (l *lane) pop() *Item {
+	item := l.waiting.pop()
+	item.dequeue()
+	l.bytes -= item.length
+	return item
+}
+
+// idle reports whether everything was published. The caller has mu.
+func (l *lane) idle() bool { return l.sending == 0 && len(l.waiting) == 0 }
+
+func (l *lane) snapshot() LaneStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.stats
+	s.Waiting = len(l.waiting)
+	return s
+}
+
+// take moves up to n items or size bytes out of the queue.
+func (l *lane) take(n int, size int64) (items []*Item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.waiting) > 0 && len(items) < n && (len(items) == 0 || l.waiting[0].length <= size) {
+		item := l.pop()
+		size -= item.length
+		l.sendingBytes += item.length
+		items = append(items, item)
+	}
+	l.sending = len(items)
+	return items
+}
+
+// putBack puts items back at the head, in their order, but for those that were
+// queued again meanwhile.
+func (l *lane) putBack(items []*Item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var back []*Item
+	for _, item := range items {
+		if !item.enqueue() {
+			item.Unpin()
+			continue
+		}
+		back = append(back, item)
+		l.bytes += item.length
+	}
+	l.waiting.pushFront(back...)
+	l.sending, l.sendingBytes = 0, 0
+}
+
+// confirmed counts a published item and its receivers.
+func (l *lane) confirmed(item *Item, receivers int64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sendingBytes -= item.length
+	if err != nil {
+		l.stats.Refused++
+	} else {
+		l.stats.Published++
+		if receivers == 0 {
+			l.stats.NoReceivers++
+		}
+	}
+	l.refused = false
+	if l.sending--; l.idle() {
+		close(l.drained)
+		l.drained = make(chan struct{})
+	}
+}
+
+// setRefused notes a refusal, and reports whether it is the first.
+func (l *lane) setRefused() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := !l.refused
+	l.refused = true
+	return first
+}
+
+// flush waits until everything queued was published.
+func (l *lane) flush(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		done, drained := l.idle(), l.drained
+		l.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-drained:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package outbox
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"framekeeper/pkg/datatransfer"
+)
+
+// progressInterval is how often a batch on its way is looked at.
+const progressInterval = 50 * time.Millisecond
+
+// progressWatch looks at a batch that takes long. Its timer is made once: most
+// batches are over before the first look, and cost no more than setting it.
+type progressWatch struct {
+	mu     sync.Mutex // guards all below
+	timer  *time.Timer
+	every  time.Duration         // between two looks
+	s      *datatransfer.Session // that the batch is sent in; nil: none is
+	acked  uint64                // bytes the peer's kernel had at the last look
+	looked bool
+}
+
+// watched does send and watches it meanwhile. While no answer comes and the peer's
+// kernel takes no bytes either, Redis may be frozen or the network gone, which the
+// probe only finds when its time is over: until then frames would pile up in memory,
+// where a kill or a power cut takes them. They go to disk instead. A slow line makes
+// progress, and wears out no SD card. One goroutine sends.
+func (l *Log) watched(s *datatransfer.Session, send func() error) error {
+	p := &l.progress
+	p.mu.Lock()
+	p.s, p.looked = s, false
+	if p.timer == nil {
+		p.timer = time.AfterFunc(p.every, l.lookAtProgress)
+	} else {
+		p.timer.Reset(p.every)
+	}
+	p.mu.Unlock()
+	err := send()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.s = nil
+	p.timer.Stop()
+	l.stuck.Store(false)
+	return err
+}
+
+// lookAtProgress is what the timer calls. One that comes too late finds no batch, or
+// counts as the first look at the next.
+func (l *Log) lookAtProgress() {
+	p := &l.progress
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.s == nil {
+		return
+	}
+	now := p.s.Acked()
+	if p.looked && now == p.acked && !l.stuck.Swap(true) {
+		l.spoolable.Call()
+	}
+	p.acked, p.looked = now, true
+	p.timer.Reset(p.every)
+}
+
+// await waits for a wake-up; false when ctx ends first.
+func await(ctx context.Context, wake <-chan struct{}) bool {
+	select {
+	case <-wake:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// pause waits for d; false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
