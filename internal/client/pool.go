@@ -47,7 +47,7 @@ func workerName() string {
 // newPool makes the feed a worker of the pool that shares its stream.
 func newPool(f *feed, group, worker string) *stream.GroupConsumer {
 	c := stream.GroupConfig{
-		Key: f.cam.FramesKey, Group: group, Name: worker, Handle: f.consume, Poison: f.setAside,
+		Key: f.cam.FramesKey, Group: group, Name: worker, Handle: f.consume, SetAside: f.setAside,
 		Log: f.log.With().Str("group", group).Str("worker", worker).Logger(),
 	}
 	if f.store != nil {

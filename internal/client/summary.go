@@ -35,7 +35,7 @@ func (f *feed) totals() totals {
 	switch {
 	case f.pool != nil:
 		s := f.pool.Stats()
-		t.handled, t.claimed, t.poisoned, t.declared = s.Handled, s.Claimed, s.Poisoned, s.Declared
+		t.handled, t.claimed, t.poisoned, t.declared = s.Handled, s.Claimed, s.SetAside, s.Declared
 		t.refused = s.Failed + t.failed
 	case f.follower != nil:
 		s := f.follower.stats()

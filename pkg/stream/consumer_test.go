@@ -19,8 +19,8 @@ import (
 	"framekeeper/pkg/redisconn"
 )
 
-// reader is a link with a consumer that writes down what it is handed.
-type reader struct {
+// recorder is a link with a consumer that writes down what it is handed.
+type recorder struct {
 	*linktest.Listener
 	consumer *Consumer
 	out      *testkit.Log
@@ -30,9 +30,9 @@ type reader struct {
 	fail func(*frame.Message) error
 }
 
-func newReader(t *testing.T, cfg redisconn.Config, change func(*ConsumerConfig)) *reader {
+func newRecorder(t *testing.T, cfg redisconn.Config, change func(*ConsumerConfig)) *recorder {
 	t.Helper()
-	r := &reader{out: &testkit.Log{}}
+	r := &recorder{out: &testkit.Log{}}
 	c := ConsumerConfig{Key: testKey, FromStart: true, Handle: r.handle, Log: zerolog.New(r.out)}
 	if change != nil {
 		change(&c)
@@ -47,7 +47,7 @@ func newReader(t *testing.T, cfg redisconn.Config, change func(*ConsumerConfig))
 	return r
 }
 
-func (r *reader) handle(_ context.Context, m *frame.Message) error {
+func (r *recorder) handle(_ context.Context, m *frame.Message) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.fail != nil {
@@ -66,20 +66,20 @@ func (r *reader) handle(_ context.Context, m *frame.Message) error {
 	return nil
 }
 
-func (r *reader) failing(f func(*frame.Message) error) {
+func (r *recorder) failing(f func(*frame.Message) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fail = f
 }
 
-func (r *reader) handed() []string {
+func (r *recorder) handed() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]string(nil), r.got...)
 }
 
 // upTo waits until the watermark is there.
-func (r *reader) upTo(t *testing.T, epoch, seq uint64) ConsumerStats {
+func (r *recorder) upTo(t *testing.T, epoch, seq uint64) ConsumerStats {
 	t.Helper()
 	want := frame.ID{Epoch: epoch, Seq: seq}
 	testkit.Eventually(t, "the consumer is at "+want.String(), func() bool { return r.consumer.Stats().Watermark == want })
@@ -130,7 +130,7 @@ func TestConsumerBegins(t *testing.T) {
 			client := server.Client()
 			put(t, client, frame.Header{ID: id(100, 0), Status: frame.StatusStarted}, nil)
 			frames(t, client, 1, 4)
-			r := newReader(t, testkit.Fast(server.URL()), c.change)
+			r := newRecorder(t, testkit.Fast(server.URL()), c.change)
 			r.AwaitLive(t)
 			testkit.Eventually(t, "it has begun", func() bool { return !r.consumer.Stats().Watermark.Less(id(100, 4)) })
 			frames(t, client, 5, 6)
@@ -150,7 +150,7 @@ func TestConsumerResumes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	w := newWriter(t, testkit.Fast(server.URL()), 100, 1<<20)
-	r := newReader(t, testkit.Fast(server.URL()), nil)
+	r := newRecorder(t, testkit.Fast(server.URL()), nil)
 	n := 0
 	for round := range 4 {
 		w.add(t, 15)
@@ -196,7 +196,7 @@ func TestConsumerPassesOverCorruptEntries(t *testing.T) {
 	server.Do("XADD", testKey, "100-5", "something", "else")
 	server.Do("XADD", testKey, "100-6", "header", `{"id":"100-9","status":"ok","bytes":0}`, "image", "")
 	frames(t, c, 7, 8)
-	r := newReader(t, testkit.Fast(server.URL()), nil)
+	r := newRecorder(t, testkit.Fast(server.URL()), nil)
 	s := r.upTo(t, 100, 8)
 	expect(t, r.handed(), "1", "2", "7", "8")
 	if s.Corrupt != 4 || s.Undeclared+s.Trimmed != 0 || s.Delivered != 4 {
@@ -213,7 +213,7 @@ func TestConsumerTriesAFailedEntryAgain(t *testing.T) {
 	frames(t, c, 1, 2)
 	put(t, c, frame.Header{ID: id(100, 9), Status: frame.StatusDropped, First: id(100, 3), Last: id(100, 9), Count: 7}, nil)
 	tries := 0
-	r := newReader(t, testkit.Fast(server.URL()), nil)
+	r := newRecorder(t, testkit.Fast(server.URL()), nil)
 	r.upTo(t, 100, 9)
 	r.failing(func(m *frame.Message) error {
 		if m.Header.ID.Seq == 12 {
@@ -226,7 +226,7 @@ func TestConsumerTriesAFailedEntryAgain(t *testing.T) {
 	put(t, c, frame.Header{ID: id(100, 12)}, nil) // 10 and 11 are missing
 	frames(t, c, 13, 13)
 	testkit.Eventually(t, "the first try", func() bool {
-		return testkit.Count(r.out.Messages(), "frame could not be handled, trying again every second") == 1
+		return testkit.Count(r.out.Messages(), "Frame could not be handled, trying again every second") == 1
 	})
 	if got := r.consumer.Stats().Watermark; got != id(100, 9) {
 		t.Errorf("the watermark is %s while the entry after 100-9 cannot be handled", got)
@@ -248,22 +248,22 @@ func TestConsumerWaitsWhileReadingIsRefused(t *testing.T) {
 	cfg.PasswordFile = testkit.SecretFile(t, "secret")
 	server.Do("SET", testKey, "not a stream")
 	for _, onlyNew := range []bool{true, false} {
-		r := newReader(t, cfg, func(c *ConsumerConfig) { c.FromStart = !onlyNew })
+		r := newRecorder(t, cfg, func(c *ConsumerConfig) { c.FromStart = !onlyNew })
 		r.AwaitLive(t)
-		const told = "Redis refuses to read the stream, trying again every second"
-		testkit.Eventually(t, "the refusal is told", func() bool { return testkit.Count(r.out.Messages(), told) == 1 })
+		const refusal = "Redis refuses to read the stream, trying again every second"
+		testkit.Eventually(t, "the refusal is logged", func() bool { return testkit.Count(r.out.Messages(), refusal) == 1 })
 		server.Do("DEL", testKey)
 		server.Do("ACL", "SETUSER", "bob", "-xread", "-xrevrange")
 		time.Sleep(1500 * time.Millisecond)
 		server.Do("ACL", "SETUSER", "bob", "+@all")
-		testkit.Eventually(t, "the end of it is told", func() bool { return testkit.Count(r.out.Messages(), "Redis lets the stream be read again") == 1 })
+		testkit.Eventually(t, "the end of it is logged", func() bool { return testkit.Count(r.out.Messages(), "Redis lets the stream be read again") == 1 })
 		frames(t, server.Client(), 1, 2)
 		r.upTo(t, 100, 2)
 		if s := r.Status(); s.Outages != 0 {
 			t.Errorf("the link was lost %d times because reading was refused", s.Outages)
 		}
-		if n := testkit.Count(r.out.Messages(), told); n != 1 {
-			t.Errorf("the refusal was told %d times", n)
+		if n := testkit.Count(r.out.Messages(), refusal); n != 1 {
+			t.Errorf("the refusal was logged %d times", n)
 		}
 		server.Do("DEL", testKey)
 		server.Do("SET", testKey, "not a stream")
@@ -277,7 +277,7 @@ func TestConsumerOutlivesADemotion(t *testing.T) {
 	server, master := redistest.Start(t), redistest.Start(t)
 	c := server.Client()
 	frames(t, c, 1, 3)
-	r := newReader(t, testkit.Fast(server.URL()), nil)
+	r := newRecorder(t, testkit.Fast(server.URL()), nil)
 	r.upTo(t, 100, 3)
 	testkit.Eventually(t, "the read blocks", func() bool { return server.Info("clients")["blocked_clients"] == "1" })
 	server.ReplicaOf(master) // and loses its data

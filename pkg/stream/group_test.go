@@ -22,10 +22,10 @@ func TestGroupSharesTheFrames(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	c := server.Client()
-	a := newMate(t, testkit.Fast(server.URL()), "a", nil) // the stream is not there yet
-	b := newMate(t, testkit.Fast(server.URL()), "b", nil)
-	const told = "waiting for the agent to make the stream"
-	testkit.Eventually(t, "both wait for the stream", func() bool { return testkit.Count(a.out.Messages(), told)+testkit.Count(b.out.Messages(), told) == 2 })
+	a := newMember(t, testkit.Fast(server.URL()), "a", nil) // the stream is not there yet
+	b := newMember(t, testkit.Fast(server.URL()), "b", nil)
+	const waiting = "Waiting for the agent to make the stream"
+	testkit.Eventually(t, "both wait for the stream", func() bool { return testkit.Count(a.out.Messages(), waiting)+testkit.Count(b.out.Messages(), waiting) == 2 })
 	if n := c.Exists(context.Background(), testKey).Val(); n != 0 {
 		t.Fatal("a worker made the stream, which is the agent's to make")
 	}
@@ -42,11 +42,11 @@ func TestGroupSharesTheFrames(t *testing.T) {
 	made(t, 1, a, b)
 	sa, sb := a.worker.Stats(), b.worker.Stats()
 	if sa.Handled+sb.Handled != 152 || sa.Declared+sb.Declared != 7 || sa.Groups+sb.Groups != 1 ||
-		sa.Claimed+sb.Claimed+sa.Failed+sb.Failed+sa.Poisoned+sb.Poisoned != 0 {
+		sa.Claimed+sb.Claimed+sa.Failed+sb.Failed+sa.SetAside+sb.SetAside != 0 {
 		t.Errorf("a %+v, b %+v; want 152 handled, 7 declared, 1 group made, nothing else", sa, sb)
 	}
-	if n := testkit.Count(a.out.Messages(), told) + testkit.Count(b.out.Messages(), told); n != 2 {
-		t.Errorf("waiting was told %d times by two workers, want once by each", n)
+	if n := testkit.Count(a.out.Messages(), waiting) + testkit.Count(b.out.Messages(), waiting); n != 2 {
+		t.Errorf("it was logged %d times by two workers, want once by each", n)
 	}
 }
 
@@ -66,7 +66,7 @@ func TestGroupTakesOverFromTheDead(t *testing.T) {
 	}).Err(); err != nil {
 		t.Fatal(err)
 	}
-	b := newMate(t, testkit.Fast(server.URL()), "b", func(c *GroupConfig) { c.Idle = 300 * time.Millisecond })
+	b := newMember(t, testkit.Fast(server.URL()), "b", func(c *GroupConfig) { c.Idle = 300 * time.Millisecond })
 	onceEach(t, ids(1, 20), b)
 	settled(t, c)
 	if s := b.worker.Stats(); s.Claimed != 8 || s.Handled != 20 {
@@ -82,7 +82,7 @@ func TestGroupWhenAWorkerIsInterrupted(t *testing.T) {
 	server := redistest.Start(t)
 	c := server.Client()
 	frames(t, c, 1, 1) // so that the size of a frame is known, and what follows is read at once
-	a := newMate(t, testkit.Fast(server.URL()), "a", nil)
+	a := newMember(t, testkit.Fast(server.URL()), "a", nil)
 	onceEach(t, ids(1, 1), a)
 	blocked(t, server, "1")
 	entered := make(chan struct{})
@@ -113,12 +113,12 @@ func TestGroupWhenAWorkerIsInterrupted(t *testing.T) {
 	server.KillClients("normal")
 	onceEach(t, ids(1, 6), a) // 2 and 3 not twice, though they could not be acknowledged
 	settled(t, c)
-	if s := a.worker.Stats(); s.Claimed+s.Failed+s.Poisoned != 0 || s.Handled != 6 {
+	if s := a.worker.Stats(); s.Claimed+s.Failed+s.SetAside != 0 || s.Handled != 6 {
 		t.Errorf("%+v, want 6 handled and nothing else: it was not the entry's fault", s)
 	}
 }
 
-func TestGroupSetsPoisonAside(t *testing.T) {
+func TestGroupSetsAside(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
@@ -139,7 +139,7 @@ func TestGroupSetsPoisonAside(t *testing.T) {
 			return handle(ctx, m)
 		}
 	}
-	a, b := newMate(t, testkit.Fast(server.URL()), "a", change), newMate(t, testkit.Fast(server.URL()), "b", change)
+	a, b := newMember(t, testkit.Fast(server.URL()), "a", change), newMember(t, testkit.Fast(server.URL()), "b", change)
 	testkit.Eventually(t, "five entries are set aside", func() bool { return len(a.aside())+len(b.aside()) >= 5 })
 	settled(t, c)
 	got := append(a.aside(), b.aside()...)
@@ -152,8 +152,8 @@ func TestGroupSetsPoisonAside(t *testing.T) {
 		}
 	}
 	sa, sb := a.worker.Stats(), b.worker.Stats()
-	if sa.Handled+sb.Handled != 4 || sa.Poisoned+sb.Poisoned != 5 || sa.Failed+sb.Failed != 3 || sa.Claimed+sb.Claimed < 3 {
-		t.Errorf("a %+v, b %+v; want 4 handled, 5 poisoned, 3 failed attempts, 3 claimed", sa, sb)
+	if sa.Handled+sb.Handled != 4 || sa.SetAside+sb.SetAside != 5 || sa.Failed+sb.Failed != 3 || sa.Claimed+sb.Claimed < 3 {
+		t.Errorf("a %+v, b %+v; want 4 handled, 5 set aside, 3 failed attempts, 3 claimed", sa, sb)
 	}
 }
 
@@ -165,7 +165,7 @@ func TestGroupAcknowledgesOnlyWhatIsSettled(t *testing.T) {
 	frames(t, server.Client(), 1, 3)
 	var mu sync.Mutex // guards tried
 	tried := 0
-	a := newMate(t, testkit.Fast(server.URL()), "a", func(c *GroupConfig) {
+	a := newMember(t, testkit.Fast(server.URL()), "a", func(c *GroupConfig) {
 		c.Idle = 300 * time.Millisecond
 		c.Settle = func() error {
 			mu.Lock()
@@ -192,7 +192,7 @@ func TestGroupLeave(t *testing.T) {
 	server := redistest.Start(t)
 	c := server.Client()
 	frames(t, c, 1, 3)
-	a := newMate(t, testkit.Fast(server.URL()), "a", nil)
+	a := newMember(t, testkit.Fast(server.URL()), "a", nil)
 	onceEach(t, ids(1, 3), a)
 	blocked(t, server, "1")
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
@@ -208,7 +208,7 @@ func TestGroupLeave(t *testing.T) {
 	before := a.Status().Sessions
 	server.KillClients("normal") // in a new session it stays away, too
 	testkit.Eventually(t, "the next session", func() bool { return a.Status().Sessions > before && a.Status().State == datatransfer.Live })
-	b := newMate(t, testkit.Fast(server.URL()), "b", nil)
+	b := newMember(t, testkit.Fast(server.URL()), "b", nil)
 	onceEach(t, ids(4, 6), b)
 	onceEach(t, ids(1, 3), a)
 }

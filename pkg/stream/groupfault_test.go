@@ -9,7 +9,7 @@ import (
 	"framekeeper/pkg/redisconn"
 )
 
-// The stream, and the pool with it, vanishes under blocked readers and comes
+// The stream, and the group with it, vanishes under blocked readers and comes
 // back: what the stream then holds is shared again, from its start.
 func TestGroupOutlivesItsStream(t *testing.T) {
 	testkit.NeedRedis(t)
@@ -23,7 +23,7 @@ func TestGroupOutlivesItsStream(t *testing.T) {
 			server := redistest.Start(t)
 			c := server.Client()
 			frames(t, c, 1, 5)
-			a, b := newMate(t, testkit.Fast(server.URL()), "a", nil), newMate(t, testkit.Fast(server.URL()), "b", nil)
+			a, b := newMember(t, testkit.Fast(server.URL()), "a", nil), newMember(t, testkit.Fast(server.URL()), "b", nil)
 			onceEach(t, ids(1, 5), a, b)
 			blocked(t, server, "2") // UNBLOCKED is what they get
 			vanish(server)
@@ -33,7 +33,7 @@ func TestGroupOutlivesItsStream(t *testing.T) {
 			kept(t, a, b)
 			made(t, 2, a, b)
 			if n := testkit.Count(a.out.Messages(), "Redis refuses to read the stream, trying again every second"); n != 0 {
-				t.Errorf("a stream that vanished was told as a refusal, %d times", n)
+				t.Errorf("a stream that vanished was logged as a refusal, %d times", n)
 			}
 		})
 	}
@@ -47,7 +47,7 @@ func TestGroupOutlivesRedis(t *testing.T) {
 	server := redistest.Start(t)
 	w := newWriter(t, testkit.Fast(server.URL()), 100, 1<<20)
 	change := func(c *GroupConfig) { c.Idle = time.Second }
-	a, b := newMate(t, testkit.Fast(server.URL()), "a", change), newMate(t, testkit.Fast(server.URL()), "b", change)
+	a, b := newMember(t, testkit.Fast(server.URL()), "a", change), newMember(t, testkit.Fast(server.URL()), "b", change)
 	n := uint64(0)
 	add := func(k int) { w.add(t, k); n += uint64(k) }
 	for round := range 3 {
@@ -83,7 +83,7 @@ func TestGroupOutlivesRedis(t *testing.T) {
 func TestGroupWaitsWhileReadingIsRefused(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
-	const told, over = "Redis refuses to read the stream, trying again every second", "Redis lets the stream be read again"
+	const refusal, over = "Redis refuses to read the stream, trying again every second", "Redis lets the stream be read again"
 	for name, c := range map[string]struct{ refuse, allow []any }{
 		"WRONGTYPE":  {[]any{"SET", testKey, "not a stream"}, []any{"DEL", testKey}},
 		"XREADGROUP": {[]any{"ACL", "SETUSER", "bob", "-xreadgroup"}, []any{"ACL", "SETUSER", "bob", "+@all"}},
@@ -101,8 +101,8 @@ func TestGroupWaitsWhileReadingIsRefused(t *testing.T) {
 			if name != "WRONGTYPE" {
 				frames(t, server.Client(), 1, 3)
 			}
-			a := newMate(t, cfg, "a", nil)
-			testkit.Eventually(t, "the refusal is told", func() bool { return testkit.Count(a.out.Messages(), told) == 1 })
+			a := newMember(t, cfg, "a", nil)
+			testkit.Eventually(t, "the refusal is logged", func() bool { return testkit.Count(a.out.Messages(), refusal) == 1 })
 			time.Sleep(1500 * time.Millisecond) // it is tried again meanwhile
 			server.Do(c.allow...)
 			if name == "WRONGTYPE" {
@@ -110,9 +110,9 @@ func TestGroupWaitsWhileReadingIsRefused(t *testing.T) {
 			}
 			onceEach(t, ids(1, 3), a)
 			settled(t, server.Client())
-			testkit.Eventually(t, "the end of it is told", func() bool { return testkit.Count(a.out.Messages(), over) == 1 })
-			if n := testkit.Count(a.out.Messages(), told); n != 1 {
-				t.Errorf("the refusal was told %d times, want once", n)
+			testkit.Eventually(t, "the end of it is logged", func() bool { return testkit.Count(a.out.Messages(), over) == 1 })
+			if n := testkit.Count(a.out.Messages(), refusal); n != 1 {
+				t.Errorf("the refusal was logged %d times, want once", n)
 			}
 			kept(t, a)
 		})

@@ -214,7 +214,7 @@ func (s *powerScene) follow(reader *program) {
 					vmtest.Say("entry", c, text)
 				}
 			}
-			if strings.Contains(reader.out.String(), "nobody declared them lost") {
+			if strings.Contains(reader.out.String(), "were not declared lost") {
 				vmtest.Say("undeclared", powerCameras[0])
 			}
 			time.Sleep(20 * time.Millisecond)

@@ -19,10 +19,10 @@ import (
 	"framekeeper/pkg/redisconn"
 )
 
-const testGroup = "pool"
+const testGroup = "group"
 
-// mate is a link with one worker of a pool, which writes down what it handled.
-type mate struct {
+// member is a link with one worker of a group, which writes down what it handled.
+type member struct {
 	*linktest.Listener
 	worker *GroupConsumer
 	out    *testkit.Log
@@ -33,12 +33,12 @@ type mate struct {
 	hook func(ctx context.Context, m *frame.Message) error
 }
 
-func newMate(t *testing.T, cfg redisconn.Config, name string, change func(*GroupConfig)) *mate {
+func newMember(t *testing.T, cfg redisconn.Config, name string, change func(*GroupConfig)) *member {
 	t.Helper()
-	m := &mate{out: &testkit.Log{}}
+	m := &member{out: &testkit.Log{}}
 	c := GroupConfig{
 		Key: testKey, Group: testGroup, Name: name, Idle: time.Minute, Log: zerolog.New(m.out),
-		Handle: m.handle, Poison: m.poison,
+		Handle: m.handle, SetAside: m.setAside,
 	}
 	if change != nil {
 		change(&c)
@@ -53,7 +53,7 @@ func newMate(t *testing.T, cfg redisconn.Config, name string, change func(*Group
 	return m
 }
 
-func (m *mate) handle(ctx context.Context, msg *frame.Message) error {
+func (m *member) handle(ctx context.Context, msg *frame.Message) error {
 	m.mu.Lock()
 	hook := m.hook
 	m.mu.Unlock()
@@ -68,25 +68,25 @@ func (m *mate) handle(ctx context.Context, msg *frame.Message) error {
 	return nil
 }
 
-func (m *mate) poison(id frame.ID, msg *frame.Message, err error) {
+func (m *member) setAside(id frame.ID, msg *frame.Message, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.poor = append(m.poor, fmt.Sprintf("%s %t %v", id, msg != nil, err))
 }
 
-func (m *mate) hooked(f func(context.Context, *frame.Message) error) {
+func (m *member) hooked(f func(context.Context, *frame.Message) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.hook = f
 }
 
-func (m *mate) handled() []string {
+func (m *member) handled() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.got)
 }
 
-func (m *mate) aside() []string {
+func (m *member) aside() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.poor)
@@ -110,12 +110,12 @@ func byID(all []string) []string {
 	return all
 }
 
-// onceEach waits until the mates have handled everything of want, and fails when
+// onceEach waits until the members have handled everything of want, and fails when
 // they handled anything else, or anything twice.
-func onceEach(t *testing.T, want []string, mates ...*mate) {
+func onceEach(t *testing.T, want []string, members ...*member) {
 	t.Helper()
 	sum := func() (got []string) {
-		for _, m := range mates {
+		for _, m := range members {
 			got = append(got, m.handled()...)
 		}
 		return got
@@ -127,11 +127,11 @@ func onceEach(t *testing.T, want []string, mates ...*mate) {
 }
 
 // atLeastOnce waits until every entry of want has been handled by somebody.
-func atLeastOnce(t *testing.T, want []string, mates ...*mate) {
+func atLeastOnce(t *testing.T, want []string, members ...*member) {
 	t.Helper()
 	testkit.Eventually(t, "every entry is handled", func() bool {
 		seen := map[string]bool{}
-		for _, m := range mates {
+		for _, m := range members {
 			for _, id := range m.handled() {
 				seen[id] = true
 			}
@@ -140,36 +140,36 @@ func atLeastOnce(t *testing.T, want []string, mates ...*mate) {
 	})
 }
 
-// settled waits until nothing is pending or unread in the pool.
+// settled waits until nothing is pending or unread in the group.
 func settled(t *testing.T, c *redis.Client) {
 	t.Helper()
-	testkit.Eventually(t, "the pool has nothing pending", func() bool {
+	testkit.Eventually(t, "the group has nothing pending", func() bool {
 		groups, err := c.XInfoGroups(context.Background(), testKey).Result()
 		return err == nil && len(groups) == 1 && groups[0].Pending == 0 && groups[0].Lag == 0
 	})
 }
 
-// made expects the pool to have been made so often. Who made it knows of it last:
+// made expects the group to have been made so often. The one that made it counts it last:
 // the other may have handled everything by then.
-func made(t *testing.T, want uint64, mates ...*mate) {
+func made(t *testing.T, want uint64, members ...*member) {
 	t.Helper()
 	sum := func() (n uint64) {
-		for _, m := range mates {
+		for _, m := range members {
 			n += m.worker.Stats().Groups
 		}
 		return n
 	}
-	testkit.Eventually(t, "who made the pool knows it", func() bool { return sum() >= want })
+	testkit.Eventually(t, "the one that made the group counts it", func() bool { return sum() >= want })
 	if got := sum(); got != want {
-		t.Errorf("the pool was made %d times, want %d", got, want)
+		t.Errorf("the group was made %d times, want %d", got, want)
 	}
 }
 
 // kept fails when an answer of Redis to a worker ended a session. (A busy
 // machine may make a probe late, which is another matter.)
-func kept(t *testing.T, mates ...*mate) {
+func kept(t *testing.T, members ...*member) {
 	t.Helper()
-	for _, m := range mates {
+	for _, m := range members {
 		switch s := m.Status(); s.LastOutage.Cause {
 		case redisconn.CausePermission, redisconn.CauseServer, redisconn.CauseReadOnly, redisconn.CauseOther:
 			t.Errorf("the link was lost %d times, last because of %q", s.Outages, s.LastOutage.Cause)

@@ -63,7 +63,7 @@ func TestGapsAreClassed(t *testing.T) {
 			for _, h := range c.entries {
 				put(t, server.Client(), h, nil)
 			}
-			r := newReader(t, testkit.Fast(server.URL()), func(cfg *ConsumerConfig) { cfg.From = c.from })
+			r := newRecorder(t, testkit.Fast(server.URL()), func(cfg *ConsumerConfig) { cfg.From = c.from })
 			last := c.entries[len(c.entries)-1].ID
 			got := r.upTo(t, last.Epoch, last.Seq)
 			if c.want.Watermark = last; got != c.want {
@@ -80,7 +80,7 @@ func TestAGapBeforeACorruptEntry(t *testing.T) {
 	server := redistest.Start(t)
 	server.Do("XADD", testKey, "100-5", "header", "not JSON", "image", "")
 	frames(t, server.Client(), 6, 6)
-	r := newReader(t, testkit.Fast(server.URL()), func(c *ConsumerConfig) { c.From = id(100, 1) })
+	r := newRecorder(t, testkit.Fast(server.URL()), func(c *ConsumerConfig) { c.From = id(100, 1) })
 	if s := r.upTo(t, 100, 6); s.Trimmed != 3 || s.Corrupt != 1 || s.Delivered != 1 {
 		t.Errorf("%+v, want 3 trimmed, 1 corrupt, 1 delivered", s)
 	}
@@ -95,7 +95,7 @@ func TestAStreamThatBeganAnew(t *testing.T) {
 	server := redistest.Start(t)
 	c := server.Client()
 	frames(t, c, 1, 9)
-	r := newReader(t, testkit.Fast(server.URL()), nil)
+	r := newRecorder(t, testkit.Fast(server.URL()), nil)
 	r.upTo(t, 100, 9)
 	began := time.Now()
 	server.Do("DEL", testKey)
@@ -129,7 +129,7 @@ func TestTheFirstReplyIsSmall(t *testing.T) {
 		put(t, server.Client(), ok(seq+1), make([]byte, size))
 	}
 	var passed int64
-	newReader(t, testkit.Fast(proxy.URL()), func(c *ConsumerConfig) {
+	newRecorder(t, testkit.Fast(proxy.URL()), func(c *ConsumerConfig) {
 		c.Handle = func(_ context.Context, m *frame.Message) error {
 			if m.Header.ID.Seq == 1 {
 				passed = proxy.Bytes(redistest.ToClient)

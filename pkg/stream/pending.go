@@ -1,0 +1,153 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	groupBlock = 500 * time.Millisecond // one XREADGROUP waits that long; Leave waits for it
+	groupWait  = 200 * time.Millisecond // before a stream that is not there is looked for again
+)
+
+// read reads entries: new ones for ">", or this worker's own pending ones above an
+// ID.
+func (g *GroupConsumer) read(ctx context.Context, conn *redis.Conn, after string, block time.Duration) ([]redis.XMessage, error) {
+	return g.entries(ctx, block, func(limit context.Context) *redis.XStreamSliceCmd {
+		return conn.XReadGroup(limit, &redis.XReadGroupArgs{
+			Group: g.cfg.Group, Consumer: g.cfg.Name, Streams: []string{g.key, after}, Count: g.wanted(), Block: block,
+		})
+	})
+}
+
+// noGroup reports whether the group, or the stream below it, is not there.
+func noGroup(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "NOGROUP") || strings.Contains(err.Error(), "UNBLOCKED") ||
+		strings.Contains(err.Error(), "no such key"))
+}
+
+// create makes the group at the stream's start, once the agent has made the
+// stream.
+func (g *GroupConsumer) create(ctx context.Context, conn *redis.Conn) error {
+	for ctx.Err() == nil && !g.leaves() {
+		err := conn.XGroupCreate(ctx, g.key, g.cfg.Group, "0").Err()
+		switch {
+		case err == nil:
+			g.waiting = false
+			g.count(func(s *GroupStats) { s.Groups++ })
+			g.log.Info().Str("stream", g.key).Str("group", g.cfg.Group).Msg("The group was made, at the stream's start")
+			return nil
+		case strings.Contains(err.Error(), "BUSYGROUP"): // another worker was faster
+			g.waiting = false
+			return nil
+		case !strings.Contains(err.Error(), "MKSTREAM"): // what it advises when there is no stream
+			return fmt.Errorf("make group %s of %s: %w", g.cfg.Group, g.key, err)
+		}
+		g.allowed()
+		if !g.waiting {
+			g.log.Info().Str("stream", g.key).Str("group", g.cfg.Group).Msg("Waiting for the agent to make the stream")
+		}
+		g.waiting = true
+		select {
+		case <-time.After(groupWait):
+		case <-g.leaving:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// acknowledge takes finished entries out of the pending list, whoever has them
+// there.
+func (g *GroupConsumer) acknowledge(ctx context.Context, conn *redis.Conn) error {
+	if len(g.finished) == 0 {
+		return nil
+	}
+	err := conn.XAck(ctx, g.key, g.cfg.Group, g.finished...).Err()
+	if err != nil && !noGroup(err) {
+		return fmt.Errorf("acknowledge %d entries of %s: %w", len(g.finished), g.key, err)
+	}
+	g.finished = nil
+	return nil
+}
+
+// resume works on what this worker had in hand when its last session or connection
+// ended, so that nobody has to wait until it counts as idle.
+func (g *GroupConsumer) resume(ctx context.Context, conn *redis.Conn) error {
+	for after := "0"; ctx.Err() == nil && !g.leaves(); {
+		entries, err := g.read(ctx, conn, after, -1)
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		if err := g.retry(ctx, conn, entries); err != nil {
+			return err
+		}
+		after = entries[len(entries)-1].ID
+	}
+	return nil
+}
+
+// claim takes over what was handed out at least Idle ago and is not finished.
+// Redis itself drops those that were trimmed meanwhile.
+func (g *GroupConsumer) claim(ctx context.Context, conn *redis.Conn) error {
+	for next := "0-0"; ctx.Err() == nil && !g.leaves(); {
+		entries, after, err := conn.XAutoClaim(ctx, &redis.XAutoClaimArgs{
+			Stream: g.key, Group: g.cfg.Group, Consumer: g.cfg.Name, MinIdle: g.cfg.Idle, Start: next, Count: g.wanted(),
+		}).Result()
+		if err != nil {
+			return fmt.Errorf("claim idle entries of %s: %w", g.key, err)
+		}
+		g.count(func(s *GroupStats) { s.Claimed += uint64(len(entries)) })
+		if err := g.retry(ctx, conn, entries); err != nil {
+			return err
+		}
+		if next = after; next == "0-0" || next == "" {
+			return nil
+		}
+	}
+	return nil
+}
+
+// retry works on entries that had been handed out before.
+func (g *GroupConsumer) retry(ctx context.Context, conn *redis.Conn, entries []redis.XMessage) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	pending := make([]*redis.XPendingExtCmd, len(entries))
+	_, err := conn.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, e := range entries {
+			pending[i] = p.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: g.key, Group: g.cfg.Group, Start: e.ID, End: e.ID, Count: 1})
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("count tries of pending entries of %s: %w", g.key, err)
+	}
+	g.tries = make(map[string]int, len(entries))
+	defer func() { g.tries = nil }()
+	for _, cmd := range pending {
+		for _, p := range cmd.Val() {
+			g.tries[p.ID] = int(p.RetryCount)
+		}
+	}
+	return g.work(ctx, conn, entries)
+}
+
+// leave removes this worker from the group, unless entries of its own are still
+// pending: deleting it would lose them to the others.
+func (g *GroupConsumer) leave(ctx context.Context, conn *redis.Conn) {
+	defer g.leftOnce.Do(func() { close(g.left) })
+	pending, err := conn.XPendingExt(ctx, &redis.XPendingExtArgs{
+		Stream: g.key, Group: g.cfg.Group, Consumer: g.cfg.Name, Start: "-", End: "+", Count: 1,
+	}).Result()
+	if err != nil || len(pending) > 0 {
+		return // a worker without entries costs the group nothing
+	}
+	if err := conn.XGroupDelConsumer(ctx, g.key, g.cfg.Group, g.cfg.Name).Err(); err != nil {
+		g.log.Debug().Err(err).Str("group", g.cfg.Group).Msg("The group has still the name of this worker")
+	}
+}
