@@ -21,7 +21,7 @@ import (
 	"framekeeper/internal/status"
 	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
-	"framekeeper/pkg/camera/testsrc"
+	"framekeeper/internal/testkit/striptest"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/rpc"
@@ -67,7 +67,7 @@ func number(t *testing.T, m *frame.Message) uint64 {
 	var err error
 	switch m.Header.Encoding {
 	case frame.Raw:
-		n, err := testsrc.ReadNumber(m.Image(), m.Header.Width, m.Header.Height)
+		n, err := striptest.ReadNumber(m.Image(), m.Header.Width, m.Header.Height)
 		if err != nil {
 			t.Fatalf("read number from raw frame: %v", err)
 		}
@@ -80,7 +80,7 @@ func number(t *testing.T, m *frame.Message) uint64 {
 	if err != nil {
 		t.Fatalf("decode %s: %v", m.Header.Encoding, err)
 	}
-	stamp, err := testsrc.ReadImage(img)
+	stamp, err := striptest.ReadImage(img)
 	if err != nil {
 		t.Fatalf("read number from %s: %v", m.Header.Encoding, err)
 	}

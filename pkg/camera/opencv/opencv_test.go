@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"framekeeper/internal/testkit/striptest"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/camera/testsrc"
 	"framekeeper/pkg/camera/turbojpeg"
@@ -80,7 +81,7 @@ func mustOpen(t testing.TB, cfg camera.Config) camera.Source {
 // number reads the number drawn in a frame.
 func number(t *testing.T, f *camera.Frame) uint64 {
 	t.Helper()
-	n, err := testsrc.ReadNumber(f.Data, f.Width, f.Height)
+	n, err := striptest.ReadNumber(f.Data, f.Width, f.Height)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,8 @@
-// Package testsrc is the source "test:": a camera made of arithmetic. It
-// promises a moving picture at the configured size and rate in which every
-// frame carries its number and the instant it was rendered, for people as text
-// and for tests as a strip of blocks that survives JPEG (see ReadNumber). It
-// refuses options. The agent opens it; tests of any program read its frames.
+// Package testsrc is the source "test:": a moving test pattern. It promises frames
+// of the configured size and rate, each with its number and the instant of its
+// rendering in it, for people as text and for tests as a strip of blocks that
+// survives JPEG (internal/testkit/striptest reads it). It refuses options. The
+// agent opens it.
 package testsrc
 
 import (
@@ -19,8 +19,8 @@ import (
 // leave gaps, as with a real sensor. Captured is taken when rendering begins.
 type Source struct {
 	info    camera.Info
-	pacer   *camera.Ticker
-	picture *picture
+	ticker  *camera.Ticker
+	pattern *pattern
 	closing sync.Once
 	closed  chan struct{}
 }
@@ -43,26 +43,26 @@ func Open(_ context.Context, cfg camera.Config) (camera.Source, error) {
 		info: camera.Info{
 			Driver: "test pattern", Width: cfg.Width, Height: cfg.Height, FPS: cfg.FPS, Format: camera.BGR24,
 		},
-		pacer:   camera.NewTicker(cfg.FPS),
-		picture: newPicture(cfg.Width, cfg.Height),
+		ticker:  camera.NewTicker(cfg.FPS),
+		pattern: newPattern(cfg.Width, cfg.Height),
 		closed:  make(chan struct{}),
 	}, nil
 }
 
 // Next waits for the next slot and renders its frame.
 func (s *Source) Next(ctx context.Context, f *camera.Frame) error {
-	number, err := s.pacer.Wait(ctx, s.closed)
+	number, err := s.ticker.Wait(ctx, s.closed)
 	if err != nil {
 		return err
 	}
 	f.Captured = time.Now()
 	f.Seq = number
 	f.Format, f.Width, f.Height = camera.BGR24, s.info.Width, s.info.Height
-	f.Data = s.picture.render(f.Data, number, f.Captured)
+	f.Data = s.pattern.render(f.Data, number, f.Captured)
 	return nil
 }
 
-// Info says what was configured; the latency is 0.
+// Info is what was configured; the latency is 0.
 func (s *Source) Info() camera.Info { return s.info }
 
 // Close ends a waiting Next. It may be called more than once.

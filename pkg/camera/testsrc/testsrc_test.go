@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"framekeeper/internal/testkit/striptest"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
 )
@@ -43,16 +44,16 @@ func TestNumberSurvivesJPEG(t *testing.T) {
 	for _, size := range []struct{ w, h int }{
 		{MinWidth, MinHeight}, {67, 53}, {160, 120}, {320, 240}, {641, 481}, {1280, 720}, {720, 1280},
 	} {
-		p := newPicture(size.w, size.h)
+		p := newPattern(size.w, size.h)
 		e := camera.NewEncoder(camera.Config{Encoding: frame.JPEG, Quality: 50}, nil)
 		at := time.Now()
 		for _, number := range []uint64{1, 123456789, 1<<64 - 1} {
-			want := Stamp{Number: number, Captured: at.Truncate(time.Microsecond)}
+			want := striptest.Stamp{Number: number, Captured: at.Truncate(time.Microsecond)}
 			pixels := p.render(nil, number, at)
 			if len(pixels) != size.w*size.h*3 {
 				t.Fatalf("%v: %d bytes rendered, want %d", size, len(pixels), size.w*size.h*3)
 			}
-			got, err := ReadStamp(pixels, size.w, size.h)
+			got, err := striptest.ReadStamp(pixels, size.w, size.h)
 			if err != nil || got.Number != want.Number || !got.Captured.Equal(want.Captured) {
 				t.Errorf("%v raw: %+v, %v; want %+v", size, got, err, want)
 			}
@@ -64,7 +65,7 @@ func TestNumberSurvivesJPEG(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err = ReadImage(m)
+			got, err = striptest.ReadImage(m)
 			if err != nil || got.Number != want.Number || !got.Captured.Equal(want.Captured) {
 				t.Errorf("%v after jpeg: %+v, %v; want %+v", size, got, err, want)
 			}
@@ -72,34 +73,34 @@ func TestNumberSurvivesJPEG(t *testing.T) {
 	}
 }
 
-func TestReadRefusesOtherPictures(t *testing.T) {
+func TestReadRefusesOtherImages(t *testing.T) {
 	black := make([]byte, 320*240*3)
-	if n, err := ReadNumber(black, 320, 240); !errors.Is(err, ErrNoNumber) {
-		t.Errorf("black: %d, %v; want ErrNoNumber", n, err)
+	if n, err := striptest.ReadNumber(black, 320, 240); !errors.Is(err, striptest.ErrNoStrip) {
+		t.Errorf("black: %d, %v; want striptest.ErrNoStrip", n, err)
 	}
-	if n, err := ReadNumber(bytes.Repeat([]byte{255}, 320*240*3), 320, 240); !errors.Is(err, ErrNoNumber) {
-		t.Errorf("white: %d, %v; want ErrNoNumber", n, err)
+	if n, err := striptest.ReadNumber(bytes.Repeat([]byte{255}, 320*240*3), 320, 240); !errors.Is(err, striptest.ErrNoStrip) {
+		t.Errorf("white: %d, %v; want striptest.ErrNoStrip", n, err)
 	}
-	if n, err := ReadNumber(black[:100], 320, 240); !errors.Is(err, ErrNoNumber) {
-		t.Errorf("short: %d, %v; want ErrNoNumber", n, err)
+	if n, err := striptest.ReadNumber(black[:100], 320, 240); !errors.Is(err, striptest.ErrNoStrip) {
+		t.Errorf("short: %d, %v; want striptest.ErrNoStrip", n, err)
 	}
-	if _, err := ReadNumber(nil, -1, -1); !errors.Is(err, ErrNoNumber) {
-		t.Errorf("negative size: %v; want ErrNoNumber", err)
+	if _, err := striptest.ReadNumber(nil, -1, -1); !errors.Is(err, striptest.ErrNoStrip) {
+		t.Errorf("negative size: %v; want striptest.ErrNoStrip", err)
 	}
-	if _, err := ReadImage(image.NewGray(image.Rect(0, 0, 20, 20))); !errors.Is(err, ErrNoNumber) {
-		t.Errorf("too small: %v; want ErrNoNumber", err)
+	if _, err := striptest.ReadImage(image.NewGray(image.Rect(0, 0, 20, 20))); !errors.Is(err, striptest.ErrNoStrip) {
+		t.Errorf("too small: %v; want striptest.ErrNoStrip", err)
 	}
-	pixels := newPicture(320, 240).render(nil, 7, time.Now())
+	pixels := newPattern(320, 240).render(nil, 7, time.Now())
 	fill(pixels, 320, 8, 8, 8, ^pixels[(8*320+8)*3]) // one bit is turned over
-	if n, err := ReadNumber(pixels, 320, 240); !errors.Is(err, ErrNoNumber) {
-		t.Errorf("one bit wrong: %d, %v; want ErrNoNumber", n, err)
+	if n, err := striptest.ReadNumber(pixels, 320, 240); !errors.Is(err, striptest.ErrNoStrip) {
+		t.Errorf("one bit wrong: %d, %v; want striptest.ErrNoStrip", n, err)
 	}
 }
 
 // Any size renders, and consecutive frames differ even without a strip.
 func TestEverySizeMoves(t *testing.T) {
 	for _, size := range []struct{ w, h int }{{1, 1}, {16, 16}, {17, 200}, {200, 17}, {63, 39}, {150, 60}, {2000, 20}} {
-		p := newPicture(size.w, size.h)
+		p := newPattern(size.w, size.h)
 		var last []byte
 		for n := range uint64(300) {
 			b := p.render(nil, n+1, time.Now())
@@ -115,7 +116,7 @@ func TestEverySizeMoves(t *testing.T) {
 }
 
 func TestTextIsDrawn(t *testing.T) {
-	p := newPicture(320, 240)
+	p := newPattern(320, 240)
 	if p.scale == 0 {
 		t.Fatal("no text in 320x240")
 	}
@@ -132,7 +133,7 @@ func TestTextIsDrawn(t *testing.T) {
 	}
 	count := func(s string) (n int) {
 		for _, c := range []byte(s) {
-			for _, row := range glyph(c) {
+			for _, row := range glyphs[c] {
 				for ; row > 0; row &= row - 1 {
 					n++
 				}
@@ -147,7 +148,7 @@ func TestTextIsDrawn(t *testing.T) {
 	}
 }
 
-func TestRhythm(t *testing.T) {
+func TestRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := mustOpen(t, config(64, 48, 30))
 		var f camera.Frame
@@ -156,8 +157,8 @@ func TestRhythm(t *testing.T) {
 			if err := s.Next(t.Context(), &f); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := ReadNumber(f.Data, f.Width, f.Height); err != nil || got != want || f.Seq != want {
-				t.Fatalf("frame %d says %d (%v), want %d", f.Seq, got, err, want)
+			if got, err := striptest.ReadNumber(f.Data, f.Width, f.Height); err != nil || got != want || f.Seq != want {
+				t.Fatalf("frame %d has the number %d (%v), want %d", f.Seq, got, err, want)
 			}
 		}
 		if took := time.Since(start); (took - 10*time.Second).Abs() > time.Millisecond {
@@ -204,7 +205,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 // Through the Grabber: a frame that may answer a request was rendered after
-// the request, as its own pixels say.
+// the request, as its own pixels show.
 func TestFreshnessInThePixels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := camera.NewGrabber(config(320, 240, 200), Open, zerolog.Nop())
@@ -223,7 +224,7 @@ func TestFreshnessInThePixels(t *testing.T) {
 				}
 				ticket = next
 				if answered = g.MayAnswer(f, arrived, 0); answered {
-					s, err := ReadStamp(f.Data, f.Width, f.Height)
+					s, err := striptest.ReadStamp(f.Data, f.Width, f.Height)
 					if err != nil || s.Captured.Before(arrived.Truncate(time.Microsecond)) || s.Number != f.Seq {
 						t.Errorf("answered with %+v (%v), want one from after %v", s, err, arrived)
 					}
@@ -235,7 +236,7 @@ func TestFreshnessInThePixels(t *testing.T) {
 }
 
 func BenchmarkRender1280x720(b *testing.B) {
-	p := newPicture(1280, 720)
+	p := newPattern(1280, 720)
 	var buf []byte
 	now := time.Now()
 	n := uint64(0)

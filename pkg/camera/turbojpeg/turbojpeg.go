@@ -1,5 +1,10 @@
-//go:build cgo && !noopencv
+//go:build !noopencv
 
+// Package turbojpeg makes JPEGs with libjpeg-turbo, the fastest way there is on
+// a box without special hardware. It promises JPEGs that go straight from the
+// frame's bytes into the caller's buffer, YUYV without a detour through BGR, and
+// an error for every frame whose bytes contradict its fields. A build with the tag
+// noopencv is without it. The agent uses it.
 package turbojpeg
 
 /*
@@ -78,6 +83,12 @@ import (
 
 	"framekeeper/pkg/camera"
 )
+
+// Encoder encodes frames. The zero value is ready; it has a scratch buffer
+// and is for one goroutine at a time.
+type Encoder struct {
+	planes []byte // a YUYV frame taken apart
+}
 
 // Encode appends the JPEG of a BGR24 or YUYV frame, with chroma of 4:2:0, to
 // dst and returns the extended slice. YUYV is taken for BT.601 in video range,

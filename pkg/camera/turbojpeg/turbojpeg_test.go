@@ -1,4 +1,4 @@
-//go:build cgo && !noopencv
+//go:build !noopencv
 
 package turbojpeg
 

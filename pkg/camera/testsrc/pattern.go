@@ -6,23 +6,22 @@ import (
 	"time"
 )
 
-// picture renders frames: a copy of a prepared background, a bar that moves
+// pattern renders frames: a copy of a prepared background, a bar that moves
 // with the frame number, and on top the text and the strip.
-type picture struct {
+type pattern struct {
 	w, h       int
 	background []byte
 	bar        []byte // one row of the bar
-	barTop     int    // the bar keeps below strip and text
+	barTop     int    // the bar stays below strip and text
 	textY      int
 	scale      int    // of the font; 0: no room for text
 	line       []byte // scratch for the text
-	code       stripCode
 }
 
 const timeLayout = "2006-01-02 15:04:05.000"
 
-func newPicture(w, h int) *picture {
-	p := &picture{w: w, h: h, background: weave(w, h)}
+func newPattern(w, h int) *pattern {
+	p := &pattern{w: w, h: h, background: weave(w, h)}
 	p.bar = make([]byte, max(2, w/40)*3)
 	for i := range p.bar {
 		p.bar[i] = 0xf0
@@ -68,7 +67,7 @@ func darken(b []byte, w, x, y, boxW, boxH int) {
 }
 
 // render draws a frame into buf's array if it is large enough.
-func (p *picture) render(buf []byte, number uint64, at time.Time) []byte {
+func (p *pattern) render(buf []byte, number uint64, at time.Time) []byte {
 	buf = append(buf[:0], p.background...)
 	// The position wraps; a bar is cut at the right edge.
 	x := int(number*uint64(max(1, p.w/128))%uint64(p.w)) * 3
@@ -83,18 +82,18 @@ func (p *picture) render(buf []byte, number uint64, at time.Time) []byte {
 		p.line = at.AppendFormat(p.line[:0], timeLayout)
 		p.text(buf, p.textY+(glyphHeight+2)*p.scale)
 	}
-	drawStrip(buf, p.w, p.h, Stamp{Number: number, Captured: at}, &p.code)
+	drawStrip(buf, p.w, p.h, number, at)
 	return buf
 }
 
 // text draws p.line in white; pixels outside the image are left out.
-func (p *picture) text(buf []byte, y int) {
+func (p *pattern) text(buf []byte, y int) {
 	x := 2 * p.scale
 	for _, c := range p.line {
 		if x+glyphWidth*p.scale > p.w {
 			return
 		}
-		for row, bits := range glyph(c) {
+		for row, bits := range glyphs[c] {
 			for col := range glyphWidth {
 				if bits>>(glyphWidth-1-col)&1 == 1 {
 					fill(buf, p.w, x+col*p.scale, y+row*p.scale, p.scale, 0xff)
@@ -113,4 +112,29 @@ func fill(buf []byte, w, x, y, side int, v byte) {
 			line[i] = v
 		}
 	}
+}
+
+const (
+	glyphWidth  = 5
+	glyphHeight = 7
+	glyphStep   = glyphWidth + 1
+)
+
+// glyphs are the characters that the pattern writes, one row of 5 bits after the
+// other.
+var glyphs = map[byte][glyphHeight]byte{
+	'0': {0b01110, 0b10001, 0b10011, 0b10101, 0b11001, 0b10001, 0b01110},
+	'1': {0b00100, 0b01100, 0b10100, 0b00100, 0b00100, 0b00100, 0b11111},
+	'2': {0b01110, 0b10001, 0b00001, 0b00110, 0b01000, 0b10000, 0b11111},
+	'3': {0b11110, 0b00001, 0b00001, 0b01110, 0b00001, 0b00001, 0b11110},
+	'4': {0b00010, 0b00110, 0b01010, 0b10010, 0b11111, 0b00010, 0b00010},
+	'5': {0b11111, 0b10000, 0b11110, 0b00001, 0b00001, 0b10001, 0b01110},
+	'6': {0b00110, 0b01000, 0b10000, 0b11110, 0b10001, 0b10001, 0b01110},
+	'7': {0b11111, 0b00001, 0b00010, 0b00100, 0b00100, 0b01000, 0b01000},
+	'8': {0b01110, 0b10001, 0b10001, 0b01110, 0b10001, 0b10001, 0b01110},
+	'9': {0b01110, 0b10001, 0b10001, 0b01111, 0b00001, 0b00010, 0b01100},
+	'#': {0b01010, 0b01010, 0b11111, 0b01010, 0b11111, 0b01010, 0b01010},
+	':': {0b00000, 0b00100, 0b00100, 0b00000, 0b00100, 0b00100, 0b00000},
+	'-': {0b00000, 0b00000, 0b00000, 0b11111, 0b00000, 0b00000, 0b00000},
+	'.': {0b00000, 0b00000, 0b00000, 0b00000, 0b00000, 0b01100, 0b01100},
 }
