@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/async"
@@ -58,7 +59,7 @@ type agent struct {
 // pending, and joins every goroutine but those that a C call or a hung disk holds.
 // manager is nil if nobody supervises this process.
 func (a *agent) run(ctx context.Context, manager *sdnotify.Sender) error {
-	registry, err := newRegistry(a.cam.Name, a.limits(), a.meters, a.statistics())
+	registry, err := newRegistry(a.cam.Name, a.meters, a.statistics())
 	if err != nil {
 		return err
 	}
@@ -66,14 +67,31 @@ func (a *agent) run(ctx context.Context, manager *sdnotify.Sender) error {
 		Str("redis", a.cfg.Redis.Shown()).Str("delivery", string(a.cfg.Delivery.Mode)).Msg("Agent started")
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
-	var running parts
-	part := func(name string, f func(context.Context) error) {
+	running := &parts{}
+	a.start(func(name string, run func(context.Context) error) {
 		running.start(name, func() {
-			if err := f(work); err != nil {
+			if err := run(work); err != nil {
 				stop(fmt.Errorf("%s: %w", name, err))
 			}
 		})
+	}, registry, manager)
+	select {
+	case <-ctx.Done():
+		a.finish(work, true)
+		stop(nil)
+	case err := <-a.ending:
+		a.finish(work, false) // the status stays for a while, and shows why
+		stop(err)
+	case <-work.Done():
 	}
+	if hung := running.join(joinTime); len(hung) > 0 {
+		return abandonedError(hung, context.Cause(work))
+	}
+	return a.release(context.Cause(work))
+}
+
+// start starts all parts; part runs one in a goroutine of its own.
+func (a *agent) start(part func(name string, run func(context.Context) error), registry prometheus.Gatherer, manager *sdnotify.Sender) {
 	part("capture", a.capture)
 	part("redis", a.link.Run)
 	part("responder", a.responder.run)
@@ -90,20 +108,6 @@ func (a *agent) run(ctx context.Context, manager *sdnotify.Sender) error {
 	} else if a.spool.refusal != "" {
 		part("spool recovery", a.spoolRecovery(manager != nil).run)
 	}
-
-	select {
-	case <-ctx.Done():
-		a.finish(work, true)
-		stop(nil)
-	case err := <-a.ending:
-		a.finish(work, false) // the status stays for a while, and shows why
-		stop(err)
-	case <-work.Done():
-	}
-	if hung := running.join(joinTime); len(hung) > 0 {
-		return abandonedError(hung, context.Cause(work))
-	}
-	return a.release(context.Cause(work))
 }
 
 func (a *agent) linkState() datatransfer.State { return a.link.Status().State }

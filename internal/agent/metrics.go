@@ -49,17 +49,10 @@ func (m *meters) observeAnswer(clock *frame.Clock) func(*outbox.Item) {
 	}
 }
 
-// limits are settings that metrics show beside what they limit.
-type limits struct{ retain, spool int64 }
-
-func (a *agent) limits() limits {
-	return limits{int64(a.cfg.Delivery.RetainBytes), int64(a.cfg.Delivery.SpoolMaxBytes)}
-}
-
 // newRegistry has all metrics of an agent.
-func newRegistry(camera string, l limits, m *meters, s statistics) (*prometheus.Registry, error) {
+func newRegistry(camera string, m *meters, s statistics) (*prometheus.Registry, error) {
 	r, err := metrics.NewRegistry(prometheus.Labels{"camera": camera},
-		m.encode, m.request, m.link, metrics.NewTable(rows(), func(v metrics.Values) { s.read(v, l) }))
+		m.encode, m.request, m.link, metrics.NewTable(rows(), s.read))
 	if err != nil {
 		return nil, fmt.Errorf("make registry: %w", err)
 	}
@@ -112,12 +105,12 @@ func rows() []metrics.Row {
 }
 
 // read sets the values of one scrape.
-func (c *statistics) read(v metrics.Values, l limits) {
+func (c *statistics) read(v metrics.Values) {
 	v.Set("agent_info", 1, cli.Version())
 	c.readCapture(v)
 	c.readRequests(v)
-	c.readFrames(v, l)
-	c.readSpool(v, l)
+	c.readFrames(v)
+	c.readSpool(v)
 }
 
 func (c *statistics) readCapture(v metrics.Values) {
@@ -152,7 +145,7 @@ func (c *statistics) readRequests(v metrics.Values) {
 	}
 }
 
-func (c *statistics) readFrames(v metrics.Values, l limits) {
+func (c *statistics) readFrames(v metrics.Values) {
 	o := c.Frames()
 	v.Set("frames_numbered_total", float64(o.Added))
 	v.Set("frames_added_total", float64(o.Sent+o.Resent)) // Sent alone falls when Redis loses frames
@@ -164,7 +157,7 @@ func (c *statistics) readFrames(v metrics.Values, l limits) {
 	v.Set("outbox_unsent_frames", float64(o.Unsent))
 	v.Set("outbox_unsent_bytes", float64(o.UnsentSize))
 	v.Set("outbox_held_bytes", float64(o.MemorySize))
-	v.Set("outbox_limit_bytes", float64(l.retain))
+	v.Set("outbox_limit_bytes", float64(c.MemoryLimit))
 	s := c.Stream()
 	v.Flag("stream_writable", s.Writable)
 	v.Flag("stream_conflict", s.Conflict)
@@ -180,7 +173,7 @@ func (c *statistics) readFrames(v metrics.Values, l limits) {
 	}
 }
 
-func (c *statistics) readSpool(v metrics.Values, l limits) {
+func (c *statistics) readSpool(v metrics.Values) {
 	s := c.Spool()
 	v.Flag("spool_usable", s != nil)
 	if s == nil {
@@ -188,7 +181,7 @@ func (c *statistics) readSpool(v metrics.Values, l limits) {
 	}
 	v.Set("spool_frames", float64(s.Frames))
 	v.Set("spool_bytes", float64(s.Bytes))
-	v.Set("spool_limit_bytes", float64(l.spool))
+	v.Set("spool_limit_bytes", float64(c.SpoolLimit))
 	v.Set("spool_oldest_age_seconds", s.AgeS)
 	v.Set("spool_written_frames_total", float64(s.Written))
 	v.Set("spool_errors_total", float64(s.Errors))

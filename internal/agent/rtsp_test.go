@@ -31,7 +31,7 @@ func TestFrozenNetworkCameraEndsTheProcess(t *testing.T) {
 		"read does not return": {"OPENCV_FFMPEG_CAPTURE_OPTIONS=rtsp_transport;tcp", "camera driver does not return"},
 	} {
 		t.Run(name, func(t *testing.T) {
-					server := rtsptest.Start(t, rtsptest.H264(320, 240, 30), "admin", "hunter2")
+			server := rtsptest.Start(t, rtsptest.H264(320, 240, 30), "admin", "hunter2")
 			a := startProcess(t, redis, server.URL("admin", "hunter2"), c.options)
 			testkit.Eventually(t, "the camera to be open", func() bool { return strings.Contains(a.log.String(), "Camera opened") })
 			server.Freeze()

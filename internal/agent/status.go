@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"framekeeper/internal/bytesize"
 	"framekeeper/internal/cli"
 	"framekeeper/internal/status"
 	"framekeeper/pkg/camera"
@@ -30,6 +31,8 @@ type statistics struct {
 	Messages func() (answers, frames outbox.LaneStats)
 	Spool    func() *status.Spool
 	Groups   func() []status.ConsumerGroup
+
+	MemoryLimit, SpoolLimit bytesize.Size // of Frames and Spool
 }
 
 func (a *agent) statistics() statistics {
@@ -38,6 +41,7 @@ func (a *agent) statistics() statistics {
 		Link: func() datatransfer.LinkStatus { return a.link.Status() }, Requests: a.responder.requests.Stats, Replies: &a.responder.counts,
 		Frames: a.frames.Stats, Losses: a.frames.Losses, Stream: a.writer.Status, Messages: a.publisher.Stats,
 		Spool: a.spool.status, Groups: a.groups.list,
+		MemoryLimit: a.cfg.Delivery.RetainBytes, SpoolLimit: a.cfg.Delivery.SpoolMaxBytes,
 	}
 }
 

@@ -79,8 +79,9 @@ func fixedStatistics() statistics {
 		Messages: func() (answers, frames outbox.LaneStats) {
 			return outbox.LaneStats{Published: 1}, outbox.LaneStats{Published: 2}
 		},
-		Spool:  func() *status.Spool { return nil },
-		Groups: func() []status.ConsumerGroup { return []status.ConsumerGroup{} },
+		Spool:       func() *status.Spool { return nil },
+		Groups:      func() []status.ConsumerGroup { return []status.ConsumerGroup{} },
+		MemoryLimit: 100,
 	}
 }
 
@@ -106,7 +107,7 @@ func TestStatusOfTheParts(t *testing.T) {
 
 func TestRegistryOfTheParts(t *testing.T) {
 	s := fixedStatistics()
-	registry, err := newRegistry("cam1", limits{retain: 100, spool: 200}, newMeters(s.Link), s)
+	registry, err := newRegistry("cam1", newMeters(s.Link), s)
 	if err != nil {
 		t.Fatal(err)
 	}
