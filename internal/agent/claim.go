@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/async"
 	"framekeeper/internal/files"
 	"framekeeper/pkg/outbox"
 )
@@ -31,21 +32,9 @@ func retry(ctx context.Context, try func() error, failed func(error)) bool {
 			last = err.Error()
 			failed(err)
 		}
-		if !pause(ctx, wait) {
+		if !async.Pause(ctx, wait) {
 			return false
 		}
-	}
-}
-
-// pause is false when ctx ends first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 

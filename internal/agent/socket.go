@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/agentapi"
+	"framekeeper/internal/async"
 	"framekeeper/internal/metrics"
 )
 
@@ -49,7 +50,7 @@ func (s *socket) run(ctx context.Context, settings agentapi.LiveSettings, regist
 		if err := server.Run(ctx); err != nil {
 			s.log.Warn().Err(err).Msg("The socket for the controller failed, making it again")
 		}
-		if !pause(ctx, retryMax) {
+		if !async.Pause(ctx, retryMax) {
 			return nil
 		}
 	}

@@ -174,7 +174,7 @@ func (r *spoolRecovery) run(ctx context.Context) error {
 		return nil
 	}
 	for !r.drained() {
-		if !pause(ctx, retryMin) {
+		if !async.Pause(ctx, retryMin) {
 			return nil
 		}
 	}

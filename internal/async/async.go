@@ -1,6 +1,6 @@
-// Package async has the two small mechanisms that goroutines of every package
-// need: a wake-up that never blocks its sender, and a call that is abandoned when
-// it does not return in time. Every package may use it.
+// Package async has the small mechanisms that goroutines of every package
+// need: a wake-up that never blocks its sender, a call that is abandoned when it
+// does not return in time, and a pause that can be cut short. Every package may use it.
 package async
 
 import (
@@ -20,6 +20,18 @@ func (w Wake) Call() {
 	select {
 	case w <- struct{}{}:
 	default:
+	}
+}
+
+// Pause waits for d and is true, or is false because ctx has ended first.
+func Pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

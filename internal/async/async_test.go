@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -39,4 +41,17 @@ func TestAbandonDoesNotWaitForACallThatHangs(t *testing.T) {
 	if !errors.Is(err, ErrAbandoned) || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want it to wrap ErrAbandoned and the context's cause", err)
 	}
+}
+
+func TestPauseEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if began := time.Now(); !Pause(ctx, time.Second) || time.Since(began) != time.Second {
+			t.Errorf("paused for %v, want 1s", time.Since(began))
+		}
+		if Pause(ctx, time.Hour) {
+			t.Error("a pause that was cut short counts as whole")
+		}
+	})
 }

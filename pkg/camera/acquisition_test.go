@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"framekeeper/internal/async"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -78,7 +79,7 @@ func TestStallAfterASlowOpening(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := testConfig()
 		g := newTestGrabber(cfg, func(ctx context.Context, _ Config) (Source, error) {
-			if !pause(ctx, 4*time.Second) {
+			if !async.Pause(ctx, 4*time.Second) {
 				return nil, ctx.Err()
 			}
 			return &fakeSource{next: then(1, every(0), silent)}, nil
@@ -315,7 +316,7 @@ func TestStuckSource(t *testing.T) {
 func TestFrozenImage(t *testing.T) {
 	same := func(image int) step {
 		return func(ctx context.Context, f *Frame, n int) error {
-			if !pause(ctx, 10*time.Millisecond) {
+			if !async.Pause(ctx, 10*time.Millisecond) {
 				return ctx.Err()
 			}
 			_ = numbered(f, image)

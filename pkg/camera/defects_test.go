@@ -2,6 +2,7 @@ package camera
 
 import (
 	"context"
+	"framekeeper/internal/async"
 	"testing"
 	"time"
 )
@@ -13,7 +14,7 @@ type torn struct {
 }
 
 func (s *torn) Next(ctx context.Context, f *Frame) error {
-	if !pause(ctx, 10*time.Millisecond) {
+	if !async.Pause(ctx, 10*time.Millisecond) {
 		return ctx.Err()
 	}
 	s.AddDefect("cut short")

@@ -3,6 +3,7 @@ package camera
 import (
 	"context"
 	"fmt"
+	"framekeeper/internal/async"
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
@@ -22,7 +23,7 @@ func TestFrozenImageInEveryFormat(t *testing.T) {
 			var changing atomic.Bool
 			changing.Store(true)
 			source := func(ctx context.Context, f *Frame, n int) error {
-				if !pause(ctx, 40*time.Millisecond) {
+				if !async.Pause(ctx, 40*time.Millisecond) {
 					return ctx.Err()
 				}
 				if changing.Load() {

@@ -125,7 +125,7 @@ func (g *Grabber) run(ctx context.Context) error {
 		g.recordFailure(reopens, flaps, err)
 		wait := g.reopenWait(max(reopens, min(flaps, maxFlapWaits)))
 		g.setDeadline(wait)
-		if !pause(ctx, wait) {
+		if !async.Pause(ctx, wait) {
 			return nil
 		}
 	}
@@ -162,17 +162,6 @@ func (g *Grabber) recordFailure(attempt, flaps int, err error) {
 func (g *Grabber) reopenWait(n int) time.Duration {
 	wait := min(reopenWaitMin<<min(n-1, 6), reopenWaitMax)
 	return wait - time.Duration(g.jitter()*float64(wait/2))
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }
 
 // Latest is the newest frame, retained for the caller, or nil before the

@@ -3,6 +3,7 @@ package camera
 import (
 	"context"
 	"errors"
+	"framekeeper/internal/async"
 	"io"
 	"strings"
 	"testing"
@@ -170,7 +171,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 func TestMeasuresRateAndSkips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gaps := func(ctx context.Context, f *Frame, n int) error {
-			if !pause(ctx, 40*time.Millisecond) {
+			if !async.Pause(ctx, 40*time.Millisecond) {
 				return ctx.Err()
 			}
 			_ = numbered(f, n)

@@ -2,6 +2,7 @@ package camera
 
 import (
 	"context"
+	"framekeeper/internal/async"
 	"io"
 	"sync"
 	"testing"
@@ -54,7 +55,7 @@ func (c *fakeCamera) open(context.Context, Config) (Source, error) {
 // every delivers a frame each interval, its number in Seq and in its bytes.
 func every(interval time.Duration) step {
 	return func(ctx context.Context, f *Frame, n int) error {
-		if !pause(ctx, interval) {
+		if !async.Pause(ctx, interval) {
 			return ctx.Err()
 		}
 		return numbered(f, n)
