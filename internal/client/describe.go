@@ -53,3 +53,8 @@ func clock(us int64) string {
 	}
 	return time.UnixMicro(us).Format("15:04:05.000000")
 }
+
+// milliseconds is how people read latencies.
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+}

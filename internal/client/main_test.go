@@ -133,6 +133,8 @@ func (b *bench) files(camera string) []string {
 	return found
 }
 
+const labelWidth = len("unknown (agent kills)") // the longest label
+
 // summary reads the last column of the summary.
 func (b *bench) summary() map[string]string {
 	b.t.Helper()

@@ -87,7 +87,7 @@ func TestPoolSharesTheFrames(t *testing.T) {
 				"claimed": "0", "failed": "0", "poisoned": "0", "declared": "0", "duplicates": "0", "lost": "0",
 			})
 			wantSummary(t, other.summary(), map[string]string{"requests": "0", "handled": theirs, "stored": theirs, "failed": "0", "lost": "0"})
-			for _, label := range []string{"captured", "delivered", "trimmed", "undeclared", unknownLabel} {
+			for _, label := range []string{"captured", "delivered", "trimmed", "undeclared", "unknown (agent kills)"} {
 				if got, ok := b.summary()[label]; ok {
 					t.Errorf("summary %s: got %s, want no such row: one of a pool cannot know", label, got)
 				}

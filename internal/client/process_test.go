@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"framekeeper/internal/cli"
+	"framekeeper/internal/receiver"
 	"framekeeper/internal/status"
 
 	"golang.org/x/sys/unix"
@@ -50,7 +51,7 @@ func TestSignals(t *testing.T) {
 		}
 		wantSummary(t, b.summary(), map[string]string{"lost": "0", "duplicates": "0"})
 	}
-	// With requests that nobody answers the end takes graceAnswers; the second
+	// With requests that nobody answers the end takes receiver.AnswerWait; the second
 	// signal cuts it short.
 	a.with(func() { a.silent = true })
 	b.stdout = buffer{}
@@ -72,7 +73,7 @@ func TestSignals(t *testing.T) {
 			if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
 				t.Errorf("two signals: got %v, want death by SIGTERM", err)
 			}
-			if took := time.Since(began); took > graceAnswers {
+			if took := time.Since(began); took > receiver.AnswerWait {
 				t.Errorf("two signals: took %s, want no waiting", took)
 			}
 		}
@@ -201,8 +202,8 @@ func mustPTY(t *testing.T, columns uint16) (master, tty *os.File) {
 func TestPlainLinesElsewhere(t *testing.T) {
 	var out, errs bytes.Buffer
 	s := newScreen(&out, &errs)
-	s.show("one")
-	s.show("two")
+	s.Show("one")
+	s.Show("two")
 	if _, err := s.logs().Write([]byte("log\n")); err != nil {
 		t.Fatal(err)
 	}

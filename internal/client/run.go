@@ -3,16 +3,16 @@ package client
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"framekeeper/internal/cli"
 	"framekeeper/internal/configfile"
 	"framekeeper/internal/images"
 	"framekeeper/internal/logging"
-	"framekeeper/pkg/camera"
+	"framekeeper/internal/receiver"
 )
 
 // runFlags are the flags of "client run".
@@ -21,7 +21,8 @@ type runFlags struct {
 	duration   time.Duration
 	noRequests bool
 	noStore    bool
-	group      string // the pool to share frames with
+	json       bool
+	group      string // the consumer group to share frames with
 	grouped    bool   // --group was given
 }
 
@@ -37,16 +38,15 @@ them as images_dir/<camera>/<captured time>_<id>.jpg.
 With --group NAME several such clients, on one host or on many, share each
 camera's frames: every frame goes to one of them, and to another if that one
 dies with it, so that each is stored at least once. All of them name the same
-group; each needs an images_dir of its own. The pool remembers in Redis how far
-it has come: its first client begins at the stream's oldest frame.
+group; each needs an images_dir of its own. Redis holds how far the group has
+come: its first client begins at the stream's oldest frame.
 
-Ends in order at --duration, SIGINT or SIGTERM, and prints what came of it.
-The exit code is 0 if all went well, and 1 if nothing arrived from a camera that
-was asked, Redis was never reached, something was lost (the summary's "lost"),
-or images could not be stored. Requests made before a camera's agent was first
-heard of, by an answer or anything else it publishes, are "too early" and not
-lost, unless it is never heard of. What is "left in stream" comes with the next
-run.`,
+Ends in order at --duration, SIGINT or SIGTERM, and prints a summary. The exit
+code is 0 if all went well, and 1 if nothing arrived from a camera that was asked,
+Redis was never reached, something was lost (the summary's "lost"), or images
+could not be stored. Requests made before a camera's agent published its first
+answer or anything else are "too early" and not lost, unless it never publishes
+anything. What is "left in stream" comes with the next run.`,
 		Example: `  client run --camera greencam1 --duration 1m
   client run --no-requests --group archive`,
 		Args: cli.Args(),
@@ -58,42 +58,53 @@ run.`,
 	cmd.Flags().StringArrayVar(&f.cameras, "camera", nil, "camera to use; may be repeated (default: all)")
 	cmd.Flags().DurationVar(&f.duration, "duration", 0, "end after this time, such as 10s (default: never)")
 	cmd.Flags().BoolVar(&f.noRequests, "no-requests", false, "only receive what is sent anyway")
-	cmd.Flags().BoolVar(&f.noStore, "no-store", false, "receive and measure, but keep no image")
+	cmd.Flags().BoolVar(&f.noStore, "no-store", false, "receive and measure, but store no image")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print the summary as JSON, and no live line")
 	cmd.Flags().StringVar(&f.group, "group", "", "share the frames with all clients that name this group (delivery stream or both)")
 	return cmd
 }
 
 func (a *app) run(ctx context.Context, f runFlags) (err error) {
-	cfg, cams, err := a.runConfig(f)
+	o, cfg, err := a.runOptions(f)
 	if err != nil {
 		return err
 	}
 	screen := newScreen(a.stdout, a.stderr)
+	if f.json {
+		screen = newScreen(io.Discard, a.stderr)
+	}
 	log, closer, err := logging.New(cfg.Log, "client", screen.logs())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closer.Close()) }()
-	store, err := openStore(cfg, f, log)
-	if err != nil {
-		return err
+	o.Log = log
+	if !f.noStore {
+		if o.Store, err = images.Open(cfg.Client.Config, log); err != nil {
+			return err
+		}
 	}
-	r := newRunner(cfg, cams, f, store, log)
+	r := receiver.New(*o)
 	if f.duration > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.duration)
 		defer cancel()
 		defer cli.LimitEnd(ctx, "client")()
 	}
-	r.run(ctx, screen)
+	r.Run(ctx, screen)
 	screen.end()
-	if store != nil {
-		err = store.Close()
+	if o.Store != nil {
+		err = o.Store.Close()
 	}
-	return errors.Join(err, r.summary(a.stdout), r.verdict())
+	write := r.WriteSummary
+	if f.json {
+		write = r.WriteJSON
+	}
+	return errors.Join(err, write(a.stdout), r.Err())
 }
 
-func (a *app) runConfig(f runFlags) (*configfile.Config, []*camera.Config, error) {
+// runOptions are what the flags and the configuration ask for.
+func (a *app) runOptions(f runFlags) (*receiver.Options, *configfile.Config, error) {
 	if f.duration < 0 {
 		return nil, nil, cli.Usagef("--duration %s: expected a positive time such as 10s", f.duration)
 	}
@@ -105,21 +116,21 @@ func (a *app) runConfig(f runFlags) (*configfile.Config, []*camera.Config, error
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := checkPool(cfg, f); err != nil {
-		return nil, nil, err
+	streams := cfg.Delivery.Mode.Streams()
+	switch {
+	case !f.grouped:
+	case !receiver.ValidGroup(f.group):
+		return nil, nil, cli.Usagef("--group %.80q: expected %s", f.group, receiver.GroupExpected)
+	case !streams:
+		return nil, nil, cli.Usagef(`--group shares the frames of a stream, and delivery.mode = %q has none; set it to "stream" or "both"`,
+			cfg.Delivery.Mode)
 	}
-	if !f.noRequests || !cfg.Delivery.Mode.Streams() {
+	if !f.noRequests || !streams {
 		if err := speaksJSON(cams...); err != nil {
 			return nil, nil, err
 		}
 	}
-	return cfg, cams, nil
-}
-
-// openStore returns nil when nothing is to be stored.
-func openStore(cfg *configfile.Config, f runFlags, log zerolog.Logger) (*images.Store, error) {
-	if f.noStore {
-		return nil, nil
-	}
-	return images.Open(cfg.Client, log)
+	return &receiver.Options{
+		Config: cfg.Client.Receiver, Redis: cfg.Redis, Cameras: cams, NoRequests: f.noRequests, Streams: streams, Group: f.group,
+	}, cfg, nil
 }

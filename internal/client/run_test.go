@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"framekeeper/internal/receiver"
 	"framekeeper/pkg/frame"
 )
 
@@ -147,13 +148,13 @@ func TestRunCountsErrorsAndTimeouts(t *testing.T) {
 	b.await("stored images", func() bool { return len(b.files("greencam1")) >= 3 })
 	a.with(func() { a.silent = true })
 	b.await("FPS dropped to 0", func() bool { return strings.Contains(b.stderr.String(), "FPS dropped to 0") })
-	stop() // with requests in flight, which get graceAnswers and no more
+	stop() // with requests in flight, which get receiver.AnswerWait and no more
 	got := b.summary()
 	lost, _ := strconv.Atoi(got["lost"])
 	errs, _ := strconv.Atoi(got["errors"])
 	skipped, _ := strconv.Atoi(got["skipped"])
-	if errs < 20 || lost < maxInFlight || lost != atoi(t, got["timeouts"]) || skipped < 1 {
-		t.Errorf("summary: got %v, want at least 20 errors, %d timeouts, as many lost, some skipped", got, maxInFlight)
+	if errs < 20 || lost < receiver.MaxInFlight || lost != atoi(t, got["timeouts"]) || skipped < 1 {
+		t.Errorf("summary: got %v, want at least 20 errors, %d timeouts, as many lost, some skipped", got, receiver.MaxInFlight)
 	}
 	for _, want := range []string{`"reason":"camera stalled"`, "Requests are answered again"} {
 		if n := strings.Count(b.stderr.String(), want); n != 1 {

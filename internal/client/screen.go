@@ -37,16 +37,16 @@ func isTerminal(f *os.File) bool {
 	return err == nil
 }
 
-// inPlace says whether the line can be rewritten, and so should be often.
-func (s *screen) inPlace() bool { return s.terminal != nil }
+// InPlace tells whether the line can be rewritten, and so should be often.
+func (s *screen) InPlace() bool { return s.terminal != nil }
 
 const eraseLine = "\r\x1b[K"
 
-// show replaces the live line. What cannot be written is nobody's loss.
-func (s *screen) show(line string) {
+// Show replaces the live line. What cannot be written is nobody's loss.
+func (s *screen) Show(line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.inPlace() {
+	if !s.InPlace() {
 		_, _ = fmt.Fprintln(s.out, line)
 		return
 	}

@@ -1,8 +1,6 @@
 package client
 
 import (
-	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,11 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
-	"framekeeper/internal/configfile"
-	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
 )
@@ -72,32 +67,6 @@ func TestRunFailsWhenTheDiskStaysFull(t *testing.T) {
 	}
 }
 
-func TestEarlyRequestsAreNotLost(t *testing.T) {
-	f := &feed{cam: &camera.Config{Name: "cam"}}
-	f.counts.requests.Add(5)
-	f.counts.answers.Add(2)
-	f.counts.early.Add(3)
-	if got := f.totals(); got.lost() != 3 {
-		t.Errorf("never heard of: got %d lost, want 3", got.lost())
-	}
-	f.seen.Store(true)
-	got := f.totals()
-	if faults := f.faults(&got); len(faults) != 0 || got.lost() != 0 {
-		t.Errorf("heard of later: got %d lost, %q, want none", got.lost(), faults)
-	}
-	f.counts.requests.Add(1)
-	f.counts.dropped.Add(4)
-	reason := errors.New("disk full")
-	f.refusal.Store(&reason)
-	got = f.totals()
-	all := strings.Join(f.faults(&got), ", ")
-	for _, want := range []string{"1 lost", "4 frames not stored", "disk full"} {
-		if !strings.Contains(all, want) {
-			t.Errorf("faults: got %q, want %q in it", all, want)
-		}
-	}
-}
-
 // TestRequestBlamesWhoeverIsToBlame: a slow agent is not a broken link.
 func TestRequestBlamesWhoeverIsToBlame(t *testing.T) {
 	b := newBench(t, "stream", "greencam1", "redcam")
@@ -120,26 +89,5 @@ func TestRequestBlamesWhoeverIsToBlame(t *testing.T) {
 	early := unreached(datatransfer.LinkStatus{State: datatransfer.Connecting, Cause: redisconn.CauseNone}, cfg, time.Millisecond, nil)
 	if got := early.Error(); !strings.Contains(got, "no answer within 1ms: not connected to Redis") || !strings.Contains(got, "yet") {
 		t.Errorf("no time to connect: got %q", got)
-	}
-}
-
-// A client that can hear nothing any more must end, and say so.
-func TestRunEndsWithItsLink(t *testing.T) {
-	b := newBench(t, "stream", "greencam1")
-	cfg, err := configfile.Load(b.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := newRunner(cfg, nil, runFlags{noStore: true}, nil, zerolog.Nop())
-	fatal := errors.New("nothing helps")
-	r.link = datatransfer.NewLink(datatransfer.LinkConfig{
-		Redis: cfg.Redis, Name: "client", Log: zerolog.Nop(),
-		Admit: func(context.Context, *datatransfer.Session) error { return &datatransfer.FatalError{Err: fatal} },
-	})
-	limited, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	r.run(limited, newScreen(&b.stdout, &b.stderr))
-	if err := r.verdict(); limited.Err() != nil || !errors.Is(err, fatal) {
-		t.Errorf("the run ended with %v (time over: %v), want the reason of the link's end", err, limited.Err() != nil)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"framekeeper/internal/config"
 	"framekeeper/internal/images"
 	"framekeeper/internal/logging"
+	"framekeeper/internal/receiver"
 	"framekeeper/internal/supervise"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/outbox"
@@ -28,14 +29,21 @@ type Config struct {
 	Delivery   outbox.Delivery  `toml:"delivery"`
 	Log        logging.Config   `toml:"log"`
 	Controller supervise.Config `toml:"controller"`
-	Client     images.Config    `toml:"client"`
+	Client     Client           `toml:"client"`
 	Cameras    []camera.Config  `toml:"camera"`
 
 	Path string // the file it came from
 	Text []byte // what that held, when it was read by a Load
 }
 
-var _ = [...]config.Section{&redisconn.Config{}, &outbox.Delivery{}, &logging.Config{}, &supervise.Config{}, &images.Config{}, &camera.Config{}}
+// Client is the [client] table.
+type Client struct {
+	images.Config
+
+	Receiver receiver.Config // its keys stand in the same table
+}
+
+var _ = [...]config.Section{&redisconn.Config{}, &outbox.Delivery{}, &logging.Config{}, &supervise.Config{}, &images.Config{}, &receiver.Config{}, &camera.Config{}}
 
 // defaults is a configuration whose file is empty, with the defaults of a camera.
 func defaults() *Config {
@@ -45,7 +53,7 @@ func defaults() *Config {
 		Delivery:   outbox.DefaultDelivery(),
 		Log:        logging.Default(),
 		Controller: supervise.Default(),
-		Client:     images.Default(),
+		Client:     Client{images.Default(), receiver.Default()},
 		Cameras:    []camera.Config{camera.Default()},
 	}
 }

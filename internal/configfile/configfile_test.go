@@ -113,7 +113,7 @@ func TestLoad(t *testing.T) {
 	}
 	t.Setenv("FRAMEKEEPER_CLIENT_QUEUE_SIZE", "7")
 	c, err := Load(path)
-	if err != nil || c.Path != path || c.Log.Level != "warn" || c.Client.QueueSize != 7 {
+	if err != nil || c.Path != path || c.Log.Level != "warn" || c.Client.Receiver.QueueSize != 7 {
 		t.Errorf("got %+v, %v", c, err)
 	}
 	if err := os.WriteFile(path, []byte("x ="), 0o600); err != nil {

@@ -1,6 +1,8 @@
-package client
+package receiver
 
 import (
+	"encoding/json"
+	"fmt"
 	"math"
 	"math/bits"
 	"sync"
@@ -87,3 +89,12 @@ func (d *distribution) merge(other *distribution) {
 	d.n += other.n
 	d.max = max(d.max, other.max)
 }
+
+// latency is a duration as people read latencies, and in JSON milliseconds.
+type latency time.Duration
+
+func (l latency) milliseconds() float64 { return float64(l) / float64(time.Millisecond) }
+
+func (l latency) String() string { return fmt.Sprintf("%.1f ms", l.milliseconds()) }
+
+func (l latency) MarshalJSON() ([]byte, error) { return json.Marshal(l.milliseconds()) }

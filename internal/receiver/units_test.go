@@ -1,4 +1,4 @@
-package client
+package receiver
 
 import (
 	"bytes"
@@ -10,7 +10,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
 )
 
@@ -64,7 +63,7 @@ func TestHistogramEdges(t *testing.T) {
 }
 
 func TestQueueDropsWhatDoesNotFit(t *testing.T) {
-	f := &feed{}
+	s := &storer{counts: &counts{}}
 	m, err := frame.NewMessage(frame.Header{Camera: "cam", Status: frame.StatusOK}, make([]byte, 100<<20))
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +77,7 @@ func TestQueueDropsWhatDoesNotFit(t *testing.T) {
 		m    *frame.Message
 		want bool
 	}{{m, true}, {m, true}, {m, false}, {small, true}, {small, false}} { // by bytes, then by count
-		if got := q.push(f, c.m); got != c.want {
+		if got := q.push(s, c.m); got != c.want {
 			t.Errorf("push %d: got %v, want %v", i, got, c.want)
 		}
 	}
@@ -86,42 +85,41 @@ func TestQueueDropsWhatDoesNotFit(t *testing.T) {
 		t.Error("got empty, want three waiting")
 	}
 	q.abandon()
-	if got := f.counts.dropped.Load(); got != 3 {
+	if got := s.counts.n[dropped].Load(); got != 3 {
 		t.Errorf("abandoned: got %d, want 3", got)
 	}
 }
 
 func TestFrameWatchLogsEachStopOnce(t *testing.T) {
 	var out bytes.Buffer
-	f := &feed{cam: &camera.Config{Name: "cam"}, log: zerolog.New(&out)}
 	now := time.Now()
-	w := frameWatch{feed: f, changed: now}
-	look := func(after time.Duration, frames uint64) {
+	w := frameWatch{counts: &counts{}, log: zerolog.New(&out), changed: now}
+	check := func(after time.Duration, n uint64) {
 		now = now.Add(after)
-		f.counts.frames.Add(frames)
-		w.look(now)
+		w.counts.add(frames, n)
+		w.check(now)
 	}
 	lines := func() int { return strings.Count(out.String(), "\n") }
-	look(time.Second, 1)
-	look(stoppedFor, 0)
+	check(time.Second, 1)
+	check(stoppedAfter, 0)
 	if n := lines(); n != 0 {
 		t.Errorf("after exactly 2 s: got %d lines, want 0", n)
 	}
 	for range 10 {
-		look(time.Second, 0)
+		check(time.Second, 0)
 	}
 	if n := strings.Count(out.String(), "FPS dropped to 0"); n != 1 || lines() != 1 {
 		t.Errorf("while stopped: got\n%s\nwant FPS dropped to 0 once", &out)
 	}
-	look(time.Second, 5)
-	look(time.Second, 5)
+	check(time.Second, 5)
+	check(time.Second, 5)
 	if n := strings.Count(out.String(), "Frames arrive again"); n != 1 || lines() != 2 {
 		t.Errorf("after it: got\n%s\nwant one line more", &out)
 	}
 	if log := out.String(); !strings.Contains(log, `"last_frame_ago_ms":3000,`) || !strings.Contains(log, `"lasted_ms":13000,`) {
 		t.Errorf("times: got\n%s\nwant last_frame_ago_ms 3000 and lasted_ms 13000", log)
 	}
-	look(stoppedFor+1, 0)
+	check(stoppedAfter+1, 0)
 	if n := strings.Count(out.String(), "FPS dropped to 0"); n != 2 {
 		t.Errorf("second stop: got %d lines, want 2", n)
 	}
@@ -129,15 +127,14 @@ func TestFrameWatchLogsEachStopOnce(t *testing.T) {
 
 func TestFrameWatchBeforeTheFirstFrame(t *testing.T) {
 	var out bytes.Buffer
-	f := &feed{cam: &camera.Config{Name: "cam"}, log: zerolog.New(&out)}
 	now := time.Now()
-	w := frameWatch{feed: f, changed: now}
+	w := frameWatch{counts: &counts{}, log: zerolog.New(&out), changed: now}
 	for range 10 {
 		now = now.Add(time.Second)
-		w.look(now)
+		w.check(now)
 	}
-	f.counts.frames.Add(1)
-	w.look(now)
+	w.counts.add(frames, 1)
+	w.check(now)
 	log := out.String()
 	if strings.Contains(log, "FPS dropped") || strings.Contains(log, "again") ||
 		strings.Count(log, "No frame has arrived yet") != 1 || strings.Count(log, "The first frame has arrived") != 1 {

@@ -1,0 +1,148 @@
+package receiver
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/images"
+	"framekeeper/pkg/frame"
+)
+
+const (
+	// How soon and how rarely a disk that refuses is tried again.
+	retryMin = 100 * time.Millisecond
+	retryMax = 5 * time.Second
+
+	// queueMaxBytes bounds the queue in memory, whatever queue_size allows.
+	queueMaxBytes = 256 << 20
+)
+
+// storer stores one camera's frames and counts what became of them.
+type storer struct {
+	store   *images.Store // nil: nothing is stored
+	counts  *counts
+	log     zerolog.Logger
+	refusal atomic.Pointer[error] // why the disk does not take images at present
+}
+
+// save stores one frame. While the disk refuses it tries again: the stream
+// waits that long, and the queue drops what does not fit. It fails only when
+// ctx ends first.
+func (s *storer) save(ctx context.Context, m *frame.Message) error {
+	if s.store == nil {
+		return nil
+	}
+	var refused time.Time // since when the disk does not take it
+	for wait := retryMin; ; wait = min(2*wait, retryMax) {
+		err := s.try(m)
+		if err == nil {
+			s.refusal.Store(nil)
+			if !refused.IsZero() {
+				s.log.Info().Int64("lasted_ms", time.Since(refused).Milliseconds()).Msg("Images are stored again")
+			}
+			return nil
+		}
+		s.refusal.Store(&err)
+		if refused.IsZero() {
+			refused = time.Now()
+			s.log.Error().Err(err).Msg("Images cannot be stored; trying again until they can")
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// try stores one frame unless it never can be; after an error, trying again may
+// help.
+func (s *storer) try(m *frame.Message) error {
+	path, isNew, err := s.store.Save(m)
+	switch {
+	case err == nil && isNew:
+		s.counts.add(stored, 1)
+		s.counts.add(storedBytes, uint64(len(m.Image())))
+	case err == nil:
+		s.counts.add(duplicates, 1)
+	case errors.Is(err, images.ErrCorrupt):
+		s.counts.add(corrupt, 1)
+		s.log.Warn().Err(err).Stringer("id", m.Header.ID).Str("file", path).Msg("A damaged image was set aside")
+	case errors.Is(err, images.ErrRefused):
+		s.counts.add(malformed, 1)
+		s.log.Debug().Err(err).Stringer("id", m.Header.ID).Msg("A message was not stored")
+	default:
+		s.counts.add(storeFailures, 1)
+		return err
+	}
+	return nil
+}
+
+// queue holds published frames that wait to be stored.
+type queue struct {
+	items chan queued
+	bytes atomic.Int64 // of items, and of those being stored
+	open  atomic.Int64 // pushed and not yet stored
+}
+
+type queued struct {
+	storer *storer
+	m      *frame.Message
+}
+
+func newQueue(size int) *queue { return &queue{items: make(chan queued, size)} }
+
+// push never waits; it is false when there is no room.
+func (q *queue) push(s *storer, m *frame.Message) bool {
+	size := int64(m.Size())
+	if q.bytes.Add(size) > queueMaxBytes {
+		q.bytes.Add(-size)
+		return false
+	}
+	q.open.Add(1)
+	select {
+	case q.items <- queued{s, m}:
+		return true
+	default:
+		q.open.Add(-1)
+		q.bytes.Add(-size)
+		return false
+	}
+}
+
+// drain stores what is pushed until ctx ends.
+func (q *queue) drain(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case item := <-q.items:
+			if err := item.storer.save(ctx, item.m); err != nil { // ctx has ended
+				item.storer.counts.add(dropped, 1)
+				return
+			}
+			q.bytes.Add(-int64(item.m.Size()))
+			q.open.Add(-1)
+		}
+	}
+}
+
+func (q *queue) empty() bool { return q.open.Load() == 0 }
+
+// abandon counts what is left when nobody drains any more.
+func (q *queue) abandon() {
+	for {
+		select {
+		case item := <-q.items:
+			item.storer.counts.add(dropped, 1)
+		default:
+			return
+		}
+	}
+}
