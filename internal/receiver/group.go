@@ -42,7 +42,7 @@ func newGroup(
 ) *stream.GroupConsumer {
 	c := stream.GroupConfig{
 		Key: cam.FramesKey, Group: group, Name: consumer, Handle: handle,
-		Log:    log.With().Str("group", group).Str("consumer", consumer).Logger(),
+		Log:      log.With().Str("group", group).Str("consumer", consumer).Logger(),
 		SetAside: func(id frame.ID, m *frame.Message, _ error) { setAside(cam.Name, s, id, m) },
 	}
 	if s.store != nil {
