@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/configfile"
+	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
@@ -118,8 +119,8 @@ func explain(ctx context.Context, link *datatransfer.Link, cam *camera.Config, s
 		return fmt.Errorf("%w within %s: %s; the link to Redis is %s: %s", rpc.ErrNoAnswer, timeout, why, s.State, s.Detail)
 	}
 	if said != nil { // its last words, perhaps from before it ended
-		if trouble := said.unwell(); len(trouble) > 0 {
-			why += fmt.Sprintf("; it reported %s: %s", said.age(cam.StatusInterval), inWords(trouble))
+		if j := said.judge(); !j.Health.OK() {
+			why += fmt.Sprintf("; it reported %s: %s", said.age(cam.StatusInterval), text.Printable(j.Why(), maxWhy))
 		}
 	}
 	return fmt.Errorf("%w within %s: %s", rpc.ErrNoAnswer, timeout, why)

@@ -36,10 +36,13 @@ func startController(t *testing.T, b *bench, box string) (commands func() []cont
 		agent := status.Process{Name: "greencam1", State: status.ProcessRunning, PID: 4711, Says: "camera ok\x1b[2J"}
 		switch {
 		case c.Name == control.Status:
-			return status.Box{Box: box, Version: "v1", OK: true, UptimeS: 61, Config: "config.toml", LinkS: 60, Reload: &status.Reload{Refused: true, AgoS: 12, Problem: "config.toml:3: a = \x1b: no", Problems: 2}, Cameras: []status.Camera{
-				{Process: agent, ForS: 59, Link: "LIVE", Capture: "ok", Note: "cannot be asked for metrics\x1b"},
-				{Process: status.Process{Name: "redcam", State: status.ProcessFailed, LastExit: "exit code 2"}, Trouble: "its process is failed"},
-			}, Unwritable: []files.Unwritable{{Settings: []string{"spool_dir"}, Dir: "/spool", Reason: "read-only file system"}}}, nil
+			return status.Box{Box: box, Version: "v1", OK: true, UptimeS: 61, Config: "config.toml", LinkS: 60, Cameras: []status.Camera{
+				{Process: agent, ForS: 59, Reported: status.Reported{Health: status.Degraded, Link: "LIVE", Capture: "ok", Note: "cannot be asked for metrics\x1b"}},
+				{Process: status.Process{Name: "redcam", State: status.ProcessFailed, LastExit: "exit code 2"}, Reported: status.Reported{Health: status.Failed, Trouble: "its process is failed"}},
+			}, Findings: status.Findings{
+				Reload:     &status.Reload{Refused: true, AgoS: 12, Problem: "config.toml:3: a = \x1b: no", Problems: 2},
+				Unwritable: []files.Unwritable{{Settings: []string{"spool_dir"}, Dir: "/spool", Reason: "read-only file system"}},
+			}}, nil
 		case c.Name == control.Reload:
 			r := control.ReloadResult{Sections: []string{"camera"}}
 			r.Cameras.Restarted, r.Cameras.Kept = []string{"redcam"}, []string{"greencam1"}
@@ -82,10 +85,11 @@ func TestControl(t *testing.T) {
 		failed string // "": exit code 0
 	}{
 		{[]string{"status"}, []string{
-			"box box7, version v1, up 1m1s, link LIVE for 1m0s\nconfiguration config.toml, taken over 0s ago\nreload 12s ago: the new configuration is refused: config.toml:3: a = \ufffd: no; and 1 more\nto do: correct it and reload", "\n\nCAMERA     STATE    FOR  PID   RESTARTS  LINK  CAPTURE  TROUBLE\n",
-			"greencam1  running  59s  4711  0         LIVE  ok       -\n", "redcam     failed   0s   0     0         -     -        its process is failed; last end: exit code 2\n",
-			"\nspool_dir cannot be written: /spool: read-only file system: mount it for writing",
-			"\ngreencam1 cannot be asked for metrics\ufffd\n",
+			"box box7, version v1, up 1m1s, link LIVE for 1m0s\nconfiguration config.toml, taken over 0s ago\n", "\n\nCAMERA     HEALTH    STATE    FOR  PID   RESTARTS  LINK  CAPTURE  TROUBLE\n",
+			"greencam1  degraded  running  59s  4711  0         LIVE  ok       -\n", "redcam     failed    failed   0s   0     0         -     -        its process is failed\n",
+			"\ndegraded: Configuration is refused, the old one stays in force: config.toml:3: a = \ufffd: no; and 1 more\nto do: correct it and reload", "\ntried 12 s ago\n",
+			"\ndegraded: spool_dir cannot be written: /spool: read-only file system: nothing can be stored there for an outage or a restart\nto do: mount it for writing",
+			"\ngreencam1: cannot be asked for metrics\ufffd\n",
 		}, ""},
 		{[]string{"restart", "greencam1"}, []string{"greencam1: running, pid 4711, camera ok\ufffd[2J\n"}, ""},
 		{[]string{"stop", "nocam"}, nil, `box box7: no camera "nocam"; there is greencam1`},

@@ -63,42 +63,33 @@ func boxTable(s *status.Box) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "box %s, version %s, up %s, link LIVE for %s\nconfiguration %s, taken over %s ago\n",
 		text.Printable(s.Box, 0), text.Printable(s.Version, 0), seconds(s.UptimeS), seconds(s.LinkS), text.Printable(s.Config, 0), seconds(s.LoadedS))
-	if says := s.Reload.Says(); says != "" {
-		fmt.Fprintf(&b, "reload %s ago: %s: %s\nto do: %s\n", seconds(s.Reload.AgoS), says, text.Printable(s.Reload.Reason(), 0), s.Reload.Advice())
-	}
 	b.WriteByte('\n')
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "CAMERA\tSTATE\tFOR\tPID\tRESTARTS\tLINK\tCAPTURE\tTROUBLE")
+	_, _ = fmt.Fprintln(t, "CAMERA\tHEALTH\tSTATE\tFOR\tPID\tRESTARTS\tLINK\tCAPTURE\tTROUBLE")
 	for _, c := range s.Cameras {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", text.Printable(c.Name, 0), text.Printable(string(c.State), 0), seconds(c.ForS), c.PID, c.Restarts,
-			text.Printable(cmp.Or(c.Link, "-"), 0), text.Printable(cmp.Or(c.Capture, "-"), 0), text.Printable(cmp.Or(trouble(c), "-"), 0))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", text.Printable(c.Name, 0), text.Printable(string(c.Health), 0), text.Printable(string(c.State), 0), seconds(c.ForS), c.PID, c.Restarts,
+			text.Printable(cmp.Or(c.Link, "-"), 0), text.Printable(cmp.Or(c.Capture, "-"), 0), text.Printable(cmp.Or(c.Trouble, "-"), 0))
 	}
 	_ = t.Flush() // a strings.Builder takes everything
 	for _, c := range s.Cameras {
 		if c.Note != "" {
-			fmt.Fprintf(&b, "\n%s %s\n", text.Printable(c.Name, 0), text.Printable(c.Note, 0))
+			fmt.Fprintf(&b, "\n%s: %s\n", text.Printable(c.Name, 0), text.Printable(c.Note, 0))
+		}
+		if c.Advice != "" {
+			fmt.Fprintf(&b, "\n%s: to do: %s\n", text.Printable(c.Name, 0), text.Printable(c.Advice, 0))
 		}
 	}
-	for _, w := range s.Unwritable {
-		fmt.Fprintf(&b, "\n%s: %s\n", text.Printable(w.String(), 0), text.Printable(w.Advice(), 0))
+	items := s.Findings.Items()
+	for _, o := range s.Orphaned {
+		items = append(items, o.Item())
 	}
-	for _, u := range s.Orphaned {
-		fmt.Fprintf(&b, "\n%s on disk for %s, which is not configured: %s\n", u.Waiting(), text.Printable(u.Camera, 0), text.Printable(u.Advice(), 0))
+	for _, item := range items {
+		fmt.Fprintf(&b, "\n%s: %s\nto do: %s\n", item.Health, text.Printable(item.Line(), 0), text.Printable(item.ToDo(), 0))
+		for _, note := range item.Notes {
+			fmt.Fprintf(&b, "%s\n", text.Printable(note, 0))
+		}
 	}
 	return b.String()
-}
-
-// trouble is why a camera is not well. What its agent ended with often repeats
-// the status that it left behind.
-func trouble(c status.Camera) string {
-	if c.LastExit == "" || c.State == status.ProcessRunning || c.State == status.ProcessStopped {
-		return c.Trouble
-	}
-	end := "last end: " + c.LastExit
-	if _, cause, has := strings.Cut(c.Trouble, ": "); c.Trouble == "" || has && strings.Contains(end, cause) {
-		return end
-	}
-	return c.Trouble + "; " + end
 }
 
 func seconds(s float64) string {

@@ -16,6 +16,7 @@ import (
 
 	"framekeeper/internal/cli"
 	"framekeeper/internal/configfile"
+	"framekeeper/internal/status"
 	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
@@ -26,10 +27,11 @@ func newStatusCmd(a *app) *cobra.Command {
 	var all, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show which cameras' agents are there, and how they are",
-		Long: "Show which cameras' agents are there, and how they are.\n\n" +
-			"Exits with 0 if every camera that is shown is well: its agent is there, its link\n" +
-			"is LIVE, it captures, and Redis takes its frames. Else with 1 and what is not.",
+		Short: "Show which cameras' agents are there, and their health",
+		Long: "Show which cameras' agents are there, and their health.\n\n" +
+			"Exits with 0 if every camera that is shown is healthy or degraded: its agent is\n" +
+			"there, its link is LIVE, it captures, and Redis takes its frames. Else with 1 and\n" +
+			"why not.",
 		Example: `  client status
   client status --camera greencam1 --json`,
 		Args: cli.Args(),
@@ -67,21 +69,34 @@ func (a *app) status(ctx context.Context, only []string, all, asJSON bool) error
 			return fmt.Errorf("print: %w", err)
 		}
 	}
-	var unwell []string
+	var failed []string
 	for i, cam := range cams {
+		j := reports[i].judge()
 		if !asJSON {
-			if err := reports[i].write(a.stdout, cam, all); err != nil {
+			if err := reports[i].write(a.stdout, cam, j.Health, all); err != nil {
 				return fmt.Errorf("print: %w", err)
 			}
 		}
-		if why := reports[i].unwell(); len(why) > 0 {
-			unwell = append(unwell, cam.Name+": "+inWords(why))
+		if !j.Health.OK() {
+			failed = append(failed, fmt.Sprintf("%s: %s", cam.Name, text.Printable(j.Why(), maxWhy)))
 		}
 	}
-	if len(unwell) > 0 {
-		return fmt.Errorf("not all is well: %s", strings.Join(unwell, "; "))
+	if len(failed) > 0 {
+		return fmt.Errorf("not everything is healthy: %s", strings.Join(failed, "; "))
 	}
 	return nil
+}
+
+// maxWhy bounds, in characters, what an error shows of a status.
+const maxWhy = 300
+
+// judge is how the camera is. One that was stopped is absent.
+func (r report) judge() status.Judgement {
+	e := status.Evidence{Seen: status.Observation{Missing: status.Reason{Code: status.Absent}}}
+	if r.present {
+		e.Seen = status.Observe(r.body)
+	}
+	return e.Judge(time.Now())
 }
 
 // report is what status:<camera> held.
@@ -145,11 +160,13 @@ func fetch(ctx context.Context, c *redis.Client, cams []*camera.Config) ([]repor
 	return reports, nil
 }
 
-// printJSON prints {"ok":…,"cameras":[…]}; ok says that every camera is healthy.
+// printJSON prints {"ok":…,"cameras":[…]}; ok means that every camera
+// works.
 func printJSON(w io.Writer, cams []*camera.Config, reports []report) error {
 	type shown struct {
 		Camera   string          `json:"camera"`
 		OK       bool            `json:"ok"`
+		Health   status.Health   `json:"health"`
 		Present  bool            `json:"present"`
 		Troubles []string        `json:"troubles,omitempty"`
 		AgeMS    *int64          `json:"age_ms,omitempty"` // absent: unknown
@@ -157,8 +174,13 @@ func printJSON(w io.Writer, cams []*camera.Config, reports []report) error {
 	}
 	ok, all := true, make([]shown, len(cams))
 	for i, r := range reports {
-		s := shown{Camera: cams[i].Name, Present: r.present, Troubles: r.unwell()}
-		s.OK = len(s.Troubles) == 0
+		j := r.judge()
+		s := shown{Camera: cams[i].Name, OK: j.Health.OK(), Health: j.Health, Present: r.present}
+		if !s.OK {
+			for _, reason := range j.Reasons {
+				s.Troubles = append(s.Troubles, reason.String())
+			}
+		}
 		ok = ok && s.OK
 		if r.present && r.left >= 0 {
 			ms := max(0, 3*cams[i].StatusInterval-r.left).Milliseconds()
@@ -180,13 +202,13 @@ func (r report) age(interval time.Duration) string {
 	return max(0, 3*interval-r.left).Round(100*time.Millisecond).String() + " ago"
 }
 
-func (r report) write(out io.Writer, cam *camera.Config, all bool) error {
+func (r report) write(out io.Writer, cam *camera.Config, health status.Health, all bool) error {
 	if !r.present {
 		_, err := fmt.Fprintf(out, "%s: absent, no cam-agent has announced itself (no key %s)\n", cam.Name, cam.StatusKey())
 		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: present, reported %s\n", cam.Name, r.age(cam.StatusInterval))
+	fmt.Fprintf(&b, "%s: %s, reported %s\n", cam.Name, health, r.age(cam.StatusInterval))
 	fields := map[string]string{}
 	decoder := json.NewDecoder(bytes.NewReader(r.body))
 	decoder.UseNumber()

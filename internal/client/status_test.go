@@ -10,10 +10,10 @@ import (
 func TestStatus(t *testing.T) {
 	b := newBench(t, "stream", "greencam1", "redcam")
 	startAgent(t, b.redis, "greencam1", "stream")
-	wantUnwell(t, b, "redcam: absent")
+	wantFailed(t, b, "redcam: absent")
 	got := b.stdout.String()
 	for _, want := range []string{
-		"greencam1: present, reported 0s ago\n", "  link.state     LIVE\n", "  outbox.newest  1000-1\n", "  capture.fps    26.6\n",
+		"greencam1: healthy, reported 0s ago\n", "  link.state     LIVE\n", "  outbox.newest  1000-1\n", "  capture.fps    26.6\n",
 		"  writable       true\n",
 		"redcam: absent, no cam-agent has announced itself (no key status:redcam)\n",
 	} {
@@ -31,15 +31,15 @@ func TestStatus(t *testing.T) {
 	}
 	b.stdout = buffer{}
 	b.redis.Do("SET", "status:redcam", "not JSON \x1b[2J")
-	wantUnwell(t, b, "redcam: its status cannot be read", "--camera", "redcam")
-	if got := b.stdout.String(); !strings.Contains(got, "redcam: present") || !strings.Contains(got, "unreadable") ||
+	wantFailed(t, b, "redcam: its status cannot be read", "--camera", "redcam")
+	if got := b.stdout.String(); !strings.Contains(got, "redcam: failed, reported") || !strings.Contains(got, "unreadable") ||
 		strings.Contains(got, "\x1b") || strings.Contains(got, "greencam1") {
 		t.Errorf("unreadable status: got %q", got)
 	}
 }
 
 // A script asks for nothing but the exit code.
-func TestStatusFailsForACameraThatIsNotWell(t *testing.T) {
+func TestStatusEndsWithWhatFailed(t *testing.T) {
 	b := newBench(t, "stream", "greencam1", "redcam")
 	for _, c := range []struct{ status, want string }{
 		{`{"link":{"state":"LIVE","stuck":[]},"capture":{"state":"ok"},"writable":true}`, ""},
@@ -52,19 +52,19 @@ func TestStatusFailsForACameraThatIsNotWell(t *testing.T) {
 	} {
 		b.redis.Do("SET", "status:greencam1", c.status)
 		if c.want != "" {
-			wantUnwell(t, b, c.want, "--camera", "greencam1")
+			wantFailed(t, b, c.want, "--camera", "greencam1")
 			continue
 		}
 		b.mustClient("status", "--camera", "greencam1")
 	}
-	wantUnwell(t, b, "greencam1: its status cannot be read; redcam: absent")
+	wantFailed(t, b, "greencam1: its status cannot be read; redcam: absent")
 }
 
-// wantUnwell wants the status to end with this, after all that it shows.
-func wantUnwell(t *testing.T, b *bench, want string, args ...string) {
+// wantFailed wants the status to end with this, after all that it shows.
+func wantFailed(t *testing.T, b *bench, want string, args ...string) {
 	t.Helper()
 	err := b.client(t.Context(), append([]string{"status"}, args...)...)
-	if err == nil || cli.OneLine(err) != "not all is well: "+want {
-		t.Errorf("client status %q: got %v, want that not all is well: %s", args, err, want)
+	if err == nil || cli.OneLine(err) != "not everything is healthy: "+want {
+		t.Errorf("client status %q: got %v, want that not everything is healthy: %s", args, err, want)
 	}
 }

@@ -59,13 +59,14 @@ func boxFigures() []metrics.Row {
 func (b *box) read(v metrics.Values) {
 	r := b.report()
 	v.Set("controller_info", 1, r.Box, r.Version)
-	v.Set("controller_namesakes", float64(len(r.Namesakes)))
+	v.Set("controller_namesakes", float64(len(r.SharedWith)))
 	good, ok := b.reloads.Good(time.Now())
 	v.Flag("config_last_reload_successful", ok)
 	v.Set("config_last_reload_success_timestamp_seconds", float64(good.Unix()))
-	for _, a := range r.Agents {
-		v.Flag("camera_ready", r.Well(a), a.Name)
-		v.State("agent_state", string(a.State), agentStates(), a.Name)
+	for i, camera := range r.Judge(time.Now()).Cameras {
+		a := &r.Agents[i]
+		v.Flag("camera_ready", camera.Health.OK(), a.Name)
+		v.State("agent_state", string(a.State), metrics.Labels(status.AgentStates()), a.Name)
 		v.Set("agent_restarts_total", float64(a.Restarts), a.Name)
 		v.Set("agent_unexpected_ends_total", float64(a.Ends), a.Name)
 		v.Set("agent_hangs_total", float64(a.Hangs), a.Name)
@@ -147,15 +148,4 @@ func readRedis(v metrics.Values, s *status.RedisServer) {
 	if s.Used > 0 {
 		v.Set("embedded_redis_memory_used_bytes", float64(s.Used))
 	}
-}
-
-func agentStates() []string {
-	var all []string
-	for _, s := range []status.ProcessState{
-		status.ProcessStarting, status.ProcessRunning, status.ProcessBackoff, status.ProcessCrashLoop, status.ProcessHanging,
-		status.ProcessRecovery, status.ProcessFailed, status.ProcessStopping, status.ProcessStopped,
-	} {
-		all = append(all, string(s))
-	}
-	return all
 }

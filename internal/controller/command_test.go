@@ -193,10 +193,10 @@ func TestCommandsToRealAgents(t *testing.T) {
 	if r = s.command(commands.Stop, "cam1"); r.Status != commands.OK || result[status.Process](t, r).State != status.ProcessStopped {
 		t.Errorf("stop: got %+v", r)
 	}
-	if c := s.camera("cam1"); c.State != status.ProcessStopped || c.PID != 0 || !strings.Contains(c.Trouble, "client control start cam1") {
+	if c := s.camera("cam1"); c.State != status.ProcessStopped || c.PID != 0 || c.Health != status.Failed || !strings.Contains(c.Advice, "client control --box box1 start cam1") {
 		t.Errorf("after stop: got %+v", c)
 	}
-	if page := s.page(); !strings.Contains(page, `<a href="#camera-cam1">cam1</a> is stopped`) || !strings.Contains(page, "Stopped by command") {
+	if page := s.page(); !strings.Contains(page, `<a href="#camera-cam1">cam1</a> is stopped`) || !strings.Contains(page, "stopped by command") {
 		t.Errorf("the page does not show that it is stopped:\n%s", page)
 	}
 	if r = s.send(map[string]any{"command": commands.Set, "camera": "cam1", "quality": 40})(); !strings.HasPrefix(r.Error, "camera cam1 is stopped: ") {

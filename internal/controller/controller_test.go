@@ -39,7 +39,7 @@ func TestRunsTheBox(t *testing.T) {
 		text, err = s.ask("--status")
 		return err == nil
 	})
-	for _, want := range []string{"box box1", "LIVE", "cam1: running", "0 restarts", "well: link LIVE, capture ok, writable"} {
+	for _, want := range []string{"box box1", "LIVE", "cam1: running", "0 restarts", "healthy: link LIVE, capture ok, writable"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("status: got %q, want %q in it", text, want)
 		}
@@ -100,8 +100,8 @@ func TestGoesOnWithoutRedis(t *testing.T) {
 	_, end := s.begin(t)
 	eventually(t, "a controller that reports the missing Redis", func() bool {
 		text, err := s.ask("--status")
-		return errors.Is(err, errUnwell) && strings.Contains(text, "refused") && strings.Contains(text, "cam1: running") &&
-			strings.Contains(text, "not well: not known: the controller's own link")
+		return errors.Is(err, errUnhealthy) && strings.Contains(text, "refused") && strings.Contains(text, "cam1: running") &&
+			strings.Contains(text, "unknown: the controller's own link")
 	})
 	if err := end(); err != nil {
 		t.Errorf("run returned %v, want nil", err)
@@ -109,7 +109,7 @@ func TestGoesOnWithoutRedis(t *testing.T) {
 }
 
 // A process that runs is not yet a camera that works.
-func TestRunningButNotWell(t *testing.T) {
+func TestRunningButNotHealthy(t *testing.T) {
 	server := redistest.Start(t)
 	s := newSetup(t, server.URL(), "")
 	s.begin(t)
@@ -118,20 +118,20 @@ func TestRunningButNotWell(t *testing.T) {
 		eventually(t, "a status that says "+want, func() bool {
 			prepare()
 			text, err := s.ask("--status")
-			return errors.Is(err, errUnwell) && strings.Contains(text, "cam1: running") && strings.Contains(text, want)
+			return errors.Is(err, errUnhealthy) && strings.Contains(text, "cam1: running") && strings.Contains(text, want)
 		})
 	}
-	wantTrouble("not well: no status in Redis", func() {})
-	wantTrouble("not well: its link to Redis is SUBSCRIBED", func() { say(t, server, "SUBSCRIBED", "ok", true) })
-	wantTrouble("not well: capture is stalled: no frames", func() { say(t, server, "LIVE", "stalled", true) })
-	wantTrouble("not well: Redis does not take its frames: full", func() { say(t, server, "LIVE", "ok", false) })
-	wantTrouble("not well: status:cam1 is not a status", func() { server.Client().Set(t.Context(), "status:cam1", "nonsense", 0) })
-	eventually(t, "all is well", func() bool {
+	wantTrouble("unknown: no status in Redis", func() {})
+	wantTrouble("failed: its link to Redis is SUBSCRIBED", func() { say(t, server, "SUBSCRIBED", "ok", true) })
+	wantTrouble("failed: capture is stalled: no frames", func() { say(t, server, "LIVE", "stalled", true) })
+	wantTrouble("failed: Redis does not take its frames: full", func() { say(t, server, "LIVE", "ok", false) })
+	wantTrouble("its status cannot be read", func() { server.Client().Set(t.Context(), "status:cam1", "nonsense", 0) })
+	eventually(t, "a healthy camera", func() bool {
 		say(t, server, "LIVE", "ok", true)
 		_, err := s.ask("--status")
 		return err == nil
 	})
-	wantTrouble("not well: no status in Redis", func() { server.Client().Del(t.Context(), "status:cam1") })
+	wantTrouble("no status in Redis", func() { server.Client().Del(t.Context(), "status:cam1") })
 }
 
 // A stopped agent's status stands until it expires, or for ever where it does
@@ -142,25 +142,17 @@ func TestStatusThatStandsStill(t *testing.T) {
 	w := &watch{cameras: []camera.Config{cam}, interval: time.Second}
 	text := []byte(`{"time_us":1,"link":{"state":"LIVE"},"capture":{"state":"ok"},"writable":true}`)
 	now := time.Now()
-	first := w.judge(text, &cam, now)
-	w.seen = map[string]sight{"cam1": first}
-	if s := w.judge(text, &cam, now.Add(11*time.Second)); !first.Well() || !s.Well() {
-		t.Errorf("got %q, then %q, want well both times", first.Trouble, s.Trouble)
+	first := w.observe(text, &cam, now)
+	w.seen = map[string]reading{"cam1": first}
+	if r := w.observe(text, &cam, now.Add(11*time.Second)); !first.OK() || !r.OK() {
+		t.Errorf("got %+v, then %+v, want both to count", first, r)
 	}
-	if s := w.judge(text, &cam, now.Add(12*time.Second)); !strings.Contains(s.Trouble, "no new status for 12s") {
-		t.Errorf("after 12 s: got %q, want that there is no new status", s.Trouble)
-	}
-	stuck := strings.Replace(string(text), `"LIVE"`, `"LIVE","stuck":["add frames"]`, 1)
-	if s := w.judge([]byte(stuck), &cam, now); !strings.Contains(s.Trouble, "do not return, is a disk hanging? add frames") {
-		t.Errorf("a part that hangs: got %q", s.Trouble)
-	}
-	deaf := strings.Replace(string(text), "{", `{"no_socket":"no lock",`, 1)
-	if s := w.judge([]byte(deaf), &cam, now); !s.Well() || s.Note != "cannot be asked for metrics, nor take settings: no lock" {
-		t.Errorf("an agent without a socket: got %+v, want it well, and noted", s)
+	if r := w.observe(text, &cam, now.Add(12*time.Second)); r.Stale != 12*time.Second || r.OK() {
+		t.Errorf("after 12 s: got %+v, want that it is stale", r)
 	}
 	text = []byte(strings.Replace(string(text), ":1,", ":2,", 1))
-	if s := w.judge(text, &cam, now.Add(12*time.Second)); !s.Well() {
-		t.Errorf("a new status: got %q, want well", s.Trouble)
+	if r := w.observe(text, &cam, now.Add(12*time.Second)); !r.OK() {
+		t.Errorf("a new status: got %+v, want it to count", r)
 	}
 }
 

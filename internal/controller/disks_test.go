@@ -42,7 +42,7 @@ func TestADiskThatCannotBeWrittenIsTold(t *testing.T) {
 	if f := s.scrape(t); f.value("directory_writable", "setting=spool_dir") != 0 || f.value("directory_writable", "setting=state_dir") != 1 {
 		t.Error("the figures do not say it, or say it of state_dir")
 	}
-	if page := s.page(); !strings.Contains(page, "All is well, but spool_dir cannot be written") || !strings.Contains(page, disk+": read-only file system.") {
+	if page := s.page(); !strings.Contains(page, "<a href=\"#unwritable0\">spool_dir</a> cannot be written") || !strings.Contains(page, disk+": read-only file system") {
 		t.Errorf("the page does not show it:\n%s", page)
 	}
 	if text, err := s.ask("--status"); err != nil || !strings.Contains(text, told) || !strings.Contains(text, "to do: mount it for writing") {

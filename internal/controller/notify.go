@@ -2,13 +2,10 @@ package controller
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"framekeeper/internal/sdnotify"
-	"framekeeper/internal/status"
 )
 
 const (
@@ -61,21 +58,5 @@ func (b *box) notify(ctx context.Context) error {
 // text is the state in a line. Every part is asked for it.
 func (b *box) text() string {
 	r := b.report()
-	running := 0
-	for _, a := range r.Agents {
-		if a.State == status.ProcessRunning {
-			running++
-		}
-	}
-	text := fmt.Sprintf("%d of %d agents running, link %s", running, len(r.Agents), r.Link.State)
-	if len(r.Namesakes) > 0 {
-		text += ", name shared with " + strings.Join(r.Namesakes, " and ")
-	}
-	for _, w := range r.Unwritable {
-		text += ", " + w.Name() + " cannot be written"
-	}
-	if says := r.Reload.Says(); says != "" {
-		text += ", " + says
-	}
-	return text
+	return r.Line(time.Now())
 }

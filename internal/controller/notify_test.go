@@ -31,7 +31,7 @@ func TestNotify(t *testing.T) {
 	s := newSetup(t, "redis://127.0.0.1:1/0", "")
 	_, end := s.begin(t)
 	beats := 0
-	for m := next(); !strings.Contains(m, "STATUS=1 of 1 agents running, link "); m = next() {
+	for m := next(); !strings.Contains(m, ": 1 of 1 agents running, link "); m = next() {
 		beats++
 	}
 	for range 3 {
@@ -43,7 +43,7 @@ func TestNotify(t *testing.T) {
 	hangUp(t)
 	eventually(t, "the refusal to be told, and that the service goes on", func() bool {
 		m := next()
-		return strings.Contains(m, ", the new configuration is refused\n") && strings.Contains(m, sdnotify.Ready)
+		return strings.Contains(m, ", Configuration is refused, the old one stays in force\n") && strings.Contains(m, sdnotify.Ready)
 	})
 	if err := end(); err != nil {
 		t.Error(err)

@@ -67,24 +67,15 @@ func (b *box) set(ctx context.Context, c commands.Command) (any, error) {
 
 // status is the box as the command shows it.
 func (b *box) status() status.Box {
-	r := b.report()
+	r, now := b.report(), time.Now()
+	verdict := r.Judge(now)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := status.Box{
-		Box: r.Box, Version: r.Version, OK: len(r.Namesakes) == 0, UptimeS: commands.Seconds(time.Since(b.began)),
-		Config: b.cfg.Path, LoadedS: commands.Seconds(time.Since(b.loaded)), LinkS: commands.Seconds(time.Since(r.Link.Since)),
-		Cameras: []status.Camera{}, Orphaned: r.Unowned, Unwritable: r.Unwritable, Reload: r.Reload,
+	return status.Box{
+		Box: r.Box, Version: r.Version, OK: verdict.OK(), UptimeS: status.Seconds(now.Sub(b.began)),
+		Config: b.cfg.Path, LoadedS: status.Seconds(now.Sub(b.loaded)), LinkS: status.Seconds(now.Sub(r.Link.Since)),
+		Cameras: r.Cameras(now), Findings: r.Findings,
 	}
-	for _, a := range r.Agents {
-		c := r.Camera(a)
-		if s.OK = s.OK && r.Well(a); c.Trouble == "" && a.State != status.ProcessRunning {
-			c.Trouble = "its agent " + web.Plainly(a.State)
-		}
-		s.Cameras = append(s.Cameras, status.Camera{
-			Process: a, ForS: commands.Seconds(time.Since(a.Since)), Link: c.Link, Capture: c.Capture, Trouble: c.Trouble, Note: c.Note,
-		})
-	}
-	return s
 }
 
 // agents is the supervisor's knowledge as telemetry wants it.
@@ -112,18 +103,23 @@ func (b *box) report() web.Report {
 	p, name := b.parts, b.cfg.Controller.Box
 	b.mu.Unlock()
 	s := p.link.Status()
-	link := web.Link{State: s.State.String(), Live: s.State == datatransfer.Live, Since: s.Since}
+	link := status.Link{State: s.State.String(), Live: s.State == datatransfer.Live, Since: s.Since}
 	if s.Cause != "" {
 		link.Cause, link.Advice = string(s.Cause)+": "+s.Detail, s.Cause.Advice()
 	}
-	var rivals []string
+	var shared []string
 	for _, other := range p.rivals.Alive() {
-		rivals = append(rivals, other.Shown())
+		shared = append(shared, other.Shown())
 	}
 	orphaned, _ := b.orphans.Found()
 	return web.Report{
-		Box: name, Version: cli.Version(), Link: link, Namesakes: rivals, Redis: p.redisStatus(), Unowned: orphaned,
-		Stuck: b.stuck(s, time.Now()), Unwritable: b.disks.list(), Reload: b.reloads.Last(time.Now()),
-		Agents: b.supervisor.Agents(), Cameras: p.watch.report(link.Live), Telemetry: p.sampler.Latest(),
+		Report: status.Report{
+			Head: status.Head{
+				Box: name, Version: cli.Version(), Link: link, SharedWith: shared, Redis: p.redisStatus(),
+				Findings: status.Findings{Reload: b.reloads.Last(time.Now()), Unwritable: b.disks.list(), Orphaned: orphaned},
+			},
+			Stuck: b.stuck(s, time.Now()), Agents: b.supervisor.Agents(), Seen: p.watch.observations(),
+		},
+		Telemetry: p.sampler.Latest(),
 	}
 }

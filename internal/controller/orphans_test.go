@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
 )
 
 // frames counts the files of frames below the spool's directory.
@@ -48,14 +49,14 @@ func TestOrphanedSpool(t *testing.T) {
 	}
 	s.server.Restart()
 	h := s.awaitReady(t, 2) // it is no trouble of a camera
-	const waiting, advice = "frames wait on disk for cam2, which is not configured", "give a camera the name cam2 again and it goes on from there, or delete "
-	if len(h.Unowned) != 1 || h.Unowned[0].Camera != "cam2" || h.Unowned[0].Dir != filepath.Join(s.dir, "spool", "cam2") {
-		t.Errorf("/readyz shows %+v", h.Unowned)
+	const waiting, advice = "frames wait on disk for it", "give a camera the name cam2 again and it goes on from there, or delete "
+	if len(h.Orphaned) != 1 || h.Orphaned[0].Camera != "cam2" || h.Orphaned[0].Dir != filepath.Join(s.dir, "spool", "cam2") {
+		t.Errorf("/readyz shows %+v", h.Orphaned)
 	}
-	if page := s.page(); !strings.Contains(page, "frames wait on disk for it.") || !strings.Contains(page, "G"+advice[1:]+h.Unowned[0].Dir) {
+	if page := s.page(); !strings.Contains(page, waiting) || !strings.Contains(page, "G"+advice[1:]+h.Orphaned[0].Dir) {
 		t.Errorf("the page does not show it:\n%s", page)
 	}
-	if text, err := s.ask("--status"); err != nil || !strings.Contains(text, waiting) || !strings.Contains(text, advice+h.Unowned[0].Dir+" and "+s.state+"/cam2") {
+	if text, err := s.ask("--status"); err != nil || !strings.Contains(text, waiting) || !strings.Contains(text, advice+h.Orphaned[0].Dir+" and "+s.state+"/cam2") {
 		t.Errorf("--status: got %v and\n%s", err, text)
 	}
 	if now := s.status(); len(now.Orphaned) != 1 || !now.OK {

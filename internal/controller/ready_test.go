@@ -11,11 +11,10 @@ import (
 	"time"
 
 	"framekeeper/internal/status"
-	"framekeeper/internal/web"
 )
 
 // health is what /readyz says.
-func (s setup) health(t *testing.T) (code int, h web.Health) {
+func (s setup) health(t *testing.T) (code int, h status.Ready) {
 	t.Helper()
 	code, body := s.visit(t, "/readyz")
 	if code == 0 {
@@ -27,9 +26,9 @@ func (s setup) health(t *testing.T) (code int, h web.Health) {
 	return code, h
 }
 
-func (s setup) awaitReady(t *testing.T, cameras int) web.Health {
+func (s setup) awaitReady(t *testing.T, cameras int) status.Ready {
 	t.Helper()
-	var h web.Health
+	var h status.Ready
 	began := time.Now()
 	eventually(t, "a box that is ready", func() bool {
 		var code int
@@ -45,7 +44,7 @@ func (s setup) awaitReady(t *testing.T, cameras int) web.Health {
 func (s setup) awaitReason(t *testing.T, parts ...string) {
 	t.Helper()
 	began := time.Now()
-	var h web.Health
+	var h status.Ready
 	eventually(t, "not to be ready, with "+strings.Join(parts, ", "), func() bool {
 		var code int
 		code, h = s.health(t)
@@ -85,7 +84,7 @@ func TestReadinessIsOfNow(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	s.awaitReason(t, "cam2: no sign of life for ")
+	s.awaitReason(t, "cam2 does not report: no sign of life for ")
 	if f := s.scrape(t); f.value("camera_ready", "camera=cam2") != 0 || f.value("camera_ready") != 2 {
 		t.Errorf("camera_ready: got %v of cam2 and %v in all, want 0 and 2", f.value("camera_ready", "camera=cam2"), f.value("camera_ready"))
 	}
@@ -112,7 +111,7 @@ func TestReadinessIsOfNow(t *testing.T) {
 		if pidNow := h.Agents["cam2"].PID; pidNow == 0 || pidNow == pid {
 			return false
 		}
-		return code == http.StatusOK && h.Cameras["cam2"].Well()
+		return code == http.StatusOK && h.Cameras["cam2"].Health == status.Healthy
 	})
 }
 
@@ -122,14 +121,14 @@ func TestSomebodyElsesRedis(t *testing.T) {
 	s := newScene(t)
 	s.rewrite("[delivery]", "embedded = true\n[delivery]")
 	const foreign = "it talks to a Redis that is not this box's own"
-	s.awaitReason(t, "this box's own Redis does not run, it is tried again and again: another program listens on "+s.server.Addr(), "cam1: "+foreign, "cam2: "+foreign)
+	s.awaitReason(t, "Redis of this box does not run, it is tried again and again: another program listens on "+s.server.Addr(), "cam1 works, but not with the Redis of this box: "+foreign, "cam2 works, but not with the Redis of this box: "+foreign)
 	if f := s.scrape(t); f.value("camera_ready") != 0 {
 		t.Error("camera_ready is 1")
 	}
 	if now := s.status(); now.OK || now.Cameras[0].Trouble != foreign {
 		t.Errorf("the command status shows %+v", now)
 	}
-	if text, err := s.ask("--status"); err == nil || !strings.Contains(text, "not well: "+foreign) || !strings.Contains(text, "redis-server of this box does not run") {
+	if text, err := s.ask("--status"); err == nil || !strings.Contains(text, "unknown: "+foreign) || !strings.Contains(text, "redis-server of this box does not run") {
 		t.Errorf("--status: got %v and\n%s", err, text)
 	}
 	s.server.Kill()

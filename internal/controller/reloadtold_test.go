@@ -22,7 +22,7 @@ func hangUp(t *testing.T) {
 // somebody looks, until one is taken over.
 func TestRefusalIsTold(t *testing.T) {
 	s := newScene(t)
-	const says = "the new configuration is refused"
+	const says = "is refused, the old one stays in force"
 	figures := func() (ok bool, at time.Time) {
 		f := s.scrape(t)
 		if f["framekeeper_config_last_reload_successful"] == nil {
@@ -45,12 +45,12 @@ func TestRefusalIsTold(t *testing.T) {
 	eventually(t, "a status that tells", func() bool { return s.status().Reload != nil })
 	now := s.status()
 	if o := now.Reload; o.OK || !o.Refused || o.Problems != 1 || !strings.Contains(o.Problem, "elsewhere") || o.AgoS < 0 || o.AgoS > 20 || !now.OK {
-		t.Errorf("refused: got %+v, all well %v", o, now.OK)
+		t.Errorf("refused: got %+v, ok %v", o, now.OK)
 	}
 	if code, h := s.health(t); code != http.StatusOK || h.Reload == nil || !h.Reload.Refused {
 		t.Errorf("/readyz: got %d, %+v, want that the box is ready, and what came of the reload", code, h.Reload)
 	}
-	if page := s.page(); !strings.Contains(page, "All is well, but "+says) || !strings.Contains(page, "&lt;b&gt;elsewhere") || strings.Contains(page, "<b>elsewhere") {
+	if page := s.page(); !strings.Contains(page, "<a href=\"#reload\">Configuration</a> "+says) || !strings.Contains(page, "&lt;b&gt;elsewhere") || strings.Contains(page, "<b>elsewhere") {
 		t.Errorf("the page does not tell, or not as text:\n%s", page)
 	}
 	if ok, at := figures(); ok || !at.Equal(began) {

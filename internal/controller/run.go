@@ -43,7 +43,7 @@ when it ends or hangs, publishes the box's telemetry and serves its status page.
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, stdout, stderr) },
 	}, &o.config)
 	cmd.Flags().BoolVar(&o.check, "check", false, "check the configuration and exit: with 0 if a controller takes it, else say what is wrong")
-	cmd.Flags().BoolVar(&o.status, "status", false, "ask the running controller how it is, and exit with 0 if all is well")
+	cmd.Flags().BoolVar(&o.status, "status", false, "ask the running controller how it is, and exit with 0 if everything works")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print what --check or --status finds as JSON")
 	cmd.Flags().StringVar(&o.get, "get", "", "print one setting as the programs see it and exit; `KEY` is one of "+settingNames())
 	return cmd

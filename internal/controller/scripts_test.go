@@ -104,7 +104,7 @@ func TestScriptsWithoutState(t *testing.T) {
 		t.Errorf("start.sh again: got %v and %q, want that it is running already", err, out)
 	}
 	if out, err := c.run("status.sh"); err == nil || !strings.Contains(out, "cam1: running") {
-		t.Errorf("status.sh: got %v and %q, want a running agent that is not well", err, out)
+		t.Errorf("status.sh: got %v and %q, want a running agent that is not healthy", err, out)
 	}
 	if out, err := c.run("stop.sh"); err != nil || !strings.Contains(out, "controller stopped") {
 		t.Errorf("stop.sh: got %v and %q, want it stopped", err, out)

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,10 +24,10 @@ import (
 // answerTime is how long a controller may take to say how it is.
 const answerTime = 3 * time.Second
 
-var errUnwell = errors.New("not all is well, see above")
+var errUnhealthy = errors.New("not everything is healthy, see above")
 
 // printStatus asks the running controller how it is. The error says that there
-// is none, or that something is wrong.
+// is none, or that something does not work.
 func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config, asJSON bool) error {
 	if cfg.HTTP == "" {
 		return errors.New(`[controller] http is "": the controller cannot be asked`)
@@ -41,16 +42,17 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config, asJSON 
 		}
 		return healthError(h)
 	}
-	lines := append([]string{fmt.Sprintf("controller  up, box %s, version %s", h.Box, h.Version)}, reloadLines(h.Reload, time.Now())...)
+	now := time.Now()
+	lines := []string{fmt.Sprintf("controller  up, box %s, version %s", h.Box, h.Version)}
+	for _, item := range h.Items() {
+		lines = append(lines, itemLines(indent, item)...)
+	}
 	lines = append(lines, redisLines(h)...)
 	for _, name := range order(h) {
-		lines = append(lines, cameraLines(h.Agents[name], h.Cameras[name])...)
+		lines = append(lines, cameraLines(h.Agents[name], h.Cameras[name].Reported, now)...)
 	}
-	for _, w := range h.Unwritable {
-		lines = append(lines, "disk        "+w.String(), indent+"to do: "+w.Advice())
-	}
-	for _, s := range h.Unowned {
-		lines = append(lines, fmt.Sprintf("spool       %s on disk for %s, which is not configured:\n            %s", s.Waiting(), s.Camera, s.Advice()))
+	for _, s := range h.Orphaned {
+		lines = append(lines, itemLines("spool       ", s.Item())...)
 	}
 	if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")); err != nil {
 		return err
@@ -58,44 +60,45 @@ func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config, asJSON 
 	return healthError(h)
 }
 
-func healthError(h *web.Health) error {
+func healthError(h *status.Ready) error {
 	if !h.OK {
-		return errUnwell
+		return errUnhealthy
 	}
 	return nil
 }
 
+const indent = "            "
+
+// itemLines are about something that is not healthy.
+func itemLines(label string, item status.Item) []string {
+	lines := []string{label + string(item.Health) + ": " + item.Line(), indent + "to do: " + item.ToDo()}
+	for _, note := range item.Notes {
+		lines = append(lines, indent+note)
+	}
+	return lines
+}
+
 // order is the configuration's, or by name if the controller is still one that
-// does not tell it.
-func order(h *web.Health) []string {
+// does not show it.
+func order(h *status.Ready) []string {
 	if len(h.Order) == len(h.Agents) {
 		return h.Order
 	}
 	return slices.Sorted(maps.Keys(h.Agents))
 }
 
-const indent = "            "
-
-// reloadLines are about a configuration that is not, or not wholly, taken over.
-func reloadLines(o *status.Reload, now time.Time) []string {
-	says := o.Says()
-	if says == "" {
-		return nil
-	}
-	return []string{fmt.Sprintf("%sreload at %s: %s: %s", indent, o.Clock(now), says, o.Reason()), indent + "to do: " + o.Advice()}
-}
-
 // redisLines are about the controller's link and the box's own redis-server.
-func redisLines(h *web.Health) []string {
-	lines := []string{"redis       " + h.Link.State + lived(h.Link) + prefixed(": ", h.Link.Cause)}
+func redisLines(h *status.Ready) []string {
+	line := "redis       " + h.Link.State
+	if h.Link.Live { // how long an attempt to get there has lasted interests nobody
+		line += " for " + age(h.Link.Since)
+	}
+	lines := []string{line + prefixed(": ", h.Link.Cause)}
 	if h.Link.Advice != "" {
 		lines = append(lines, indent+"to do: "+h.Link.Advice)
 	}
-	for _, other := range h.Namesakes {
-		lines = append(lines, indent+"name shared with controller "+other+": give each box a [controller] box of its own")
-	}
 	if r := h.Redis; r != nil {
-		doing := web.PlainRedis(r.State)
+		doing := r.State.Summary()
 		if r.PID > 0 {
 			doing += fmt.Sprintf(", pid %d", r.PID)
 		}
@@ -105,32 +108,30 @@ func redisLines(h *web.Health) []string {
 	return lines
 }
 
-// cameraLines are about one camera: its process, and how well it is. A reason
-// stands there once.
-func cameraLines(a status.Process, c web.Camera) []string {
-	doing := web.Plainly(a.State) + ","
-	if a.State == status.ProcessRunning {
-		doing = fmt.Sprintf("running, pid %d,", a.PID)
+// cameraLines are about one camera: its process, and its health.
+func cameraLines(p status.Process, c status.Reported, now time.Time) []string {
+	doing := p.State.Summary() + ","
+	if p.State == status.ProcessRunning {
+		doing = fmt.Sprintf("running, pid %d,", p.PID)
 	}
-	lines := []string{fmt.Sprintf("camera      %s: %s for %s, %s", a.Name, doing, age(a.Since), text.Count(a.Restarts, "restart"))}
-	reason := web.Reason(a, c)
-	if a.State == status.ProcessRunning && c.Well() {
-		lines = append(lines, fmt.Sprintf("%swell: link %s, capture %s, writable", indent, c.Link, c.Capture))
-	} else {
-		lines = append(lines, indent+"not well"+prefixed(": ", reason))
+	how := cmp.Or(c.Trouble, c.Note)
+	if c.Health == status.Healthy {
+		how = fmt.Sprintf("link %s, capture %s, writable", c.Link, c.Capture)
 	}
-	for _, more := range []string{c.Note, web.Wait(a, time.Now()), web.LastEnd(a, reason)} {
-		if more != "" {
-			lines = append(lines, indent+more)
-		}
+	lines := []string{
+		fmt.Sprintf("camera      %s: %s for %s, %s", p.Name, doing, text.Lasting(now.Sub(p.Since)), text.Count(p.Restarts, "restart")),
+		fmt.Sprintf("%s%s: %s", indent, c.Health, how),
 	}
-	if a.Recoveries > 0 {
-		lines = append(lines, fmt.Sprintf("%srecovery_command was run %s, the last time: %s", indent, text.Count(a.Recoveries, "time"), a.LastRecovery))
+	if c.Advice != "" {
+		lines = append(lines, indent+"to do: "+c.Advice)
+	}
+	for _, note := range p.Notes(c.Health.OK(), now) {
+		lines = append(lines, indent+note)
 	}
 	return lines
 }
 
-func askHealth(ctx context.Context, cfg supervise.Config) (*web.Health, error) {
+func askHealth(ctx context.Context, cfg supervise.Config) (*status.Ready, error) {
 	addr := reachable(cfg.HTTP)
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
@@ -161,7 +162,7 @@ func askHealth(ctx context.Context, cfg supervise.Config) (*web.Health, error) {
 	if resp.StatusCode == http.StatusUnauthorized {
 		return nil, fmt.Errorf("what answers at %s wants another user or password: the controller takes over changed ones at its start or a reload, client control reload", addr)
 	}
-	var h web.Health
+	var h status.Ready
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&h); err != nil || h.Controller == "" {
 		return nil, fmt.Errorf("what answers at %s (%s) is not this configuration's controller", addr, resp.Status)
 	}
@@ -178,15 +179,6 @@ func reachable(addr string) string {
 }
 
 func age(t time.Time) string { return text.Lasting(time.Since(t)) }
-
-// lived says how long the link has been LIVE. How long an attempt to get there
-// has lasted interests nobody.
-func lived(l web.Link) string {
-	if !l.Live {
-		return ""
-	}
-	return fmt.Sprintf(" for %s", age(l.Since))
-}
 
 func prefixed(prefix, s string) string {
 	if s == "" {

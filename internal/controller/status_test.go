@@ -21,36 +21,27 @@ import (
 	"framekeeper/internal/web"
 )
 
-// What somebody reads who does not know our states by name, and each reason once.
 func TestCameraLines(t *testing.T) {
 	const why = "the camera gave up (exit code 3): no frames"
-	well := web.Camera{Link: "LIVE", Capture: "ok", Writable: true}
+	now := time.Now()
 	for _, c := range []struct {
-		name  string
-		agent status.Process
-		cam   web.Camera
-		want  []string
+		name   string
+		agent  status.Process
+		camera status.Reported
+		want   []string
 	}{
-		{"well", status.Process{State: status.ProcessRunning, PID: 7, Restarts: 1, LastExit: why}, well,
-			[]string{"camera      cam1: running, pid 7, for 1 min, 1 restart", "well: link LIVE, capture ok, writable", "last end: " + why}},
-		{"well, but", status.Process{State: status.ProcessRunning, PID: 7}, web.Camera{Link: "LIVE", Capture: "ok", Writable: true, Note: "no socket"},
-			[]string{"camera      cam1: running, pid 7, for 1 min, 0 restarts", "well: link LIVE, capture ok, writable", "no socket"}},
-		{"no frames", status.Process{State: status.ProcessRunning, PID: 7, Failures: 2, LastExit: why}, web.Camera{Link: "LIVE", Capture: "retrying", Trouble: "capture is retrying: no frames"},
-			[]string{"camera      cam1: running, pid 7, for 1 min, 0 restarts", "not well: capture is retrying: no frames"}},
-		{"waits", status.Process{State: status.ProcessBackoff, LastExit: why, NextStart: time.Now().Add(5 * time.Second)}, web.Camera{Trouble: "no status in Redis"},
-			[]string{"camera      cam1: has ended and is started again, for 1 min, 0 restarts", "not well: " + why, "waiting to start it again in 5 s"}},
-		{"a short life", status.Process{State: status.ProcessRunning, PID: 7, Restarts: 6, Failures: 6, LastExit: why}, web.Camera{Trouble: "no status in Redis"},
-			[]string{"camera      cam1: running, pid 7, for 1 min, 6 restarts", "not well: " + why}},
-		{"keeps ending", status.Process{State: status.ProcessCrashLoop, Restarts: 6, LastExit: why, Recoveries: 1, LastRecovery: "exit status 1"}, web.Camera{},
-			[]string{"camera      cam1: keeps ending, it is tried ever more rarely, for 1 min, 6 restarts", "not well: " + why, "recovery_command was run 1 time, the last time: exit status 1"}},
-		{"stopped", status.Process{State: status.ProcessStopped}, web.Camera{Trouble: "stopped by command"},
-			[]string{"camera      cam1: is stopped, for 1 min, 0 restarts", "not well: stopped by command"}},
+		{"healthy", status.Process{State: status.ProcessRunning, PID: 7, Restarts: 1, LastExit: why}, status.Reported{Health: status.Healthy, Link: "LIVE", Capture: "ok"},
+			[]string{"camera      cam1: running, pid 7, for 1 min, 1 restart", "healthy: link LIVE, capture ok, writable", "last end: " + why}},
+		{"degraded", status.Process{State: status.ProcessRunning, PID: 7}, status.Reported{Health: status.Degraded, Link: "LIVE", Capture: "ok", Note: "no socket"},
+			[]string{"camera      cam1: running, pid 7, for 1 min, 0 restarts", "degraded: no socket"}},
+		{"failed", status.Process{State: status.ProcessBackoff, LastExit: why, NextStart: now.Add(5 * time.Second)}, status.Reported{Health: status.Failed, Trouble: why, Advice: "look at it"},
+			[]string{"camera      cam1: has ended and is started again, for 1 min, 0 restarts", "failed: " + why, "to do: look at it", "waiting to start it again in 5 s"}},
 	} {
-		c.agent.Name, c.agent.Since = "cam1", time.Now().Add(-time.Minute)
+		c.agent.Name, c.agent.Since = "cam1", now.Add(-time.Minute)
 		for i := range c.want[1:] {
 			c.want[i+1] = indent + c.want[i+1]
 		}
-		if got := cameraLines(c.agent, c.cam); !slices.Equal(got, c.want) {
+		if got := cameraLines(c.agent, c.camera, now); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got\n%s\nwant\n%s", c.name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 		}
 	}
@@ -58,7 +49,9 @@ func TestCameraLines(t *testing.T) {
 
 // Whoever looks here and at the page finds a camera in the same place.
 func TestStatusKeepsTheOrderOfTheConfiguration(t *testing.T) {
-	report := web.Report{Link: web.Link{Live: true}, Agents: []status.Process{{Name: "zeta"}, {Name: "alpha"}, {Name: "mid"}}}
+	report := web.Report{Report: status.Report{
+		Head: status.Head{Link: status.Link{Live: true}}, Agents: []status.Process{{Name: "zeta"}, {Name: "alpha"}, {Name: "mid"}},
+	}}
 	s, err := web.Listen(t.Context(), web.Config{Addr: "127.0.0.1:0", Report: func() web.Report { return report }, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
@@ -68,8 +61,8 @@ func TestStatusKeepsTheOrderOfTheConfiguration(t *testing.T) {
 	go func() { done <- s.Run(ctx) }()
 	defer func() { cancel(); <-done }()
 	var out strings.Builder
-	if err := printStatus(t.Context(), &out, supervise.Config{HTTP: s.Addr()}, false); !errors.Is(err, errUnwell) {
-		t.Fatalf("got %v, want that not all is well", err)
+	if err := printStatus(t.Context(), &out, supervise.Config{HTTP: s.Addr()}, false); !errors.Is(err, errUnhealthy) {
+		t.Fatalf("got %v, want that not everything is healthy", err)
 	}
 	var got []string
 	for _, m := range regexp.MustCompile(`(?m)^camera +(\w+):`).FindAllStringSubmatch(out.String(), -1) {
@@ -78,7 +71,7 @@ func TestStatusKeepsTheOrderOfTheConfiguration(t *testing.T) {
 	if want := []string{"zeta", "alpha", "mid"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v, in\n%s", got, want, &out)
 	}
-	old := web.Health{Agents: map[string]status.Process{"zeta": {}, "alpha": {}}}
+	old := status.Ready{Agents: map[string]status.Process{"zeta": {}, "alpha": {}}}
 	if got := order(&old); !slices.Equal(got, []string{"alpha", "zeta"}) {
 		t.Errorf("of a controller that does not tell: got %v, want all, by name", got)
 	}

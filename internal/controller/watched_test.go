@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"framekeeper/internal/status"
 	"framekeeper/internal/testkit/redistest"
-	"framekeeper/internal/web"
 )
 
 // allWell has an answer when every camera of both boxes has been well for a moment.
@@ -155,7 +155,7 @@ func (w *watched) reload(t *testing.T, from, to string) {
 func (w *watched) killRedisOfTwo(t *testing.T) {
 	t.Helper()
 	_, body := w.two.visit(t, "/readyz")
-	var h web.Health
+	var h status.Ready
 	if err := json.Unmarshal(body, &h); err != nil || h.Redis == nil {
 		t.Fatalf("/readyz: %v, %s", err, body)
 	}

@@ -99,3 +99,12 @@ func (v Values) Some(name string, value *float64, unit float64, labels ...string
 		v.Set(name, *value*unit, labels...)
 	}
 }
+
+// Labels are a table's values as labels.
+func Labels[T ~string](all []T) []string {
+	labels := make([]string, len(all))
+	for i, s := range all {
+		labels[i] = string(s)
+	}
+	return labels
+}

@@ -71,7 +71,7 @@ func TestFind(t *testing.T) {
 		all, used, err := find(t.Context(), p)
 		got := []string{}
 		for _, s := range all {
-			if s.State != filepath.Join(p.State, s.Camera) || s.Bytes != int64(s.Frames)*4096 || !strings.Contains(s.Advice(), s.Dir) {
+			if s.State != filepath.Join(p.State, s.Camera) || s.Bytes != int64(s.Frames)*4096 || !strings.Contains(s.Item().Advice, s.Dir) {
 				t.Errorf("%s: got %+v", what, s)
 			}
 			got = append(got, fmt.Sprint(s.Camera, " ", s.Frames, " ", strings.TrimPrefix(s.Dir, root)))

@@ -101,7 +101,7 @@ func (w *Watcher) search(ctx context.Context) time.Duration {
 	w.mu.Unlock()
 	for _, s := range found {
 		if !w.logged[s.Dir] {
-			w.log().Warn().Str("camera", s.Camera).Str("dir", s.Dir).Int("frames", s.Frames).Int64("bytes", s.Bytes).Str("advice", s.Advice()).
+			w.log().Warn().Str("camera", s.Camera).Str("dir", s.Dir).Int("frames", s.Frames).Int64("bytes", s.Bytes).Str("advice", s.Item().Advice).
 				Msg("Orphaned spool: frames wait on disk for a camera that is not configured")
 		}
 		w.logged[s.Dir] = true

@@ -23,14 +23,14 @@ func TestMemory(t *testing.T) {
 		if o.OK || !o.Refused || o.Problems != 3 || o.AgoS != 90 || !o.At.Equal(began.Add(time.Hour)) {
 			t.Errorf("refused: got %+v", o)
 		}
-		if got, want := o.Reason(), "config.toml:1: a: wrong; and 2 more"; got != want {
+		if got, want := o.Item().Why(), "config.toml:1: a: wrong; and 2 more"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		if good, ok := m.Good(time.Now()); ok || !good.Equal(began) {
 			t.Errorf("refused: got %v, %v, want the start", good, ok)
 		}
 		m.Note(false, errors.New("cam1: it has ended"), time.Now())
-		if o := m.Last(time.Now()); o.OK || o.Refused || o.Problems != 1 || o.Reason() != "cam1: it has ended" {
+		if o := m.Last(time.Now()); o.OK || o.Refused || o.Problems != 1 || o.Item().Why() != "cam1: it has ended" {
 			t.Errorf("taken over in part: got %+v", o)
 		}
 		<-time.After(time.Minute)

@@ -33,40 +33,22 @@ func NewReload(refused bool, err error, at time.Time) *Reload {
 	return o
 }
 
-// Says is what is not as the file has it, in a few words: "" if nothing, or if
-// there was no reload yet.
-func (o *Reload) Says() string {
-	switch {
-	case o == nil || o.OK:
-		return ""
-	case o.Refused:
-		return "the new configuration is refused"
-	default:
-		return "the new configuration is not wholly taken over"
+// Item is how the configuration is: degraded by a reload that failed. A box with
+// no reload yet, which is nil, has a healthy one.
+func (o *Reload) Item() Item {
+	i := Item{ID: "reload", Name: "Configuration", Judgement: Judgement{Health: Healthy, Summary: "is in force"}}
+	if o == nil || o.OK {
+		return i
 	}
-}
-
-// Reason is why.
-func (o *Reload) Reason() string {
+	why := o.Problem
 	if o.Problems > 1 {
-		return fmt.Sprintf("%s; and %d more", o.Problem, o.Problems-1)
+		why = fmt.Sprintf("%s; and %d more", o.Problem, o.Problems-1)
 	}
-	return o.Problem
-}
-
-// Advice is what to do about it.
-func (o *Reload) Advice() string {
+	i.Health, i.Summary, i.Reasons, i.Advice = Degraded, "is not wholly taken over", []Reason{{ConfigPartly, why}}, "correct that and reload"
 	if o.Refused {
-		return "correct it and reload: until then the box goes on with the old configuration, but may not start again with this one"
+		i.Summary, i.Reasons[0].Code = "is refused, the old one stays in force", ConfigRefused
+		i.Advice = "correct it and reload: until then the box goes on with the old configuration, but may not start again with this one"
 	}
-	return "correct that and reload"
-}
-
-// Clock is when it was, by the box's clock; with the date if that was not just
-// now.
-func (o *Reload) Clock(now time.Time) string {
-	if now.Sub(o.At) < 12*time.Hour {
-		return o.At.Format("15:04")
-	}
-	return o.At.Format("2006-01-02 15:04")
+	i.Notes = []string{"tried " + text.Lasting(time.Duration(o.AgoS*float64(time.Second))) + " ago"}
+	return i
 }

@@ -11,7 +11,7 @@ import (
 // keys are the JSON keys of a type, dotted, in order of their names.
 func keys(t reflect.Type, prefix string) []string {
 	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice:
+	case reflect.Pointer, reflect.Slice, reflect.Map:
 		return keys(t.Elem(), prefix)
 	case reflect.Struct:
 	default:
@@ -67,12 +67,19 @@ func TestKeysStay(t *testing.T) {
 		requests.repeated source spool.age_s spool.bytes spool.corrupt spool.dropped spool.errors spool.frames spool.hanging_s
 		spool.newest spool.oldest spool.oldest_at spool.removed spool.written stream.cause stream.conflict stream.reason stream.trimmed
 		stream.vanished stream.writable time_us uptime_s version writable`},
+		{Ready{}, `
+		agents.failures agents.hangs agents.last_exit agents.last_recovery agents.name agents.next_start agents.pid agents.ready
+		agents.recoveries agents.restarts agents.says agents.since agents.state agents.unexpected_ends box cameras.advice cameras.capture
+		cameras.health cameras.link cameras.note cameras.reason cameras.trouble cameras.writable controller health link.advice link.cause
+		link.live link.since link.state namesakes ok order reasons redis.hangs redis.last_exit redis.maxmemory redis.pid redis.restarts
+		redis.since redis.state redis.used_memory reload.ago_s reload.at reload.ok reload.problem reload.problems reload.refused
+		unowned.bytes unowned.camera unowned.dir unowned.frames unowned.state unwritable.dir unwritable.reason unwritable.settings version`},
 		{Box{}, `
-		box cameras.capture cameras.failures cameras.for_s cameras.hangs cameras.last_exit cameras.last_recovery cameras.link cameras.name
-		cameras.next_start cameras.note cameras.pid cameras.ready cameras.recoveries cameras.restarts cameras.says cameras.since
-		cameras.state cameras.trouble cameras.unexpected_ends config link_s loaded_s ok reload.ago_s reload.at reload.ok reload.problem
-		reload.problems reload.refused unowned.bytes unowned.camera unowned.dir unowned.frames unowned.state unwritable.dir
-		unwritable.reason unwritable.settings uptime_s version`},
+		box cameras.advice cameras.capture cameras.failures cameras.for_s cameras.hangs cameras.health cameras.last_exit
+		cameras.last_recovery cameras.link cameras.name cameras.next_start cameras.note cameras.pid cameras.ready cameras.recoveries
+		cameras.restarts cameras.says cameras.since cameras.state cameras.trouble cameras.unexpected_ends config link_s loaded_s ok
+		reload.ago_s reload.at reload.ok reload.problem reload.problems reload.refused unowned.bytes unowned.camera unowned.dir
+		unowned.frames unowned.state unwritable.dir unwritable.reason unwritable.settings uptime_s version`},
 	} {
 		if got, want := keys(reflect.TypeOf(c.schema), ""), strings.Fields(c.want); !slices.Equal(got, want) {
 			t.Errorf("%T: got the keys\n%s\nwant\n%s", c.schema, strings.Join(got, " "), strings.Join(want, " "))

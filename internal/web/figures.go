@@ -16,23 +16,30 @@ import (
 type figure struct{ Name, Value string }
 
 // cameraFigures are those of one camera and its agent.
-func cameraFigures(r *Report, a status.Process, seen Camera, now time.Time) []figure {
-	usage := usageOf(r.Telemetry, a.Name)
-	lasts := "running for"
-	if a.State != status.ProcessRunning { // what was last seen of it is over
-		lasts, seen.Link, seen.Capture = "for", "", ""
+func (r *Report) cameraFigures(name string, now time.Time) []figure {
+	i := slices.IndexFunc(r.Agents, func(p status.Process) bool { return p.Name == name })
+	if i < 0 {
+		return nil
+	}
+	p, usage, lasts := &r.Agents[i], usageOf(r.Telemetry, name), "for"
+	var link, capture string
+	if p.State == status.ProcessRunning { // else what was last seen of it is over
+		lasts = "running for"
+		if a := r.Reported(p); a != nil {
+			link, capture = a.Link.State, string(a.Capture.State)
+		}
 	}
 	return known([]figure{
-		{"pictures/s", number(usage.FPS, "")},
-		{"restarts", strconv.Itoa(a.Restarts)},
-		{"because it hung", some(a.Hangs)},
-		{"failures in a row", some(a.Failures)},
-		{lasts, text.Lasting(now.Sub(a.Since))},
-		{"link", seen.Link},
-		{"capture", seen.Capture},
+		{"frames/s", number(usage.FPS, "")},
+		{"restarts", strconv.Itoa(p.Restarts)},
+		{"because it hung", some(p.Hangs)},
+		{"failures in a row", some(p.Failures)},
+		{lasts, text.Lasting(now.Sub(p.Since))},
+		{"link", link},
+		{"capture", capture},
 		{"CPU", number(usage.CPU, "%")},
 		{"memory", mebibytes(usage.RSS)},
-		{"pid", some(a.PID)},
+		{"pid", some(p.PID)},
 	})
 }
 

@@ -1,6 +1,6 @@
 
 // Keeps the page as the box is, and says so when it cannot. A page that goes on
-// showing "all is well" without knowing it would be worse than none.
+// showing "healthy" without knowing it would be worse than none.
 (() => {
 	"use strict";
 	const every = 3000, again = 1000, patience = 4000, stale = 9000; // milliseconds

@@ -21,10 +21,10 @@ import (
 
 // What the page's script says of itself, as expressions.
 const (
-	allWell   = `document.title.startsWith("✓") && document.querySelector("[role=status]").innerText.includes("All is well")`
+	healthy   = `document.title.startsWith("✓") && document.querySelector("[role=status]").innerText.includes("Healthy")`
 	followed  = `document.getElementById("contact").hidden && !document.documentElement.classList.contains("lost")`
 	noContact = `document.title.startsWith("? No contact") && document.getElementById("contact").innerText.includes("No contact with this box since")`
-	// Nothing that says all is well is left without saying that this is old.
+	// Nothing green is left without saying that this is old.
 	noGreen = `getComputedStyle(document.querySelector(".verdict")).display === "none" && getComputedStyle(document.querySelector("main")).filter.includes("grayscale") &&
 		[...document.querySelectorAll(".badge")].every((b) => getComputedStyle(b, "::before").content.includes("was"))`
 )
@@ -39,25 +39,25 @@ func TestPageInABrowser(t *testing.T) {
 		b, box := newTab(ctx, t), newBoard()
 		url := serve(t, Config{Report: box.report})
 		b.do(chromedp.Navigate(url))
-		b.until("a page that is well", allWell+" && "+followed)
+		b.until("a healthy page", healthy+" && "+followed)
 		ask[any](b, `document.querySelector("h1").mine = document.querySelector("main").mine = true`)
 
 		box.change(func(r *Report) {
-			r.Cameras["cam1"] = Camera{Link: "LIVE", Capture: "stalled", Trouble: "capture is stalled: no frames"}
+			r.Seen["cam1"] = reports("stalled", "no frames")
 		})
-		b.until("the trouble", `document.title.startsWith("✗") && document.querySelector("[role=status]").innerText.includes("cam1 gives no pictures")`)
+		b.until("the trouble", `document.title.startsWith("✗") && document.querySelector("[role=status]").innerText.includes("cam1 gives no frames")`)
 		b.until("reason and advice", `["capture is stalled: no frames", "Look at the camera"].every((s) => document.getElementById("camera-cam1").innerText.includes(s))`)
 		ask[any](b, `document.querySelector(".verdict a").focus()`)
 
 		box.change(func(r *Report) {
 			r.Agents[0] = status.Process{Name: "cam1", State: status.ProcessCrashLoop, LastExit: "exit code 1"}
 		})
-		b.until("the next trouble", `document.querySelector("[role=status]").innerText.includes("cam1 keeps ending")`)
+		b.until("the next trouble", `document.querySelector("[role=status]").innerText.includes("cam1 ends again and again")`)
 		if !ask[bool](b, `document.activeElement === document.querySelector(".verdict a")`) {
 			t.Error("the page took the focus away")
 		}
 		box.change(func(*Report) {})
-		b.until("a page that is well again", allWell)
+		b.until("a healthy page again", healthy)
 		if !ask[bool](b, `document.querySelector("h1").mine && document.querySelector("main").mine`) {
 			t.Error("the page was made anew instead of changed, so it flickers")
 		}
@@ -69,7 +69,7 @@ func TestPageInABrowser(t *testing.T) {
 		b := newTab(ctx, t)
 		url, end := serveAt(t, "127.0.0.1:0", Config{Report: good})
 		b.do(chromedp.Navigate(url))
-		b.until("a page that is well", allWell+" && "+followed)
+		b.until("a healthy page", healthy+" && "+followed)
 		b.quiet()
 		end()
 		b.until("that contact is lost", noContact+" && "+noGreen)
@@ -82,18 +82,18 @@ func TestPageInABrowser(t *testing.T) {
 			}
 		}
 		serveAt(t, strings.TrimPrefix(url, "http://"), Config{Report: good})
-		b.until("that contact is back", allWell+" && "+followed)
+		b.until("that contact is back", healthy+" && "+followed)
 	})
 
 	t.Run("says when the box hangs", func(t *testing.T) {
 		t.Parallel()
 		b, box := newTab(ctx, t), newBoard()
 		b.do(chromedp.Navigate(serve(t, Config{Report: box.report})))
-		b.until("a page that is well", allWell+" && "+followed)
+		b.until("a healthy page", healthy+" && "+followed)
 		box.mu.Lock()
 		b.until("that contact is lost", noContact+" && "+noGreen)
 		box.mu.Unlock()
-		b.until("that contact is back", allWell+" && "+followed)
+		b.until("that contact is back", healthy+" && "+followed)
 		b.quiet()
 	})
 
@@ -101,7 +101,7 @@ func TestPageInABrowser(t *testing.T) {
 		t.Parallel()
 		b, box := newTab(ctx, t), newBoard()
 		b.do(chromedp.Navigate(serve(t, Config{Report: box.report})))
-		b.until("a page that is well", allWell+" && "+followed)
+		b.until("a healthy page", healthy+" && "+followed)
 		box.mu.Lock()
 		defer box.mu.Unlock()
 		lost := ask[bool](b, `{ const now = Date.now; Date.now = () => now() + 3600e3 } document.dispatchEvent(new Event("visibilitychange", {bubbles: true})); `+noContact)
@@ -125,7 +125,7 @@ func TestPageInABrowser(t *testing.T) {
 			b := newTab(ctx, t)
 			url, end := serveAt(t, "127.0.0.1:0", Config{Report: good})
 			b.do(chromedp.Navigate(url))
-			b.until("a page that is well", allWell+" && "+followed)
+			b.until("a healthy page", healthy+" && "+followed)
 			end()
 			replace(t, url, c.answer)
 			b.until(c.name, noContact+` && document.getElementById("contact").innerText.includes("`+c.want+`")`)
@@ -137,7 +137,7 @@ func TestPageInABrowser(t *testing.T) {
 		b := newTab(ctx, t)
 		url, end := serveAt(t, "127.0.0.1:0", Config{Report: good})
 		b.do(chromedp.Navigate(url))
-		b.until("a page that is well", allWell+" && "+followed)
+		b.until("a healthy page", healthy+" && "+followed)
 		end()
 		replace(t, url, func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, `<html data-print="another"><title>Another version</title>`)
@@ -154,8 +154,8 @@ func TestPageInABrowser(t *testing.T) {
 		b, box := newTab(ctx, t), newBoard()
 		url := serve(t, Config{Report: box.report, User: "op", PasswordFile: file})
 		b.do(chromedp.Navigate(strings.Replace(url, "http://", "http://op:word@", 1)))
-		b.until("a page that is well", allWell+" && "+followed)
-		box.change(func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} })
+		b.until("a healthy page", healthy+" && "+followed)
+		box.change(func(r *Report) { r.Link = status.Link{State: "DOWN", Cause: "refused"} })
 		b.until("the trouble", `document.querySelector("[role=status]").innerText.includes("Connection to Redis does not work")`)
 		b.quiet()
 	})
@@ -192,7 +192,7 @@ func ugly() Report {
 	const evil = `<script>document.title = "owned"</script><img src=x onerror="document.title='owned'"></p></section></main><style>* { display: none }</style>`
 	r := good()
 	r.Box = strings.Repeat("x", 64)
-	r.Link = Link{State: "DOWN", Cause: "refused: " + evil, Advice: "start it"}
+	r.Link = status.Link{State: "DOWN", Cause: "refused: " + evil, Advice: "start it"}
 	r.Stuck = []string{"the link to Redis has not moved for 1m0s " + evil}
 	r.Reload = &status.Reload{Refused: true, At: time.Now().Add(-24 * time.Hour), Problem: evil + strings.Repeat("config.toml", 20), Problems: 99}
 	r.Agents = nil
@@ -200,7 +200,7 @@ func ugly() Report {
 		name := fmt.Sprintf("%s%d", strings.Repeat("greencam_", 7), i)
 		r.Agents = append(r.Agents, status.Process{Name: name, State: state, PID: 4194304, Restarts: 123456, Hangs: 12345, Failures: i,
 			LastExit: evil + strings.Repeat("/dev/v4l/by-id/usb-046d_HD_Pro_Webcam", 9), Says: evil, Recoveries: 99, LastRecovery: evil})
-		r.Cameras[name] = Camera{Trouble: "not known " + evil}
+		r.Seen[name] = status.Observation{Missing: status.Reason{Code: status.NotPermitted, Detail: evil}}
 	}
 	r.Version = evil
 	return r
@@ -216,7 +216,7 @@ func TestPageCanBeRead(t *testing.T) {
 		name   string
 		report func() Report
 		cards  int
-	}{{"well", good, 2}, {"ugly", ugly, 7}} {
+	}{{"healthy", good, 2}, {"ugly", ugly, 7}} {
 		box.change(func(r *Report) { *r = c.report() })
 		for _, width := range []int64{320, 390, 820, 1280} {
 			for _, scheme := range []string{"light", "dark"} {
@@ -267,8 +267,8 @@ func TestPageForScreenReaders(t *testing.T) {
 		"headings that skip no level":  `[...document.querySelectorAll("h1, h2, h3, h4")].map((h) => +h.tagName[1]).every((n, i, all) => i === 0 ? n === 1 : n <= all[i - 1] + 1)`,
 		"each ID once":                 `(ids => new Set(ids).size === ids.length)([...document.querySelectorAll("[id]")].map((e) => e.id))`,
 		"links that lead somewhere":    `[...document.querySelectorAll("a")].every((a) => document.getElementById(a.hash.slice(1)))`,
-		"a link for each problem":      `document.querySelectorAll(".verdict a").length === document.querySelectorAll(".card.bad").length`,
-		"words for each colour":        `[...document.querySelectorAll(".card")].every((c) => c.querySelector(".badge").innerText.replace(/[✓✗?]/, "").trim())`,
+		"a link for each problem":      `document.querySelectorAll(".verdict a").length === document.querySelectorAll(".card.failed, .card.degraded").length`,
+		"words for each colour":        `[...document.querySelectorAll(".card")].every((c) => c.querySelector(".badge").innerText.replace(/[✓!✗?]/, "").trim())`,
 		"an alert when there is one":   `document.getElementById("contact").getAttribute("role") === "alert"`,
 		"nothing that ticks read out":  `!/\d+ (s|min|h)\b/.test(document.querySelector("[role=status]").innerText)`,
 		"everything within the screen": `[...document.querySelectorAll("main *")].every((e) => e.getBoundingClientRect().right <= innerWidth)`,

@@ -5,9 +5,14 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
+	"encoding/json"
 	"html/template"
 	"net/http"
 	"time"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/status"
 )
 
 // The status page. It is whole without its script, which keeps it up to date
@@ -33,11 +38,17 @@ func hash(text string) string {
 func printOfPage() string { return hash(page + style + script) }
 
 // icon is shown on the browser's tab.
-func icon(ok bool) template.URL {
-	if ok {
+func icon(h status.Health) template.URL {
+	switch h {
+	case status.Healthy:
 		return iconOf("%231a7f37", "M8 17l6 6 10-13")
+	case status.Degraded:
+		return iconOf("%23845306", "M16 6v13M16 22v5")
+	case status.Failed:
+		return iconOf("%23cf222e", "M10 10l12 12M22 10l-12 12")
+	default:
+		return iconOf("%2357606a", "M8 16h16")
 	}
-	return iconOf("%23cf222e", "M10 10l12 12M22 10l-12 12")
 }
 
 func iconOf(colour, path string) template.URL {
@@ -51,14 +62,15 @@ func pages(cfg Config) http.Handler {
 		"style":  func() template.CSS { return template.CSS(style) }, //nolint:gosec // our own
 		"script": func() template.JS { return template.JS(script) },  //nolint:gosec // our own
 		"icon":   icon,
+		"mark":   mark,
 	}).Parse(page))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		var b bytes.Buffer // so that an error does not leave half a page
 		report := cfg.Report()
 		if err := status.Execute(&b, report.view(time.Now())); err != nil {
-			cfg.Log.Error().Err(err).Msg("cannot make the status page")
-			http.Error(w, "cannot make the page, see the log", http.StatusInternalServerError)
+			cfg.Log.Error().Err(err).Msg("Status page cannot be made")
+			http.Error(w, "the page cannot be made, see the log", http.StatusInternalServerError)
 			return
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -66,16 +78,31 @@ func pages(cfg Config) http.Handler {
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		report := cfg.Report()
-		alive := report.alive()
-		verdict(w, cfg.Log, alive.OK, alive)
+		alive := report.Alive()
+		answer(w, cfg.Log, alive.OK, alive)
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		report := cfg.Report()
-		health := report.health()
-		verdict(w, cfg.Log, health.OK, health)
+		ready := report.Ready(time.Now())
+		answer(w, cfg.Log, ready.OK, ready)
 	})
 	if cfg.Metrics != nil {
 		mux.Handle("GET /metrics", cfg.Metrics)
 	}
 	return mux
+}
+
+// answer is for machines: 200 if it is OK, 503 if not, and why as JSON.
+func answer(w http.ResponseWriter, log zerolog.Logger, ok bool, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		log.Error().Err(err).Msg("Status cannot be encoded")
+		http.Error(w, "the status cannot be encoded, see the log", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if !ok {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_, _ = w.Write(append(b, '\n')) // the visitor may have left
 }

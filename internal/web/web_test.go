@@ -23,18 +23,28 @@ import (
 	"framekeeper/internal/files"
 	"framekeeper/internal/status"
 	"framekeeper/internal/telemetry"
+	"framekeeper/pkg/camera"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// reports is what an agent reports of its camera, with all else healthy.
+func reports(capture camera.State, reason string) status.Observation {
+	return status.Observation{Agent: &status.Agent{
+		PID: 42, Link: status.AgentLink{State: "LIVE"}, Capture: status.Capture{State: capture, Reason: reason}, Writable: true,
+	}}
+}
+
 func good() Report {
 	cpu, rss := 12.34, uint64(30<<20)
 	return Report{
-		Box:     "box1",
-		Version: "v1",
-		Link:    Link{State: "LIVE", Live: true, Since: time.Now().Add(-90 * time.Second)},
-		Agents:  []status.Process{{Name: "cam1", State: status.ProcessRunning, PID: 42, Since: time.Now()}},
-		Cameras: map[string]Camera{"cam1": {Link: "LIVE", Capture: "ok", Writable: true}},
+		Report: status.Report{
+			Head: status.Head{
+				Box: "box1", Version: "v1", Link: status.Link{State: "LIVE", Live: true, Since: time.Now().Add(-90 * time.Second)},
+			},
+			Agents: []status.Process{{Name: "cam1", State: status.ProcessRunning, PID: 42, Since: time.Now()}},
+			Seen:   map[string]status.Observation{"cam1": reports(camera.StateOK, "")},
+		},
 		Telemetry: &telemetry.Sample{
 			CPU:    &cpu,
 			Agents: map[string]telemetry.AgentSample{"cam1": {PID: 42, CPU: &cpu, RSS: &rss}},
@@ -96,52 +106,28 @@ func TestReadyz(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*Report)
-		reason string // "": ready; one a line
+		reason string // "": ready
 	}{
-		{"all well", func(*Report) {}, ""},
-		{"its own status", func(r *Report) { r.Cameras["cam1"] = Camera{PID: 42} }, ""},
-		{"the status of the process before", func(r *Report) { r.Cameras["cam1"] = Camera{PID: 41} }, "cam1: the status in Redis is of process 41: process 42 has shown none yet"},
-		{"agent silent", func(r *Report) { r.Agents[0].Silent = time.Now().Add(-4 * time.Second) }, "cam1: no sign of life for 4s: it hangs, or was stopped"},
-		{"its own Redis", func(r *Report) {
-			r.Redis = &status.RedisServer{State: status.ProcessRunning, LastExit: "signal: killed"}
-		}, ""},
-		{"its own Redis is down", func(r *Report) {
-			r.Redis, r.Link = &status.RedisServer{State: status.ProcessWaiting, LastExit: "signal: killed"}, Link{State: "DOWN"}
-			r.Cameras["cam1"] = Camera{Trouble: "unknown"}
-		}, "the controller's link to Redis is DOWN\nthis box's own Redis does not run, it is tried again and again: signal: killed\ncam1: unknown"},
-		{"another Redis at the address of its own", func(r *Report) {
-			r.Redis = &status.RedisServer{State: status.ProcessWaiting, LastExit: "another program listens"}
-		},
-			"this box's own Redis does not run, it is tried again and again: another program listens\ncam1: it talks to a Redis that is not this box's own"},
+		{"healthy", func(*Report) {}, ""},
 		{"a configuration refused", func(r *Report) { r.Reload = &status.Reload{Refused: true} }, ""},
-		{"link down", func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused"} }, "the controller's link to Redis is DOWN: refused"},
-		{"name shared", func(r *Report) { r.Namesakes = []string{"0a1b (host pi)", "0a1c"} },
-			"the box's name is shared: box1 is also the name of controller 0a1b (host pi) and 0a1c: give each box a [controller] box of its own"},
-		{"read-only disk", func(r *Report) {
-			r.Unwritable = []files.Unwritable{{Settings: []string{"state_dir"}, Dir: "/state", Reason: "read-only file system"}}
-		}, ""},
-		{"camera stalled", func(r *Report) { r.Cameras["cam1"] = Camera{Trouble: "capture is stalled"} }, "cam1: capture is stalled"},
-		{"camera unknown", func(r *Report) { r.Cameras = nil }, "cam1: not known"},
-		{"agent stopped by command", func(r *Report) { r.Agents[0].State = status.ProcessStopped }, "cam1: stopped by command, until client control start cam1"},
-		{"agent ended", func(r *Report) { r.Agents[0].State = status.ProcessCrashLoop }, "cam1: its agent keeps ending, it is tried ever more rarely"},
+		{"link down", func(r *Report) { r.Link = status.Link{State: "DOWN", Cause: "refused"} }, "Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+		{"camera stalled", func(r *Report) { r.Seen["cam1"] = reports("stalled", "no frames") }, "cam1 gives no frames: capture is stalled: no frames"},
 	} {
 		report := good()
 		c.change(&report)
 		resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/readyz", "", "")
-		var h Health
+		var h status.Ready
 		if err := json.Unmarshal([]byte(body), &h); err != nil {
 			t.Fatalf("%s: %v in %s", c.name, err, body)
 		}
-		code, reasons := http.StatusOK, []string{}
+		code := http.StatusOK
 		if c.reason != "" {
-			code, reasons = http.StatusServiceUnavailable, strings.Split(c.reason, "\n")
+			code = http.StatusServiceUnavailable
 		}
-		if resp.StatusCode != code || h.OK != (c.reason == "") || !slices.Equal(h.Reasons, reasons) || h.Reasons == nil {
-			t.Errorf("%s: got %d, ok %v, %q, want %d, %q", c.name, resp.StatusCode, h.OK, h.Reasons, code, reasons)
+		if resp.StatusCode != code || h.OK != (c.reason == "") || h.Reasons == nil || c.reason != "" && !slices.Contains(h.Reasons, c.reason) {
+			t.Errorf("%s: got %d, ok %v, %q, want %d, %q", c.name, resp.StatusCode, h.OK, h.Reasons, code, c.reason)
 		}
-		if h.Controller != "up" || h.Link.State != report.Link.State || h.Agents["cam1"].State != report.Agents[0].State || h.Agents["cam1"].PID != 42 ||
-			h.Cameras["cam1"].Well() != (report.Agents[0].State == status.ProcessCrashLoop || report.Well(report.Agents[0])) ||
-			report.Well(report.Agents[0]) == strings.Contains(c.reason, "cam1: ") || (h.Reload == nil) != (report.Reload == nil) {
+		if h.Controller != "up" || h.Link.State != report.Link.State || h.Agents["cam1"].PID != 42 {
 			t.Errorf("%s: got %s, want the report's link and agent", c.name, body)
 		}
 	}
@@ -159,9 +145,9 @@ func TestHealthz(t *testing.T) {
 		{"the link hangs", []string{"the link to Redis has not moved for 1m0s"}, http.StatusServiceUnavailable},
 	} {
 		report := good()
-		report.Link, report.Cameras, report.Stuck = Link{State: "DOWN"}, nil, c.stuck
+		report.Link, report.Seen, report.Stuck = status.Link{State: "DOWN"}, nil, c.stuck
 		resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/healthz", "", "")
-		var h Alive
+		var h status.Alive
 		if err := json.Unmarshal([]byte(body), &h); err != nil {
 			t.Fatalf("%s: %v in %s", c.name, err, body)
 		}
@@ -195,12 +181,12 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	report.Box, report.Version, report.Link.Cause = "box"+evil, evil, evil
 	report.Agents[0].LastExit = "ended: " + evil
 	report.Agents[0].Hangs, report.Agents[0].Recoveries, report.Agents[0].LastRecovery = 3, 2, evil
-	report.Cameras["cam1"] = Camera{Trouble: "no status " + evil}
-	report.Namesakes = []string{"0a1b" + evil}
+	report.Seen["cam1"] = status.Observation{Missing: status.Reason{Code: status.NotPermitted, Detail: "status:cam1: " + evil}}
+	report.SharedWith = []string{"0a1b" + evil}
 	report.Telemetry.Hanging = []string{"disk " + evil}
 	report.Unwritable = []files.Unwritable{{Settings: []string{"state_dir"}, Dir: "/state" + evil, Reason: evil}}
 	report.Reload = &status.Reload{Refused: true, Problem: "config.toml:3: " + evil}
-	report.Unowned = []status.OrphanedSpool{{Camera: "oldcam", Dir: "/spool/oldcam" + evil, State: "/state/oldcam", Frames: 1}}
+	report.Orphaned = []status.OrphanedSpool{{Camera: "oldcam", Dir: "/spool/oldcam" + evil, State: "/state/oldcam", Frames: 1}}
 	resp, body := get(t, http.MethodGet, serve(t, Config{Report: func() Report { return report }})+"/", "", "")
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("got %d, want 200: %s", resp.StatusCode, body)
@@ -208,7 +194,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	if strings.Count(body, "<script") != 1 || !strings.Contains(body, "<script>"+script+"</script>") {
 		t.Errorf("another script than our own got into the page:\n%s", body)
 	}
-	for _, want := range []string{"LIVE", "1 min 30 s", "cam1", "running for", "is starting", "no status &lt;script&gt;", "last end: ended: &lt;script&gt;",
+	for _, want := range []string{"LIVE", "1 min 30 s", "cam1", "running for", "is starting", "read status:cam1: &lt;script&gt;", "last end: ended: &lt;script&gt;",
 		"<dt>because it hung</dt><dd>3</dd>", "run 2 times, the last time: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "shared with controller 0a1b&lt;", "1 frame waits on disk", "delete /spool/oldcam&lt;", "/state&lt;script&gt;", "config.toml:3: &lt;script&gt;", "<dt>does not answer</dt><dd>disk &lt;script&gt;"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not on the page", want)

@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"framekeeper/internal/status"
 	"framekeeper/internal/testkit/proctest"
 	"framekeeper/internal/testkit/redistest"
-	"framekeeper/internal/web"
 )
 
 // patience is how long a condition may take on a busy machine.
@@ -174,16 +174,16 @@ func (b *box) get(path, user, password string) (int, string, error) {
 }
 
 // health is /readyz; not OK when there is none.
-func (b *box) health() (h web.Health) {
+func (b *box) health() (h status.Ready) {
 	if _, body, err := b.get("/readyz", "", ""); err == nil {
 		_ = json.Unmarshal([]byte(body), &h) // a zero Health is none
 	}
 	return h
 }
 
-func (b *box) awaitHealthy() web.Health {
+func (b *box) awaitHealthy() status.Ready {
 	b.Helper()
-	var h web.Health
+	var h status.Ready
 	b.await("a healthy box", func() bool { h = b.health(); return h.OK })
 	return h
 }

@@ -58,12 +58,12 @@ func TestTwoControllersOfOneName(t *testing.T) {
 	t.Logf("noticed by both %v after the second was seen LIVE", time.Since(live).Round(time.Millisecond))
 	two.await("a working camera beside it", func() bool {
 		a, b := one.health(), two.health()
-		return len(a.Reasons) == 1 && len(b.Reasons) == 1 && a.Cameras["cam1"].Well() && b.Cameras["cam2"].Well()
+		return len(a.Reasons) == 1 && len(b.Reasons) == 1 && a.Cameras["cam1"].Health.OK() && b.Cameras["cam2"].Health.OK()
 	})
 	t.Logf("/readyz: %q", one.health().Reasons)
 
 	p := one.start("controller", "--status")
-	if err := p.finish(); exitCode(err) != 1 || !strings.Contains(p.out.String(), "name shared with controller ") {
+	if err := p.finish(); exitCode(err) != 1 || !strings.Contains(p.out.String(), "the name is shared with controller ") {
 		t.Errorf("controller --status: %v\n%s", err, p.out.String())
 	}
 

@@ -80,7 +80,7 @@ func TestService(t *testing.T) {
 	b.must(t, "systemctl", "enable", "--now", controller)
 	t.Logf("enabled and started: a frame after %v", b.frame(t))
 	eventually(t, 10*time.Second, "the status", func() bool {
-		return b.property(t, controller, "StatusText") == "1 of 1 agents running, link LIVE"
+		return b.property(t, controller, "StatusText") == "healthy: 1 of 1 agents running, link LIVE"
 	})
 	t.Logf("what it wrote:\n%s", b.listing(t, "/var/lib/framekeeper", "/var/log/framekeeper"))
 	b.reload(t)

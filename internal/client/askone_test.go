@@ -8,7 +8,7 @@ import (
 
 // Nobody listens between two lives of an agent, and the status of the one before
 // says why.
-func TestRequestTellsWhatTheAgentLastSaid(t *testing.T) {
+func TestRequestReportsTheAgentsLastStatus(t *testing.T) {
 	b := newBench(t, "stream", "greencam1")
 	for name, c := range map[string]struct{ status, want string }{
 		"gave up": {`{"source":"rtsp://u:secret@h","link":{"state":"LIVE"},"capture":{"state":"ended","reason":"camera abandoned\n\u001b[2J: no such device"},"writable":true}`,
@@ -17,7 +17,7 @@ func TestRequestTellsWhatTheAgentLastSaid(t *testing.T) {
 			"its link to Redis is DOWN; Redis does not take its frames: full"},
 		"well":         {`{"link":{"state":"LIVE"},"capture":{"state":"ok"},"writable":true}`, ""},
 		"not a status": {`nonsense`, "its status cannot be read"},
-		"endless":      {`{"link":{"state":"LIVE"},"capture":{"state":"ended","reason":"` + strings.Repeat("ü", 5000) + `"}}`, "capture is ended: " + strings.Repeat("ü", 300-len("capture is ended: "))},
+		"endless":      {`{"link":{"state":"LIVE"},"capture":{"state":"ended","reason":"` + strings.Repeat("ü", 5000) + `"}}`, "capture is ended: " + strings.Repeat("ü", maxWhy-1-len("capture is ended: ")) + "…"},
 	} {
 		if err := b.redis.Client().Set(t.Context(), "status:greencam1", c.status, 10*time.Second).Err(); err != nil {
 			t.Fatal(err)
