@@ -42,9 +42,9 @@ func ageAtOpen(now, modified time.Time) time.Duration {
 	return age
 }
 
-// Expire gives up, oldest first, what is older than MaxAge and what is beyond
-// the bounds of size and free disk. The losses hold even with an error. To be
-// called every now and then.
+// Expire drops, oldest first, what is older than MaxAge and what is beyond the bounds
+// of size and free disk. The losses hold even with an error. It is to be called every
+// second or so.
 func (s *Spool) Expire() (losses []Loss, err error) {
 	s.ops.Lock()
 	defer s.ops.Unlock()
@@ -53,66 +53,68 @@ func (s *Spool) Expire() (losses []Loss, err error) {
 	}
 	now, short := s.cfg.Now(), s.shortage(0)
 	for {
-		s.mu.Lock()
-		id, e, ok := s.index.oldest()
-		over := s.index.bytes - s.cfg.MaxBytes
-		s.mu.Unlock()
-		if !ok {
-			return losses, nil
-		}
-		reason := ""
-		switch {
-		case s.cfg.MaxAge > 0 && now.Sub(s.opened)-time.Duration(e.at)*tick > s.cfg.MaxAge:
+		id, e, ok := s.oldest()
+		reason := s.excess(0, short)
+		if s.cfg.MaxAge > 0 && now.Sub(s.opened)-time.Duration(e.at)*tick > s.cfg.MaxAge {
 			reason = ReasonAge
-		case over > 0:
-			reason = ReasonFull
-		case short > 0:
-			reason = ReasonDisk
-		default:
+		}
+		if !ok || reason == "" {
 			return losses, nil
 		}
-		if err := s.discard(id); err != nil {
-			return losses, s.failed(fmt.Errorf("remove overdue frame %s: %w", id, err))
+		if losses, err = s.drop(losses, id, reason); err != nil {
+			return losses, s.failed(err)
 		}
 		short -= cost(int64(e.size))
-		losses = addLoss(losses, id, reason)
-		s.count(&s.stats.Dropped)
 	}
 }
 
-// makeRoom gives up the oldest until need bytes fit. If id itself would be the
-// next to go, fits is false.
+// makeRoom drops the oldest until need bytes fit. If id itself would be the next to
+// go, fits is false.
 func (s *Spool) makeRoom(id frame.ID, need int64) (losses []Loss, fits bool, err error) {
 	short := s.shortage(need)
 	if short > 0 && short > s.Stats().Bytes {
-		return losses, false, fmt.Errorf("%w: the disk lacks %d bytes", ErrDiskFull, short) // giving up all would not help
+		return nil, false, fmt.Errorf("%w: the disk lacks %d bytes", ErrDiskFull, short) // dropping all would not help
 	}
 	for {
-		s.mu.Lock()
-		oldest, e, ok := s.index.oldest()
-		over := s.index.bytes + need - s.cfg.MaxBytes
-		s.mu.Unlock()
-		if over <= 0 && short <= 0 {
+		reason := s.excess(need, short)
+		if reason == "" {
 			return losses, true, nil
 		}
-		reason := ReasonFull
-		if over <= 0 {
-			reason = ReasonDisk
-		}
+		oldest, e, ok := s.oldest()
 		if !ok || id.Less(oldest) {
 			s.count(&s.stats.Dropped)
 			return addLoss(losses, id, reason), false, nil
 		}
-		if err := s.discard(oldest); err != nil {
-			return losses, false, fmt.Errorf("remove oldest frame %s: %w", oldest, err)
+		if losses, err = s.drop(losses, oldest, reason); err != nil {
+			return losses, false, err
 		}
 		short -= cost(int64(e.size))
-		losses = addLoss(losses, oldest, reason)
-		s.count(&s.stats.Dropped)
 	}
 }
 
-// discard removes a held frame. When its file cannot be removed it is still held.
+// excess is why need bytes more are too much; "" if they are not. short is what the
+// disk lacks.
+func (s *Spool) excess(need, short int64) string {
+	switch {
+	case s.Stats().Bytes+need > s.cfg.MaxBytes:
+		return ReasonFull
+	case short > 0:
+		return ReasonDisk
+	default:
+		return ""
+	}
+}
+
+// drop removes a frame that is not delivered.
+func (s *Spool) drop(losses []Loss, id frame.ID, reason string) ([]Loss, error) {
+	if err := s.discard(id); err != nil {
+		return losses, fmt.Errorf("remove frame %s: %w", id, err)
+	}
+	s.count(&s.stats.Dropped)
+	return addLoss(losses, id, reason), nil
+}
+
+// discard removes a frame. When its file cannot be removed the frame stays.
 func (s *Spool) discard(id frame.ID) error {
 	if err := os.Remove(s.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return explain(err)
@@ -141,7 +143,7 @@ func (s *Spool) leave(p place) {
 	}
 }
 
-// freeDisk remembers what the disk had free, for asking is a system call.
+// freeDisk is what the disk had free: asking is a system call.
 type freeDisk struct {
 	asked time.Time
 	avail int64 // as answered, and our own changes since

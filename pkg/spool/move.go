@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"framekeeper/internal/files"
 	"os"
 	"path/filepath"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"framekeeper/internal/files"
 )
 
 // ErrCannotMove says that a spool can only be read where it is: the other place is on
@@ -27,10 +26,7 @@ func Move(ctx context.Context, from, to string) (moved bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("open spool %s: %w", from, err)
 	}
-	defer func() {
-		_ = unix.Flock(int(root.Fd()), unix.LOCK_UN)
-		_ = root.Close() // nothing was written
-	}()
+	defer files.Unlock(root)
 	fresh := above(to)
 	if err := os.MkdirAll(filepath.Dir(to), dirMode); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrCannotMove, explain(err))

@@ -26,10 +26,10 @@ func (s *Spool) setAside(path, name, reason string) {
 		}
 	}
 	if err != nil {
-		_ = os.Remove(path) // told below as not kept
+		_ = os.Remove(path) // logged below as not moved
 	}
 	s.cfg.Log.Warn().Str("file", name).Str("reason", reason).Str("kept_as", s.boundQuarantine(to)).
-		Msg("a spooled frame is damaged")
+		Msg("A spooled frame is damaged")
 }
 
 // boundQuarantine deletes the oldest files there beyond its bounds, and returns

@@ -1,5 +1,7 @@
-// Package spool keeps frames on disk until Redis has them: one file per frame,
-// in one directory that belongs to one camera.
+// Package spool has frames on disk until Redis has them: a bounded, crash-safe store
+// with one file per frame, in one directory that belongs to one camera. It decides
+// nothing: which frames go there and when, and what a loss means, is up to its caller,
+// pkg/outbox.
 //
 //	<dir>/<epoch>/<block>/<epoch>-<seq>.frame   block = seq / 1000
 //	<dir>/put.tmp                               the file being written
@@ -7,38 +9,41 @@
 //
 // It promises:
 //
-//   - A frame that Put accepted outlives the process (kill -9 too); one that a
-//     later Sync covered outlives a power cut. A frame Put but not synced may be
-//     missing or torn after a power cut. Torn files are never read as frames:
-//     a checksum covers the ID, the length and every byte.
-//   - The files never take more than MaxBytes (counted in 4 KiB disk blocks,
-//     because that is what they occupy), and MinFree bytes of the disk stay
-//     free as far as the spool can help it. What has to go for that is the
-//     oldest, and each lost ID is told once, in a Loss.
-//   - Removals are not synced: after a power cut delivered frames may be back.
-//     The caller knows what Redis has and removes them again.
-//   - No text from outside becomes a path; only an ID's digits do. Files that
-//     the spool did not name are never touched.
-//   - A frame's age is measured by the monotonic clock. For frames of an
-//     earlier process it starts from the file's modification time, unless that
-//     or the present clock is implausible: then from Open.
+//   - A frame that Put accepted outlives the process (kill -9 too); one that a later
+//     Sync covered outlives a power cut. A frame Put but not synced may be missing or
+//     torn after a power cut. Torn files are never read as frames: a checksum covers the
+//     ID, the length and every byte.
+//   - The files never take more than MaxBytes (counted in 4 KiB disk blocks, because
+//     that is what they occupy), and MinFree bytes of the disk stay free as far as that
+//     depends on the spool. What exceeds that is dropped, oldest first, and each lost ID
+//     is returned once, in a Loss.
+//   - Removals are not synced: after a power cut delivered frames may be back. The
+//     caller removes them again.
+//   - No text from outside becomes a path; only an ID's digits do. Files that the spool
+//     did not name are never touched.
+//   - A frame's age is measured by the monotonic clock. For frames of an earlier process
+//     it starts from the file's modification time, unless that or the present clock is
+//     implausible: then from Open.
 //
-// It refuses a directory that another process has open, frames without an ID,
-// and frames larger than MaxBytes. Any goroutine may call any method; Get, IDs
-// and Stats do not wait for others' writes, Put does not wait for Sync.
+// It refuses a directory that another process has open, frames without an ID, and frames
+// larger than MaxBytes. Any goroutine may call any method; Get, IDs and Stats do not wait
+// for others' writes, Put does not wait for Sync.
 package spool
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/sys/unix"
 
 	"framekeeper/internal/bytesize"
+	"framekeeper/internal/files"
 	"framekeeper/pkg/frame"
 )
 
@@ -46,7 +51,7 @@ import (
 type Config struct {
 	Dir      string        // made if need be; for one camera alone
 	MaxBytes int64         // what the files may take on disk
-	MaxAge   time.Duration // older frames are given up; 0: never
+	MaxAge   time.Duration // older frames are dropped; 0: never
 	// MinFree is how much of the disk is left free. 0 means 64 MiB or 2% of the
 	// disk, whichever is less; below 0 means nothing.
 	MinFree int64
@@ -54,8 +59,8 @@ type Config struct {
 	Now     func() time.Time // nil: time.Now
 }
 
-// Loss is a run of IDs that the spool held and gave up, or found damaged. Every
-// ID from First to Last is lost; both are of one epoch.
+// Loss is a run of IDs that the spool has dropped, or found damaged. Every ID from First
+// to Last is lost; both are of one epoch.
 type Loss struct {
 	First, Last frame.ID
 	Reason      string
@@ -70,8 +75,8 @@ const (
 	ReasonRefused = "the disk failed to store them"
 )
 
-// Stats is what a spool holds and has done since Open; the counts are frames,
-// except Errors, which are failed calls.
+// Stats is the state of a spool and its counters since Open: frames, except Errors,
+// which are failed calls.
 type Stats struct {
 	Frames   int       `json:"frames"`
 	Bytes    int64     `json:"bytes"` // on disk
@@ -80,7 +85,7 @@ type Stats struct {
 	OldestAt time.Time `json:"oldest_at,omitzero"`
 	Written  uint64    `json:"written"`
 	Removed  uint64    `json:"removed"` // delivered
-	Dropped  uint64    `json:"dropped"` // given up to keep a bound
+	Dropped  uint64    `json:"dropped"` // lost to a bound
 	Corrupt  uint64    `json:"corrupt"` // damaged, set aside
 	Errors   uint64    `json:"errors"`
 }
@@ -95,12 +100,12 @@ type Spool struct {
 
 	ops       sync.Mutex // serialises changes to the directory, guards the fields below; taken before mu
 	closed    bool
-	current   place                 // where the last Put went: kept although empty
+	current   place                 // where the last Put went: not removed although empty
 	pending   map[frame.ID]*os.File // files whose data is not known to be on disk; nil: too many are open
 	dirty     map[string]struct{}   // directories with names not known to be on disk
 	inherited bool                  // files of an earlier process that may not be on disk
 	free      freeDisk
-	noUse     bool // giving up the oldest did not help against a full disk
+	noRoom    bool // dropping the oldest did not help against a full disk
 
 	mu    sync.Mutex // guards the fields below; never held during I/O
 	index index
@@ -115,7 +120,7 @@ const (
 	quarantineName = "quarantine"
 )
 
-// Stats is what the spool holds and has done.
+// Stats is the state of the spool and its counters.
 func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,7 +133,7 @@ func (s *Spool) Stats() Stats {
 	return st
 }
 
-// IDs is up to n of the held IDs above after, in order.
+// IDs is up to n of the IDs above after, in order.
 func (s *Spool) IDs(after frame.ID, n int) []frame.ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,11 +152,7 @@ func (s *Spool) Close() error {
 	s.closed = true
 	closeAll(s.pending) // those of a Put since the Sync above
 	s.leave(s.current)
-	// Closing alone leaves it locked by a child that is being forked just now.
-	_ = unix.Flock(int(s.root.Fd()), unix.LOCK_UN)
-	if e := s.root.Close(); err == nil && e != nil {
-		err = fmt.Errorf("close spool: %w", e)
-	}
+	files.Unlock(s.root)
 	if err != nil && len(losses) > 0 {
 		err = fmt.Errorf("%w; lost %s to %s", err, losses[0].First, losses[len(losses)-1].Last)
 	}
@@ -185,4 +186,30 @@ func addLoss(losses []Loss, id frame.ID, reason string) []Loss {
 		return losses
 	}
 	return append(losses, Loss{First: id, Last: id, Reason: reason})
+}
+
+// What the methods fail with, by what can be done about it. Any other error is
+// the file system's own.
+var (
+	ErrDiskFull = errors.New("no space left for the spool, free some or lower spool_max_bytes")
+	ErrReadOnly = errors.New("the spool's directory cannot be written")
+	ErrCorrupt  = errors.New("the spooled frame is damaged")  // Get: the file is set aside, the ID is lost
+	ErrGone     = errors.New("the frame is not in the spool") // Get: if it was lost, a Loss said so
+	ErrTooLarge = errors.New("the frame is larger than the spool may be")
+	ErrNoID     = errors.New("a frame without an ID cannot be spooled")
+	ErrInUse    = errors.New("another process has the spool open") // Open
+	ErrClosed   = errors.New("the spool is closed")
+)
+
+// explain adds to an error of the file system what an operator can do about it.
+func explain(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
+	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
+	return err
 }

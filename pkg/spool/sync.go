@@ -25,7 +25,7 @@ const (
 )
 
 // Sync makes durable what was Put before it was called: data and names. The
-// losses are frames whose data the disk refused; they are not held any longer,
+// losses are frames whose data the disk refused; they are not in the spool any more,
 // and a caller that still has them may Put them again. After an error without
 // losses the next Sync tries again.
 func (s *Spool) Sync() (losses []Loss, err error) {
@@ -64,12 +64,12 @@ func (s *Spool) Sync() (losses []Loss, err error) {
 	for _, dir := range left {
 		s.dirty[dir] = struct{}{}
 	}
-	return s.giveUp(refused), s.failed(fmt.Errorf("sync spool: %w", explain(err)))
+	return s.dropRefused(refused), s.failed(fmt.Errorf("sync spool: %w", explain(err)))
 }
 
-// giveUp is for frames whose data did not reach the disk: what reads well now
-// may not after a power cut, and a second sync would not say so.
-func (s *Spool) giveUp(refused []frame.ID) (losses []Loss) {
+// dropRefused drops frames whose data did not reach the disk: what can be read now may
+// be torn after a power cut, and a second sync would not report that.
+func (s *Spool) dropRefused(refused []frame.ID) (losses []Loss) {
 	for _, id := range refused {
 		if !s.holds(id) {
 			continue

@@ -13,10 +13,10 @@ import (
 	"framekeeper/pkg/frame"
 )
 
-// Get reads a frame. ErrGone: it is not held, and if it was lost that was told.
-// ErrCorrupt: its file is damaged or has vanished; it is set aside, the frame
-// is not held any longer, and the caller has a loss to declare. After any other
-// error the frame is still held.
+// Get reads a frame. ErrGone: it is not there, and if it was lost a Loss said so.
+// ErrCorrupt: its file is damaged or has vanished; it is set aside, the frame is not
+// in the spool any more, and the caller has a loss to declare. After any other error
+// the frame is still there.
 func (s *Spool) Get(id frame.ID) (*frame.Message, error) {
 	s.mu.Lock()
 	e, ok := s.index.get(id)
@@ -46,11 +46,11 @@ func (s *Spool) Get(id frame.ID) (*frame.Message, error) {
 	return nil, fmt.Errorf("read frame %s: %w", id, err)
 }
 
-// maxHeader is more than any header has.
+// maxHeader is above every header's length.
 const maxHeader = 256 << 10
 
-// Header reads what a held frame's file says of itself, without its image and
-// without looking for damage: good for choosing what to Get.
+// Header reads the header of a frame, without its image and without a check for damage:
+// good for choosing what to Get.
 func (s *Spool) Header(id frame.ID) (frame.Header, error) {
 	if !s.holds(id) {
 		return frame.Header{}, fmt.Errorf("read header of frame %s: %w", id, ErrGone)

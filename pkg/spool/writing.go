@@ -11,11 +11,11 @@ import (
 	"framekeeper/pkg/frame"
 )
 
-// Put writes one frame to its file, giving up older ones if it needs their
-// room. The losses hold even with an error; one of them is the frame itself if
-// it is older than all that would have to go. With an error nothing of the
-// frame is on disk and the caller still has it: ErrDiskFull and ErrReadOnly may
-// pass, ErrTooLarge does not. A frame that is held already is left as it is.
+// Put writes one frame to its file, and drops older ones if it needs their room. The
+// losses hold even with an error; one of them is the frame itself if it is older than
+// all that would have to go. With an error nothing of the frame is on disk and the
+// caller still has it: ErrDiskFull and ErrReadOnly may pass, ErrTooLarge does not. A
+// frame that is there already stays as it is.
 func (s *Spool) Put(m *frame.Message) (losses []Loss, err error) {
 	s.ops.Lock()
 	defer s.ops.Unlock()
@@ -43,7 +43,7 @@ func (s *Spool) put(m *frame.Message) (losses []Loss, err error) {
 	if err != nil || !fits {
 		return losses, err
 	}
-	if losses, err = s.writeSomehow(m, need, losses); err != nil {
+	if losses, err = s.writeOrReplace(m, need, losses); err != nil {
 		return losses, err
 	}
 	s.free.avail -= need
@@ -60,25 +60,26 @@ func (s *Spool) put(m *frame.Message) (losses []Loss, err error) {
 	return losses, nil
 }
 
-// writeSomehow writes the file, on a disk that is fuller than it says (quota,
-// inodes) in the room of the oldest. If that does not help it is not tried
-// again before a write succeeds: the frames held are worth more.
-func (s *Spool) writeSomehow(m *frame.Message, need int64, losses []Loss) ([]Loss, error) {
+// writeOrReplace writes the file; on a disk that is fuller than it says (quota, inodes)
+// in the room of the oldest. If that does not help it is not tried again before a write
+// succeeds: the frames on disk are worth more.
+func (s *Spool) writeOrReplace(m *frame.Message, need int64, losses []Loss) ([]Loss, error) {
 	err := s.write(m)
-	if !errors.Is(err, ErrDiskFull) || s.noUse {
-		s.noUse = s.noUse && err != nil
+	if !errors.Is(err, ErrDiskFull) || s.noRoom {
+		s.noRoom = s.noRoom && err != nil
 		return losses, err
 	}
 	for before := s.Stats().Bytes; before-s.Stats().Bytes < need; {
-		oldest, ok := s.oldest()
-		if !ok || !oldest.Less(m.Header.ID) || s.discard(oldest) != nil {
+		oldest, _, ok := s.oldest()
+		if !ok || !oldest.Less(m.Header.ID) {
 			break
 		}
-		losses = addLoss(losses, oldest, ReasonDisk)
-		s.count(&s.stats.Dropped)
+		if losses, err = s.drop(losses, oldest, ReasonDisk); err != nil {
+			break
+		}
 	}
 	err = s.write(m)
-	s.noUse = err != nil
+	s.noRoom = err != nil
 	s.free.asked = time.Time{} // what was known is wrong
 	return losses, err
 }
@@ -90,11 +91,10 @@ func (s *Spool) holds(id frame.ID) bool {
 	return ok
 }
 
-func (s *Spool) oldest() (frame.ID, bool) {
+func (s *Spool) oldest() (frame.ID, entry, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id, _, ok := s.index.oldest()
-	return id, ok
+	return s.index.oldest()
 }
 
 // write makes the file under its temporary name and renames it into place. The
@@ -162,8 +162,8 @@ func (s *Spool) moveIn(temp string, id frame.ID) error {
 	return err
 }
 
-// Remove deletes every frame up to upTo: Redis has them. A file that cannot be
-// deleted is not held any longer all the same; the next Open finds it again.
+// Remove deletes every frame up to upTo: Redis has them. A file that cannot be deleted
+// leaves the index all the same; the next Open finds it again.
 func (s *Spool) Remove(upTo frame.ID) error {
 	s.ops.Lock()
 	defer s.ops.Unlock()
@@ -172,7 +172,7 @@ func (s *Spool) Remove(upTo frame.ID) error {
 	}
 	var first error
 	for {
-		id, ok := s.oldest()
+		id, _, ok := s.oldest()
 		if !ok || upTo.Less(id) {
 			return s.failed(first)
 		}
