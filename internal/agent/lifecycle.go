@@ -172,7 +172,7 @@ func (a *agent) finish(ctx context.Context, withdraw bool) {
 	if !withdraw {
 		last = a.presence.show
 	}
-	if err := last(ctx, s); err != nil {
+	if err := last(ctx, s.Data()); err != nil {
 		a.log.Debug().Err(err).Msg("The last status stays until it expires")
 	}
 }

@@ -103,7 +103,7 @@ func (a *agent) newLink() *datatransfer.Link {
 // admit prepares a session before it may be LIVE: is another agent there, how far
 // is the stream, what did an earlier start answer?
 func (a *agent) admit(ctx context.Context, s *datatransfer.Session) error {
-	if err := a.presence.admit(ctx, s); err != nil {
+	if err := a.presence.admit(ctx, s.Data()); err != nil {
 		return err
 	}
 	if a.cfg.Delivery.Mode.Streams() {

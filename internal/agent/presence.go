@@ -86,11 +86,11 @@ func newPresence(cfg presenceConfig) *presence { return &presence{cfg: cfg} }
 // admit checks, once, whether another agent is alive: one whose status comes from
 // another state directory and is renewed meanwhile. A status that is not renewed
 // belongs to a dead agent and is replaced when it expires.
-func (p *presence) admit(ctx context.Context, s *datatransfer.Session) error {
+func (p *presence) admit(ctx context.Context, r redis.Cmdable) error {
 	if p.noRival {
 		return nil
 	}
-	first, left, err := p.read(ctx, s)
+	first, left, err := p.read(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -101,12 +101,10 @@ func (p *presence) admit(ctx context.Context, s *datatransfer.Session) error {
 	p.cfg.Log.Warn().Str("host", first.Host).Int("pid", first.PID).Int64("for_ms", left.Milliseconds()).
 		Msg("Another agent's status is in Redis, watching whether it is renewed")
 	for {
-		select {
-		case <-ctx.Done():
+		if !async.Pause(ctx, presencePoll) {
 			return ctx.Err()
-		case <-time.After(presencePoll):
 		}
-		now, _, err := p.read(ctx, s)
+		now, _, err := p.read(ctx, r)
 		switch {
 		case err != nil:
 			return err
@@ -121,8 +119,8 @@ func (p *presence) admit(ctx context.Context, s *datatransfer.Session) error {
 }
 
 // read reads the present status; nil if there is none.
-func (p *presence) read(ctx context.Context, s *datatransfer.Session) (*identity, time.Duration, error) {
-	text, err := s.Data().Get(ctx, p.cfg.Key).Result()
+func (p *presence) read(ctx context.Context, r redis.Cmdable) (*identity, time.Duration, error) {
+	text, err := r.Get(ctx, p.cfg.Key).Result()
 	switch {
 	case errors.Is(err, redis.Nil):
 		return nil, 0, nil
@@ -131,27 +129,27 @@ func (p *presence) read(ctx context.Context, s *datatransfer.Session) (*identity
 	case err != nil:
 		return nil, 0, nil // not permitted to read: then rivals are not detected
 	}
-	left, err := s.Data().PTTL(ctx, p.cfg.Key).Result()
+	left, err := r.PTTL(ctx, p.cfg.Key).Result()
 	if err != nil {
 		left = 0
 	}
-	var w identity
-	if json.Unmarshal([]byte(text), &w) != nil || left < 0 {
+	var i identity
+	if json.Unmarshal([]byte(text), &i) != nil || left < 0 {
 		return nil, 0, nil // not an agent's status, or one that would stand forever
 	}
-	return &w, left, nil
+	return &i, left, nil
 }
 
 // worker renews the status at every interval and at every change.
 func (p *presence) worker() datatransfer.Worker {
-	return datatransfer.Worker{Name: "show status", Run: p.run}
+	return datatransfer.Worker{Name: "show status", Run: func(ctx context.Context, s *datatransfer.Session) error { return p.run(ctx, s.Data()) }}
 }
 
-func (p *presence) run(ctx context.Context, s *datatransfer.Session) error {
+func (p *presence) run(ctx context.Context, r redis.Cmdable) error {
 	tick := time.NewTicker(p.cfg.Interval)
 	defer tick.Stop()
 	for {
-		if err := p.show(ctx, s); err != nil {
+		if err := p.show(ctx, r); err != nil {
 			return err
 		}
 		select {
@@ -165,7 +163,7 @@ func (p *presence) run(ctx context.Context, s *datatransfer.Session) error {
 
 // show writes and publishes the status once. The worker does, and the end of an agent
 // whose camera was given up.
-func (p *presence) show(ctx context.Context, s *datatransfer.Session) error {
+func (p *presence) show(ctx context.Context, r redis.Cmdable) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.withdrawn.Load() {
@@ -175,7 +173,7 @@ func (p *presence) show(ctx context.Context, s *datatransfer.Session) error {
 	if err != nil {
 		return fmt.Errorf("encode status: %w", err)
 	}
-	old, err := s.Data().SetArgs(ctx, p.cfg.Key, text, redis.SetArgs{TTL: 3 * p.cfg.Interval, Get: true}).Result()
+	old, err := r.SetArgs(ctx, p.cfg.Key, text, redis.SetArgs{TTL: 3 * p.cfg.Interval, Get: true}).Result()
 	var notSet error
 	if err != nil && !errors.Is(err, redis.Nil) {
 		notSet = fmt.Errorf("set %s: %w", p.cfg.Key, err)
@@ -185,7 +183,7 @@ func (p *presence) show(ctx context.Context, s *datatransfer.Session) error {
 	}
 	p.reportRival(old)
 	// Under OOM the key cannot be set, but subscribers can get the status and the reason.
-	if err := s.Data().Publish(ctx, p.cfg.Topic, text).Err(); err != nil {
+	if err := r.Publish(ctx, p.cfg.Topic, text).Err(); err != nil {
 		return p.report(fmt.Errorf("publish %s: %w", p.cfg.Topic, err))
 	}
 	if notSet != nil {
@@ -197,13 +195,13 @@ func (p *presence) show(ctx context.Context, s *datatransfer.Session) error {
 
 // withdraw removes the status at an orderly end, if it is still ours: the agent
 // is gone at once, and not only when the key expires.
-func (p *presence) withdraw(ctx context.Context, s *datatransfer.Session) error {
+func (p *presence) withdraw(ctx context.Context, r redis.Cmdable) error {
 	p.withdrawn.Store(true)
-	w, _, err := p.read(ctx, s)
-	if err != nil || w == nil || w.Instance != p.cfg.Instance {
+	i, _, err := p.read(ctx, r)
+	if err != nil || i == nil || i.Instance != p.cfg.Instance {
 		return err
 	}
-	if err := s.Data().Del(ctx, p.cfg.Key).Err(); err != nil {
+	if err := r.Del(ctx, p.cfg.Key).Err(); err != nil {
 		return fmt.Errorf("remove %s: %w", p.cfg.Key, err)
 	}
 	return nil
@@ -223,12 +221,12 @@ func (p *presence) report(err error) error {
 
 // reportRival reports an agent that was started beside this one by force.
 func (p *presence) reportRival(old string) {
-	var w identity
-	if old == "" || json.Unmarshal([]byte(old), &w) != nil ||
-		w.Instance == p.cfg.Instance || w.dead(p.cfg.Owner) || w.Instance == p.rival {
+	var i identity
+	if old == "" || json.Unmarshal([]byte(old), &i) != nil ||
+		i.Instance == p.cfg.Instance || i.dead(p.cfg.Owner) || i.Instance == p.rival {
 		return
 	}
-	p.rival = w.Instance
-	p.cfg.Log.Error().Str("host", w.Host).Int("pid", w.PID).
+	p.rival = i.Instance
+	p.cfg.Log.Error().Str("host", i.Host).Int("pid", i.PID).
 		Msg("Another agent publishes its status under this camera's name: stop one of them")
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,21 +27,20 @@ const statusKey, statusTopic = "status:testcam", "status/testcam"
 
 // agentAt is a link with a Presence, as one agent has it.
 type agentAt struct {
-	link   *datatransfer.Link
-	log    *testkit.Log
-	change async.Wake
-	end    func() error // stops it, for good
+	link *datatransfer.Link
+	log  *testkit.Log
+	end  func() error // stops it, for good
 }
 
 func present(t *testing.T, cfg redisconn.Config, instance, owner string, interval time.Duration) *agentAt {
 	t.Helper()
-	a := &agentAt{log: &testkit.Log{}, change: async.NewWake()}
+	a := &agentAt{log: &testkit.Log{}}
 	var n atomic.Int64
 	p := newPresence(presenceConfig{
-		Key: statusKey, Topic: statusTopic, Interval: interval, Instance: instance, Owner: owner, Change: a.change, Log: zerolog.New(a.log),
+		Key: statusKey, Topic: statusTopic, Interval: interval, Instance: instance, Owner: owner, Change: async.NewWake(), Log: zerolog.New(a.log),
 		Status: func() any { return identity{Instance: instance, Owner: owner, Host: "box", PID: 7, TimeUS: n.Add(1)} },
 	})
-	a.link = datatransfer.NewLink(datatransfer.LinkConfig{Redis: cfg, Name: "testcam", Admit: p.admit, Workers: []datatransfer.Worker{p.worker()}, Log: zerolog.Nop()})
+	a.link = datatransfer.NewLink(datatransfer.LinkConfig{Redis: cfg, Name: "testcam", Admit: func(ctx context.Context, s *datatransfer.Session) error { return p.admit(ctx, s.Data()) }, Workers: []datatransfer.Worker{p.worker()}, Log: zerolog.Nop()})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.link.Run(ctx) }()
@@ -152,60 +153,6 @@ func TestASecondBoxOfOneImageIsRefused(t *testing.T) {
 	}
 }
 
-func TestADeadPredecessorIsTakenOver(t *testing.T) {
-	testkit.NeedRedis(t)
-	t.Parallel()
-	for name, d := range map[string]struct {
-		owner string
-		ttl   time.Duration
-		low   time.Duration
-		high  time.Duration
-	}{
-		"same state directory":   {"o2", time.Minute, 0, 15 * time.Second},
-		"another one":            {"o1", 1500 * time.Millisecond, time.Second, 15 * time.Second},
-		"one that never expires": {"o1", 0, 0, 15 * time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			server := redistest.Start(t)
-			old, _ := json.Marshal(identity{Instance: "i1", Owner: d.owner, Host: "box", TimeUS: 1})
-			began := time.Now()
-			if err := server.Client().Set(context.Background(), statusKey, old, d.ttl).Err(); err != nil {
-				t.Fatal(err)
-			}
-			a := present(t, testkit.Fast(server.URL()), "i2", "o2", time.Minute)
-			a.waitLive(t)
-			if took := time.Since(began); took < d.low || took > d.high {
-				t.Errorf("LIVE after %s, want %s to %s", took, d.low, d.high)
-			}
-			testkit.Eventually(t, "the new agent shows itself", func() bool { return shown(t, server.Client()).Instance == "i2" })
-		})
-	}
-}
-
-func TestARivalIsNoticedOnce(t *testing.T) {
-	testkit.NeedRedis(t)
-	t.Parallel()
-	server := redistest.Start(t)
-	a := present(t, testkit.Fast(server.URL()), "i1", "o1", 50*time.Millisecond)
-	a.waitLive(t)
-	const message = "Another agent publishes its status under this camera's name: stop one of them"
-	rival, _ := json.Marshal(identity{Instance: "i2", Owner: "o2", Host: "elsewhere", PID: 9})
-	c := server.Client()
-	show := func() {
-		if err := c.Set(context.Background(), statusKey, rival, time.Minute).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	testkit.Eventually(t, "the rival is noticed", func() bool { show(); return testkit.Count(a.log.Messages(), message) > 0 })
-	for range 20 { // it shows itself again and again
-		show()
-		time.Sleep(20 * time.Millisecond)
-	}
-	if n := testkit.Count(a.log.Messages(), message); n != 1 {
-		t.Errorf("the rival was logged %d times, want once: %s", n, a.log)
-	}
-}
-
 // Under OOM the key cannot be set, but subscribers get the status with the reason.
 func TestTheStatusIsPublishedThoughItCannotBeSet(t *testing.T) {
 	testkit.NeedRedis(t)
@@ -237,13 +184,177 @@ func TestTheStatusIsPublishedThoughItCannotBeSet(t *testing.T) {
 	}
 }
 
-func TestAChangeShowsTheStatusNow(t *testing.T) {
-	testkit.NeedRedis(t)
-	t.Parallel()
-	server := redistest.Start(t)
-	a := present(t, testkit.Fast(server.URL()), "i1", "o1", time.Minute)
-	a.waitLive(t)
-	testkit.Eventually(t, "the first status", func() bool { return shown(t, server.Client()).TimeUS == 1 })
-	a.change.Call()
-	testkit.Eventually(t, "the second status", func() bool { return shown(t, server.Client()).TimeUS == 2 })
+// fakeRedis has one key, and what was published.
+type fakeRedis struct {
+	redis.Cmdable
+	value     string
+	expires   time.Time // zero: never
+	published []string
+	refusal   error // of GET and SET
+}
+
+func (r *fakeRedis) set(v any, ttl time.Duration) {
+	text, _ := json.Marshal(v)
+	r.value, r.expires = string(text), time.Time{}
+	if ttl > 0 {
+		r.expires = time.Now().Add(ttl)
+	}
+}
+
+func (r *fakeRedis) Get(context.Context, string) *redis.StringCmd {
+	if !r.expires.IsZero() && !time.Now().Before(r.expires) {
+		r.value = ""
+	}
+	switch {
+	case r.refusal != nil:
+		return redis.NewStringResult("", r.refusal)
+	case r.value == "":
+		return redis.NewStringResult("", redis.Nil)
+	}
+	return redis.NewStringResult(r.value, nil)
+}
+
+func (r *fakeRedis) PTTL(context.Context, string) *redis.DurationCmd {
+	if r.expires.IsZero() {
+		return redis.NewDurationResult(-1, nil)
+	}
+	return redis.NewDurationResult(time.Until(r.expires), nil)
+}
+
+func (r *fakeRedis) SetArgs(ctx context.Context, key string, value any, a redis.SetArgs) *redis.StatusCmd {
+	old, err := r.Get(ctx, key).Result()
+	if r.refusal == nil {
+		r.value, r.expires = string(value.([]byte)), time.Now().Add(a.TTL)
+	}
+	return redis.NewStatusResult(old, err)
+}
+
+func (r *fakeRedis) Publish(_ context.Context, _ string, message any) *redis.IntCmd {
+	r.published = append(r.published, string(message.([]byte)))
+	return redis.NewIntResult(0, nil)
+}
+
+func (r *fakeRedis) Del(context.Context, ...string) *redis.IntCmd {
+	r.value = ""
+	return redis.NewIntResult(1, nil)
+}
+
+// presenceOf is i2's, of state directory o2.
+func presenceOf(log *testkit.Log) *presence {
+	var n int64
+	return newPresence(presenceConfig{
+		Key: statusKey, Topic: statusTopic, Interval: time.Second, Instance: "i2", Owner: "o2", Change: async.NewWake(), Log: zerolog.New(log),
+		Status: func() any { n++; return identity{Instance: "i2", Owner: "o2", TimeUS: n} },
+	})
+}
+
+// A status that is not renewed is a dead agent's; of one that is dead for certain
+// nothing is waited for.
+func TestPresenceWaitsForAForeignStatusToExpire(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := 1 << 22 // beyond all process numbers
+	for name, c := range map[string]struct {
+		status  any
+		ttl     time.Duration
+		refusal error
+		wait    time.Duration
+	}{
+		"none":                        {},
+		"ours":                        {status: identity{Instance: "i2", Owner: "o1"}, ttl: time.Minute},
+		"of the same state directory": {status: identity{Instance: "i1", Owner: "o2", Host: "box"}, ttl: time.Minute},
+		"of a dead process here":      {status: identity{Instance: "i1", Owner: "o1", Host: host, PID: dead, Boot: bootID()}, ttl: time.Minute},
+		"of a copy of this box":       {status: identity{Instance: "i1", Owner: "o2", Host: host, PID: dead, Boot: "other"}, ttl: time.Minute, wait: time.Minute},
+		"of another box":              {status: identity{Instance: "i1", Owner: "o1", Host: "box"}, ttl: 3 * time.Second, wait: 3 * time.Second},
+		"that never expires":          {status: identity{Instance: "i1", Owner: "o1"}},
+		"that is no agent's":          {status: []int{1}, ttl: time.Minute},
+		"that must not be read":       {status: identity{Instance: "i1", Owner: "o1"}, ttl: time.Minute, refusal: redisError("NOPERM")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &fakeRedis{refusal: c.refusal}
+				if c.status != nil {
+					r.set(c.status, c.ttl)
+				}
+				began := time.Now()
+				if err := presenceOf(&testkit.Log{}).admit(t.Context(), r); err != nil {
+					t.Errorf("admit returned %v", err)
+				}
+				if took := time.Since(began); took != c.wait {
+					t.Errorf("admitted after %v, want %v", took, c.wait)
+				}
+			})
+		})
+	}
+}
+
+func TestPresenceRefusesToStartBesideALiveAgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, n := &fakeRedis{}, int64(0)
+		renew := func() { n++; r.set(identity{Instance: "i1", Owner: "o1", Host: "box", TimeUS: n}, 3*time.Second) }
+		renew()
+		time.AfterFunc(2*time.Second, renew)
+		err := presenceOf(&testkit.Log{}).admit(t.Context(), r)
+		if fatal := new(datatransfer.FatalError); !errors.Is(err, outbox.ErrClaimed) || !errors.As(err, &fatal) {
+			t.Errorf("admit returned %v, want %v for good", err, outbox.ErrClaimed)
+		}
+	})
+}
+
+func TestPresenceRenewsItsStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, log := &fakeRedis{}, &testkit.Log{}
+		p := presenceOf(log)
+		ctx, cancel := context.WithTimeout(t.Context(), 9500*time.Millisecond)
+		defer cancel()
+		time.AfterFunc(4500*time.Millisecond, func() { p.cfg.Change.Call() })
+		time.AfterFunc(6500*time.Millisecond, func() { // another agent shows itself, again and again
+			r.set(identity{Instance: "i1", Owner: "o1", Host: "box", PID: 9}, time.Minute)
+		})
+		time.AfterFunc(7500*time.Millisecond, func() { r.set(identity{Instance: "i1", Owner: "o1", Host: "box", PID: 9}, time.Minute) })
+		if err := p.run(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.published) != 11 || r.value != r.published[10] || time.Until(r.expires) != 2500*time.Millisecond {
+			t.Errorf("published %q, the key holds %s for %v; want 11, the last for 3 s", r.published, r.value, time.Until(r.expires))
+		}
+		const message = "Another agent publishes its status under this camera's name: stop one of them"
+		if n := testkit.Count(log.Messages(), message); n != 1 {
+			t.Errorf("the rival was logged %d times, want once: %s", n, log)
+		}
+	})
+}
+
+// What Redis refuses is logged once; subscribers get the status all the same.
+func TestPresenceWithARefusedKey(t *testing.T) {
+	r, log := &fakeRedis{refusal: redisError("OOM")}, &testkit.Log{}
+	p := presenceOf(log)
+	for range 3 {
+		if err := p.show(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := testkit.Count(log.Messages(), "Redis refuses the status"); n != 1 || len(r.published) != 3 {
+		t.Errorf("%d statuses were published, and %d refusals logged; want 3 and 1", len(r.published), n)
+	}
+	r.refusal = io.ErrUnexpectedEOF
+	if err := p.show(t.Context(), r); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a lost connection: got %v, want its error", err)
+	}
+}
+
+// The status goes with its agent, and with nobody else.
+func TestPresenceIsWithdrawn(t *testing.T) {
+	r, p := &fakeRedis{}, presenceOf(&testkit.Log{})
+	for _, instance := range []string{"i1", "i2"} {
+		r.set(identity{Instance: instance}, time.Minute)
+		if err := p.withdraw(t.Context(), r); err != nil || (r.value == "") != (instance == "i2") {
+			t.Errorf("%s's status after the withdrawal of i2's: %q, %v", instance, r.value, err)
+		}
+	}
+	if err := p.show(t.Context(), r); err != nil || r.value != "" || len(r.published) > 0 {
+		t.Errorf("after its withdrawal it is shown again: %q, %v", r.value, err)
+	}
 }

@@ -204,7 +204,7 @@ func TestReadSettings(t *testing.T) {
 		``:                                    "EOF",
 		`{"a":"` + strings.Repeat("x", 70000): "more than 65536 bytes",
 	} {
-		_, err := ReadSettings(strings.NewReader(text))
+		_, err := readSettings(strings.NewReader(text))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%.40s: got %v, want %q", text, err, want)
 		}
@@ -215,7 +215,7 @@ func FuzzReadSettings(f *testing.F) {
 	f.Add([]byte(sample))
 	f.Add([]byte(`{"controls":{"":0}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := ReadSettings(bytes.NewReader(b))
+		s, err := readSettings(bytes.NewReader(b))
 		if err != nil {
 			return
 		}

@@ -34,7 +34,7 @@ func (c Client) Set(ctx context.Context, s Settings) (Settings, error) {
 	if err != nil {
 		return Settings{}, err
 	}
-	return ReadSettings(bytes.NewReader(b))
+	return readSettings(bytes.NewReader(b))
 }
 
 func (c Client) do(ctx context.Context, method, url string, body []byte, limit int64) ([]byte, error) {

@@ -81,7 +81,7 @@ type LiveSettings interface {
 func (s *Server) HandleSettings(live LiveSettings) {
 	s.Handle("GET /settings", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, live.Settings()) })
 	s.Handle("POST /settings", func(w http.ResponseWriter, r *http.Request) {
-		changes, err := ReadSettings(http.MaxBytesReader(w, r.Body, maxBody))
+		changes, err := readSettings(r.Body)
 		if err == nil {
 			err = live.Change(r.Context(), changes)
 		}
@@ -103,8 +103,8 @@ func answer(w http.ResponseWriter, code int, v any) {
 	_, _ = w.Write(append(b, '\n')) // the client may have gone
 }
 
-// ReadSettings reads one JSON object and rejects keys that are no settings.
-func ReadSettings(r io.Reader) (Settings, error) {
+// readSettings reads one JSON object and rejects keys that are no settings.
+func readSettings(r io.Reader) (Settings, error) {
 	var s Settings
 	b, err := io.ReadAll(io.LimitReader(r, maxBody+1))
 	if err != nil {
