@@ -154,7 +154,8 @@ func (p *program) text(text string) { p.texts[text] = true }
 
 // has tells whether a word in snake_case is a key, a label or another text.
 func (p *program) has(word string) bool {
-	return p.texts[word] || p.tags[word] || p.texts[strings.ReplaceAll(word, "_", "-")] || word == "scrape_timeout" // Prometheus's
+	return p.texts[word] || p.tags[word] || p.texts[strings.ReplaceAll(word, "_", "-")] || p.texts[strings.ReplaceAll(word, "_", " ")] ||
+		word == "scrape_timeout" // Prometheus's
 }
 
 // says tells whether a message is one of the code's, or part of one.
