@@ -80,7 +80,7 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 	defer func() { err = errors.Join(err, closer.Close()) }()
 	o.Log = log
 	if !f.noStore {
-		if o.Store, err = images.Open(cfg.Client.Config, log); err != nil {
+		if o.Store, err = images.Open(cfg.Client.Images, log); err != nil {
 			return err
 		}
 	}

@@ -36,11 +36,10 @@ type Config struct {
 	Text []byte // what that held, when it was read by a Load
 }
 
-// Client is the [client] table.
+// Client is the [client] table; its parts' keys stand in it side by side.
 type Client struct {
-	images.Config
-
-	Receiver receiver.Config // its keys stand in the same table
+	Images   images.Config
+	Receiver receiver.Config
 }
 
 var _ = [...]config.Section{&redisconn.Config{}, &outbox.Delivery{}, &logging.Config{}, &supervise.Config{}, &images.Config{}, &receiver.Config{}, &camera.Config{}}

@@ -132,6 +132,7 @@ func TestSingleProblems(t *testing.T) {
 		"date":              {"state_dir = 1979-05-27" + oneCamera, `config.toml:1: state_dir = a date or time: expected a string in quotes`},
 		"int overflow":      {"[log]\nmax_size_mb = 9223372036854775807" + oneCamera, `config.toml:2: log.max_size_mb = 9223372036854775807: expected 1 to 100000`},
 		"duration overflow": {"[redis]\nio_timeout = \"9999999h\"" + oneCamera, `config.toml:2: redis.io_timeout = "9999999h": expected a duration such as 600ms`},
+		"images":            {"[client]\nimages_max_age = \"1s\"" + oneCamera, `config.toml:2: client.images_max_age = "1s": expected at least 1m`},
 		"watchdog":          {"[controller]\nwatchdog_timeout = \"100ms\"" + oneCamera, `config.toml:2: controller.watchdog_timeout = "100ms": expected 1s to 1h`},
 		"recovery_command":  {"[controller]\nrecovery_command = \"a\\u0000b\"" + oneCamera, `config.toml:2: controller.recovery_command = "a\x00b": expected a command line for sh -c`},
 		"colon in a name":   {"[controller]\nhttp_user = \"a:b\"\nhttp_password_file = \"f\"" + oneCamera, `config.toml:2: controller.http_user = "a:b": expected a name without a colon`},

@@ -25,7 +25,7 @@ func settings() []setting {
 		{"redis.password_file", func(c *configfile.Config) string { return c.Redis.PasswordFile }},
 		{"redis.sentinel_master", func(c *configfile.Config) string { return c.Redis.SentinelName }},
 		{"controller.http", func(c *configfile.Config) string { return c.Controller.HTTP }},
-		{"client.images_dir", func(c *configfile.Config) string { return c.Client.Dir }},
+		{"client.images_dir", func(c *configfile.Config) string { return c.Client.Images.Dir }},
 	}
 }
 
