@@ -5,6 +5,9 @@
 // greedy clients cannot hold the agent. It never changes what is on disk: settings
 // made here last until the agent ends. The agent is the server, the controller the
 // client.
+//
+// Why a long path leads through /proc/self/fd: a socket's name is limited to 108
+// bytes, and state_dir is not.
 package agentapi
 
 import (

@@ -4,6 +4,12 @@
 // same answer and has no second effect; that none which may be meant for another controller of the box's name (Rivals) is
 // carried out; and that nothing of this holds up the link. It
 // refuses unknown commands and lists those there are. What commands do is the controller's business.
+//
+// Why controllers announce themselves on the control channel itself: that takes
+// no right and no key which commands do not take, and leaves nothing in Redis
+// that a killed controller's successor could meet. There is no election:
+// whichever obeyed, it might be the wrong box. A server outlives links, so that
+// a reload may replace the link that brought it.
 package control
 
 import (

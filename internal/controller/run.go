@@ -1,6 +1,16 @@
 // Package controller is the program controller: it runs one cam-agent for each
 // camera of the configuration, publishes how the box is, and serves the box's own
 // web page. Only cmd/controller calls it.
+//
+// Why a reload first makes everything that may fail: then nothing is half taken
+// over. Parts that are made of one configuration run in a slot, which ends the
+// one before and waits for it. systemd is READY once the controller supervises,
+// whatever cameras and Redis do, and gets its watchdog signal as long as every
+// part can be asked for its state; exit code 2 does not keep systemd from a
+// restart, because Go's runtime exits with it after a crash too. The units'
+// KillMode is process: in every other mode systemd would kill the agents at once
+// when the controller has crashed. A killed agent is the controller's to
+// replace, so their OOMPolicy is continue.
 package controller
 
 import (

@@ -4,6 +4,13 @@
 // Prometheus's conventions, that labels come from tables and configurations and
 // never from outside, and that agents which do not answer neither hang a scrape
 // nor spoil the others' figures. Agent and controller are its callers.
+//
+// Why counters of lost frames stand beside the statistics: a counter must never
+// fall, and a frame given up may be read back after all. An agent that ends
+// again and again shows its gauges only between two ends, so an alert that waits
+// must rest on what the controller counts. What belongs to the whole box stands
+// once among the controller's figures, under our prefix, because a box may have
+// no node_exporter, and one that has it names these its own way.
 package metrics
 
 import (

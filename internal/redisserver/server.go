@@ -7,6 +7,14 @@
 // password is in its arguments, environment or files; and that it ends with the
 // program, however that ends. It keeps nothing on disk: what it forgets, the
 // agents add again. The controller is its only caller.
+//
+// Why it differs from an agent's supervision: the kernel kills the server at
+// once with the controller, for it has nothing to save; it is asked (PING)
+// instead of listened to; and it outlives the supervisor, so that agents which
+// are being stopped still hand over what they hold. Its configuration comes on
+// standard input, with passwords as hashes. Before each start the address is
+// tried, because redis-server's own complaint names no cause, and it would
+// remove whatever has the name of its socket.
 package redisserver
 
 import (

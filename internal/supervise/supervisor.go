@@ -8,6 +8,13 @@
 // configured recovery command. It does not judge whether an agent that is alive
 // is useful: that is the business of whoever reads the agent's status. The
 // controller is its only caller.
+//
+// Why a child is started from a goroutine that stays locked to its thread: the
+// kernel sends the death signal when the forking thread ends, not the process.
+// Each heartbeat is proven by the kernel to be the child's own. A check that
+// comes late by itself proves nothing: then it was the controller that stood
+// still. An agent gets its configuration through a descriptor, because the file
+// may be broken or not accepted yet.
 package supervise
 
 import (

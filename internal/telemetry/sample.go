@@ -5,6 +5,10 @@
 // reading that hangs (a dead network mount, a sensor on a stuck bus) is told
 // and holds up neither the other readings, nor publishing, nor the end of the
 // program. The controller is its only caller.
+//
+// Why a sample's time is worked out when it is published: samples wait by the
+// monotonic clock, so that what was measured in 1970 gets its right time once
+// the box has it.
 package telemetry
 
 import (

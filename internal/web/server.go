@@ -3,6 +3,11 @@
 // guards every page, that without one no foreign web page can read it, and that
 // slow or greedy visitors cannot hold the program.
 // It changes nothing on the box. The controller is its only caller.
+//
+// Why the page is whole without its script: the script only fetches it again and
+// changes what differs. Style and script stand in the page and are allowed by
+// their hashes, so that nothing else can be run or fetched. What it shows counts
+// as old after an answer that fails, or 9 s without one.
 package web
 
 import (

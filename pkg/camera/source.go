@@ -6,6 +6,13 @@
 // A new camera source is a package below this one whose Open is an Opener and
 // whose Source obeys the interface's comments (testsrc is the shortest example).
 // Add its Scheme to this package, and its Open to the table in internal/agent/sources.go.
+//
+// Why each watcher is watched: the Grabber watches the goroutine that calls the
+// source, and notes when it will act again, so that the agent's heartbeat can
+// tell whether it still does; the controller watches the heartbeat, and systemd
+// the controller. Each shares less with what it watches. A C call that does not
+// return cannot be ended, so it ends the process. JPEGs from cameras are walked,
+// not decoded: size, whole or cut short, Huffman tables missing.
 package camera
 
 import (

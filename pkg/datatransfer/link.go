@@ -5,6 +5,16 @@
 // session is replaced as a whole. Everything that writes or reads does so as a
 // Worker of a session and ends with it. The package knows nothing of cameras;
 // agent, controller and client all use the same Link.
+//
+// Why sessions are never repaired: the first error that anybody in one meets
+// ends it, all its connections close at once, and the next begins from nothing.
+// So there is no state in which a connection works and its subscriptions are
+// gone. An acknowledged byte proves a kernel and not Redis: it excuses a late
+// probe only while more is on its way. Once the PUBLISH is answered, only bytes
+// on the subscription's own connection excuse the message's absence; otherwise a
+// busy data connection would hide a deaf subscription. A worker that hangs
+// outside of Redis is abandoned and named; a Handle that blocks cannot be, so
+// the link ends with ErrStuck, and the process with it.
 package datatransfer
 
 import (

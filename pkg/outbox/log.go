@@ -32,6 +32,16 @@
 //
 // internal/agent uses it. It knows nothing of cameras and requests. Nothing outside
 // touches an item's fields; Spooler and writers use methods of Log and Item only.
+//
+// Why it is so: several entries go to Redis in one MULTI, because an entry that
+// is refused while the next one is taken could never be added later. Every XADD
+// but the one that creates the stream carries NOMKSTREAM, so that a stream which
+// vanishes under a live session is noticed with the next frame. A refused ID
+// counts as delivered only if the stream's last ID is one that we sent;
+// otherwise it is a conflict. Answers and continuous frames have a lane and a
+// connection each, so that an answer never waits behind frames. A start that
+// cannot read the spool leaves it to a later one, which gives what the stream
+// has passed new IDs.
 package outbox
 
 import (

@@ -2,6 +2,14 @@
 // no connection can be silent for longer than its timeouts without an error, and that no client it hands out retries, reconnects or
 // re-subscribes behind its owner's back: that is the session's business, in
 // package datatransfer. It also decides what an error means to an operator.
+//
+// Why go-redis is used against its defaults: its health check never waits for
+// the PONG, a retried PUBLISH whose reply was lost would be sent twice, a PubSub
+// that dials again would re-subscribe behind the session's back, and a pool that
+// met a dead server tries again only once a second. Its one deadline per reply
+// would cut a large frame on a slow line; here a deadline begins anew with every
+// byte that arrives and every 64 KiB that leave. Keepalive and TCP_USER_TIMEOUT
+// are the second line of defence.
 package redisconn
 
 import (

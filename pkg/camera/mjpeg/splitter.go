@@ -3,6 +3,12 @@
 // promises the camera's own bytes, nothing but missing Huffman tables added,
 // only whole JPEGs, and no process or connection left behind after Close. It
 // refuses what is no JPEG and runs no shell. The agent opens its sources.
+//
+// Why the JPEG's own structure ends a frame and not the next boundary: the frame
+// is out with its last byte, and a wrong length or boundary does no harm.
+// Whether bytes had been waiting before they were read is observed, because such
+// a frame may be older than it looks, and a request could otherwise get one from
+// before a pause of the agent.
 package mjpeg
 
 import (
