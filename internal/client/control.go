@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +24,7 @@ type controlFlags struct {
 	json     bool
 }
 
-func newControlCmd(a *app) *cobra.Command {
+func (c console) controlCommand() *cobra.Command {
 	var f controlFlags
 	root := cli.Group(&cobra.Command{
 		Use:   "control",
@@ -41,35 +42,35 @@ the box's name, each answers, and none obeys unless --instance says which.`,
 	root.PersistentFlags().DurationVar(&f.timeout, "timeout", 20*time.Second, "how long to wait for the answer, connecting included")
 	root.PersistentFlags().BoolVar(&f.json, "json", false, "print the answer as JSON")
 	root.AddCommand(
-		a.plainControl(&f, control.Status, "Show the controller and its cameras"),
-		a.cameraControl(&f, control.Restart, "End a camera's agent and start a new one, also if it was stopped"),
-		a.cameraControl(&f, control.Stop, "Stop a camera's agent until it is started or the controller is"),
-		a.cameraControl(&f, control.Start, "Start a camera's agent that is stopped or waits for its next start"),
-		a.plainControl(&f, control.Reload, "Read config.toml again and restart what has changed"),
-		a.setControl(&f),
+		c.plainControl(&f, control.Status, "Show the controller and its cameras"),
+		c.cameraControl(&f, control.Restart, "End a camera's agent and start a new one, also if it was stopped"),
+		c.cameraControl(&f, control.Stop, "Stop a camera's agent until it is started or the controller is"),
+		c.cameraControl(&f, control.Start, "Start a camera's agent that is stopped or waits for its next start"),
+		c.plainControl(&f, control.Reload, "Read config.toml again and restart what has changed"),
+		c.setControl(&f),
 	)
 	return root
 }
 
-func (a *app) plainControl(f *controlFlags, name, short string) *cobra.Command {
+func (c console) plainControl(f *controlFlags, name, short string) *cobra.Command {
 	return &cobra.Command{
 		Use: name, Short: short, Args: cli.Args(), Example: "  client control " + name + "\n  client control --box greenbox --json " + name,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.control(cmd.Context(), f, map[string]any{"command": name})
+			return c.control(cmd.Context(), f, map[string]any{"command": name})
 		},
 	}
 }
 
-func (a *app) cameraControl(f *controlFlags, name, short string) *cobra.Command {
+func (c console) cameraControl(f *controlFlags, name, short string) *cobra.Command {
 	return &cobra.Command{
 		Use: name + " CAMERA", Short: short, Args: cli.Args("camera"), Example: "  client control " + name + " greencam1",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.control(cmd.Context(), f, map[string]any{"command": name, "camera": args[0]})
+			return c.control(cmd.Context(), f, map[string]any{"command": name, "camera": args[0]})
 		},
 	}
 }
 
-func (a *app) setControl(f *controlFlags) *cobra.Command {
+func (c console) setControl(f *controlFlags) *cobra.Command {
 	var fps float64
 	var quality int
 	var controls []string
@@ -97,7 +98,7 @@ func (a *app) setControl(f *controlFlags) *cobra.Command {
 			if len(fields) == 2 {
 				return cli.Usagef("nothing to set, expected --publish-fps, --quality or --control")
 			}
-			return a.control(cmd.Context(), f, fields)
+			return c.control(cmd.Context(), f, fields)
 		},
 	}
 	cmd.Flags().Float64Var(&fps, "publish-fps", 0, "frames a second to send without being asked; 0: only on request")
@@ -120,11 +121,11 @@ func controlValues(texts []string) (map[string]int64, error) {
 }
 
 // control sends one command and prints its answer.
-func (a *app) control(ctx context.Context, f *controlFlags, fields map[string]any) error {
+func (c console) control(ctx context.Context, f *controlFlags, fields map[string]any) error {
 	if f.timeout < time.Millisecond || f.timeout > frame.MaxTimeout {
 		return cli.Usagef("--timeout %s: expected 1ms to %s", f.timeout, frame.MaxTimeout)
 	}
-	cfg, err := a.load()
+	cfg, err := c.load()
 	if err != nil {
 		return err
 	}
@@ -153,8 +154,12 @@ func (a *app) control(ctx context.Context, f *controlFlags, fields map[string]an
 		}
 		return fmt.Errorf("%w (waited %s)", err, f.timeout)
 	}
-	if err := a.printAnswers(answers, f.instance != "", f.json); err != nil {
+	shown, err := answersText(answers, f.instance != "", f.json)
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c.stdout, shown); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
-	return a.controlVerdict(box, f.instance != "", answers)
+	return answersError(c.stderr, box, f.instance != "", answers)
 }

@@ -26,7 +26,7 @@ type requestFlags struct {
 	json    bool
 }
 
-func newRequestCmd(a *app) *cobra.Command {
+func (c console) requestCommand() *cobra.Command {
 	var f requestFlags
 	cmd := &cobra.Command{
 		Use:   "request",
@@ -39,38 +39,38 @@ what the camera sends: .jpg or .jpeg, .png; .png, .bmp or .raw for raw pixels.`,
 		Example: `  client request --camera greencam1 --set angle=25 -o out.jpg
   client request --set angle=25 -o - | display`,
 		Args: cli.Args(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.request(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.request(cmd.Context(), f) },
 	}
 	cmd.Flags().StringVar(&f.camera, "camera", "", "camera to ask; may be left out when there is only one")
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "KEY=VALUE of the request; JSON, or else a string; may be repeated")
-	cmd.Flags().StringVarP(&f.output, "output", "o", "", "file to write the image to, - for standard output (default: do not keep it)")
+	cmd.Flags().StringVarP(&f.output, "output", "o", "", "file to write the image to, - for standard output (default: nowhere)")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Second, "how long to wait, connecting included")
 	cmd.Flags().DurationVar(&f.maxAge, "max-age", 0, "accept a frame up to this much older than the request")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the answer's header as JSON on standard output")
 	return cmd
 }
 
-func (a *app) request(ctx context.Context, f requestFlags) error {
-	cfg, cam, fields, err := a.requestConfig(f)
+func (c console) request(ctx context.Context, f requestFlags) error {
+	cfg, cam, fields, err := c.requestConfig(f)
 	if err != nil {
 		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	m, took, err := askOne(limited, cfg, cam, f.timeout, fields)
+	m, took, err := requestOnce(limited, cfg.Redis, cam, f.timeout, fields)
 	if err != nil {
 		if ctx.Err() != nil {
 			return errInterrupted
 		}
 		return err
 	}
-	if err := writeImage(f.output, m, a.stdout); err != nil {
+	if err := writeImage(f.output, m, c.stdout); err != nil {
 		return err
 	}
-	return a.reportAnswer(f, m, took)
+	return c.reportAnswer(f, m, took)
 }
 
-func (a *app) requestConfig(f requestFlags) (*configfile.Config, *camera.Config, map[string]any, error) {
+func (c console) requestConfig(f requestFlags) (*configfile.Config, *camera.Config, map[string]any, error) {
 	fields, err := requestFields(f)
 	if err != nil {
 		return nil, nil, nil, err
@@ -78,7 +78,7 @@ func (a *app) requestConfig(f requestFlags) (*configfile.Config, *camera.Config,
 	if f.json && f.output == "-" {
 		return nil, nil, nil, cli.Usagef("--json and -o - both want standard output; write the image to a file")
 	}
-	cfg, err := a.load()
+	cfg, err := c.load()
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -122,13 +122,13 @@ func requestFields(f requestFlags) (map[string]any, error) {
 }
 
 // reportAnswer prints the header for programs, or a line for people.
-func (a *app) reportAnswer(f requestFlags, m *frame.Message, took time.Duration) error {
+func (c console) reportAnswer(f requestFlags, m *frame.Message, took time.Duration) error {
 	if f.json {
-		_, err := a.stdout.Write(jsonLine(m))
+		_, err := c.stdout.Write(jsonLine(m))
 		return err
 	}
 	h := &m.Header
-	where := "not kept, name a file with -o"
+	where := "not written, name a file with -o"
 	switch f.output {
 	case "":
 	case "-":
@@ -136,7 +136,7 @@ func (a *app) reportAnswer(f requestFlags, m *frame.Message, took time.Duration)
 	default:
 		where = f.output
 	}
-	_, err := fmt.Fprintf(a.stderr, "%s %s %s %dx%d %d bytes in %s, request %s: %s\n", h.Camera, h.ID, text.Printable(string(h.Encoding), 0),
+	_, err := fmt.Fprintf(c.stderr, "%s %s %s %dx%d %d bytes in %s, request %s: %s\n", h.Camera, h.ID, text.Printable(string(h.Encoding), 0),
 		h.Width, h.Height, h.Bytes, milliseconds(took), text.Printable(string(h.Request), 0), where)
 	return err
 }

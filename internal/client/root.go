@@ -15,9 +15,10 @@ import (
 	"framekeeper/pkg/camera"
 )
 
-// app is what every subcommand needs.
-type app struct {
-	configFile     string
+// console is what every command gets: which configuration to read, and where to
+// print.
+type console struct {
+	configFile     *string
 	stdout, stderr io.Writer
 }
 
@@ -25,28 +26,28 @@ type app struct {
 func Program() cli.Program { return cli.Program{Name: "client", Command: command} }
 
 func command(stdout, stderr io.Writer) *cobra.Command {
-	a := &app{stdout: stdout, stderr: stderr}
+	c := console{configFile: new(string), stdout: stdout, stderr: stderr}
 	root := cli.Root(cli.Group(&cobra.Command{
 		Use:   "client",
 		Short: "Request, receive, store and watch camera frames",
 		Example: `  client status
   client request --camera greencam1 --set angle=25 -o out.jpg
   client run --duration 1m`,
-	}), &a.configFile)
-	root.AddCommand(newRunCmd(a), newRequestCmd(a), newWatchCmd(a), newStatusCmd(a), newControlCmd(a))
+	}), c.configFile)
+	root.AddCommand(c.runCommand(), c.requestCommand(), c.watchCommand(), c.statusCommand(), c.controlCommand())
 	return root
 }
 
-// load reads the configuration.
-func (a *app) load() (*configfile.Config, error) {
-	cfg, err := configfile.Load(a.configFile)
+// load reads the configuration, as for a machine that opens no camera.
+func (c console) load() (*configfile.Config, error) {
+	cfg, err := configfile.LoadHost(*c.configFile)
 	return cfg, cli.Usage(err)
 }
 
 // cameras are the configured cameras of these names, all of them for none.
 func cameras(cfg *configfile.Config, names []string) ([]*camera.Config, error) {
 	if len(cfg.Cameras) == 0 {
-		return nil, cli.Usagef("%s has no [[camera]]", cfg.Path)
+		return nil, cli.Usagef("%s has no [[camera]]: add one with the name of each camera to use", cfg.Path)
 	}
 	var picked []*camera.Config
 	if len(names) == 0 {

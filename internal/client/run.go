@@ -26,7 +26,7 @@ type runFlags struct {
 	grouped    bool   // --group was given
 }
 
-func newRunCmd(a *app) *cobra.Command {
+func (c console) runCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -52,7 +52,7 @@ anything. What is "left in stream" comes with the next run.`,
 		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.grouped = cmd.Flags().Changed("group")
-			return a.run(cmd.Context(), f)
+			return c.run(cmd.Context(), f)
 		},
 	}
 	cmd.Flags().StringArrayVar(&f.cameras, "camera", nil, "camera to use; may be repeated (default: all)")
@@ -64,14 +64,14 @@ anything. What is "left in stream" comes with the next run.`,
 	return cmd
 }
 
-func (a *app) run(ctx context.Context, f runFlags) (err error) {
-	o, cfg, err := a.runOptions(f)
+func (c console) run(ctx context.Context, f runFlags) (err error) {
+	o, cfg, err := c.runOptions(f)
 	if err != nil {
 		return err
 	}
-	screen := newScreen(a.stdout, a.stderr)
+	screen := newScreen(c.stdout, c.stderr)
 	if f.json {
-		screen = newScreen(io.Discard, a.stderr)
+		screen = newScreen(io.Discard, c.stderr)
 	}
 	log, closer, err := logging.New(cfg.Log, "client", screen.logs())
 	if err != nil {
@@ -100,15 +100,15 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 	if f.json {
 		write = r.WriteJSON
 	}
-	return errors.Join(err, write(a.stdout), r.Err())
+	return errors.Join(err, write(c.stdout), r.Err())
 }
 
 // runOptions are what the flags and the configuration ask for.
-func (a *app) runOptions(f runFlags) (*receiver.Options, *configfile.Config, error) {
+func (c console) runOptions(f runFlags) (*receiver.Options, *configfile.Config, error) {
 	if f.duration < 0 {
 		return nil, nil, cli.Usagef("--duration %s: expected a positive time such as 10s", f.duration)
 	}
-	cfg, err := a.load()
+	cfg, err := c.load()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -22,7 +22,7 @@ import (
 	"framekeeper/pkg/datatransfer"
 )
 
-func newStatusCmd(a *app) *cobra.Command {
+func (c console) statusCommand() *cobra.Command {
 	var only []string
 	var all, asJSON bool
 	cmd := &cobra.Command{
@@ -35,7 +35,7 @@ func newStatusCmd(a *app) *cobra.Command {
 		Example: `  client status
   client status --camera greencam1 --json`,
 		Args: cli.Args(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context(), only, all, asJSON) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.status(cmd.Context(), only, all, asJSON) },
 	}
 	cmd.Flags().StringArrayVar(&only, "camera", nil, "camera to show; may be repeated (default: all)")
 	cmd.Flags().BoolVar(&all, "all", false, "show everything the agents report")
@@ -46,8 +46,8 @@ func newStatusCmd(a *app) *cobra.Command {
 // statusTimeout is how long Redis may take to be reached and read.
 const statusTimeout = 5 * time.Second
 
-func (a *app) status(ctx context.Context, only []string, all, asJSON bool) error {
-	cfg, err := a.load()
+func (c console) status(ctx context.Context, only []string, all, asJSON bool) error {
+	cfg, err := c.load()
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (a *app) status(ctx context.Context, only []string, all, asJSON bool) error
 		return err
 	}
 	if asJSON {
-		if err := printJSON(a.stdout, cams, reports); err != nil {
+		if err := printJSON(c.stdout, cams, reports); err != nil {
 			return fmt.Errorf("print: %w", err)
 		}
 	}
@@ -73,7 +73,7 @@ func (a *app) status(ctx context.Context, only []string, all, asJSON bool) error
 	for i, cam := range cams {
 		j := reports[i].judge()
 		if !asJSON {
-			if err := reports[i].write(a.stdout, cam, j.Health, all); err != nil {
+			if err := reports[i].write(c.stdout, cam, j.Health, all); err != nil {
 				return fmt.Errorf("print: %w", err)
 			}
 		}

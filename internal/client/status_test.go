@@ -1,10 +1,14 @@
 package client
 
 import (
-	"strings"
-	"testing"
+	"encoding/json"
+	"os"
 
 	"framekeeper/internal/cli"
+	"framekeeper/internal/configfile"
+
+	"strings"
+	"testing"
 )
 
 func TestStatus(t *testing.T) {
@@ -66,5 +70,58 @@ func wantFailed(t *testing.T, b *bench, want string, args ...string) {
 	err := b.client(t.Context(), append([]string{"status"}, args...)...)
 	if err == nil || cli.OneLine(err) != "not everything is healthy: "+want {
 		t.Errorf("client status %q: got %v, want that not everything is healthy: %s", args, err, want)
+	}
+}
+
+func TestStatusAsJSON(t *testing.T) {
+	b := newBench(t, "stream", "greencam1", "redcam")
+	startAgent(t, b.redis, "greencam1", "stream")
+	err := b.client(t.Context(), "status", "--json")
+	if err == nil || !strings.Contains(err.Error(), "redcam: absent") {
+		t.Errorf("got %v, want that redcam is absent", err)
+	}
+	var got struct {
+		OK      bool `json:"ok"`
+		Cameras []struct {
+			Camera  string         `json:"camera"`
+			OK      bool           `json:"ok"`
+			Present bool           `json:"present"`
+			AgeMS   *int64         `json:"age_ms"`
+			Status  map[string]any `json:"status"`
+		} `json:"cameras"`
+	}
+	if err := json.Unmarshal([]byte(b.stdout.String()), &got); err != nil {
+		t.Fatalf("%v in %s", err, &b.stdout)
+	}
+	if got.OK || len(got.Cameras) != 2 || !got.Cameras[0].Present || !got.Cameras[0].OK || got.Cameras[0].Status["camera"] != "greencam1" || got.Cameras[1].Present || got.Cameras[1].OK {
+		t.Errorf("got %s", &b.stdout)
+	}
+}
+
+// On a host cameras need no source, and commands to a box no camera at all.
+func TestHostConfiguration(t *testing.T) {
+	b := newBench(t, "stream", "greencam1")
+	startAgent(t, b.redis, "greencam1", "stream")
+	write := func(cameras string) {
+		t.Helper()
+		if err := os.WriteFile(b.config, []byte("[redis]\nurl = \""+b.redis.URL()+"\"\n"+cameras), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("[[camera]]\nname = \"greencam1\"\n")
+	b.mustClient("status")
+	b.mustClient("request", "--timeout", "10s")
+	if _, err := configfile.Load(b.config); err == nil || !strings.Contains(err.Error(), "source") {
+		t.Errorf("agent and controller: got %v, want that the source is missing", err)
+	}
+	write("")
+	if err := b.client(t.Context(), "control", "--timeout", "300ms", "status"); err == nil || cli.IsUsage(err) {
+		t.Errorf("control without cameras: got %v, want that no controller answers", err)
+	}
+	if err := b.client(t.Context(), "status"); !cli.IsUsage(err) || !strings.Contains(err.Error(), "has no [[camera]]") {
+		t.Errorf("status without cameras: got %v", err)
+	}
+	if _, err := configfile.Load(b.config); err == nil || !strings.Contains(err.Error(), "camera") {
+		t.Errorf("agent and controller: got %v, want that a camera is missing", err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"strings"
+
 	"framekeeper/internal/cli"
 	"framekeeper/internal/logging"
 	"framekeeper/internal/text"
@@ -26,7 +28,7 @@ type watchFlags struct {
 	count     int
 }
 
-func newWatchCmd(a *app) *cobra.Command {
+func (c console) watchCommand() *cobra.Command {
 	var f watchFlags
 	cmd := &cobra.Command{
 		Use:   "watch",
@@ -36,7 +38,7 @@ pub/sub when delivery is pubsub, and error replies, which are only published.`,
 		Example: `  client watch --camera greencam1 --count 10
   client watch --json --from-start`,
 		Args: cli.Args(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.watch(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.watch(cmd.Context(), f) },
 	}
 	cmd.Flags().StringArrayVar(&f.cameras, "camera", nil, "camera to watch; may be repeated (default: all)")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print each header as one line of JSON")
@@ -45,11 +47,11 @@ pub/sub when delivery is pubsub, and error replies, which are only published.`,
 	return cmd
 }
 
-func (a *app) watch(ctx context.Context, f watchFlags) (err error) {
+func (c console) watch(ctx context.Context, f watchFlags) (err error) {
 	if f.count < 0 {
 		return cli.Usagef("--count %d: expected a positive number", f.count)
 	}
-	cfg, err := a.load()
+	cfg, err := c.load()
 	if err != nil {
 		return err
 	}
@@ -65,7 +67,7 @@ func (a *app) watch(ctx context.Context, f watchFlags) (err error) {
 			return err
 		}
 	}
-	log, closer, err := logging.New(cfg.Log, "client", a.stderr)
+	log, closer, err := logging.New(cfg.Log, "client", c.stderr)
 	if err != nil {
 		return err
 	}
@@ -84,7 +86,7 @@ func (a *app) watch(ctx context.Context, f watchFlags) (err error) {
 	}
 	linked, stop := start(ctx, datatransfer.NewLink(lc))
 	defer stop()
-	if err := printLines(linked, a.stdout, lines, f.count); err != nil {
+	if err := printLines(linked, c.stdout, lines, f.count); err != nil {
 		return err
 	}
 	if err := context.Cause(linked); err != nil && ctx.Err() == nil {
@@ -158,4 +160,54 @@ func (w *watcher) line(m *frame.Message, damage error) []byte {
 		return jsonLine(m)
 	}
 	return []byte(describe(w.cam.Name, m, damage))
+}
+
+// describe is a message as one line for people.
+func describe(camera string, m *frame.Message, damage error) string {
+	h := &m.Header
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s ", camera)
+	if !h.ID.IsZero() {
+		fmt.Fprintf(&b, "%s ", h.ID)
+	}
+	switch h.Status {
+	case frame.StatusOK:
+		fmt.Fprintf(&b, "%s %dx%d %d bytes captured %s", text.Printable(string(h.Encoding), 0), h.Width, h.Height, h.Bytes, clock(h.CapturedUS))
+		if h.PublishedUS > h.CapturedUS && h.CapturedUS > 0 {
+			fmt.Fprintf(&b, ", sent %s later", milliseconds(time.Duration(h.PublishedUS-h.CapturedUS)*time.Microsecond))
+		}
+	case frame.StatusError:
+		fmt.Fprintf(&b, "error: %s", text.Printable(h.Error, 0))
+	case frame.StatusDropped:
+		fmt.Fprintf(&b, "lost %d frames, %s to %s: %s", h.Count, h.First, h.Last, text.Printable(h.Reason, 0))
+	case frame.StatusStarted:
+		b.WriteString("agent started")
+		if h.Clean != nil && !*h.Clean {
+			b.WriteString(" after it had not ended in order")
+		}
+		if h.Previous != nil && !h.Previous.IsZero() {
+			fmt.Fprintf(&b, ", last before: %s", h.Previous)
+		}
+	}
+	if len(h.Request) > 0 {
+		fmt.Fprintf(&b, ", request %s", text.Printable(string(h.Request), 0))
+	}
+	if damage != nil {
+		fmt.Fprintf(&b, " [%s]", text.Printable(damage.Error(), 0))
+	}
+	b.WriteByte('\n')
+	return b.String()
+}
+
+// clock is the local time of day, which is what an operator compares with a watch.
+func clock(us int64) string {
+	if us <= 0 {
+		return "at an unknown time"
+	}
+	return time.UnixMicro(us).Format("15:04:05.000000")
+}
+
+// milliseconds is how people read latencies.
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
 }

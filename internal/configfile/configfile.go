@@ -34,6 +34,8 @@ type Config struct {
 
 	Path string // the file it came from
 	Text []byte // what that held, when it was read by a Load
+
+	host bool // cameras may be missing, and their sources
 }
 
 // Client is the [client] table; its parts' keys stand in it side by side.
@@ -67,6 +69,18 @@ func Load(path string) (*Config, error) {
 	return load(path, data)
 }
 
+// LoadHost is Load for a machine that opens no camera: a [[camera]] needs no source
+// there, and there may be none.
+func LoadHost(path string) (*Config, error) {
+	data, err := config.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	cfg := defaults()
+	cfg.host = true
+	return parse(path, data, os.Environ(), cfg)
+}
+
 func load(path string, data []byte) (*Config, error) {
 	cfg, err := Parse(path, data, os.Environ())
 	if err == nil {
@@ -78,7 +92,10 @@ func load(path string, data []byte) (*Config, error) {
 // Parse reads the text of a file. Path is what reports call it, environ has the
 // form of os.Environ.
 func Parse(path string, data []byte, environ []string) (*Config, error) {
-	cfg := defaults()
+	return parse(path, data, environ, defaults())
+}
+
+func parse(path string, data []byte, environ []string, cfg *Config) (*Config, error) {
 	cfg.Path = path
 	if err := config.Parse(path, data, slices.DeleteFunc(slices.Clone(environ), isInternal), cfg); err != nil {
 		return nil, err
@@ -113,6 +130,7 @@ func (c *Config) Complete() {
 	c.Controller.FillNames()
 	for i := range c.Cameras {
 		c.Cameras[i].FillNames()
+		c.Cameras[i].Elsewhere = c.host
 	}
 }
 
@@ -121,7 +139,7 @@ func (c *Config) Check(r *config.Report) {
 	if c.StateDir == "" {
 		r.AddText("state_dir", "", "expected a directory")
 	}
-	if len(c.Cameras) == 0 {
+	if len(c.Cameras) == 0 && !c.host {
 		r.Add("camera", "", "missing, expected a [[camera]] with a name and a source for each camera")
 	}
 	seen := make(map[string]bool)

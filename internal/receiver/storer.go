@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/async"
 	"framekeeper/internal/images"
 	"framekeeper/pkg/frame"
 )
@@ -51,11 +52,7 @@ func (s *storer) save(ctx context.Context, m *frame.Message) error {
 			refused = time.Now()
 			s.log.Error().Err(err).Msg("Images cannot be stored; trying again until they can")
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !async.Pause(ctx, wait) {
 			return ctx.Err()
 		}
 	}

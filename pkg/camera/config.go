@@ -59,6 +59,9 @@ type Config struct {
 	RequestTopic string `toml:"request_topic"`
 	StreamTopic  string `toml:"stream_topic"`
 	FramesKey    string `toml:"frames_key"`
+
+	// Elsewhere says that this machine does not open the camera: it needs no source.
+	Elsewhere bool
 }
 
 // Default is a [[camera]] table as it stands when the file names nothing but
@@ -119,7 +122,7 @@ func (c *Config) Validate(report func(key, value, expected string)) {
 	if !ValidName(c.Name) {
 		report("name", c.Name, NameExpected)
 	}
-	if _, err := ParseSource(c.Source); err != nil {
+	if _, err := ParseSource(c.Source); err != nil && (c.Source != "" || !c.Elsewhere) {
 		report("source", RedactSource(c.Source), SourceExpected)
 	}
 	number := func(key string, v, low, high float64) {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/configfile"
+	"framekeeper/internal/async"
 	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
@@ -20,7 +20,7 @@ import (
 	"framekeeper/pkg/rpc"
 )
 
-// noAgentWait is how long an answer is waited for when no agent has announced
+// noAgentWait limits the wait for an answer when no agent has announced
 // itself; one that is just starting does so within that time.
 const noAgentWait = 2 * time.Second
 
@@ -36,25 +36,24 @@ func start(ctx context.Context, link *datatransfer.Link) (linked context.Context
 	}
 }
 
-// askOne makes one request over a link of its own.
-func askOne(
-	ctx context.Context, cfg *configfile.Config, cam *camera.Config, timeout time.Duration, fields map[string]any,
+// requestOnce makes one request over a link of its own.
+func requestOnce(
+	ctx context.Context, cfg redisconn.Config, cam *camera.Config, timeout time.Duration, fields map[string]any,
 ) (*frame.Message, time.Duration, error) {
-	nop := zerolog.Nop() // whatever goes wrong is told once, by the error
 	requester := rpc.NewClient(rpc.ClientConfig{
 		Camera: cam.Name, RequestTopic: cam.RequestTopic, Timeout: timeout,
 	})
-	waiting, giveUp := context.WithCancelCause(ctx)
-	defer giveUp(nil)
-	var said atomic.Pointer[report]
+	waiting, abandon := context.WithCancelCause(ctx)
+	defer abandon(nil)
+	var last atomic.Pointer[report]
 	link := datatransfer.NewLink(datatransfer.LinkConfig{
-		Redis: cfg.Redis, Name: "client", Log: nop,
+		Redis: cfg, Name: "client", Log: zerolog.Nop(), // the error reports what goes wrong, once
 		Subscriptions: []datatransfer.Subscription{{Channel: cam.StreamTopic, Handle: func(payload []byte, _ time.Time) {
 			if m, err := frame.ParseMessage(payload); err == nil && m.Header.Camera == cam.Name {
 				requester.Deliver(m)
 			}
 		}}},
-		Workers: []datatransfer.Worker{requester.Worker(), presence(cam, &said, giveUp)},
+		Workers: []datatransfer.Worker{requester.Worker(), presence(cam, &last, abandon)},
 	})
 	// The link outlives the deadline: else it would be down because of it, and
 	// be blamed for it.
@@ -70,40 +69,36 @@ func askOne(
 	asked := time.Now()
 	m, err := requester.Request(waiting, fields)
 	if err != nil {
-		return nil, 0, explain(waiting, link, cam, said.Load(), timeout, err)
+		return nil, 0, explain(waiting, link, cam, last.Load(), timeout, err)
 	}
 	return m, time.Since(asked), nil
 }
 
-// presence keeps what the camera's agent last said of itself, and gives up early
-// when none has announced itself.
-func presence(cam *camera.Config, said *atomic.Pointer[report], giveUp context.CancelCauseFunc) datatransfer.Worker {
+// presence reads the last status of the camera's agent, and abandons the request
+// early when no agent has announced itself.
+func presence(cam *camera.Config, last *atomic.Pointer[report], abandon context.CancelCauseFunc) datatransfer.Worker {
 	return datatransfer.Worker{Name: "presence", Run: func(ctx context.Context, s *datatransfer.Session) error {
 		for waited := false; ; waited = true {
 			found, err := fetch(ctx, s.Data(), []*camera.Config{cam})
 			switch {
 			case err != nil:
-				return nil // not knowing is no reason not to ask
+				return nil // the request may be answered all the same
 			case found[0].present:
-				said.Store(&found[0])
-			case waited && said.Load() == nil:
-				giveUp(fmt.Errorf("no agent answers for camera %s (there is no key %s): start its cam-agent, or the controller",
+				last.Store(&found[0])
+			case waited && last.Load() == nil:
+				abandon(fmt.Errorf("no agent answers for camera %s (there is no key %s): start its cam-agent, or the controller",
 					cam.Name, cam.StatusKey()))
 				return nil
 			}
-			timer := time.NewTimer(noAgentWait)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
+			if !async.Pause(ctx, noAgentWait) {
 				return nil
 			}
 		}
 	}}
 }
 
-// explain says why a request came to nothing; said is the agent's last status, or nil.
-func explain(ctx context.Context, link *datatransfer.Link, cam *camera.Config, said *report, timeout time.Duration, err error) error {
+// explain is why a request came to nothing; last is the agent's last status, or nil.
+func explain(ctx context.Context, link *datatransfer.Link, cam *camera.Config, last *report, timeout time.Duration, err error) error {
 	var refused *rpc.ReplyError
 	cause := context.Cause(ctx)
 	switch {
@@ -118,19 +113,19 @@ func explain(ctx context.Context, link *datatransfer.Link, cam *camera.Config, s
 	if s := link.Status(); s.State != datatransfer.Live {
 		return fmt.Errorf("%w within %s: %s; the link to Redis is %s: %s", rpc.ErrNoAnswer, timeout, why, s.State, s.Detail)
 	}
-	if said != nil { // its last words, perhaps from before it ended
-		if j := said.judge(); !j.Health.OK() {
-			why += fmt.Sprintf("; it reported %s: %s", said.age(cam.StatusInterval), text.Printable(j.Why(), maxWhy))
+	if last != nil { // perhaps from before the agent ended
+		if j := last.judge(); !j.Health.OK() {
+			why += fmt.Sprintf("; it reported %s: %s", last.age(cam.StatusInterval), text.Printable(j.Why(), maxWhy))
 		}
 	}
 	return fmt.Errorf("%w within %s: %s", rpc.ErrNoAnswer, timeout, why)
 }
 
-// unreached says why a request was never sent.
-func unreached(s datatransfer.LinkStatus, cfg *configfile.Config, timeout time.Duration, err error) error {
+// unreached is why a request was never sent.
+func unreached(s datatransfer.LinkStatus, cfg redisconn.Config, timeout time.Duration, err error) error {
 	if s.Cause == redisconn.CauseNone { // nothing is wrong but the time
 		return fmt.Errorf("%w within %s: not connected to Redis at %s yet (%s); allow more with --timeout",
-			rpc.ErrNoAnswer, timeout, cfg.Redis.Shown(), s.State)
+			rpc.ErrNoAnswer, timeout, cfg.Shown(), s.State)
 	}
 	return fmt.Errorf("%w within %s: %w", rpc.ErrNoAnswer, timeout, err)
 }

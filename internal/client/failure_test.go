@@ -82,11 +82,11 @@ func TestRequestBlamesWhoeverIsToBlame(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no cam-agent listens for redcam") || strings.Contains(err.Error(), "link") {
 		t.Errorf("no agent: got %v", err)
 	}
-	cfg, _, _, err := (&app{configFile: b.config}).requestConfig(requestFlags{camera: "redcam", timeout: time.Second})
+	cfg, _, _, err := console{configFile: &b.config}.requestConfig(requestFlags{camera: "redcam", timeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	early := unreached(datatransfer.LinkStatus{State: datatransfer.Connecting, Cause: redisconn.CauseNone}, cfg, time.Millisecond, nil)
+	early := unreached(datatransfer.LinkStatus{State: datatransfer.Connecting, Cause: redisconn.CauseNone}, cfg.Redis, time.Millisecond, nil)
 	if got := early.Error(); !strings.Contains(got, "no answer within 1ms: not connected to Redis") || !strings.Contains(got, "yet") {
 		t.Errorf("no time to connect: got %q", got)
 	}

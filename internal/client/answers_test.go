@@ -1,10 +1,12 @@
 package client
 
 import (
+	"io"
+	"testing"
+
 	"encoding/json"
 	"regexp"
 	"strings"
-	"testing"
 
 	"framekeeper/internal/control"
 )
@@ -62,8 +64,6 @@ func TestControlOfTwo(t *testing.T) {
 
 // What has not answered, or is of an older version, is not hidden either.
 func TestAnswersOfMany(t *testing.T) {
-	var stdout, stderr buffer
-	a := &app{stdout: &stdout, stderr: &stderr}
 	answers := &control.Answers{
 		Replies: []*control.Reply{
 			{Command: control.Restart, Status: control.OK},
@@ -71,15 +71,16 @@ func TestAnswersOfMany(t *testing.T) {
 		},
 		Silent: []control.Identity{{Instance: "three", Host: "pi"}}, Listeners: 3,
 	}
-	if err := a.printAnswers(answers, false, false); err != nil {
+	got, err := answersText(answers, false, false)
+	if err != nil {
 		t.Fatal(err)
 	}
 	const want = "controller an older version:\n\ncontroller two (address 192.168.1.31):\nno\n\ncontroller three (host pi):\nhas not answered\n\n"
-	if stdout.String() != want {
-		t.Errorf("got\n%s\nwant\n%s", &stdout, want)
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	err := a.controlVerdict("box1", false, answers)
-	if want := "box box1: 3 controllers have this name, and 1 of them carried out restart: " + ownNames + ", or choose one, such as --instance two"; err == nil || err.Error() != want {
+	err = answersError(io.Discard, "box1", false, answers)
+	if want := "box box1: 3 controllers have this name, and 1 of them carried out restart: " + ownNameAdvice + ", or choose one, such as --instance two"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -11,43 +11,34 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"errors"
+
 	"framekeeper/internal/agentapi"
 	"framekeeper/internal/control"
 	"framekeeper/internal/status"
 	"framekeeper/internal/text"
 )
 
-// printReply prints what came of a command: the answer for programs, or its
-// result for people. Errors are main's to print.
-func (a *app) printReply(r *control.Reply, asJSON bool) error {
+// replyText is what came of a command: the answer for programs, or its result for
+// people. Its error is not in it.
+func replyText(r *control.Reply, asJSON bool) (string, error) {
 	if asJSON {
 		b, err := json.Marshal(r)
-		if err != nil {
-			return err
-		}
-		_, err = a.stdout.Write(append(b, '\n'))
-		return err
+		return string(b) + "\n", err
 	}
 	if r.Result == nil {
-		return nil
+		return "", nil
 	}
-	var line string
-	var err error
 	switch r.Command {
 	case control.Status:
-		line, err = shown(r.Result, boxTable)
+		return shown(r.Result, boxTable)
 	case control.Reload:
-		line, err = shown(r.Result, reloadText)
+		return shown(r.Result, reloadText)
 	case control.Set:
-		line, err = shown(r.Result, settingsText)
+		return shown(r.Result, settingsText)
 	default:
-		line, err = shown(r.Result, agentText)
+		return shown(r.Result, agentText)
 	}
-	if err != nil {
-		return err
-	}
-	_, err = io.WriteString(a.stdout, line)
-	return err
 }
 
 // shown decodes a result and shows it.
@@ -139,4 +130,72 @@ func settingsText(s *agentapi.Settings) string {
 		all = append(all, fmt.Sprintf("%s = %d", name, s.Controls[name]))
 	}
 	return text.Printable(strings.Join(all, ", "), 0) + "\n"
+}
+
+const ownNameAdvice = "give each box a [controller] box of its own"
+
+// answersText is everything that has been answered; where several controllers have
+// the box's name and none was chosen, with the name of each.
+func answersText(answers *control.Answers, chosen, asJSON bool) (string, error) {
+	several := answers.Controllers() > 1 && !chosen && !asJSON
+	var b strings.Builder
+	for _, r := range answers.Replies {
+		line, err := replyText(r, asJSON)
+		if err != nil {
+			return "", err
+		}
+		if !several {
+			b.WriteString(line)
+			continue
+		}
+		fmt.Fprintf(&b, "controller %s:\n", text.Printable(r.Shown(), 0))
+		if err := r.Err(); err != nil {
+			fmt.Fprintln(&b, text.Printable(err.Error(), 0))
+		}
+		b.WriteString(line + "\n")
+	}
+	if several {
+		for _, s := range answers.Silent {
+			fmt.Fprintf(&b, "controller %s:\nhas not answered\n\n", text.Printable(s.Shown(), 0))
+		}
+	}
+	return b.String(), nil
+}
+
+// answersError is why a command was not carried out, or nil. Several controllers of
+// one name are an error whatever they answer, unless one of them was chosen. stderr
+// gets what is no error.
+func answersError(stderr io.Writer, box string, chosen bool, answers *control.Answers) error {
+	first, n := answers.Replies[0], answers.Controllers()
+	if n > 1 && !chosen {
+		return errors.New("box " + box + ": " + nameConflict(answers))
+	}
+	switch {
+	case n > 1:
+		_, _ = fmt.Fprintf(stderr, "box %s: %d controllers have this name: %s\n", box, n, ownNameAdvice) // the answer counts
+	case answers.Listeners > 1 && !chosen:
+		_, _ = fmt.Fprintf(stderr, "box %s: %d listen to its commands, and only one has answered\n", box, answers.Listeners)
+	}
+	if err := first.Err(); err != nil {
+		return fmt.Errorf("box %s: %w", box, err)
+	}
+	return nil
+}
+
+// nameConflict describes what came of a command that went to several controllers.
+func nameConflict(answers *control.Answers) string {
+	line := fmt.Sprintf("%d controllers have this name", answers.Controllers())
+	done, example := 0, ""
+	for _, r := range answers.Replies {
+		if r.Status == control.OK {
+			done++
+		}
+		if example == "" && r.Instance != "" {
+			example = ", or choose one, such as --instance " + text.Printable(r.Instance, 0)
+		}
+	}
+	if command := answers.Replies[0].Command; command != control.Status {
+		line += fmt.Sprintf(", and %d of them carried out %s", done, text.Printable(command, 0))
+	}
+	return line + ": " + ownNameAdvice + example
 }
