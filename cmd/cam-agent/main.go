@@ -1,5 +1,5 @@
 // Command cam-agent owns one camera: it answers requests with frames, streams
-// continuously if told to, and goes on through every trouble of Redis.
+// continuously if configured, and survives every outage of Redis.
 package main
 
 import (
@@ -11,8 +11,8 @@ import (
 )
 
 func main() {
-	// The heap is mostly held frames, which cost the collector nothing to look
-	// at: collecting early saves memory that a small box needs elsewhere.
+	// The heap is mostly frames, which have no pointers for the collector to follow:
+	// collecting early saves memory that a small box needs elsewhere.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(25)
 	}

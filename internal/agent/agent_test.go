@@ -183,8 +183,8 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"--config", "/no/such/file.toml"}, "/no/such/file.toml", status.ExitUsage},
 	} {
 		err := Program().Run(context.Background(), c.args, io.Discard, io.Discard)
-		if err == nil || !strings.Contains(err.Error(), c.want) || ExitCode(err) != c.code {
-			t.Errorf("run(%q) = %v (exit %d), want %q and exit %d", c.args, err, ExitCode(err), c.want, c.code)
+		if err == nil || !strings.Contains(err.Error(), c.want) || exitCode(err) != c.code {
+			t.Errorf("run(%q) = %v (exit %d), want %q and exit %d", c.args, err, exitCode(err), c.want, c.code)
 		}
 	}
 }

@@ -58,8 +58,8 @@ func TestCheckEndsWhenTheDriverDoesNot(t *testing.T) {
 					if got := err.Error(); !strings.Contains(got, says) || !strings.Contains(got, "gst:rtspsrc …") || strings.Contains(got, "secret") {
 						t.Errorf("got %q, want it to say %q and the source without its password", got, says)
 					}
-					if ExitCode(err) != status.ExitCamera {
-						t.Errorf("exit code %d, want %d", ExitCode(err), status.ExitCamera)
+					if exitCode(err) != status.ExitCamera {
+						t.Errorf("exit code %d, want %d", exitCode(err), status.ExitCamera)
 					}
 				})
 			})

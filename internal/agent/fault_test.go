@@ -240,8 +240,8 @@ func TestACameraThatIsGivenUpEndsInOrder(t *testing.T) {
 	}()
 	testkit.Eventually(t, "frames flow", func() bool { return server.Client().XLen(context.Background(), "frames:greencam1").Val() > 5 })
 	cam.set(goneFault)
-	if err := <-done; !errors.Is(err, camera.ErrReopenLimit) || ExitCode(err) != status.ExitCamera {
-		t.Errorf("ended with %v, exit code %d; want ErrReopenLimit and %d", err, ExitCode(err), status.ExitCamera)
+	if err := <-done; !errors.Is(err, camera.ErrReopenLimit) || exitCode(err) != status.ExitCamera {
+		t.Errorf("ended with %v, exit code %d; want ErrReopenLimit and %d", err, exitCode(err), status.ExitCamera)
 	} else if !strings.HasPrefix(err.Error(), "camera abandoned after 1 attempt to reopen it: ") {
 		t.Errorf("ended with %q, want the reason once", err)
 	}

@@ -56,7 +56,7 @@ func play(part string, args []string) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cam-agent: "+err.Error())
 	}
-	return ExitCode(err)
+	return exitCode(err)
 }
 
 // faultyDriver has the fault that the file names. What hangs hangs once: the

@@ -26,13 +26,13 @@ func Program() cli.Program {
 	return cli.Program{
 		Name:     "cam-agent",
 		Command:  command,
-		ExitCode: ExitCode,
+		ExitCode: exitCode,
 		Grace:    500 * time.Millisecond,
 	}
 }
 
-// ExitCode is what the process ends with after its command.
-func ExitCode(err error) int {
+// exitCode is what the process ends with after its command.
+func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return status.ExitOK

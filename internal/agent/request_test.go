@@ -443,7 +443,7 @@ func TestSecondAgentIsRefused(t *testing.T) {
 		"other state_dir": writeConfig(t, server.URL(), "", small+"status_interval = \"200ms\""),
 	} {
 		err := Program().Run(ctx, []string{"--config", config}, &bytes.Buffer{}, &bytes.Buffer{})
-		if !errors.Is(err, outbox.ErrClaimed) || ExitCode(err) != status.ExitClaimed {
+		if !errors.Is(err, outbox.ErrClaimed) || exitCode(err) != status.ExitClaimed {
 			t.Errorf("%s: second agent ended with %v, want %v", name, err, outbox.ErrClaimed)
 		}
 	}

@@ -55,7 +55,7 @@ func TestSpoolThatComesBack(t *testing.T) {
 	back()
 	select {
 	case err := <-ended:
-		if !errors.Is(err, errSpoolUsable) || ExitCode(err) != status.ExitError {
+		if !errors.Is(err, errSpoolUsable) || exitCode(err) != status.ExitError {
 			t.Fatalf("it ended with %v, want %v\n%s", err, errSpoolUsable, log)
 		}
 	case <-time.After(testkit.Patience):
