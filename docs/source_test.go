@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -150,25 +151,34 @@ func (p *program) tag(literal string) {
 	}
 }
 
+var verb = regexp.MustCompile(`%[a-z]`)
+
 func (p *program) text(text string) { p.texts[text] = true }
+
+// says tells whether a message is one of the code's, or part of one.
+func (p *program) says(message string) bool {
+	if p.texts[message] {
+		return true
+	}
+	for text := range p.texts {
+		if len(text) < len(message) && !verb.MatchString(text) || len(text) < 12 {
+			continue
+		}
+		// "no permission for %s; add" has the part "no permission for /dev/video0".
+		parts := verb.Split(text, -1)
+		before, _, _ := strings.Cut(message, "/dev/video0")
+		switch {
+		case strings.Contains(text, message), before != message && strings.Contains(text, before+"%s"):
+			return true
+		case len(parts) > 1 && len(parts[0]) > 5 && len(parts[len(parts)-1]) > 5 && strings.HasPrefix(message, parts[0]) && strings.HasSuffix(message, parts[len(parts)-1]):
+			return true
+		}
+	}
+	return false
+}
 
 // has tells whether a word in snake_case is a key, a label or another text.
 func (p *program) has(word string) bool {
 	return p.texts[word] || p.tags[word] || p.texts[strings.ReplaceAll(word, "_", "-")] || p.texts[strings.ReplaceAll(word, "_", " ")] ||
 		word == "scrape_timeout" // Prometheus's
-}
-
-// says tells whether a message is one of the code's, or part of one.
-func (p *program) says(message string) bool {
-	for _, m := range []string{message, strings.ReplaceAll(message, "/dev/video0", "%s")} {
-		if p.texts[m] {
-			return true
-		}
-		for text := range p.texts {
-			if len(m) > 12 && strings.Contains(text, m) {
-				return true
-			}
-		}
-	}
-	return false
 }
