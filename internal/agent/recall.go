@@ -32,18 +32,25 @@ type recall struct {
 type recalled struct {
 	answers []*frame.Message
 	size    int64
+	limit   int64 // of size
 	oldest  int64 // in Unix microseconds
-	memory  int64
+	ended   bool  // what is older than that has been reached
 	began   time.Time
 }
 
 func (r *recall) begin() *recalled {
-	return &recalled{oldest: r.Now() - recallWindow.Microseconds(), memory: min(r.Memory, rpc.MaxMemory), began: time.Now()}
+	return &recalled{oldest: r.Now() - recallWindow.Microseconds(), limit: min(r.Memory, rpc.MaxMemory), began: time.Now()}
 }
 
 // enough is also true after recallTime: a wrong clock makes a whole backlog look new.
 func (f *recalled) enough() bool {
-	return f.size >= f.memory || len(f.answers) >= rpc.MaxAnswers || time.Since(f.began) > recallTime
+	return f.ended || f.size >= f.limit || len(f.answers) >= rpc.MaxAnswers || time.Since(f.began) > recallTime
+}
+
+// wants reports whether a message of this header is an answer to remember.
+func (f *recalled) wants(h frame.Header) bool {
+	f.ended = f.ended || h.PublishedUS < f.oldest
+	return !f.ended && h.Status == frame.StatusOK && h.Request != nil
 }
 
 func (f *recalled) add(m *frame.Message) {
@@ -51,12 +58,10 @@ func (f *recalled) add(m *frame.Message) {
 	f.size += int64(m.Size())
 }
 
-func isAnswer(h *frame.Header) bool { return h.Status == frame.StatusOK && h.Request != nil }
-
 // fromStream reads the answers that reached Redis.
 func (r *recall) fromStream(ctx context.Context, s *datatransfer.Session) error {
-	found := r.begin()
-	for end := "+"; !found.enough(); {
+	found, end, page := r.begin(), "+", recallPage
+	for page == recallPage && !found.enough() {
 		entries, err := s.Data().XRevRangeN(ctx, r.Key, end, "-", recallPage).Result()
 		if redisconn.EndsSession(err) {
 			return fmt.Errorf("read answers back from %s: %w", r.Key, err)
@@ -64,41 +69,28 @@ func (r *recall) fromStream(ctx context.Context, s *datatransfer.Session) error 
 		if err != nil {
 			return nil // not permitted: then repeats are captured anew
 		}
+		page = len(entries)
 		for _, e := range entries {
-			m, err := frame.ParseEntry(e.Values)
-			if err != nil {
-				continue
-			}
-			if m.Header.PublishedUS < found.oldest {
-				entries = nil
-				break
-			}
-			if isAnswer(&m.Header) {
+			end = "(" + e.ID
+			if m, err := frame.ParseEntry(e.Values); err == nil && found.wants(m.Header) {
 				found.add(m)
 			}
 		}
-		if len(entries) < recallPage {
-			break
-		}
-		end = "(" + entries[len(entries)-1].ID
 	}
 	r.rememberAll(found)
 	return nil
 }
 
 // fromSpool reads the answers that are on disk because Redis did not get them. It
-// is called after the epoch is settled.
+// is called after the epoch is settled. A file that cannot be read is declared when
+// it is drained.
 func (r *recall) fromSpool(s *outbox.Spooler) {
 	found := r.begin()
 	for _, e := range s.Earlier() {
-		h, err := s.Header(e)
-		if err != nil {
-			continue // the drain meets it again and declares it
-		}
-		if h.PublishedUS < found.oldest || found.enough() {
+		if found.enough() {
 			break
 		}
-		if !isAnswer(&h) {
+		if h, err := s.Header(e); err != nil || !found.wants(h) {
 			continue
 		}
 		if m, err := s.Message(e); err == nil {

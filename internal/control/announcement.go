@@ -38,15 +38,6 @@ func isAnnouncement(payload []byte) bool {
 	return bytes.HasPrefix(payload, []byte(announcementBegins))
 }
 
-func (a announcement) encode() ([]byte, error) {
-	a.Command = "hello"
-	b, err := json.Marshal(a)
-	if err != nil {
-		return nil, fmt.Errorf("encode announcement: %w", err)
-	}
-	return b, nil
-}
-
 func parseAnnouncement(payload []byte) (a announcement, ok bool) {
 	if len(payload) > maxAnnouncement || json.Unmarshal(payload, &a) != nil || a.Instance == "" || len(a.Hears) > maxRivals {
 		return announcement{}, false
@@ -66,18 +57,15 @@ func (r *Rivals) run(ctx context.Context, s *datatransfer.Session) error {
 	defer r.disconnected()
 	tick := time.NewTicker(announceEvery)
 	defer tick.Stop()
-	gap := time.NewTimer(0)
-	defer gap.Stop()
 	for {
-		select {
-		case <-gap.C:
-		case <-ctx.Done():
-			return nil
-		}
 		if err := r.announce(ctx, s); err != nil {
 			return err
 		}
-		gap.Reset(announceGap)
+		select {
+		case <-time.After(announceGap):
+		case <-ctx.Done():
+			return nil
+		}
 		select {
 		case <-tick.C:
 		case <-r.wake:
@@ -90,17 +78,12 @@ func (r *Rivals) run(ctx context.Context, s *datatransfer.Session) error {
 func (r *Rivals) announce(ctx context.Context, s *datatransfer.Session) error {
 	r.mu.Lock()
 	r.expire(time.Now())
-	a := announcement{Identity: r.self, Hears: slices.Sorted(maps.Keys(r.rivals))}
 	leaving := r.leaving
 	r.mu.Unlock()
 	if leaving {
 		return nil
 	}
-	text, err := a.encode()
-	if err != nil {
-		return err
-	}
-	receivers, err := s.Data().Publish(ctx, Channel(r.box), text).Result()
+	receivers, err := r.publish(ctx, s)
 	if redisconn.EndsSession(err) {
 		return fmt.Errorf("announce: %w", err)
 	}
@@ -108,18 +91,27 @@ func (r *Rivals) announce(ctx context.Context, s *datatransfer.Session) error {
 	return nil
 }
 
+func (r *Rivals) publish(ctx context.Context, s *datatransfer.Session) (receivers int64, err error) {
+	r.mu.Lock()
+	a := announcement{Command: "hello", Identity: r.self, Hears: slices.Sorted(maps.Keys(r.rivals)), Ends: r.leaving}
+	r.mu.Unlock()
+	text, err := json.Marshal(a)
+	if err != nil {
+		return 0, err
+	}
+	return s.Data().Publish(ctx, Channel(r.box), text).Result()
+}
+
 // Leave lets the others know that this controller leaves the name, if there is a
 // session (it may be nil).
 func (r *Rivals) Leave(s *datatransfer.Session) {
 	r.mu.Lock()
 	r.leaving = true
-	a := announcement{Identity: r.self, Ends: true, Hears: []string{}}
 	r.mu.Unlock()
-	text, err := a.encode()
-	if s == nil || err != nil {
+	if s == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 	defer cancel()
-	_ = s.Data().Publish(ctx, Channel(r.box), text).Err() // else they notice it when nothing more comes
+	_, _ = r.publish(ctx, s) // else they notice it when nothing more comes
 }

@@ -76,12 +76,8 @@ func Parse(data []byte) (Command, error) {
 	if err := json.Unmarshal(r.Object, &keys); err != nil {
 		return c, refuse("not JSON: %v", err)
 	}
-	err = decode(keys, "instance", &c.Instance, "a string") // first, so that only one complains of the rest
-	if err == nil {
-		err = decode(keys, "command", &c.Name, "a string")
-	}
-	if err != nil {
-		return c, err
+	if err := decode(keys, key{"instance", &c.Instance, "a string"}, key{"command", &c.Name, "a string"}); err != nil {
+		return c, err // instance first, so that only one controller complains of the rest
 	}
 	allowed, known := keysOf(c.Name)
 	all := strings.Join([]string{Reload, Restart, Set, Start, Status, Stop}, ", ")
@@ -91,9 +87,9 @@ func Parse(data []byte) (Command, error) {
 	case !known:
 		return c, fmt.Errorf("no command %.40q; there are %s", c.Name, all)
 	}
-	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		if !slices.Contains(allowed, key) {
-			return c, refuse("unknown key %.40q; %s has %s", key, c.Name, strings.Join(allowed, ", "))
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		if !slices.Contains(allowed, k) {
+			return c, refuse("unknown key %.40q; %s has %s", k, c.Name, strings.Join(allowed, ", "))
 		}
 	}
 	return c, c.arguments(keys)
@@ -114,20 +110,14 @@ func keysOf(name string) (keys []string, known bool) {
 }
 
 func (c *Command) arguments(keys map[string]json.RawMessage) error {
-	err := decode(keys, "camera", &c.Camera, "a string")
-	if err == nil && len(c.Camera) > maxCamera {
-		err = refuse("camera is longer than %d bytes", maxCamera)
+	if err := decode(keys, key{"camera", &c.Camera, "a string"}); err != nil {
+		return err
 	}
-	if err == nil {
-		err = decode(keys, "publish_fps", &c.Settings.PublishFPS, "a number")
+	if len(c.Camera) > maxCamera {
+		return refuse("camera is longer than %d bytes", maxCamera)
 	}
-	if err == nil {
-		err = decode(keys, "quality", &c.Settings.Quality, "a whole number")
-	}
-	if err == nil {
-		err = decode(keys, "controls", &c.Settings.Controls, `an object of whole numbers such as {"exposure": 250}`)
-	}
-	if err != nil {
+	if err := decode(keys, key{"publish_fps", &c.Settings.PublishFPS, "a number"}, key{"quality", &c.Settings.Quality, "a whole number"},
+		key{"controls", &c.Settings.Controls, `an object of whole numbers such as {"exposure": 250}`}); err != nil {
 		return err
 	}
 	if len(c.Settings.Controls) > maxControls {
@@ -144,14 +134,20 @@ func (c *Command) arguments(keys map[string]json.RawMessage) error {
 	return nil
 }
 
-// decode reads one key, if it is there. null is not a value.
-func decode(keys map[string]json.RawMessage, key string, into any, expected string) error {
-	v, ok := keys[key]
-	if !ok {
-		return nil
-	}
-	if string(v) == "null" || json.Unmarshal(v, into) != nil {
-		return refuse("%s is %.40s, expected %s", key, v, expected)
+// key is one of a command's keys, and where its value belongs.
+type key struct {
+	name     string
+	into     any
+	expected string
+}
+
+// decode reads the keys that are there. null is not a value.
+func decode(values map[string]json.RawMessage, keys ...key) error {
+	for _, k := range keys {
+		v, ok := values[k.name]
+		if ok && (string(v) == "null" || json.Unmarshal(v, k.into) != nil) {
+			return refuse("%s is %.40s, expected %s", k.name, v, k.expected)
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,13 +20,14 @@ func someone(instance string) (*Rivals, *bytes.Buffer) {
 	return NewRivals("box1", Identity{Instance: instance, Host: "raspberrypi"}, func() *zerolog.Logger { return &log }), &text
 }
 
-func (n *Rivals) receiveFrom(t *testing.T, h announcement, now time.Time) {
+func (r *Rivals) receiveFrom(t *testing.T, h announcement, now time.Time) {
 	t.Helper()
-	text, err := h.encode()
+	h.Command = "hello"
+	text, err := json.Marshal(h)
 	if err != nil || !isAnnouncement(text) {
 		t.Fatalf("got %s, %v", text, err)
 	}
-	n.receive(text, now)
+	r.receive(text, now)
 }
 
 func TestWhoIsANamesake(t *testing.T) {
@@ -162,12 +164,12 @@ func TestHellosAreBounded(t *testing.T) {
 	if got := m.Alive(); len(got) != 1 || got[0].PID >= announcementRate {
 		t.Errorf("%+v, want none of the announcements beyond the rate", got)
 	}
-	var h announcement
+	h := announcement{Command: "hello"}
 	for i := range maxRivals {
 		h.Hears = append(h.Hears, fmt.Sprintf("%064d", i))
 	}
 	h.Instance = "other"
-	if text, err := h.encode(); err != nil || len(text) > maxAnnouncement {
+	if text, err := json.Marshal(h); err != nil || len(text) > maxAnnouncement {
 		t.Errorf("the largest announcement has %d bytes, %v, want at most %d", len(text), err, maxAnnouncement)
 	}
 }

@@ -25,7 +25,9 @@ func TestGroupSharesTheFrames(t *testing.T) {
 	a := newMember(t, testkit.Fast(server.URL()), "a", nil) // the stream is not there yet
 	b := newMember(t, testkit.Fast(server.URL()), "b", nil)
 	const waiting = "Waiting for the agent to make the stream"
-	testkit.Eventually(t, "both wait for the stream", func() bool { return testkit.Count(a.out.Messages(), waiting)+testkit.Count(b.out.Messages(), waiting) == 2 })
+	testkit.Eventually(t, "both wait for the stream", func() bool {
+		return testkit.Count(a.out.Messages(), waiting)+testkit.Count(b.out.Messages(), waiting) == 2
+	})
 	if n := c.Exists(context.Background(), testKey).Val(); n != 0 {
 		t.Fatal("a worker made the stream, which is the agent's to make")
 	}

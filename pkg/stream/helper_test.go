@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/testkit"
@@ -78,35 +77,6 @@ func (w *writer) drain(t *testing.T) {
 	if err := w.log.Flush(ctx); err != nil {
 		t.Fatalf("outbox not drained: %v; stats %+v, stream %+v, link %+v", err, w.log.Stats(), w.appender.Status(), w.Status())
 	}
-}
-
-// statuses are the stream's entries as "seq:status", oldest first; ok entries
-// are written as the sequence number alone. It fails on anything out of order.
-func statuses(t *testing.T, c *redis.Client) []string {
-	t.Helper()
-	entries, err := c.XRange(context.Background(), testKey, "-", "+").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	for _, e := range entries {
-		m, err := frame.ParseEntry(e.Values)
-		if err != nil {
-			t.Fatalf("entry %s: %v", e.ID, err)
-		}
-		if m.Header.ID.String() != e.ID {
-			t.Errorf("entry %s has header ID %s", e.ID, m.Header.ID)
-		}
-		switch m.Header.Status {
-		case frame.StatusOK:
-			out = append(out, fmt.Sprint(m.Header.ID.Seq))
-		case frame.StatusDropped:
-			out = append(out, fmt.Sprintf("dropped %d-%d", m.Header.First.Seq, m.Header.Last.Seq))
-		default:
-			out = append(out, string(m.Header.Status))
-		}
-	}
-	return out
 }
 
 func expect(t *testing.T, got []string, want ...string) {

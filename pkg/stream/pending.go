@@ -30,24 +30,18 @@ func noGroup(err error) bool {
 		strings.Contains(err.Error(), "no such key"))
 }
 
-// create makes the group at the stream's start, once the agent has made the
-// stream.
+// create makes the group at the stream's start, or waits a moment for the agent to
+// make the stream.
 func (g *GroupConsumer) create(ctx context.Context, conn *redis.Conn) error {
-	for ctx.Err() == nil && !g.leaves() {
-		err := conn.XGroupCreate(ctx, g.key, g.cfg.Group, "0").Err()
-		switch {
-		case err == nil:
-			g.waiting = false
-			g.count(func(s *GroupStats) { s.Groups++ })
-			g.log.Info().Str("stream", g.key).Str("group", g.cfg.Group).Msg("The group was made, at the stream's start")
-			return nil
-		case strings.Contains(err.Error(), "BUSYGROUP"): // another worker was faster
-			g.waiting = false
-			return nil
-		case !strings.Contains(err.Error(), "MKSTREAM"): // what it advises when there is no stream
-			return fmt.Errorf("make group %s of %s: %w", g.cfg.Group, g.key, err)
-		}
-		g.allowed()
+	err := conn.XGroupCreate(ctx, g.key, g.cfg.Group, "0").Err()
+	switch {
+	case err == nil:
+		g.count(func(s *GroupStats) { s.Groups++ })
+		g.log.Info().Str("stream", g.key).Str("group", g.cfg.Group).Msg("The group was made, at the stream's start")
+	case strings.Contains(err.Error(), "BUSYGROUP"): // another worker was faster
+	case !strings.Contains(err.Error(), "MKSTREAM"): // what it advises when there is no stream
+		return fmt.Errorf("make group %s of %s: %w", g.cfg.Group, g.key, err)
+	default:
 		if !g.waiting {
 			g.log.Info().Str("stream", g.key).Str("group", g.cfg.Group).Msg("Waiting for the agent to make the stream")
 		}
@@ -57,7 +51,9 @@ func (g *GroupConsumer) create(ctx context.Context, conn *redis.Conn) error {
 		case <-g.leaving:
 		case <-ctx.Done():
 		}
+		return nil
 	}
+	g.waiting = false
 	return nil
 }
 
