@@ -39,7 +39,7 @@ func (s *Source) openDevice(rest string, cfg camera.Config) error {
 	} else if !strings.HasPrefix(rest, "/dev/") {
 		return fmt.Errorf("%w: %s: expected opencv:N, the N of /dev/videoN", camera.ErrNoDevice, s.shown)
 	}
-	// OpenCV says "can't open" for everything; the kernel knows more.
+	// OpenCV says "can't open" for everything; the kernel's error is exact.
 	device, err := os.OpenFile(path, os.O_RDWR, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -53,13 +53,13 @@ func (s *Source) openDevice(rest string, cfg camera.Config) error {
 		return fmt.Errorf("close %s: %w", path, err)
 	}
 	// Whole seconds only, and 10 by default: a read in a dead camera would
-	// outlast the watchdog's patience.
+	// outlast the watchdog's limit.
 	seconds := max(1, int(cfg.StallTimeout/time.Second))
 	if err := setDefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", strconv.Itoa(seconds)); err != nil {
 		return err
 	}
-	s.kind = kind{target: path, api: gocv.VideoCaptureV4L2}
-	if err := s.capturing(fmt.Errorf("%w, or %s is not a camera", camera.ErrBusy, path)); err != nil {
+	s.input = input{target: path, api: gocv.VideoCaptureV4L2}
+	if err := s.openCapture(fmt.Errorf("%w, or %s is not a camera", camera.ErrBusy, path)); err != nil {
 		return err
 	}
 	if err := s.configure(cfg); err != nil {
@@ -81,7 +81,7 @@ func controls() map[string]gocv.VideoCaptureProperties {
 }
 
 // configure asks a device for format, size, rate and controls. A driver grants
-// what it can; Info tells what that was.
+// what it can; Info is what that was.
 func (s *Source) configure(cfg camera.Config) error {
 	fourcc := "MJPG" // over USB 2 the only way to 30 fps from 1280x720 on
 	if cfg.Format == camera.FormatYUYV {
@@ -95,28 +95,28 @@ func (s *Source) configure(cfg camera.Config) error {
 }
 
 func (s *Source) setControls(values map[string]int64) error {
-	known := controls()
+	settable := controls()
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if _, ok := known[name]; !ok {
+		if _, ok := settable[name]; !ok {
 			return fmt.Errorf("%w: control %q; through OpenCV there are %s", camera.ErrUnsupported,
-				name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+				name, strings.Join(slices.Sorted(maps.Keys(settable)), ", "))
 		}
 	}
 	for name, value := range values {
-		s.capture.Set(known[name], float64(value))
+		s.capture.Set(settable[name], float64(value))
 	}
 	return nil
 }
 
 // SetControls sets a device's controls between two frames. A driver takes what
-// it can; OpenCV does not tell.
+// it can; OpenCV reports nothing.
 func (s *Source) SetControls(values map[string]int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.capture == nil:
 		return camera.ErrClosed
-	case s.kind.api != gocv.VideoCaptureV4L2:
+	case s.input.api != gocv.VideoCaptureV4L2:
 		return fmt.Errorf("%w: %s has no controls", camera.ErrUnsupported, s.shown)
 	}
 	return s.setControls(values)
@@ -136,13 +136,13 @@ func (s *Source) openFile(rest string, _ camera.Config) error {
 		}
 		return fmt.Errorf("%w: there is no file %s", camera.ErrNoDevice, path)
 	case err != nil:
-		return fmt.Errorf("%w: look at %s: %w", camera.ErrNoDevice, s.shown, rootCause(err))
+		return fmt.Errorf("%w: stat %s: %w", camera.ErrNoDevice, s.shown, rootCause(err))
 	case info.IsDir():
 		return fmt.Errorf("%w: %s is a directory", camera.ErrNoDevice, path)
 	}
 	// Without "file:" FFmpeg would take a name such as "a:b.mp4" for a protocol.
-	s.kind = kind{target: "file:" + path, api: gocv.VideoCaptureFFmpeg, loops: loops, finite: true}
-	return s.capturing(fmt.Errorf("%w: %s is not a video OpenCV can read", camera.ErrNoData, path))
+	s.input = input{target: "file:" + path, api: gocv.VideoCaptureFFmpeg, loops: loops, finite: true}
+	return s.openCapture(fmt.Errorf("%w: %s is not a video OpenCV can read", camera.ErrNoData, path))
 }
 
 // fileOptions takes ?loop=0 or ?loop=1 off the end, unless there is a file of
@@ -178,6 +178,6 @@ func (s *Source) openPipeline(pipeline string) error {
 	if !strings.Contains(pipeline, "appsink") {
 		return fmt.Errorf("%w: %s: the pipeline must end in \"! appsink\"", camera.ErrNoDevice, s.shown)
 	}
-	s.kind = kind{target: pipeline, api: gocv.VideoCaptureGstreamer}
-	return s.capturing(fmt.Errorf("%w: the pipeline does not start; try it with gst-launch-1.0", camera.ErrNoDevice))
+	s.input = input{target: pipeline, api: gocv.VideoCaptureGstreamer}
+	return s.openCapture(fmt.Errorf("%w: the pipeline does not start; try it with gst-launch-1.0", camera.ErrNoDevice))
 }

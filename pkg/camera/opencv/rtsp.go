@@ -21,24 +21,24 @@ import (
 )
 
 func (s *Source) openRTSP(ctx context.Context, rawURL string, cfg camera.Config) error {
-	// By TCP, as OpenCV does by default: UDP tears pictures. A call that waits for
+	// By TCP, as OpenCV does by default: UDP tears images. A call that waits for
 	// a silent camera ends after this instead of OpenCV's 30 s. FFmpeg may wait
 	// twice in one read, which must end before the Grabber takes it for stuck, two
 	// stall timeouts after the last frame.
-	s.patience = max(cfg.StallTimeout, 2*cfg.Interval()) * 3 / 4
-	options := fmt.Sprintf("rtsp_transport;tcp|timeout;%d", s.patience.Microseconds())
+	s.readTimeout = max(cfg.StallTimeout, 2*cfg.Interval()) * 3 / 4
+	options := fmt.Sprintf("rtsp_transport;tcp|timeout;%d", s.readTimeout.Microseconds())
 	if err := setDefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", options); err != nil {
 		return err
 	}
-	// Its own lines, one or more for each attempt and each damaged picture, would
+	// Its own lines, one or more for each attempt and each damaged image, would
 	// fill the log, and nobody vouches for what of the URL they show.
 	if err := setDefault("OPENCV_FFMPEG_LOGLEVEL", "-8"); err != nil {
 		return err
 	}
-	s.kind = kind{target: rawURL, api: gocv.VideoCaptureFFmpeg}
+	s.input = input{target: rawURL, api: gocv.VideoCaptureFFmpeg}
 	refused := fmt.Errorf("%w: %s does not answer, or refuses user or path", camera.ErrNoDevice, s.shown)
-	if err := s.capturing(refused); err != nil {
-		return fmt.Errorf("%w: %s: %s", camera.ErrNoDevice, s.shown, refusal(ctx, rawURL, s.patience))
+	if err := s.openCapture(refused); err != nil {
+		return fmt.Errorf("%w: %s: %s", camera.ErrNoDevice, s.shown, refusal(ctx, rawURL, s.readTimeout))
 	}
 	return nil
 }
@@ -54,9 +54,9 @@ func heldBack(c *gocv.VideoCapture) int {
 	return runtime.NumCPU()
 }
 
-// refusal finds out what OpenCV does not tell: why a camera was not opened. It
+// refusal finds out what OpenCV does not report: why a camera was not opened. It
 // asks the camera once, without showing it or anybody the password.
-func refusal(ctx context.Context, rawURL string, patience time.Duration) string {
+func refusal(ctx context.Context, rawURL string, timeout time.Duration) string {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Hostname() == "" {
 		return "expected rtsp://user:password@host:port/path, with %40 for an @ and %2F for a / in the password"
@@ -66,13 +66,13 @@ func refusal(ctx context.Context, rawURL string, patience time.Duration) string 
 	if strings.EqualFold(u.Scheme, "rtsps") {
 		return "it does not answer, or refuses user or path"
 	}
-	status, err := describe(ctx, u, patience)
+	status, err := describe(ctx, u, timeout)
 	var netErr net.Error
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "nothing listens there"
 	case errors.As(err, &netErr) && netErr.Timeout():
-		return fmt.Sprintf("it does not answer within %v", patience)
+		return fmt.Sprintf("it does not answer within %v", timeout)
 	case err != nil:
 		return "it cannot be reached: " + networkCause(err)
 	case status == 401 || status == 403:
@@ -87,12 +87,12 @@ func refusal(ctx context.Context, rawURL string, patience time.Duration) string 
 }
 
 // describe asks for the stream's description and returns the answer's status.
-func describe(ctx context.Context, u *url.URL, patience time.Duration) (status int, err error) {
+func describe(ctx context.Context, u *url.URL, timeout time.Duration) (status int, err error) {
 	port := u.Port()
 	if port == "" {
 		port = "554"
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
@@ -100,7 +100,7 @@ func describe(ctx context.Context, u *url.URL, patience time.Duration) (status i
 		return 0, err
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return 0, err
 	}
 	if _, err := fmt.Fprintf(conn, "DESCRIBE %s RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n", u); err != nil {

@@ -5,7 +5,7 @@
 // that imports gocv; no gocv.Mat leaves it. It promises BGR24 frames in memory
 // of Go's and one clear error for what cannot be opened. It refuses to promise
 // that a read returns: OpenCV's calls cannot be cancelled, and whoever uses a
-// Source must watch over it, as camera.Grabber does. The agent opens it.
+// Source must watch it, as camera.Grabber does. The agent opens it.
 package opencv
 
 import (
@@ -26,25 +26,25 @@ import (
 // Close waits for a read that is under way, because freeing the capture under
 // it would crash the process.
 type Source struct {
-	shown    string
-	info     camera.Info
-	kind     kind
-	pacer    *camera.Ticker // of a file; nil for what has a rhythm of its own
-	patience time.Duration  // how long a network camera's read may take; 0 for others
-	closing  sync.Once
-	closed   chan struct{}
+	shown       string
+	info        camera.Info
+	input       input
+	ticker      *camera.Ticker // of a file; nil for what has a rate of its own
+	readTimeout time.Duration  // of a network camera; 0 for others
+	closing     sync.Once
+	closed      chan struct{}
 
-	mu      sync.Mutex // guards all below, and is held during every call into OpenCV
-	capture *gocv.VideoCapture
-	mat     gocv.Mat // what a read fills; reused
-	bgr     gocv.Mat // what mat is converted into if it is not BGR24
-	pending bool     // mat holds a frame read while opening, not yet handed out
-	seq     uint64
-	freed   bool
+	mu       sync.Mutex // guards all below, and is held during every call into OpenCV
+	capture  *gocv.VideoCapture
+	mat      gocv.Mat // what a read fills; reused
+	bgr      gocv.Mat // what mat is converted into if it is not BGR24
+	pending  bool     // mat holds a frame read while opening, not yet handed out
+	seq      uint64
+	released bool
 }
 
-// kind is how a source is opened, and opened again when a file starts over.
-type kind struct {
+// input is what a source opens, and opens again when a file starts over.
+type input struct {
 	target any // a device number, or what the backend calls a file name
 	api    gocv.VideoCaptureAPI
 	loops  bool // starts over at its end
@@ -57,7 +57,7 @@ var (
 )
 
 // Open opens the source the configuration names: opencv:N, file:PATH,
-// rtsp://… or gst:PIPELINE. ctx is looked at between calls into OpenCV, which
+// rtsp://… or gst:PIPELINE. ctx is checked between calls into OpenCV, which
 // cannot be cancelled. Configured controls are set for opencv: only.
 func Open(ctx context.Context, cfg camera.Config) (camera.Source, error) {
 	if err := ctx.Err(); err != nil {
@@ -83,43 +83,43 @@ func Open(ctx context.Context, cfg camera.Config) (camera.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.learn(cfg); err != nil {
+	if err := s.probe(cfg); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// capturing opens s.kind. why is the error wrapped when OpenCV refuses.
-func (s *Source) capturing(why error) error {
-	c, err := gocv.OpenVideoCaptureWithAPI(s.kind.target, s.kind.api)
+// openCapture opens s.input. refused is the error if OpenCV refuses.
+func (s *Source) openCapture(refused error) error {
+	c, err := gocv.OpenVideoCaptureWithAPI(s.input.target, s.input.api)
 	if err != nil {
 		if c != nil {
 			_ = c.Close() // gocv hands out a capture to free along with its error
 		}
-		return why // gocv's error repeats the target, which may hold a password
+		return refused // gocv's error repeats the target, which may hold a password
 	}
 	s.capture = c
 	return nil
 }
 
-// learn reads the first frame of sources that cost nothing to wait for, since
+// probe reads the first frame of sources that cost nothing to wait for, since
 // many captures open well and then deliver nothing, and fills Info.
-func (s *Source) learn(cfg camera.Config) error {
+func (s *Source) probe(cfg camera.Config) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mat, s.bgr = gocv.NewMat(), gocv.NewMat()
-	if s.kind.finite {
+	if s.input.finite {
 		if !s.capture.Read(&s.mat) || s.mat.Empty() {
-			return fmt.Errorf("%w: %s holds no picture", camera.ErrNoData, s.shown)
+			return fmt.Errorf("%w: %s holds no image", camera.ErrNoData, s.shown)
 		}
 		s.pending = true
 	}
 	fps := s.capture.Get(gocv.VideoCaptureFPS)
 	if !(fps >= 0.1 && fps <= 1000) || math.IsInf(fps, 0) {
-		fps = cfg.FPS // files without a rate, and backends that cannot say
+		fps = cfg.FPS // files without a rate, and backends that have none
 	}
 	s.info = camera.Info{
-		Driver: "opencv " + s.kind.api.String(),
+		Driver: "opencv " + s.input.api.String(),
 		Width:  int(s.capture.Get(gocv.VideoCaptureFrameWidth)),
 		Height: int(s.capture.Get(gocv.VideoCaptureFrameHeight)),
 		FPS:    fps,
@@ -129,14 +129,14 @@ func (s *Source) learn(cfg camera.Config) error {
 		s.info.Width, s.info.Height = s.mat.Cols(), s.mat.Rows()
 	}
 	if fps > 0 {
-		late := 1
-		if s.patience > 0 {
-			late += heldBack(s.capture)
+		intervals := 1
+		if s.readTimeout > 0 {
+			intervals += heldBack(s.capture)
 		}
-		s.info.Latency = time.Duration(float64(late) * float64(time.Second) / fps)
+		s.info.Latency = time.Duration(float64(intervals) * float64(time.Second) / fps)
 	}
-	if s.kind.finite {
-		s.pacer = camera.NewTicker(fps)
+	if s.input.finite {
+		s.ticker = camera.NewTicker(fps)
 	}
 	return nil
 }
@@ -146,8 +146,8 @@ func (s *Source) learn(cfg camera.Config) error {
 // for files, whose exposure is the moment the frame is due.
 func (s *Source) Next(ctx context.Context, f *camera.Frame) error {
 	var due time.Time
-	if s.pacer != nil {
-		if _, err := s.pacer.Wait(ctx, s.closed); err != nil {
+	if s.ticker != nil {
+		if _, err := s.ticker.Wait(ctx, s.closed); err != nil {
 			return err
 		}
 		due = time.Now()
@@ -179,7 +179,7 @@ func (s *Source) read() error {
 	}
 	began := time.Now()
 	ok := s.capture.Read(&s.mat) && !s.mat.Empty()
-	if waited := time.Since(began); s.patience > 0 && waited >= s.patience {
+	if waited := time.Since(began); s.readTimeout > 0 && waited >= s.readTimeout {
 		// FFmpeg gave up, and what it still hands out was held back in its decoder:
 		// a frame from before the silence.
 		return fmt.Errorf("%w: nothing came for %v", camera.ErrNoData, waited.Round(time.Millisecond))
@@ -188,9 +188,9 @@ func (s *Source) read() error {
 		return nil
 	}
 	switch {
-	case !s.kind.finite:
+	case !s.input.finite:
 		return fmt.Errorf("%w: OpenCV's read failed", camera.ErrNoData)
-	case !s.kind.loops:
+	case !s.input.loops:
 		return io.EOF
 	}
 	// Opened again instead of sought back to 0. Seeking saves about 10 ms, but then
@@ -200,16 +200,16 @@ func (s *Source) read() error {
 	if err != nil {
 		return fmt.Errorf("close capture: %w", err)
 	}
-	if err := s.capturing(fmt.Errorf("%w: %s cannot be opened again", camera.ErrNoData, s.shown)); err != nil {
+	if err := s.openCapture(fmt.Errorf("%w: %s cannot be opened again", camera.ErrNoData, s.shown)); err != nil {
 		return err
 	}
 	if !s.capture.Read(&s.mat) || s.mat.Empty() {
-		return fmt.Errorf("%w: %s holds no picture any more", camera.ErrNoData, s.shown)
+		return fmt.Errorf("%w: %s holds no image any more", camera.ErrNoData, s.shown)
 	}
 	return nil
 }
 
-// copyOut copies the picture into f. The caller holds mu.
+// copyOut copies the image into f. The caller holds mu.
 func (s *Source) copyOut(f *camera.Frame) error {
 	m := &s.mat
 	switch m.Type() {
@@ -229,14 +229,14 @@ func (s *Source) copyOut(f *camera.Frame) error {
 	}
 	f.Format, f.Width, f.Height = camera.BGR24, m.Cols(), m.Rows()
 	if want := f.Width * f.Height * 3; len(pixels) != want {
-		return fmt.Errorf("%w: OpenCV's picture of %dx%d has %d bytes, expected %d",
+		return fmt.Errorf("%w: OpenCV's image of %dx%d has %d bytes, expected %d",
 			camera.ErrNoData, f.Width, f.Height, len(pixels), want)
 	}
 	f.Data = append(f.Data[:0], pixels...)
 	return nil
 }
 
-// Info says what was granted; of a file, what it holds.
+// Info is what was granted; of a file, what it holds.
 func (s *Source) Info() camera.Info { return s.info }
 
 // Close frees the capture, after a read that is under way has returned. It may
@@ -250,10 +250,10 @@ func (s *Source) Close() error {
 
 // free gives back what C++ holds. The caller holds mu.
 func (s *Source) free() error {
-	if s.freed {
+	if s.released {
 		return nil
 	}
-	s.freed = true
+	s.released = true
 	var err error
 	if s.capture != nil {
 		err = s.capture.Close()
