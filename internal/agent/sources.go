@@ -10,24 +10,27 @@ import (
 	"framekeeper/pkg/camera/v4l2"
 )
 
-var _ camera.Opener = openSource
+// openers has the Opener of every kind of source. openOpenCV depends on the build.
+var openers = map[camera.Scheme]camera.Opener{
+	camera.SchemeTest:   testsrc.Open,
+	camera.SchemeV4L2:   v4l2.Open,
+	camera.SchemeHTTP:   mjpeg.Open,
+	camera.SchemeExec:   mjpeg.Open,
+	camera.SchemeOpenCV: openOpenCV,
+	camera.SchemeFile:   openOpenCV,
+	camera.SchemeRTSP:   openOpenCV,
+	camera.SchemeGst:    openOpenCV,
+}
 
 // openSource opens the source a configuration names; it is the camera.Opener
-// of this program. openOpenCV and jpegEncoder depend on the build.
+// of this program.
 func openSource(ctx context.Context, cfg camera.Config) (camera.Source, error) {
 	name, err := camera.ParseSource(cfg.Source)
 	if err != nil {
 		return nil, err
 	}
-	switch name.Scheme {
-	case camera.SchemeTest:
-		return testsrc.Open(ctx, cfg)
-	case camera.SchemeOpenCV, camera.SchemeFile, camera.SchemeRTSP, camera.SchemeGst:
-		return openOpenCV(ctx, cfg)
-	case camera.SchemeV4L2:
-		return v4l2.Open(ctx, cfg)
-	case camera.SchemeHTTP, camera.SchemeExec:
-		return mjpeg.Open(ctx, cfg)
+	if open, ok := openers[name.Scheme]; ok {
+		return open(ctx, cfg)
 	}
 	return nil, fmt.Errorf("%w: source %s", camera.ErrUnsupported, camera.RedactSource(cfg.Source))
 }

@@ -3,7 +3,7 @@ package camera
 import (
 	"fmt"
 	"image"
-	"image/color"
+	"image/draw"
 )
 
 // maxSide bounds what is decoded or encoded, as width and height are bounded
@@ -141,34 +141,17 @@ func luma(b, g, r byte) byte {
 	return byte((19595*uint32(r) + 38470*uint32(g) + 7471*uint32(b) + 1<<15) >> 16)
 }
 
-// imageToBGR converts a decoded image into dst, which has room for it.
+// imageToBGR converts a decoded image of any colour model into dst, which has room
+// for it, row by row so that no second image is needed.
 func imageToBGR(dst []byte, m image.Image) {
-	bounds := m.Bounds()
-	o := 0
-	switch m := m.(type) {
-	case *image.YCbCr:
-		for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
-			for x := bounds.Min.X; x < bounds.Max.X; x++ {
-				yi, ci := m.YOffset(x, y), m.COffset(x, y)
-				dst[o+2], dst[o+1], dst[o] = color.YCbCrToRGB(m.Y[yi], m.Cb[ci], m.Cr[ci])
-				o += 3
-			}
-		}
-	case *image.Gray:
-		for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
-			row := m.Pix[m.PixOffset(bounds.Min.X, y):][:bounds.Dx()]
-			for _, v := range row {
-				dst[o], dst[o+1], dst[o+2] = v, v, v
-				o += 3
-			}
-		}
-	default: // CMYK, and whatever a decoder may learn
-		for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
-			for x := bounds.Min.X; x < bounds.Max.X; x++ {
-				r, g, b, _ := m.At(x, y).RGBA()
-				dst[o], dst[o+1], dst[o+2] = byte(b>>8), byte(g>>8), byte(r>>8)
-				o += 3
-			}
+	b := m.Bounds()
+	row := image.NewRGBA(image.Rect(0, 0, b.Dx(), 1))
+	for y := range b.Dy() {
+		draw.Draw(row, row.Rect, m, image.Pt(b.Min.X, b.Min.Y+y), draw.Src)
+		out := dst[y*b.Dx()*3:]
+		for i, o := 0, 0; i+4 <= len(row.Pix); i, o = i+4, o+3 {
+			d, s := out[o:o+3:o+3], row.Pix[i:i+4:i+4]
+			d[0], d[1], d[2] = s[2], s[1], s[0]
 		}
 	}
 }

@@ -28,16 +28,10 @@ func ParseID(s string) (ID, error) {
 	if len(s) > maxIDText {
 		return ID{}, fmt.Errorf("%q…: %w", s[:maxIDText], ErrID)
 	}
-	left, right, ok := strings.Cut(s, "-")
-	if !ok {
-		return ID{}, fmt.Errorf("%q: %w", s, ErrID)
-	}
+	left, right, _ := strings.Cut(s, "-")
 	epoch, err := parseUint(left)
-	if err != nil {
-		return ID{}, fmt.Errorf("%q: %w", s, ErrID)
-	}
-	seq, err := parseUint(right)
-	if err != nil {
+	seq, err2 := parseUint(right)
+	if err != nil || err2 != nil {
 		return ID{}, fmt.Errorf("%q: %w", s, ErrID)
 	}
 	return ID{Epoch: epoch, Seq: seq}, nil
@@ -57,10 +51,7 @@ func (id ID) IsZero() bool { return id == ID{} }
 
 // Compare orders IDs as Redis does: by epoch, then by sequence.
 func (id ID) Compare(other ID) int {
-	if c := cmp.Compare(id.Epoch, other.Epoch); c != 0 {
-		return c
-	}
-	return cmp.Compare(id.Seq, other.Seq)
+	return cmp.Or(cmp.Compare(id.Epoch, other.Epoch), cmp.Compare(id.Seq, other.Seq))
 }
 
 // Less reports whether id comes before other.

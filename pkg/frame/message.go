@@ -6,6 +6,8 @@ package frame
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,14 +19,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Checksum is the CRC-32C of an image as the header carries it.
 func Checksum(image []byte) string {
-	const digits = "0123456789abcdef"
-	sum := crc32.Checksum(image, castagnoli)
-	var b [8]byte
-	for i := len(b) - 1; i >= 0; i-- {
-		b[i] = digits[sum&0xf]
-		sum >>= 4
-	}
-	return string(b[:])
+	return hex.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.Checksum(image, castagnoli)))
 }
 
 // Message is one header and its image as they go over the wire: the header's
