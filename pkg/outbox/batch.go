@@ -138,8 +138,8 @@ func (l *Log) resume(last frame.ID) (again int) {
 	defer l.mu.Unlock()
 	l.inFlight = frame.ID{}
 	n := 0
-	for held := l.retained.items; n < len(held) && last.Less(held[len(held)-1-n].id); n++ {
-		e := held[len(held)-1-n]
+	for items := l.retained.items; n < len(items) && last.Less(items[len(items)-1-n].id); n++ {
+		e := items[len(items)-1-n]
 		e.redisLost, e.diskRefused = true, false
 		if e.lost == nil {
 			again++

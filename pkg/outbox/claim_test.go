@@ -35,7 +35,7 @@ func claim(t *testing.T, dir string, now time.Time) (*Claim, *testkit.Log) {
 
 // killed is what a kill -9 leaves: the lock is free, nothing was written.
 func killed(o *Claim) {
-	// Closing alone leaves it held by a child that another test is forking just now.
+	// Closing alone leaves it locked by a child that another test is forking just now.
 	_ = unix.Flock(int(o.lock.Fd()), unix.LOCK_UN)
 	_ = o.lock.Close()
 	o.lock = nil
@@ -64,7 +64,7 @@ func TestEpochsRiseAndNeverRepeat(t *testing.T) {
 	}
 }
 
-func TestTheNextStartKnowsHowTheLastOneEnded(t *testing.T) {
+func TestTheNextStartReadsHowTheLastOneEnded(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first, _ := claim(t, dir, noon)
@@ -90,7 +90,7 @@ func TestTheNextStartKnowsHowTheLastOneEnded(t *testing.T) {
 	}
 }
 
-func TestTheNextStartKnowsWhereFramesWereKept(t *testing.T) {
+func TestTheNextStartReadsWhereTheSpoolWas(t *testing.T) {
 	dir := t.TempDir()
 	want := func(what string, o *Claim, spool string) {
 		t.Helper()
@@ -118,7 +118,7 @@ func TestTheNextStartKnowsWhereFramesWereKept(t *testing.T) {
 	}
 }
 
-func TestASecondOwnerIsRefused(t *testing.T) {
+func TestASecondClaimIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first, _ := claim(t, dir, noon)
@@ -159,7 +159,7 @@ func TestACorruptStateIsSetAside(t *testing.T) {
 			t.Errorf("%q: set aside is %q (%v)", text, aside, err)
 		}
 		if testkit.Count(log.Messages(), "The saved state is corrupt; the agent starts without it") != 1 {
-			t.Errorf("%q: the log says %s", text, log)
+			t.Errorf("%q: the log is %s", text, log)
 		}
 		if o.Epoch != uint64(noon.Add(time.Minute).Unix()) || !o.EpochSaved {
 			t.Errorf("%q: %+v, want the clock's epoch, saved", text, o)
@@ -180,7 +180,7 @@ func TestAnUnwritableStateDirectoryWarnsAndRuns(t *testing.T) {
 		t.Errorf("%+v, want the clock's epoch, not durable", o)
 	}
 	if !strings.Contains(log.String(), "make it writable") || !strings.Contains(log.String(), `"level":"error"`) {
-		t.Errorf("the log does not say loudly what to do: %s", log)
+		t.Errorf("the log has no error with advice: %s", log)
 	}
 	if err := o.SetEpoch(o.Epoch + 7); err != nil || o.Epoch != uint64(noon.Unix())+7 {
 		t.Errorf("raise: %v, epoch %d", err, o.Epoch)
@@ -190,7 +190,7 @@ func TestAnUnwritableStateDirectoryWarnsAndRuns(t *testing.T) {
 
 // What could not be locked and saved at the start is, once it can be; and the
 // epochs of a disk that was not there at the start do not fall.
-func TestAClaimIsMadeUpFor(t *testing.T) {
+func TestAClaimIsCompleted(t *testing.T) {
 	t.Parallel()
 	for name, there := range map[string]string{"an empty disk": "", "one with a later epoch": fmt.Sprintf(`{"epoch":%d,"spool":"/data"}`, noon.Unix()+50)} {
 		dir := filepath.Join(t.TempDir(), "state")
@@ -199,7 +199,7 @@ func TestAClaimIsMadeUpFor(t *testing.T) {
 		}
 		o, _ := claim(t, dir, noon)
 		if err := o.Complete(); err == nil || o.Locked() {
-			t.Errorf("%s: held a file: %v", name, err)
+			t.Errorf("%s: locked a file: %v", name, err)
 		}
 		if err := os.Remove(dir); err != nil {
 			t.Fatal(err)
@@ -212,7 +212,7 @@ func TestAClaimIsMadeUpFor(t *testing.T) {
 			}
 		}
 		if err := o.Complete(); err != nil || !o.Locked() || o.Epoch != uint64(noon.Unix()) {
-			t.Errorf("%s: got %v, held %v, epoch %d in use, want it held and the same epoch", name, err, o.Locked(), o.Epoch)
+			t.Errorf("%s: got %v, locked %v, epoch %d in use, want it locked and the same epoch", name, err, o.Locked(), o.Epoch)
 		}
 		if _, err := TakeClaim(dir, "testcam", noon, zerolog.Nop()); !errors.Is(err, ErrClaimed) {
 			t.Errorf("%s: a second claim got %v", name, err)

@@ -6,7 +6,7 @@ import (
 	"framekeeper/internal/bytesize"
 )
 
-// Mode says where continuous frames and answers go besides the answer itself.
+// Mode is where continuous frames and answers go besides the answer itself.
 type Mode string
 
 // The three delivery modes.
@@ -22,7 +22,7 @@ func (m Mode) Streams() bool { return m != ModePubSub }
 // Publishes reports whether continuous frames are published.
 func (m Mode) Publishes() bool { return m != ModeStream }
 
-// Sync says when a frame is on disk.
+// Sync is when a frame is on disk.
 type Sync string
 
 // The two sync modes.
@@ -31,7 +31,7 @@ const (
 	SyncAlways Sync = "always" // before it is sent
 )
 
-// Delivery is the [delivery] table: how frames reach Redis and what is kept
+// Delivery is the [delivery] table: how frames reach Redis, and where they wait
 // until they have.
 type Delivery struct {
 	Mode           Mode          `toml:"mode"`

@@ -136,17 +136,5 @@ func (l *lane) setRefused() bool {
 
 // flush waits until everything queued was published.
 func (l *lane) flush(ctx context.Context) error {
-	for {
-		l.mu.Lock()
-		done, drained := l.idle(), l.drained
-		l.mu.Unlock()
-		if done {
-			return nil
-		}
-		select {
-		case <-drained:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	return flush(ctx, &l.mu, func() (bool, <-chan struct{}) { return l.idle(), l.drained })
 }

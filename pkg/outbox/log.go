@@ -1,5 +1,5 @@
-// Package outbox is the frame log of one camera: it gives frames their IDs, has
-// them until Redis does, and writes them there.
+// Package outbox is the frame log of one camera: it gives frames their IDs, stores
+// them until Redis has them, and writes them there.
 //
 //	             Add                         a session's worker
 //	 frame ───► Log: unsent ──────────────► StreamWriter ──► XADD frames:<camera>
@@ -20,7 +20,7 @@
 //     before it is used (Claim).
 //   - Every ID reaches the stream once and in order: as its frame, or within a
 //     declaration of lost frames. After a kill or a power cut that holds for what
-//     was on disk; the next start says that it was not a clean one.
+//     was on disk; the next start declares that it was not a clean one.
 //   - Unsent and retained frames together take no more memory than the limit, but
 //     for one frame; what cannot stay is evicted (if it is on disk or in Redis) or
 //     declared lost.
@@ -30,7 +30,7 @@
 // It refuses a camera that another process has claimed, and does not write to a
 // stream in which it finds entries that are not its own.
 //
-// internal/agent uses it. It knows nothing of cameras and requests. Nothing outside
+// internal/agent uses it. It is independent of cameras and requests. Nothing outside
 // touches an item's fields; Spooler and writers use methods of Log and Item only.
 //
 // Why it is so: several entries go to Redis in one MULTI, because an entry that
@@ -256,16 +256,19 @@ func (l *Log) Persisted() (last frame.ID, all bool) {
 
 // Flush waits until Redis has everything, or ctx ends.
 func (l *Log) Flush(ctx context.Context) error {
+	return flush(ctx, &l.mu, func() (bool, <-chan struct{}) { return len(l.unsent.items) == 0, l.drained })
+}
+
+// flush waits until state, which mu guards, is done. Its channel is closed when it may be.
+func flush(ctx context.Context, mu *sync.Mutex, state func() (done bool, changed <-chan struct{})) error {
 	for {
-		l.mu.Lock()
-		done, drained := len(l.unsent.items) == 0, l.drained
-		l.mu.Unlock()
+		mu.Lock()
+		done, changed := state()
+		mu.Unlock()
 		if done {
 			return nil
 		}
-		select {
-		case <-drained:
-		case <-ctx.Done():
+		if !await(ctx, changed) {
 			return ctx.Err()
 		}
 	}

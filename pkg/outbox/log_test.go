@@ -13,7 +13,7 @@ import (
 
 const modelEpoch = 7
 
-// model is the simplest stream there can be: what Redis holds, in order, and
+// model is the simplest stream there can be: what Redis has, in order, and
 // what was ever given out.
 type model struct {
 	t       *testing.T
@@ -74,7 +74,7 @@ func (m *model) add() {
 
 func (m *model) bounded() {
 	if s := m.frames.Stats(); s.MemorySize > m.limit+m.largest {
-		m.failf("%d bytes are held, more than %d and one frame", s.MemorySize, m.limit)
+		m.failf("%d bytes are in memory, more than %d and one frame", s.MemorySize, m.limit)
 	}
 }
 
@@ -219,7 +219,7 @@ func (m *model) settle() {
 		}
 	}
 	if !m.forgot && s.Sent != frames {
-		m.failf("%d frames are counted as sent, the stream holds %d", s.Sent, frames)
+		m.failf("%d frames are counted as sent, the stream has %d", s.Sent, frames)
 	}
 	if s.Durable.Seq != m.given {
 		m.failf("durable is %s, want %d", s.Durable, m.given)
@@ -234,7 +234,7 @@ func (m *model) must(e entry) {
 
 // Frames of one sequence are in the stream or declared lost, whatever Redis,
 // the connection and the memory's bound do.
-func TestOutboxAgainstAModel(t *testing.T) {
+func TestLogAgainstAModel(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(400) {
 		m := newModel(t, seed, int64(1500+500*(seed%20)))
@@ -258,7 +258,7 @@ func TestOutboxAgainstAModel(t *testing.T) {
 	}
 }
 
-// A batch that never ends must not keep everything that follows in memory.
+// A batch that never ends must not leave everything that follows in memory.
 func TestABatchUnderWayDoesNotLiftTheBound(t *testing.T) {
 	t.Parallel()
 	m := newModel(t, 1, 20_000)

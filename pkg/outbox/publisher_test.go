@@ -22,22 +22,22 @@ import (
 
 const streamTopic = "stream/testcam"
 
-// voice is a link with a publisher.
-type voice struct {
+// publishing is a link with a publisher.
+type publishing struct {
 	*linktest.Listener
 	*Publisher
 	out *testkit.Log
 }
 
-func newVoice(t *testing.T, cfg redisconn.Config, limit int64) *voice {
+func newPublishing(t *testing.T, cfg redisconn.Config, limit int64) *publishing {
 	t.Helper()
-	v := &voice{out: &testkit.Log{}}
+	v := &publishing{out: &testkit.Log{}}
 	v.Publisher = NewPublisher(streamTopic, NewLog(100, 1<<20, zerolog.Nop()), limit, zerolog.New(v.out))
 	v.Listener = linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) { c.Workers = v.Workers() })
 	return v
 }
 
-func (v *voice) flush(t *testing.T) {
+func (v *publishing) flush(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
@@ -47,15 +47,15 @@ func (v *voice) flush(t *testing.T) {
 	}
 }
 
-// audience collects the sequence numbers published on the stream topic.
-type audience struct {
+// subscriber collects the sequence numbers published on the stream topic.
+type subscriber struct {
 	mu   sync.Mutex // guards seqs
 	seqs []uint64
 }
 
-func listenTo(t *testing.T, c *redis.Client) *audience {
+func subscribe(t *testing.T, c *redis.Client) *subscriber {
 	t.Helper()
-	a := &audience{}
+	a := &subscriber{}
 	ps := c.Subscribe(context.Background(), streamTopic)
 	if _, err := ps.Receive(context.Background()); err != nil {
 		t.Fatal(err)
@@ -79,14 +79,14 @@ func listenTo(t *testing.T, c *redis.Client) *audience {
 	return a
 }
 
-func (a *audience) heard() []uint64 {
+func (a *subscriber) received() []uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return append([]uint64(nil), a.seqs...)
 }
 
-func (a *audience) has(seq uint64) bool {
-	for _, s := range a.heard() {
+func (a *subscriber) has(seq uint64) bool {
+	for _, s := range a.received() {
 		if s == seq {
 			return true
 		}
@@ -95,15 +95,15 @@ func (a *audience) has(seq uint64) bool {
 }
 
 // What a lost session did not confirm, the next one publishes, in order. A copy
-// may come twice; receivers tell by its ID.
+// may come twice; receivers recognise it by its ID.
 func TestUnconfirmedMessagesArePublishedAgain(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr())
-	v := newVoice(t, testkit.Fast(proxy.URL()), 64<<20)
+	v := newPublishing(t, testkit.Fast(proxy.URL()), 64<<20)
 	v.AwaitLive(t)
-	heard := listenTo(t, server.Client())
+	sub := subscribe(t, server.Client())
 	n := uint64(0)
 	for round := range 10 {
 		var lost <-chan struct{}
@@ -122,21 +122,21 @@ func TestUnconfirmedMessagesArePublishedAgain(t *testing.T) {
 		}
 		v.flush(t)
 	}
-	testkit.Eventually(t, "the last one arrives", func() bool { return heard.has(n) })
+	testkit.Eventually(t, "the last one arrives", func() bool { return sub.has(n) })
 	next := uint64(1)
 	twice := 0
-	for _, seq := range heard.heard() {
+	for _, seq := range sub.received() {
 		switch {
 		case seq == next:
 			next++
 		case seq < next:
 			twice++
 		default:
-			t.Fatalf("after %d came %d: lost or out of order; all: %v", next-1, seq, heard.heard())
+			t.Fatalf("after %d came %d: lost or out of order; all: %v", next-1, seq, sub.received())
 		}
 	}
 	if next != n+1 || twice == 0 {
-		t.Errorf("heard up to %d of %d, %d of them twice (at least one must be: its reply was lost)", next-1, n, twice)
+		t.Errorf("received up to %d of %d, %d of them twice (at least one must be: its reply was lost)", next-1, n, twice)
 	}
 	if a, _ := v.Stats(); a.Published != n || a.Waiting != 0 || a.Dropped+a.Refused != 0 {
 		t.Errorf("stats %+v, want %d published", a, n)
@@ -151,11 +151,11 @@ func TestAnswersDoNotWaitBehindFrames(t *testing.T) {
 	proxy := redistest.NewProxy(t, server.Addr())
 	cfg := testkit.Fast(proxy.URL())
 	cfg.CheckTimeout = 2 * time.Second // half of what the frames take: a probe does not wait behind them either
-	v := newVoice(t, cfg, 64<<20)
+	v := newPublishing(t, cfg, 64<<20)
 	v.AwaitLive(t)
-	heard := listenTo(t, server.Client())
+	sub := subscribe(t, server.Client())
 	v.Answer(sized(t, 1, 10)) // the answers' connection is up
-	testkit.Eventually(t, "the first answer", func() bool { return heard.has(1) })
+	testkit.Eventually(t, "the first answer", func() bool { return sub.has(1) })
 	proxy.Limit(redistest.ToServer, 2<<20)
 	for seq := range uint64(8) {
 		v.Frame(sized(t, 100+seq, 1<<20)) // 4 s of the line
@@ -163,11 +163,11 @@ func TestAnswersDoNotWaitBehindFrames(t *testing.T) {
 	time.Sleep(300 * time.Millisecond)
 	began := time.Now()
 	v.Answer(sized(t, 2, 10_000))
-	testkit.Eventually(t, "the second answer", func() bool { return heard.has(2) })
+	testkit.Eventually(t, "the second answer", func() bool { return sub.has(2) })
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("an answer took %s past the frames", took)
 	}
-	if heard.has(107) {
+	if sub.has(107) {
 		t.Error("all frames were through already: this test shows nothing")
 	}
 	if s := v.Status(); s.Outages != 0 {
@@ -197,13 +197,13 @@ func TestWhatWaitsForALinkIsBounded(t *testing.T) {
 	if a.Dropped+uint64(a.Waiting) != 100 || a.Waiting < 35 || a.Waiting > 50 || f != (LaneStats{}) {
 		t.Errorf("answers %+v, frames %+v, want about 45 of 100 waiting", a, f)
 	}
-	for i, item := range items { // an answer that will never be published must not hold back its entry
+	for i, item := range items { // an answer that will never be published must not delay its entry
 		if gone := i < int(a.Dropped); item.sendable() != gone {
 			t.Errorf("item %d may enter the stream: %v, want %v", i, item.sendable(), gone)
 		}
 	}
 	if n := len(log.Messages()); n != 1 {
-		t.Errorf("the loss was told %d times, want once: %s", n, log)
+		t.Errorf("the loss was logged %d times, want once: %s", n, log)
 	}
 	for range 3 * maxWaiting {
 		p.Frame(NewItem(items[0].Message(), []byte{}))
@@ -213,15 +213,15 @@ func TestWhatWaitsForALinkIsBounded(t *testing.T) {
 	}
 }
 
-func TestForbiddenPublishingIsToldOnceAndHeals(t *testing.T) {
+func TestRefusedPublishingIsLoggedOnceAndHeals(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithACL("user bob on >secret ~* &* +@all"))
 	cfg := testkit.Fast("redis://bob@" + server.Addr())
 	cfg.PasswordFile = testkit.SecretFile(t, "secret")
-	v := newVoice(t, cfg, 64<<20)
+	v := newPublishing(t, cfg, 64<<20)
 	v.AwaitLive(t)
-	heard := listenTo(t, server.Client())
+	sub := subscribe(t, server.Client())
 	// Whoever subscribed to a channel that is taken away is cut off, so the
 	// link's own channels stay.
 	server.Do("ACL", "SETUSER", "bob", "resetchannels", "&probe/*", "&"+linktest.Channel)
@@ -229,35 +229,35 @@ func TestForbiddenPublishingIsToldOnceAndHeals(t *testing.T) {
 	for seq := range uint64(5) {
 		v.Answer(sized(t, seq+1, 10))
 	}
-	const told = "Redis refuses to publish; it is tried again every second"
-	testkit.Eventually(t, "the refusal is told", func() bool { return testkit.Count(v.out.Messages(), told) == 1 })
-	time.Sleep(1500 * time.Millisecond) // and refused again
+	const refusal = "Redis refuses to publish; it is tried again every second"
+	testkit.Eventually(t, "the refusal is logged", func() bool { return testkit.Count(v.out.Messages(), refusal) == 1 })
+	time.Sleep(1100 * time.Millisecond) // and refused again
 	v.AwaitLive(t)
 	server.Do("ACL", "SETUSER", "bob", "allchannels")
 	v.flush(t)
-	testkit.Eventually(t, "all arrive", func() bool { return len(heard.heard()) == 5 })
-	if got := heard.heard(); fmt.Sprint(got) != "[1 2 3 4 5]" {
-		t.Errorf("heard %v, want 1 to 5 once and in order", got)
+	testkit.Eventually(t, "all arrive", func() bool { return len(sub.received()) == 5 })
+	if got := sub.received(); fmt.Sprint(got) != "[1 2 3 4 5]" {
+		t.Errorf("received %v, want 1 to 5 once and in order", got)
 	}
-	if n := testkit.Count(v.out.Messages(), told); n != 1 {
-		t.Errorf("the refusal was told %d times", n)
+	if n := testkit.Count(v.out.Messages(), refusal); n != 1 {
+		t.Errorf("the refusal was logged %d times", n)
 	}
 	if !strings.Contains(v.out.String(), "ACL SETUSER") {
-		t.Errorf("the log does not say what to do: %s", v.out)
+		t.Errorf("the log has no advice: %s", v.out)
 	}
 }
 
-func TestUnheardMessagesAreCounted(t *testing.T) {
+func TestMessagesWithoutReceiversAreCounted(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
-	v := newVoice(t, testkit.Fast(server.URL()), 64<<20)
+	v := newPublishing(t, testkit.Fast(server.URL()), 64<<20)
 	v.Answer(sized(t, 1, 10))
 	v.Frame(sized(t, 2, 10))
 	v.flush(t)
 	a, f := v.Stats()
 	if a.Published != 1 || a.NoReceivers != 1 || f.Published != 1 || f.NoReceivers != 1 {
-		t.Errorf("answers %+v, frames %+v, want one of each, unheard", a, f)
+		t.Errorf("answers %+v, frames %+v, want one of each, without receivers", a, f)
 	}
 }
 
@@ -290,7 +290,7 @@ func TestAnAnswerThatStillWaitsIsNotQueuedTwice(t *testing.T) {
 	}
 	server := redistest.Start(t)
 	linktest.Listen(t, testkit.Fast(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = p.Workers() })
-	heard := listenTo(t, server.Client())
+	sub := subscribe(t, server.Client())
 	flush := func() {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
@@ -305,5 +305,5 @@ func TestAnAnswerThatStillWaitsIsNotQueuedTwice(t *testing.T) {
 	if a, _ := p.Stats(); a.Published != 2 {
 		t.Errorf("%d published, want 2", a.Published)
 	}
-	testkit.Eventually(t, "the repeat is heard", func() bool { return heard.has(1) })
+	testkit.Eventually(t, "the repeat arrives", func() bool { return sub.has(1) })
 }

@@ -24,7 +24,7 @@ func TestOutOfMemoryTrimsOurOwnStream(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
-	w := newWriter(t, testkit.Unhurried(server.URL()), 100, 1<<20, func(a *StreamWriter) { a.patience = 2500 * time.Millisecond })
+	w := newWriter(t, testkit.Unhurried(server.URL()), 100, 1<<20, func(a *StreamWriter) { a.patience = 1500 * time.Millisecond })
 	w.add(t, 40)
 	w.drain(t)
 	server.ConfigSet("maxmemory", "1")
@@ -33,7 +33,7 @@ func TestOutOfMemoryTrimsOurOwnStream(t *testing.T) {
 	testkit.Eventually(t, "our stream is trimmed", func() bool {
 		s := w.writer.Status()
 		if s.Writable {
-			t.Errorf("status says writable while nothing can be written: %+v", s)
+			t.Errorf("the status is writable while nothing can be written: %+v", s)
 		}
 		return s.Trimmed > 0 || t.Failed()
 	})
@@ -54,7 +54,7 @@ func TestOutOfMemoryTrimsOurOwnStream(t *testing.T) {
 	}
 }
 
-// Frames that nobody takes must not fill the memory while they are tried.
+// Frames that Redis rejects must not fill the memory while they are tried.
 func TestRefusedFramesStayInTheirBound(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
@@ -65,10 +65,10 @@ func TestRefusedFramesStayInTheirBound(t *testing.T) {
 	w.drain(t)
 	server.Do("DEL", testKey)
 	server.Do("SET", testKey, "not a stream")
-	for end := time.Now().Add(2500 * time.Millisecond); time.Now().Before(end); {
+	for end := time.Now().Add(1200 * time.Millisecond); time.Now().Before(end); {
 		w.add(t, 20)
 		if s := w.frames.Stats(); s.MemorySize > limit+2000 {
-			t.Fatalf("%d bytes are held, want at most %d", s.MemorySize, limit)
+			t.Fatalf("%d bytes are in memory, want at most %d", s.MemorySize, limit)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -88,7 +88,7 @@ func TestRefusedFramesStayInTheirBound(t *testing.T) {
 }
 
 // Everything that can happen to a batch, while frames go on being added: the
-// stream has each once and in order, because the agent still holds them all.
+// stream has each once and in order, because the agent still has them all.
 func TestNothingIsLostUnderRandomFaults(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()

@@ -13,7 +13,7 @@ import (
 )
 
 // Whoever works when a session ends must let it end: a worker that goes on
-// without a link keeps the next session from beginning.
+// without a link prevents the next session.
 func TestASessionEndsUnderFullLoad(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
@@ -118,7 +118,7 @@ func (w *writer) dies(t *testing.T, proxy *redistest.Proxy) {
 	w.drain(t)
 }
 
-// expectSeries checks that the stream holds "started" and frames 1 to n.
+// expectSeries checks that the stream has "started" and frames 1 to n.
 func expectSeries(t *testing.T, server *redistest.Server, n int) {
 	t.Helper()
 	expect(t, statuses(t, server.Client()), append([]string{string(frame.StatusStarted)}, series(1, n)...)...)

@@ -3,6 +3,7 @@ package outbox
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -22,7 +23,7 @@ import (
 	"framekeeper/pkg/spool"
 )
 
-// spooled is an outbox with a spool, without a link: what happens while Redis
+// spooled is a log with a spool, without a link: what happens while Redis
 // is away.
 type spooled struct {
 	*Log
@@ -76,7 +77,7 @@ func (s *spooled) add(t *testing.T, n int) {
 	}
 }
 
-// lookEvery says how soon a batch that Redis takes late counts as stalled. A
+// lookEvery sets how soon a batch without an answer counts as stuck. A
 // busy machine may make any batch late.
 func (s *spooled) lookEvery(d time.Duration) {
 	s.progress.mu.Lock()
@@ -90,7 +91,7 @@ func (s *spooled) onDisk(t *testing.T) {
 	testkit.Eventually(t, "everything unsent is on disk", func() bool { _, all := s.Persisted(); return all })
 }
 
-// drainTo links the outbox to a server and waits until all is there.
+// drainTo links the log to a server and waits until all is there.
 func (s *spooled) drainTo(t *testing.T, server *redistest.Server) *StreamWriter {
 	t.Helper()
 	return s.drainBy(t, testkit.Fast(server.URL()))
@@ -119,8 +120,8 @@ func (s *spooled) spooledAll(t *testing.T) {
 	testkit.Eventually(t, "the spool has caught up", func() bool { return s.spooler.Stats().Newest == s.Stats().Newest })
 }
 
-// flush waits until Redis has everything.
-func flush(t *testing.T, s *spooled, a *StreamWriter) {
+// flushAll waits until Redis has everything.
+func flushAll(t *testing.T, s *spooled, a *StreamWriter) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
@@ -132,7 +133,10 @@ func flush(t *testing.T, s *spooled, a *StreamWriter) {
 func fileNames(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() && !strings.Contains(path, "lock") {
+		if errors.Is(err, fs.ErrNotExist) { // the Spooler removes what is delivered meanwhile
+			return nil
+		}
+		if err == nil && d.Type().IsRegular() {
 			names = append(names, path)
 		}
 		return err
@@ -145,6 +149,7 @@ func fileNames(t *testing.T, dir string) (names []string) {
 
 func TestAnOutageLargerThanMemoryGoesToDisk(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	dir := t.TempDir()
 	s := newSpooled(t, dir, 100, 40_000, 64<<20, false) // memory for about ten
 	for range 50 {
@@ -152,7 +157,7 @@ func TestAnOutageLargerThanMemoryGoesToDisk(t *testing.T) {
 		s.onDisk(t) // frames come slower than a disk writes
 	}
 	if st := s.Stats(); st.MemorySize > 40_000 || st.Dropped != 0 {
-		t.Errorf("stats %+v, want at most 40000 bytes held and nothing dropped", st)
+		t.Errorf("stats %+v, want at most 40000 bytes in memory and nothing dropped", st)
 	}
 	server := redistest.Start(t)
 	s.drainTo(t, server)
@@ -162,6 +167,7 @@ func TestAnOutageLargerThanMemoryGoesToDisk(t *testing.T) {
 
 func TestFramesOfAnEarlierStartGoFirst(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	dir := t.TempDir()
 	first := newSpooled(t, dir, 100, 1<<20, 64<<20, false)
 	first.add(t, 20)
@@ -175,6 +181,7 @@ func TestFramesOfAnEarlierStartGoFirst(t *testing.T) {
 
 func TestASpoolTooSmallDeclaresExactlyWhatIsMissing(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	s := newSpooled(t, t.TempDir(), 100, 200_000, 1<<20, false)
 	for range 100 {
 		s.add(t, 5)
@@ -182,7 +189,7 @@ func TestASpoolTooSmallDeclaresExactlyWhatIsMissing(t *testing.T) {
 	}
 	dropped := s.Stats().Dropped
 	if dropped == 0 || dropped > 480 {
-		t.Fatalf("%d of 500 frames of 4 kB dropped, want some: 1 MiB does not hold them", dropped)
+		t.Fatalf("%d of 500 frames of 4 kB dropped, want some: 1 MiB is not enough", dropped)
 	}
 	server := redistest.Start(t)
 	s.drainTo(t, server)
@@ -191,6 +198,7 @@ func TestASpoolTooSmallDeclaresExactlyWhatIsMissing(t *testing.T) {
 
 func TestATornFileIsDeclared(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	dir := t.TempDir()
 	first := newSpooled(t, dir, 100, 1<<20, 64<<20, false)
 	first.add(t, 9)
@@ -221,6 +229,7 @@ func TestATornFileIsDeclared(t *testing.T) {
 
 func TestSpooledFramesAreRaisedAboveAStreamThatIsAhead(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	dir := t.TempDir()
 	first := newSpooled(t, dir, 100, 1<<20, 64<<20, false)
 	first.add(t, 3)
@@ -241,6 +250,7 @@ func TestSpooledFramesAreRaisedAboveAStreamThatIsAhead(t *testing.T) {
 // waited there. Redis takes that under new IDs only; what it had is not sent twice.
 func TestSpooledFramesThatTheStreamWentBeyond(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	entry := func(server *redistest.Server, id string) {
 		server.Do("XADD", testKey, id, "header", `{"status":"ok","id":"`+id+`","bytes":0}`, "image", "")
 	}
@@ -277,6 +287,7 @@ func TestSpooledFramesThatTheStreamWentBeyond(t *testing.T) {
 
 func TestAlwaysWritesBeforeItSends(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	dir := t.TempDir()
 	server := redistest.Start(t)
 	s := newSpooled(t, dir, 100, 1<<20, 64<<20, true)
@@ -293,6 +304,7 @@ func TestAlwaysWritesBeforeItSends(t *testing.T) {
 
 func TestALiveLinkWritesNothing(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
 	s.lookEvery(testkit.Patience)
@@ -309,6 +321,7 @@ func TestALiveLinkWritesNothing(t *testing.T) {
 
 func TestRedisRestartsWithADiskfulOfFrames(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 100_000, 64<<20, false)
 	a := s.drainTo(t, server)
@@ -319,23 +332,24 @@ func TestRedisRestartsWithADiskfulOfFrames(t *testing.T) {
 			s.onDisk(t)
 		}
 		server.Restart()
-		flush(t, s, a)
+		flushAll(t, s, a)
 	}
 	got := statuses(t, server.Client())
 	if st := s.Stats(); st.Dropped != 0 || st.Newest.Seq != 300 {
 		t.Errorf("stats %+v, want 300 added and none dropped", st)
 	}
 	last := got[len(got)-100:]
-	expect(t, last, series(201, 300)...) // the last outage's frames; earlier ones as far as memory holds them
+	expect(t, last, series(201, 300)...) // the last outage's frames; earlier ones as far as memory has them
 	expectNothingUndeclared(t, server.Client(), 300)
 }
 
-// A full spool takes nothing older than what it holds, and gives up the oldest
+// A full spool takes nothing older than what it has, and drops the oldest
 // first. What Redis has lost is older than all of it, and still in memory: that
 // is where it must come from. disk is how many frames it has room for, before
 // newer ones come.
 func TestRedisReturnsEmptyToAFullSpool(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	for _, c := range []struct {
 		always bool
 		disk   int64
@@ -346,7 +360,7 @@ func TestRedisReturnsEmptyToAFullSpool(t *testing.T) {
 			a := s.drainTo(t, server)
 			for range 20 { // few at once: the disk is to play no part yet
 				s.add(t, 10)
-				flush(t, s, a)
+				flushAll(t, s, a)
 			}
 			server.Kill()
 			for range 20 {
@@ -355,7 +369,7 @@ func TestRedisReturnsEmptyToAFullSpool(t *testing.T) {
 			}
 			server.Restart()
 			s.add(t, 30)
-			flush(t, s, a)
+			flushAll(t, s, a)
 			got, lost := statuses(t, server.Client()), int(s.Stats().Dropped)
 			expect(t, got[:201], append([]string{"started"}, series(1, 200)...)...)
 			expect(t, got[len(got)-30:], series(241, 270)...)
@@ -371,35 +385,38 @@ func TestRedisReturnsEmptyToAFullSpool(t *testing.T) {
 // While Redis takes frames, a spool too small for a burst loses none of it.
 func TestABurstLargerThanTheSpool(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 1<<20, 32*8192, true)
 	a := s.drainTo(t, server)
 	s.add(t, 1)
-	flush(t, s, a)
+	flushAll(t, s, a)
 	s.add(t, 149)
-	flush(t, s, a)
+	flushAll(t, s, a)
 	expect(t, statuses(t, server.Client()), append([]string{"started"}, series(1, 150)...)...)
 }
 
-// What memory alone holds while Redis takes frames goes to disk when it does not
+// What only memory has while Redis accepts frames goes to disk when it does not
 // any more, if there is room.
 func TestAnOutageOffersTheSpoolEverything(t *testing.T) {
+	t.Parallel()
 	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
 	s.add(t, 3)
 	s.onDisk(t)
 	s.setWritable(true)
 	s.spoolDrops([]spool.Loss{{First: frame.ID{Epoch: 100, Seq: 1}, Last: frame.ID{Epoch: 100, Seq: 3}, Reason: spool.ReasonFull}})
 	if _, all := s.Persisted(); all || s.Stats().Dropped != 0 {
-		t.Fatalf("%+v, want frames that only memory holds", s.Stats())
+		t.Fatalf("%+v, want frames that only memory has", s.Stats())
 	}
 	s.setWritable(false)
 	s.onDisk(t)
 }
 
-// With nobody listening the oldest go, those too that have been offered in vain,
-// and one declaration tells of them all.
-func TestPubsubHoldsTheNewestForNobody(t *testing.T) {
+// Without a subscriber the oldest go, those too that have been offered in vain,
+// and one declaration names them all.
+func TestPubsubWithoutASubscriberRetainsTheNewest(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 60_000, 64<<20, false)
 	b := NewChannelWriter("stream/testcam", "testcam", frame.NewClock(), s.Log, zerolog.Nop())
@@ -414,26 +431,27 @@ func TestPubsubHoldsTheNewestForNobody(t *testing.T) {
 		return loss != nil && loss.first.Seq == 1 && loss.last.Seq >= 10 && s.unsent.items[1].lost == nil
 	})
 	if lost := s.Losses(); len(lost) != 1 || lost["unheard"] != s.Stats().Dropped {
-		t.Errorf("got %v, want the %d dropped as unheard", lost, s.Stats().Dropped)
+		t.Errorf("got %v, want the %d dropped for want of receivers", lost, s.Stats().Dropped)
 	}
 }
 
-func TestPubsubKeepsFramesOfALostSession(t *testing.T) {
+func TestPubsubSendsTheFramesOfALostSession(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 60_000, 64<<20, false)
 	b := NewChannelWriter("stream/testcam", "testcam", frame.NewClock(), s.Log, zerolog.Nop())
 	s.lookEvery(testkit.Patience)
 	h := linktest.Listen(t, testkit.Unhurried(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = []datatransfer.Worker{b.Worker()} })
 	h.AwaitLive(t)
-	testkit.Eventually(t, "the broadcaster is at work", func() bool { return s.writable.Load() })
+	testkit.Eventually(t, "the writer is at work", func() bool { return s.writable.Load() })
 
-	s.add(t, 30) // nobody listens: memory only, the oldest go
-	testkit.Eventually(t, "the broadcaster has noticed", func() bool {
+	s.add(t, 30) // no subscriber: memory only, the oldest go
+	testkit.Eventually(t, "the writer has noticed", func() bool {
 		return server.Client().PubSubNumSub(context.Background(), "stream/testcam").Err() == nil && s.Stats().Dropped > 0
 	})
 	if n := s.spooler.Stats().Written; n != 0 {
-		t.Errorf("%d frames went to disk though nobody listened", n)
+		t.Errorf("%d frames went to disk without a subscriber", n)
 	}
 	got := make(chan *frame.Message, 1000)
 	reader := linktest.Listen(t, testkit.Fast(server.URL()), func(c *datatransfer.LinkConfig) {
@@ -445,7 +463,7 @@ func TestPubsubKeepsFramesOfALostSession(t *testing.T) {
 		}}}
 	})
 	reader.AwaitLive(t)
-	testkit.Eventually(t, "what memory held is heard", func() bool { return s.Stats().Unsent == 0 })
+	testkit.Eventually(t, "what was in memory arrives", func() bool { return s.Stats().Unsent == 0 })
 	server.Kill()
 	h.AwaitCause(t, redisconn.CauseRefused)
 	for range 25 {
@@ -454,7 +472,7 @@ func TestPubsubKeepsFramesOfALostSession(t *testing.T) {
 	}
 	server.Restart()
 	seen := map[uint64]bool{}
-	testkit.Eventually(t, "every frame of the outage is heard", func() bool {
+	testkit.Eventually(t, "every frame of the outage arrives", func() bool {
 		for {
 			select {
 			case m := <-got:
@@ -477,6 +495,7 @@ func TestPubsubKeepsFramesOfALostSession(t *testing.T) {
 
 // The way of a frame from disk to Redis must not wait for a slow write.
 func TestReadingBackDoesNotWaitForAWrite(t *testing.T) {
+	t.Parallel()
 	s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
 	s.add(t, 3)
 	s.onDisk(t)
@@ -492,13 +511,13 @@ func TestReadingBackDoesNotWaitForAWrite(t *testing.T) {
 	}
 }
 
-// givingUp is a disk that gives a frame up while it is read.
-type givingUp struct {
+// dropping is a disk that drops a frame while it is read.
+type dropping struct {
 	s   *spooled
 	err error // what the read comes to
 }
 
-func (g givingUp) get(want frame.ID) (*frame.Message, error) {
+func (g dropping) get(want frame.ID) (*frame.Message, error) {
 	m, err := g.s.spooler.get(want)
 	g.s.spoolDrops([]spool.Loss{{First: want, Last: want, Reason: spool.ReasonFull}})
 	if g.err != nil {
@@ -507,9 +526,10 @@ func (g givingUp) get(want frame.ID) (*frame.Message, error) {
 	return m, err
 }
 
-// A frame that the spool gives up just while it is read is sent if it was read,
+// A frame that the spool drops just while it is read is sent if it was read,
 // and declared once if not.
-func TestAFrameGivenUpWhileItIsRead(t *testing.T) {
+func TestAFrameDroppedWhileItIsRead(t *testing.T) {
+	t.Parallel()
 	for _, failure := range []error{nil, spool.ErrGone} {
 		s := newSpooled(t, t.TempDir(), 100, 1<<20, 64<<20, false)
 		s.add(t, 3)
@@ -518,7 +538,7 @@ func TestAFrameGivenUpWhileItIsRead(t *testing.T) {
 		for i := range s.unsent.items {
 			s.unsent.setMessage(s.unsent.items[i], nil)
 		}
-		s.disk = givingUp{s, failure}
+		s.disk = dropping{s, failure}
 		s.mu.Unlock()
 		items := s.batch(2, 1<<20)
 		m, loss := s.message(items[0])
@@ -539,6 +559,7 @@ func TestAFrameGivenUpWhileItIsRead(t *testing.T) {
 // what Redis had: the frames on disk bear epochs far above the clock's.
 func TestFramesOnDiskAheadOfTheClock(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	dir := t.TempDir()
 	first := newSpooled(t, dir, 1_795_000_000, 1<<20, 64<<20, false)
 	first.add(t, 5)
@@ -557,6 +578,7 @@ func TestFramesOnDiskAheadOfTheClock(t *testing.T) {
 // link is LIVE, and a kill must not take along what comes meanwhile.
 func TestFramesOfAFreezeGoToDiskBeforeItIsNoticed(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 8<<20, 64<<20, false)
 	a := NewStreamWriter(StreamWriterConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Log)
@@ -591,6 +613,7 @@ func TestFramesOfAFreezeGoToDiskBeforeItIsNoticed(t *testing.T) {
 // is nobody's loss.
 func TestADamagedFileOfAFrameThatRedisTook(t *testing.T) {
 	testkit.NeedRedis(t)
+	t.Parallel()
 	server := redistest.Start(t)
 	dir := t.TempDir()
 	first := newSpooled(t, dir, 100, 8<<20, 64<<20, false)
@@ -609,8 +632,8 @@ func TestADamagedFileOfAFrameThatRedisTook(t *testing.T) {
 	first.stop()
 	server.Thaw()
 	testkit.Eventually(t, "Redis takes what was in its socket", func() bool { return len(statuses(t, server.Client())) > 1 })
-	kept := fileNames(t, dir)
-	if err := os.Truncate(kept[0], 100); err != nil {
+	names := fileNames(t, dir)
+	if err := os.Truncate(names[0], 100); err != nil {
 		t.Fatal(err)
 	}
 	second := newSpooled(t, dir, 200, 1<<20, 64<<20, false)

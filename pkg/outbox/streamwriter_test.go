@@ -77,7 +77,7 @@ func (w *writer) drain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	if err := w.frames.Flush(ctx); err != nil {
-		t.Fatalf("outbox not drained: %v; stats %+v, stream %+v, link %+v", err, w.frames.Stats(), w.writer.Status(), w.Status())
+		t.Fatalf("log not drained: %v; stats %+v, stream %+v, link %+v", err, w.frames.Stats(), w.writer.Status(), w.Status())
 	}
 }
 
@@ -113,7 +113,7 @@ func statuses(t *testing.T, c *redis.Client) []string {
 func expect(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("stream holds %v\nwant %v", got, want)
+		t.Errorf("stream has %v\nwant %v", got, want)
 	}
 }
 
@@ -198,7 +198,7 @@ func TestLostDataIsAddedAgain(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoLongerHeldIsDeclared(t *testing.T) {
+func TestWhatIsNotInMemoryAnyMoreIsDeclared(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t)
@@ -208,14 +208,14 @@ func TestWhatIsNoLongerHeldIsDeclared(t *testing.T) {
 	server.Kill()
 	w.AwaitCause(t, redisconn.CauseRefused)
 	w.add(t, 20)
-	held := w.frames.Stats()
+	before := w.frames.Stats()
 	server.Restart()
 	w.drain(t)
-	first := 25 - (held.Unsent - 1) + 1 // one of the unsent entries declares the loss
+	first := 25 - (before.Unsent - 1) + 1 // one of the unsent entries declares the loss
 	want := append([]string{"started", "dropped 1-5", fmt.Sprintf("dropped 6-%d", first-1)}, series(first, 25)...)
 	expect(t, statuses(t, server.Client()), want...)
-	if held.Dropped != uint64(first-1-5) {
-		t.Errorf("%d frames counted as dropped before Redis had them, want %d", held.Dropped, first-1-5)
+	if before.Dropped != uint64(first-1-5) {
+		t.Errorf("%d frames counted as dropped before Redis had them, want %d", before.Dropped, first-1-5)
 	}
 }
 
@@ -257,7 +257,7 @@ func TestForeignWriterIsAConflict(t *testing.T) {
 		t.Errorf("status %+v, want not writable with a reason", s)
 	}
 	if n := w.frames.Stats().Unsent; n != 3 {
-		t.Errorf("%d frames held, want 3", n)
+		t.Errorf("%d frames unsent, want 3", n)
 	}
 	server.Do("DEL", testKey)
 	w.drain(t)
@@ -287,7 +287,7 @@ func TestAStreamThatCouldNotBeLookedAtAtFirst(t *testing.T) {
 	server.Do("SET", testKey, "not a stream")
 	w := newWriter(t, testkit.Fast(server.URL()), 100, 1<<20)
 	w.add(t, 3)
-	testkit.Eventually(t, "the refusal is told", func() bool { return !w.writer.Status().Writable })
+	testkit.Eventually(t, "the refusal is in the status", func() bool { return !w.writer.Status().Writable })
 	server.Do("DEL", testKey)
 	w.drain(t)
 	w.AwaitLive(t)
@@ -337,7 +337,7 @@ func TestStreamStaysInItsBound(t *testing.T) {
 	w.add(t, 100)
 	w.drain(t)
 	if n := len(statuses(t, server.Client())); n < 15 || n > 25 {
-		t.Errorf("stream holds %d entries of 10 kB, want about 19 for 200 kB", n)
+		t.Errorf("stream has %d entries of 10 kB, want about 19 for 200 kB", n)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"framekeeper/pkg/frame"
 )
 
-// wakesSpooler adds a frame of 1000 bytes and tells whether the spooler hears of it.
+// wakesSpooler adds a frame of 1000 bytes and reports whether it wakes the spooler.
 func wakesSpooler(t *testing.T, o *Log) bool {
 	t.Helper()
 	_, err := o.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
@@ -70,7 +70,7 @@ func TestFramesGoToDiskWhileTheStreamIsGone(t *testing.T) {
 		s.onDisk(t)
 	}
 	if st := s.Stats(); st.Dropped != 0 {
-		t.Errorf("%d frames were given up although the disk had room", st.Dropped)
+		t.Errorf("%d frames were dropped although the disk had room", st.Dropped)
 	}
 }
 

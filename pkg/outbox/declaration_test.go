@@ -32,27 +32,27 @@ func TestLossesAreCountedByKind(t *testing.T) {
 		t.Errorf("got %v, want the %d dropped for want of memory", lost, o.Stats().Dropped)
 	}
 	o.resume(frame.ID{})
-	if held := o.Losses()["redis_lost"]; held != 0 {
-		t.Errorf("got %d lost by Redis, want none: it never had them", held)
+	if n := o.Losses()["redis_lost"]; n != 0 {
+		t.Errorf("got %d lost by Redis, want none: it never had them", n)
 	}
 }
 
-// Nobody listening for a night is no fault of the box: it has a kind of its own,
-// and fills no log.
-func TestUnheardFramesAreNoShortageOfMemory(t *testing.T) {
+// A night without a subscriber is no fault of the box: it has a kind of its own, and is
+// not logged.
+func TestFramesWithoutReceiversAreNoShortageOfMemory(t *testing.T) {
 	var log strings.Builder
 	o := NewLog(7, 3000, zerolog.New(&log))
 	o.setMemoryOnly(true)
 	addFrames(t, o, 10)
 	lost := o.Losses()
 	if len(lost) != 1 || lost["unheard"] == 0 || lost["unheard"] != o.Stats().Dropped {
-		t.Errorf("got %v, want the %d dropped as unheard", lost, o.Stats().Dropped)
+		t.Errorf("got %v, want the %d dropped for want of receivers", lost, o.Stats().Dropped)
 	}
 	if log.Len() > 0 {
 		t.Errorf("it was logged:\n%s", log.String())
 	}
 	if loss := o.unsent.items[0].lost; loss == nil || !strings.Contains(loss.reason, "no subscriber") {
-		t.Errorf("got the loss %+v, want it to say why", loss)
+		t.Errorf("got the loss %+v, want its reason", loss)
 	}
 	o.setMemoryOnly(false)
 	addFrames(t, o, 1)
