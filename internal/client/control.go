@@ -32,7 +32,7 @@ func (c console) controlCommand() *cobra.Command {
 		Long: `Sends a command to a box's controller over Redis and waits for the answer. The
 command is repeated under the same id until it is answered, and has its effect
 once. The exit code is 0 when it was carried out. Where several controllers have
-the box's name, each answers, and none obeys unless --instance says which.`,
+the box's name, each answers, and none carries it out unless --instance names it.`,
 		Example: `  client control status
   client control --box greenbox restart greencam1
   client control reload --json`,

@@ -41,7 +41,7 @@ func short(n json.Number) string {
 	return n.String()
 }
 
-// headlines are the keys of an agent's status an operator looks for first:
+// headlines are the keys of an agent's status an operator needs first:
 // whether it has its link and its camera, and how far it has come.
 func headlines() []string {
 	return []string{

@@ -21,7 +21,7 @@ import (
 	"framekeeper/pkg/frame"
 )
 
-// writeImage puts the image where -o says: nowhere for "", on stdout for "-".
+// writeImage writes the image to what -o names: nowhere for "", on stdout for "-".
 // A regular file appears under its name only when it is complete.
 func writeImage(output string, m *frame.Message, stdout io.Writer) error {
 	switch output {
@@ -153,7 +153,7 @@ func writeInto(path string, body []byte) error {
 }
 
 // target follows output's symbolic links to the name that is to be written.
-// special says that the way leads through the system's own directories, where
+// special means that the way leads through the system's own directories, where
 // nothing may be made or replaced. The last link may lead to nothing yet, which
 // is why filepath.EvalSymlinks does not do for the whole name.
 func target(output string) (path string, special bool, err error) {

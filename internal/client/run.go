@@ -42,7 +42,7 @@ group; each needs an images_dir of its own. Redis holds how far the group has
 come: its first client begins at the stream's oldest frame.
 
 Ends in order at --duration, SIGINT or SIGTERM, and prints a summary. The exit
-code is 0 if all went well, and 1 if nothing arrived from a camera that was asked,
+code is 0 if the run was in order, and 1 if nothing arrived from a camera that was asked,
 Redis was never reached, something was lost (the summary's "lost"), or images
 could not be stored. Requests made before a camera's agent published its first
 answer or anything else are "too early" and not lost, unless it never publishes

@@ -37,7 +37,7 @@ func isTerminal(f *os.File) bool {
 	return err == nil
 }
 
-// InPlace tells whether the line can be rewritten, and so should be often.
+// InPlace reports whether the line can be rewritten, and so should be often.
 func (s *screen) InPlace() bool { return s.terminal != nil }
 
 const eraseLine = "\r\x1b[K"

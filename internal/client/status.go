@@ -114,7 +114,7 @@ func readStatus(ctx context.Context, cfg *configfile.Config, cams []*camera.Conf
 	}
 	read := make(chan outcome, 1)
 	link := datatransfer.NewLink(datatransfer.LinkConfig{
-		Redis: cfg.Redis, Name: "client", Log: zerolog.Nop(), // what goes wrong is told once, by the error
+		Redis: cfg.Redis, Name: "client", Log: zerolog.Nop(), // the error reports what goes wrong, once
 		Workers: []datatransfer.Worker{{Name: "status", Run: func(ctx context.Context, s *datatransfer.Session) error {
 			reports, err := fetch(ctx, s.Data(), cams)
 			var reply redis.Error

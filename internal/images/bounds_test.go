@@ -23,8 +23,8 @@ func TestBytesBoundHoldsForAllCameras(t *testing.T) {
 	image := make([]byte, 100<<10) // ten of them fit
 	for seq := range uint64(30) {
 		mustSave(t, s, mustMessage(t, testHeader(fmt.Sprintf("cam%d", seq%2), seq), image))
-		if st := s.Stats(); st.KeptBytes > int64(c.MaxBytes) {
-			t.Fatalf("after %d images: %d bytes kept, limit %d", seq, st.KeptBytes, c.MaxBytes)
+		if st := s.Stats(); st.HeldBytes > int64(c.MaxBytes) {
+			t.Fatalf("after %d images: %d bytes kept, limit %d", seq, st.HeldBytes, c.MaxBytes)
 		}
 	}
 	var want []string
@@ -91,7 +91,7 @@ func TestAgeBound(t *testing.T) {
 	now = now.Add(2 * time.Hour)
 	s.Sweep()
 	wantTree(t, dir)
-	if st := s.Stats(); st.Deleted != 3 || st.Kept != 0 || st.KeptBytes != 0 {
+	if st := s.Stats(); st.Deleted != 3 || st.Held != 0 || st.HeldBytes != 0 {
 		t.Errorf("stats: got %+v, want 3 deleted, nothing kept", st)
 	}
 }
@@ -141,7 +141,7 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("Save on a full disk = %q, %v, %v, want ErrDiskFull", path, stored, err)
 	}
 	wantTree(t, dir, "greencam1/20260131T081500.123457Z_7-1.jpg") // and nothing half-written
-	if st := s.Stats(); st.Failed != 1 || st.KeptBytes != 300<<10 {
+	if st := s.Stats(); st.Failed != 1 || st.HeldBytes != 300<<10 {
 		t.Errorf("stats: got %+v, want 1 failed, %d bytes kept", st, 300<<10)
 	}
 	if err := os.Remove(first); err != nil {
@@ -164,7 +164,7 @@ func TestImagesOfAClockNeverSetAreNotOld(t *testing.T) {
 	}
 	s = mustOpen(t, c)
 	s.Sweep()
-	if st := s.Stats(); st.Deleted != 0 || st.Kept != 1 {
+	if st := s.Stats(); st.Deleted != 0 || st.Held != 1 {
 		t.Errorf("got %+v, want the image kept", st)
 	}
 }

@@ -40,7 +40,7 @@ func TestOpenRemovesHalfWrittenFiles(t *testing.T) {
 		}()
 	}
 	s := mustOpen(t, testConfig(dir))
-	if st := s.Stats(); st.Kept != 1 || st.KeptBytes != 4 {
+	if st := s.Stats(); st.Held != 1 || st.HeldBytes != 4 {
 		t.Errorf("kept: got %+v, want 1 file of 4 bytes", st)
 	}
 }
@@ -116,8 +116,8 @@ func TestCamerasSaveConcurrently(t *testing.T) {
 		}
 		bytes += info.Size()
 	}
-	if len(files) != st.Kept || bytes != st.KeptBytes || bytes > int64(c.MaxBytes) {
-		t.Errorf("on disk: %d files, %d bytes; the index says %d, %d; limit %d", len(files), bytes, st.Kept, st.KeptBytes, c.MaxBytes)
+	if len(files) != st.Held || bytes != st.HeldBytes || bytes > int64(c.MaxBytes) {
+		t.Errorf("on disk: %d files, %d bytes; the index says %d, %d; limit %d", len(files), bytes, st.Held, st.HeldBytes, c.MaxBytes)
 	}
 }
 

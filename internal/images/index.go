@@ -13,7 +13,7 @@ type entry struct {
 	stored time.Time // when, by this machine's clock; a camera's clock may be wrong
 }
 
-// index knows every stored file in the order of storing, so that neither the
+// index lists every stored file in the order of storing, so that neither the
 // search for a duplicate nor that for the oldest reads a directory. It takes
 // about 250 bytes of memory a file.
 type index struct {
@@ -59,7 +59,7 @@ func (x *index) oldest() (entry, bool) {
 
 func (x *index) pop() {
 	e := x.queue[x.head]
-	x.queue[x.head] = entry{} // let go of its strings
+	x.queue[x.head] = entry{} // release its strings
 	x.head++
 	delete(x.known, e.key)
 	x.bytes -= e.size

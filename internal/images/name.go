@@ -22,7 +22,7 @@ type key struct {
 	corrupt bool
 }
 
-// name is a key and what else its file's name says.
+// name is a key and what else its file's name holds.
 type name struct {
 	key
 	captured int64 // Unix microseconds, within what timeLayout can show

@@ -1,6 +1,8 @@
 package images
 
 import (
+	"framekeeper/internal/bytesize"
+
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,8 +17,33 @@ import (
 	"framekeeper/pkg/camera"
 )
 
+// Config are the keys of the [client] table that a Store uses.
+type Config struct {
+	Dir      string        `toml:"images_dir"`
+	MaxBytes bytesize.Size `toml:"images_max_bytes"`
+	MaxAge   time.Duration `toml:"images_max_age"`
+}
+
+// Default is a table that the file leaves out.
+func Default() Config {
+	return Config{Dir: "./images", MaxBytes: 10 * bytesize.GiB, MaxAge: 720 * time.Hour}
+}
+
+// Validate reports everything that is wrong with them.
+func (c *Config) Validate(report func(key, value, expected string)) {
+	if c.Dir == "" {
+		report("images_dir", "", "a directory")
+	}
+	if c.MaxBytes < bytesize.MiB {
+		report("images_max_bytes", c.MaxBytes.String(), "at least 1MiB")
+	}
+	if c.MaxAge < time.Minute {
+		report("images_max_age", c.MaxAge.String(), "at least 1m")
+	}
+}
+
 // Open makes the directory if need be, locks it against other processes,
-// removes what a killed run left half-written, and learns what is there.
+// removes what a killed run left half-written, and reads what is there.
 func Open(cfg Config, log zerolog.Logger) (*Store, error) {
 	return open(cfg, log, time.Now)
 }
@@ -31,9 +58,9 @@ func open(cfg Config, log zerolog.Logger, now func() time.Time) (*Store, error) 
 		return nil, fmt.Errorf("open images_dir %s: %w", cfg.Dir, err)
 	}
 	s := &Store{cfg: cfg, log: log, lock: lock, now: now, cameras: map[string]*cameraDir{}}
-	entries, err := s.load()
+	entries, err := s.list()
 	if err != nil {
-		_ = lock.Close() // the first error is the one to tell
+		_ = lock.Close() // the first error is the one to report
 		return nil, fmt.Errorf("read images_dir %s: %w", cfg.Dir, err)
 	}
 	s.index = newIndex(entries)
@@ -58,8 +85,8 @@ func lockDir(path string) (*os.File, error) {
 	return nil, fmt.Errorf("lock %s: %w", path, err)
 }
 
-// load reads every camera's directory once.
-func (s *Store) load() ([]entry, error) {
+// list reads every camera's directory once.
+func (s *Store) list() ([]entry, error) {
 	removed := removeTemps(filepath.Join(s.cfg.Dir, stateDir), func(file string) bool {
 		return strings.HasPrefix(file, ".")
 	})
@@ -80,7 +107,7 @@ func (s *Store) load() ([]entry, error) {
 				dir = filepath.Join(path, corruptDir)
 			}
 			removed += removeTemps(dir, tempFile.MatchString)
-			found, err := list(dir, d.Name(), corrupt, s.now())
+			found, err := listDir(dir, d.Name(), corrupt, s.now())
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
 			}
@@ -98,8 +125,8 @@ var plausibleFrom = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC) //nolint:gocheck
 
 // storedAt is when a file was stored, on the clock that does not jump, so that
 // setting the wall clock later makes no image old. One that was stored by a
-// clock that had never been set counts as stored now: better kept too long than
-// deleted at once.
+// clock that had never been set counts as stored now: better deleted too late than
+// at once.
 func storedAt(now, modified time.Time) time.Time {
 	if modified.Before(plausibleFrom) || now.Before(plausibleFrom) {
 		return now
@@ -107,8 +134,8 @@ func storedAt(now, modified time.Time) time.Time {
 	return now.Add(-now.Round(0).Sub(modified))
 }
 
-// list finds the stored files of one directory.
-func list(dir, camera string, corrupt bool, now time.Time) ([]entry, error) {
+// listDir finds the stored files of one directory.
+func listDir(dir, camera string, corrupt bool, now time.Time) ([]entry, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err

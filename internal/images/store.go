@@ -1,4 +1,4 @@
-// Package images keeps received frames as files under one directory, one
+// Package images stores received frames as files under one directory, one
 // subdirectory per camera:
 //
 //	images_dir/<camera>/20260131T081500.123456Z_<epoch>-<seq>.jpg
@@ -8,7 +8,7 @@
 // It promises that a file under its final name is complete, that one frame is
 // stored once however often it arrives (across restarts too), and that the
 // directory stays within images_max_bytes and images_max_age by deleting the
-// oldest images. Nothing the network says becomes a path: the camera's name is
+// oldest images. Nothing from the network becomes a path: the camera's name is
 // validated, time and ID are rendered again from their parsed values. Files it
 // did not name are never touched.
 //
@@ -51,8 +51,8 @@ var (
 	ErrInUse    = errors.New("another client stores images there")                 // Open only
 )
 
-// Stats counts what a Store has done since Open, except Kept and KeptBytes,
-// which say what it holds now.
+// Stats counts what a Store has done since Open, except Held and HeldBytes,
+// which are what it holds now.
 type Stats struct {
 	Stored      uint64
 	StoredBytes uint64
@@ -61,8 +61,8 @@ type Stats struct {
 	Refused     uint64
 	Failed      uint64 // not written because of the file system
 	Deleted     uint64 // to keep within the bounds
-	Kept        int
-	KeptBytes   int64
+	Held        int
+	HeldBytes   int64
 }
 
 // Store is an open images directory.
@@ -92,7 +92,7 @@ type cameraDir struct {
 // Save stores the image of m unless it is stored already, and returns where.
 // Damaged images are set aside and reported as ErrCorrupt.
 func (s *Store) Save(m *frame.Message) (path string, stored bool, err error) {
-	p, err := newPicture(m)
+	p, err := newStoredImage(m)
 	if err != nil {
 		s.count(func(st *Stats) { st.Refused++ })
 		return "", false, err
@@ -116,8 +116,8 @@ func (s *Store) Save(m *frame.Message) (path string, stored bool, err error) {
 	return path, p.damage == nil, p.damage
 }
 
-// reserve makes room for p, or says that it is already there.
-func (s *Store) reserve(p picture) (fresh bool, err error) {
+// reserve makes room for p, or reports that it is already there.
+func (s *Store) reserve(p storedImage) (fresh bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	size := int64(len(p.body))
@@ -140,7 +140,7 @@ func (s *Store) reserve(p picture) (fresh bool, err error) {
 }
 
 // settle turns the reservation into an entry, or gives it back.
-func (s *Store) settle(p picture, err error) {
+func (s *Store) settle(p storedImage, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	size := int64(len(p.body))
@@ -178,7 +178,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.stats
-	st.Kept, st.KeptBytes = s.index.len(), s.index.bytes
+	st.Held, st.HeldBytes = s.index.len(), s.index.bytes
 	return st
 }
 

@@ -107,7 +107,7 @@ func TestSaveNamesAndKeepsBytes(t *testing.T) {
 	if path := mustSave(t, s, mustMessage(t, h, image)); !strings.HasSuffix(path, "_7-4.png") {
 		t.Errorf("PNG path: got %q, want it to end in _7-4.png", path)
 	}
-	if st := s.Stats(); st.Stored != 2 || st.Kept != 2 || st.KeptBytes != 2*int64(len(image)) {
+	if st := s.Stats(); st.Stored != 2 || st.Held != 2 || st.HeldBytes != 2*int64(len(image)) {
 		t.Errorf("stats: got %+v, want 2 stored and kept, %d bytes", st, 2*len(image))
 	}
 }

@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	// maxExpirePerSave keeps one Save short when a great many images come of
+	// maxExpirePerSave bounds one Save when a great many images come of
 	// age at once, after a long pause for instance.
 	maxExpirePerSave = 64
 
 	// burstLogEvery is how often a lasting run of deletions is mentioned; a
-	// pause of that length ends the run, and the next deletion is news again.
+	// pause of that length ends the run, and the next deletion is logged again.
 	burstLogEvery = 10 * time.Minute
 )
 

@@ -47,7 +47,7 @@ func newCameraReceiver(o *Options, cam *camera.Config, consumer string, q *queue
 	return c
 }
 
-// reads tells whether frames come through the stream.
+// reads reports whether frames come through the stream.
 func (c *cameraReceiver) reads() bool { return c.reader != nil || c.group != nil }
 
 func (c *cameraReceiver) workers() []datatransfer.Worker {
@@ -81,7 +81,7 @@ func (c *cameraReceiver) ready(ctx context.Context, link *datatransfer.Link) boo
 	}
 }
 
-// behind tells whether a frame that was answered has not come through the stream
+// behind reports whether a frame that was answered has not come through the stream
 // yet.
 func (c *cameraReceiver) behind() bool {
 	if c.reader == nil || c.requester == nil {

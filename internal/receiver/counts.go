@@ -154,7 +154,7 @@ const unknownLabel = "unknown (agent kills)" // the longest one
 // camera's agent was there, and are not lost.
 //
 // A stream that is read alone is accounted for: what was captured is known as far
-// as the stream tells, and kills of the agent may have taken more with them. Of a
+// as the stream accounts for it, and kills of the agent may have taken more with them. Of a
 // consumer group one consumer sees its share only, and no holes.
 func (r *Receiver) rows() []row {
 	count := func(label string, i counter) row {

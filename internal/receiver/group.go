@@ -16,18 +16,18 @@ import (
 	"framekeeper/pkg/stream"
 )
 
-// GroupExpected says what ValidGroup accepts.
+// GroupExpected is what ValidGroup accepts.
 const GroupExpected = "1 to 64 of letters, digits, _ . -"
 
 var groupName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`) //nolint:gochecknoglobals // a constant
 
-// ValidGroup tells whether a consumer group may be called that: the name becomes
+// ValidGroup reports whether a consumer group may be called that: the name becomes
 // part of no path and no pattern, but operators type it into redis-cli.
 func ValidGroup(name string) bool { return groupName.MatchString(name) }
 
 // consumerName is this process's name in a consumer group. Host and process ID
-// identify it to an operator; the rest tells boxes apart that were made from one
-// image.
+// identify it to an operator; the rest distinguishes boxes that were made from
+// one image.
 func consumerName() string {
 	host, err := os.Hostname()
 	if err != nil || host == "" {
@@ -55,7 +55,7 @@ func newGroup(
 // image goes to corrupt/, one that is whole after all to its place. It tries
 // once, so that one entry never holds up the rest.
 func setAside(camera string, s *storer, id frame.ID, m *frame.Message) {
-	if m == nil || m.Header.Camera != camera { // nothing says whose image it is
+	if m == nil || m.Header.Camera != camera { // it cannot be attributed
 		s.counts.add(corrupt, 1)
 		return
 	}

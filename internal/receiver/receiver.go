@@ -50,7 +50,7 @@ func (c *Config) Validate(report func(key, value, expected string)) {
 	}
 }
 
-// Options say what a Receiver does.
+// Options are what a Receiver does and uses.
 type Options struct {
 	Config
 

@@ -116,7 +116,7 @@ func (r *requester) noteNewest(id frame.ID) {
 	}
 }
 
-// echoes tells whether the answer's request carries the angle that was sent.
+// echoes reports whether the answer's request carries the angle that was sent.
 func echoes(m *frame.Message, angle int) bool {
 	var request struct {
 		Angle *int `json:"angle"`

@@ -17,25 +17,25 @@ const (
 	extRaw  = ".raw" // raw frames that arrived damaged, as they came
 )
 
-// picture is one message as it will be stored.
-type picture struct {
+// storedImage is one message as it will be stored.
+type storedImage struct {
 	name
 	body   []byte
 	damage error // not nil: it goes to corrupt/
 }
 
-// newPicture refuses what has no business in a file and finds out what is damaged.
-func newPicture(m *frame.Message) (picture, error) {
+// newStoredImage refuses what has no business in a file and finds out what is damaged.
+func newStoredImage(m *frame.Message) (storedImage, error) {
 	h := &m.Header
 	switch {
 	case h.Status != frame.StatusOK:
-		return picture{}, fmt.Errorf("%w: status %q", ErrRefused, h.Status)
+		return storedImage{}, fmt.Errorf("%w: status %q", ErrRefused, h.Status)
 	case !camera.ValidName(h.Camera):
-		return picture{}, fmt.Errorf("%w: camera %.80q", ErrRefused, h.Camera)
+		return storedImage{}, fmt.Errorf("%w: camera %.80q", ErrRefused, h.Camera)
 	case h.ID.IsZero():
-		return picture{}, fmt.Errorf("%w: no ID", ErrRefused)
+		return storedImage{}, fmt.Errorf("%w: no ID", ErrRefused)
 	}
-	p := picture{name: name{key: key{camera: h.Camera, id: h.ID}, captured: clampCaptured(h.CapturedUS)}}
+	p := storedImage{name: name{key: key{camera: h.Camera, id: h.ID}, captured: clampCaptured(h.CapturedUS)}}
 	switch h.Encoding {
 	case frame.JPEG:
 		p.ext = extJPEG
@@ -44,7 +44,7 @@ func newPicture(m *frame.Message) (picture, error) {
 	case frame.Raw:
 		p.ext = extRaw
 	default:
-		return picture{}, fmt.Errorf("%w: encoding %.80q", ErrRefused, h.Encoding)
+		return storedImage{}, fmt.Errorf("%w: encoding %.80q", ErrRefused, h.Encoding)
 	}
 	p.body = m.Image()
 	p.damage = damage(h, p.body)
