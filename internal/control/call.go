@@ -136,7 +136,7 @@ func (c *Call) Wait(ctx context.Context) (*Answers, error) {
 	}
 }
 
-// add adds an answer, unless it is a copy: of older versions the time tells.
+// add adds an answer, unless it is a copy: those of older versions have no instance, but a time.
 func (a *Answers) add(r *Reply) {
 	for _, have := range a.Replies {
 		if have.Instance == r.Instance && (r.Instance != "" || have.TimeUS == r.TimeUS) {

@@ -1,15 +1,11 @@
 // Package control has the commands that a box's controller takes over Redis, and
 // both ends of that: Call sends one, Server answers. It promises that every command
-// it can read is answered, with its id; that a command that comes again under its id gets the
-// same answer and has no second effect; that none which may be meant for another controller of the box's name (Rivals) is
-// carried out; and that nothing of this holds up the link. It
-// refuses unknown commands and lists those there are. What commands do is the controller's business.
-//
-// Why controllers announce themselves on the control channel itself: that takes
-// no right and no key which commands do not take, and leaves nothing in Redis
-// that a killed controller's successor could meet. There is no election:
-// whichever obeyed, it might be the wrong box. A server outlives links, so that
-// a reload may replace the link that brought it.
+// it can read is answered, with its id; that a command that comes again under its
+// id gets the same answer and has no second effect; that none which may be meant
+// for another controller of the box's name (Rivals) is carried out; and that
+// nothing of this holds up the link. A Server outlives links, so that a reload may
+// replace the link that brought it. It refuses unknown commands and lists those
+// there are. What commands do is the controller's business.
 package control
 
 import (

@@ -22,7 +22,7 @@ type controller struct {
 	*tested
 	*doer
 	link *datatransfer.Link
-	stop func() // not in order: nobody is told
+	stop func() // not in order: without a last announcement
 	log  proctest.Output
 }
 
@@ -66,7 +66,7 @@ func commandOf(t *testing.T, cfg redisconn.Config, fields map[string]any) *Answe
 	return a
 }
 
-// Through a failover, with a master that says nothing, two of one name stay two.
+// Through a failover, with a silent master, two of one name stay two.
 func TestRivalsThroughFailover(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
@@ -127,7 +127,7 @@ func TestRivalsNeedNoFurtherRights(t *testing.T) {
 		t.Errorf("got %+v, effects %v and %v", a, one.effects(), two.effects())
 	}
 	if one.rivals.Leave(one.link.Session()); len(one.rivals.Alive()) != 1 {
-		t.Error("who leaves knows the other no more")
+		t.Error("who leaves has forgotten the other")
 	}
 	testkit.Eventually(t, "the other to notice", func() bool { return len(two.rivals.Alive()) == 0 })
 	if log, _ := server.Do("ACL", "LOG").([]any); len(log) != 0 {

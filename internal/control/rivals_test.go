@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// someone is a controller that knows of others what is put into it.
+// someone is a controller that receives what a test gives it.
 func someone(instance string) (*Rivals, *bytes.Buffer) {
 	var text bytes.Buffer
 	log := zerolog.New(&text)
@@ -30,33 +30,33 @@ func (r *Rivals) receiveFrom(t *testing.T, h announcement, now time.Time) {
 	r.receive(text, now)
 }
 
-func TestWhoIsANamesake(t *testing.T) {
+func TestWhoIsARival(t *testing.T) {
 	const us, other = "us", "other"
 	now := time.Now()
 	id := Identity{Instance: other, Host: "raspberrypi", Address: "192.168.1.31", PID: 7}
 	at := func(s float64) time.Time { return now.Add(time.Duration(s * float64(time.Second))) }
-	type heard struct {
+	type received struct {
 		at float64
 		h  announcement
 	}
 	for _, c := range []struct {
-		name  string
-		heard []heard
-		look  float64
-		want  int
+		name     string
+		received []received
+		look     float64
+		want     int
 	}{
 		{"nobody", nil, 0, 0},
-		{"ourselves", []heard{{0, announcement{Identity: Identity{Instance: us}, Hears: []string{us}}}}, 0, 0},
-		{"one that has heard us", []heard{{0, announcement{Identity: id, Hears: []string{"x", us}}}}, 0, 1},
-		{"what a predecessor had on its way", []heard{{0, announcement{Identity: id}}, {0.1, announcement{Identity: id}}}, 1, 0},
-		{"one that does not hear us, and goes on", []heard{{0, announcement{Identity: id}}, {2, announcement{Identity: id}}}, 2, 1},
-		{"one that has left", []heard{{0, announcement{Identity: id, Hears: []string{us}}}, {1, announcement{Identity: id, Ends: true}}}, 1, 0},
-		{"one that pauses", []heard{{0, announcement{Identity: id, Hears: []string{us}}}}, 10, 1},
-		{"one that is gone", []heard{{0, announcement{Identity: id, Hears: []string{us}}}}, 10.1, 0},
+		{"ourselves", []received{{0, announcement{Identity: Identity{Instance: us}, Hears: []string{us}}}}, 0, 0},
+		{"one that has received ours", []received{{0, announcement{Identity: id, Hears: []string{"x", us}}}}, 0, 1},
+		{"what a predecessor had on its way", []received{{0, announcement{Identity: id}}, {0.1, announcement{Identity: id}}}, 1, 0},
+		{"one that does not receive ours, and goes on", []received{{0, announcement{Identity: id}}, {2, announcement{Identity: id}}}, 2, 1},
+		{"one that has left", []received{{0, announcement{Identity: id, Hears: []string{us}}}, {1, announcement{Identity: id, Ends: true}}}, 1, 0},
+		{"one that pauses", []received{{0, announcement{Identity: id, Hears: []string{us}}}}, 10, 1},
+		{"one that is gone", []received{{0, announcement{Identity: id, Hears: []string{us}}}}, 10.1, 0},
 	} {
 		n, log := someone(us)
 		most := 0
-		for _, h := range c.heard {
+		for _, h := range c.received {
 			n.receiveFrom(t, h.h, at(h.at))
 			most = max(most, len(n.Alive()))
 		}
@@ -71,8 +71,8 @@ func TestWhoIsANamesake(t *testing.T) {
 	}
 }
 
-// Nobody counts as gone because nobody could be heard.
-func TestOutageHidesNoNamesake(t *testing.T) {
+// No rival counts as gone because nothing could be received.
+func TestOutageHidesNoRival(t *testing.T) {
 	n, log := someone("us")
 	now := time.Now()
 	n.connected("192.168.1.30", now)
@@ -119,8 +119,9 @@ func TestAlone(t *testing.T) {
 	}
 }
 
-// Whoever has not heard us, or cannot know that we have heard it, is told.
-func TestWhoIsGreeted(t *testing.T) {
+// A rival that has not received our announcement, or that we have its own, gets
+// another one.
+func TestWhenRivalsAreAnswered(t *testing.T) {
 	n, _ := someone("us")
 	now := time.Now()
 	other := Identity{Instance: "other"}
@@ -147,7 +148,7 @@ func TestWhoIsGreeted(t *testing.T) {
 	}
 }
 
-func TestHellosAreBounded(t *testing.T) {
+func TestAnnouncementsAreBounded(t *testing.T) {
 	n, _ := someone("us")
 	now := time.Now()
 	for i := range 10 * maxRivals {
@@ -175,7 +176,7 @@ func TestHellosAreBounded(t *testing.T) {
 }
 
 // A command that rivals an instance is for that one alone; what is wrong with it
-// is told by that one alone too.
+// is answered by that one alone too.
 func TestCommandForAnInstance(t *testing.T) {
 	d := &doer{}
 	s := newServer(t, d)
@@ -207,7 +208,7 @@ func TestCommandForAnInstance(t *testing.T) {
 	}
 }
 
-func FuzzHello(f *testing.F) {
+func FuzzAnnouncement(f *testing.F) {
 	f.Add([]byte(announcementBegins + `"instance":"a","host":"b","address":"::1","pid":1,"hears":["us"]}`))
 	f.Add([]byte(announcementBegins + `"instance":"a","hears":null,"ends":true}`))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -57,8 +57,7 @@ func (d *doer) effects() []string {
 	return append([]string(nil), d.done...)
 }
 
-// tested is a server of box1 with what it knows of its rivals: that there are
-// none.
+// tested is a server of box1 without rivals.
 type tested struct {
 	*Server
 	rivals *Rivals
@@ -171,7 +170,7 @@ func TestTimeout(t *testing.T) {
 	s := newServer(t, d)
 	s.send(`{"id":"1","command":"restart","camera":"cam1","timeout_ms":10}`)
 	if r := s.take(t); r.Status != Error || !strings.Contains(r.Error, "deadline") {
-		t.Errorf("got %+v, want what the command itself says", r)
+		t.Errorf("got %+v, want the command's own error", r)
 	}
 }
 

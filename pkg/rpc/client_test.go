@@ -199,12 +199,12 @@ func TestARequestOutlivesASession(t *testing.T) {
 			t.Errorf("request: %v", err)
 		}
 	})
-	testkit.Eventually(t, "it was heard", func() bool { return len(asked()) == 1 })
+	testkit.Eventually(t, "it was received", func() bool { return len(asked()) == 1 })
 	proxy.CutAll()
 	asking.Wait()
 }
 
-func TestExpiryTellsWhy(t *testing.T) {
+func TestExpiryNamesItsReason(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithACL("user bob on >secret ~* &stream/* &probe/* +@all"))

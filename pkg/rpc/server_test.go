@@ -88,19 +88,19 @@ func (d *desk) answer(text string, size int64) *reply {
 	return r
 }
 
-// said is what was published since it was last called.
-func (d *desk) said() string {
-	var texts []string
+// texts are what was published since it was last called.
+func (d *desk) texts() string {
+	var all []string
 	for _, r := range d.published {
-		texts = append(texts, r.text)
+		all = append(all, r.text)
 	}
 	d.published = nil
-	return strings.Join(texts, ", ")
+	return strings.Join(all, ", ")
 }
 
 func (d *desk) want(t *testing.T, after, want string) {
 	t.Helper()
-	if got := d.said(); got != want {
+	if got := d.texts(); got != want {
 		t.Errorf("%s: published %q, want %q", after, got, want)
 	}
 }
@@ -232,7 +232,7 @@ func TestRememberedAnswersAreBounded(t *testing.T) {
 	if m.order.Len() != 10 || m.size != 1000<<10 {
 		t.Errorf("%d answers of %d bytes are remembered, want 10", m.order.Len(), m.size)
 	}
-	d.said()
+	d.texts()
 	d.ask("big39", "small0")
 	d.want(t, "the newest and a forgotten one", "big39")
 	d.Take(all)
@@ -241,7 +241,7 @@ func TestRememberedAnswersAreBounded(t *testing.T) {
 		t.Errorf("one answer larger than the bound: %d remembered; want it alone", m.order.Len())
 	}
 	d.Answer(kept[0], &reply{text: "late"})
-	d.said()
+	d.texts()
 	d.ask("waits")
 	d.want(t, "a request that waited for long", "late")
 }
