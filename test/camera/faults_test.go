@@ -24,34 +24,34 @@ const (
 // fault is something that takes the frames away.
 type fault struct {
 	name   string
-	hurt   func(s *scene)
+	begin  func(s *scene)
 	lasts  time.Duration  // until heal
-	heal   func(s *scene) // nil: it heals by itself
+	end    func(s *scene) // nil: it heals by itself
 	reason string         // must be in the status
 	notice time.Duration  // budget
 	back   time.Duration  // budget; 0: backSoon
 }
 
-// suffer does what the fault says to an agent that streams, and judges it.
-func (s *scene) suffer(f fault) {
+// runFault does what the fault says to an agent that streams, and judges it.
+func (s *scene) runFault(f fault) {
 	s.Helper()
-	s.steady()
+	s.streaming()
 	before, began := s.watcher.last(), time.Now()
-	f.hurt(s)
+	f.begin(s)
 	noticed, ok := s.watcher.status(s.Context(), began, f.notice, func(c capture) bool {
 		return c.State != camera.StateOK && strings.Contains(c.Reason, f.reason)
 	})
 	if !ok {
-		s.Fatalf("the status does not say %q within %s: %+v", f.reason, f.notice, s.watcher.last())
+		s.Fatalf("the status does not contain %q within %s: %+v", f.reason, f.notice, s.watcher.last())
 	}
 	from := began
-	if f.heal != nil {
+	if f.end != nil {
 		s.sleep(f.lasts)
 		from = time.Now()
-		f.heal(s)
+		f.end(s)
 	}
 	back := s.frame(later(from, noticed.at))
-	after := s.steady()
+	after := s.streaming()
 	o := outcome{
 		name: f.name, notice: noticed.at.Sub(began), recover: back.Sub(from), note: noticed.Reason,
 		skipped: after.Skipped - before.Skipped, broken: after.Broken - before.Broken, reopens: after.Reopens - before.Reopens,
@@ -91,8 +91,8 @@ func (s *scene) replies(o *outcome, noticed, back time.Time) {
 	}
 }
 
-// steady waits until frames flow and the status says so.
-func (s *scene) steady() capture {
+// streaming waits until frames flow and the status says so.
+func (s *scene) streaming() capture {
 	s.Helper()
 	at := s.frame(time.Now())
 	found, ok := s.watcher.status(s.Context(), at, patient, func(c capture) bool { return c.State == camera.StateOK })
@@ -117,17 +117,17 @@ func (w *world) faults(t *testing.T) {
 	const fatal = "inject_fatal_streaming_error=1"
 	s := w.stage(t, w.quick())
 	for _, f := range []fault{
-		{name: "disconnect", hurt: inject("disconnect=1"), reason: "unplugged", notice: noticeError},
-		{name: "fatal streaming error", hurt: inject(fatal), notice: noticeError},
-		{name: "and STREAMON fails once", hurt: inject("inject_vidioc_streamon_error=1", fatal), notice: noticeError},
-		{name: "and REQBUFS fails once", hurt: inject("inject_vidioc_reqbufs_error=1", fatal), notice: noticeError},
-		{name: "QBUF fails once", hurt: inject("inject_vidioc_qbuf_error=1"), notice: noticeError},
+		{name: "disconnect", begin: inject("disconnect=1"), reason: "unplugged", notice: noticeError},
+		{name: "fatal streaming error", begin: inject(fatal), notice: noticeError},
+		{name: "and STREAMON fails once", begin: inject("inject_vidioc_streamon_error=1", fatal), notice: noticeError},
+		{name: "and REQBUFS fails once", begin: inject("inject_vidioc_reqbufs_error=1", fatal), notice: noticeError},
+		{name: "QBUF fails once", begin: inject("inject_vidioc_qbuf_error=1"), notice: noticeError},
 		{
-			name: "every frame dropped", hurt: inject("percentage_of_dropped_buffers=100"), lasts: time.Second,
-			heal: inject("percentage_of_dropped_buffers=0"), reason: camera.ErrNoData.Error(), notice: noticeStall,
+			name: "every frame dropped", begin: inject("percentage_of_dropped_buffers=100"), lasts: time.Second,
+			end: inject("percentage_of_dropped_buffers=0"), reason: camera.ErrNoData.Error(), notice: noticeStall,
 		},
 	} {
-		t.Run(f.name, func(t *testing.T) { s.in(t).suffer(f) })
+		t.Run(f.name, func(t *testing.T) { s.in(t).runFault(f) })
 		if testing.Short() {
 			return
 		}
@@ -146,8 +146,8 @@ func (s *scene) in(t *testing.T) *scene {
 // flagged lets the driver hand over frames it calls broken: they are counted
 // and thrown away, and that is all.
 func (s *scene) flagged() {
-	before, began := s.steady(), time.Now()
-	var found sighting
+	before, began := s.streaming(), time.Now()
+	var found statusReport
 	for n := range uint64(3) {
 		s.control(s.T, "inject_v4l2_buf_flag_error=1")
 		var ok bool
@@ -162,7 +162,7 @@ func (s *scene) flagged() {
 // dropped lets the driver lose part of the frames: they are counted by its own
 // numbers, and that is all.
 func (s *scene) dropped() {
-	before, began := s.steady(), time.Now()
+	before, began := s.streaming(), time.Now()
 	s.control(s.T, "percentage_of_dropped_buffers=40")
 	_, ok := s.watcher.status(s.Context(), began, patient, func(c capture) bool { return c.Skipped >= before.Skipped+10 })
 	s.control(s.T, "percentage_of_dropped_buffers=0")
@@ -174,7 +174,7 @@ func (s *scene) dropped() {
 
 // undisturbed demands that nothing was reopened and every request got a frame.
 func (s *scene) undisturbed(name string, before capture, began time.Time, note string) {
-	after := s.steady()
+	after := s.streaming()
 	o := outcome{
 		name: name, notice: never, recover: never, slowest: never, note: note,
 		skipped: after.Skipped - before.Skipped, broken: after.Broken - before.Broken, reopens: after.Reopens - before.Reopens,

@@ -41,10 +41,10 @@ func (w *world) passthrough(t *testing.T) {
 	t.Run("byte for byte", func(t *testing.T) { s.in(t).identical(fed, pictures/3) })
 	refeed := func(*scene) { feeder = w.feed(t, dir) } // until all rows are over
 	t.Run("feed cut off", func(t *testing.T) {
-		s.in(t).suffer(fault{
+		s.in(t).runFault(fault{
 			name: "feed of v4l2loopback cut off", lasts: time.Second, reason: camera.ErrNoData.Error(), notice: noticeStall, back: feedSoon,
-			hurt: func(s *scene) { _ = feeder.End(syscall.SIGKILL) },
-			heal: refeed,
+			begin: func(s *scene) { _ = feeder.End(syscall.SIGKILL) },
+			end:   refeed,
 		})
 	})
 	t.Run("byte for byte again", func(t *testing.T) { s.in(t).identical(fed, pictures/3) })
@@ -77,9 +77,9 @@ func (s *scene) identical(fed map[[32]byte]bool, different int) {
 	seen := map[[32]byte]bool{}
 	from := 0
 	s.watcher.await(s.Context(), patient, func() bool {
-		for ; from < len(s.watcher.shots); from++ {
-			if shot := s.watcher.shots[from]; shot.captured().After(began) {
-				seen[sha256.Sum256(shot.Image())] = true
+		for ; from < len(s.watcher.arrivals); from++ {
+			if arrival := s.watcher.arrivals[from]; arrival.captured().After(began) {
+				seen[sha256.Sum256(arrival.Image())] = true
 			}
 		}
 		return len(seen) >= different

@@ -36,19 +36,19 @@ type capture struct {
 	Format  string       `json:"format"`
 }
 
-// sighting is a status as it came.
-type sighting struct {
+// statusReport is a status as it came.
+type statusReport struct {
 	at time.Time
 	capture
 }
 
-// shot is a frame as it came.
-type shot struct {
+// arrival is a frame as it came.
+type arrival struct {
 	at time.Time
 	*frame.Message
 }
 
-func (s shot) captured() time.Time { return time.UnixMicro(s.Header.CapturedUS) }
+func (s arrival) captured() time.Time { return time.UnixMicro(s.Header.CapturedUS) }
 
 // reply is what became of a request.
 type reply struct {
@@ -64,11 +64,11 @@ type watcher struct {
 	link      *datatransfer.Link
 	requester *rpc.Client
 
-	mu        sync.Mutex // guards all below
-	changed   chan struct{}
-	sightings []sighting
-	shots     []shot
-	replies   []reply
+	mu       sync.Mutex // guards all below
+	changed  chan struct{}
+	reports  []statusReport
+	arrivals []arrival
+	replies  []reply
 }
 
 func watch(t *testing.T, way redisconn.Config) *watcher {
@@ -80,14 +80,14 @@ func watch(t *testing.T, way redisconn.Config) *watcher {
 	w.link = datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis: way, Name: "watcher", Log: zerolog.Nop(), Workers: []datatransfer.Worker{w.requester.Worker()},
 		Subscriptions: []datatransfer.Subscription{
-			{Channel: "stream/" + cameraName, Handle: w.heard},
-			{Channel: "status/" + cameraName, Handle: w.sighted},
+			{Channel: "stream/" + cameraName, Handle: w.onMessage},
+			{Channel: "status/" + cameraName, Handle: w.onStatus},
 		},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = w.link.Run(ctx) })
-	wg.Go(func() { w.asking(ctx) })
+	wg.Go(func() { w.requestLoop(ctx) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	if err := w.link.WaitLive(ctx); err != nil {
 		t.Fatal(err)
@@ -95,28 +95,28 @@ func watch(t *testing.T, way redisconn.Config) *watcher {
 	return w
 }
 
-func (w *watcher) heard(p []byte, at time.Time) {
+func (w *watcher) onMessage(p []byte, at time.Time) {
 	m, err := frame.ParseMessage(p)
 	if err != nil {
 		return // frames that do not come are missed by the row
 	}
 	w.requester.Deliver(m)
 	if m.Header.Status == frame.StatusOK {
-		w.note(func() { w.shots = append(w.shots, shot{at, m}) })
+		w.note(func() { w.arrivals = append(w.arrivals, arrival{at, m}) })
 	}
 }
 
-func (w *watcher) sighted(p []byte, at time.Time) {
+func (w *watcher) onStatus(p []byte, at time.Time) {
 	var status struct {
 		Capture capture `json:"capture"`
 	}
 	if json.Unmarshal(p, &status) == nil {
-		w.note(func() { w.sightings = append(w.sightings, sighting{at, status.Capture}) })
+		w.note(func() { w.reports = append(w.reports, statusReport{at, status.Capture}) })
 	}
 }
 
-// asking has one request open at a time.
-func (w *watcher) asking(ctx context.Context) {
+// requestLoop has one request open at a time.
+func (w *watcher) requestLoop(ctx context.Context) {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for {
@@ -165,9 +165,9 @@ func (w *watcher) await(ctx context.Context, limit time.Duration, look func() bo
 }
 
 // status waits for a status that came after t and matches.
-func (w *watcher) status(ctx context.Context, t time.Time, limit time.Duration, match func(capture) bool) (found sighting, ok bool) {
+func (w *watcher) status(ctx context.Context, t time.Time, limit time.Duration, match func(capture) bool) (found statusReport, ok bool) {
 	ok = w.await(ctx, limit, func() bool {
-		for _, s := range w.sightings {
+		for _, s := range w.reports {
 			if s.at.After(t) && match(s.capture) {
 				found = s
 				return true
@@ -181,7 +181,7 @@ func (w *watcher) status(ctx context.Context, t time.Time, limit time.Duration, 
 // frameAfter waits for a frame exposed after t.
 func (w *watcher) frameAfter(ctx context.Context, t time.Time, limit time.Duration) (at time.Time, ok bool) {
 	ok = w.await(ctx, limit, func() bool {
-		for _, s := range w.shots {
+		for _, s := range w.arrivals {
 			if s.captured().After(t) {
 				at = s.at
 				return true
@@ -194,12 +194,12 @@ func (w *watcher) frameAfter(ctx context.Context, t time.Time, limit time.Durati
 
 // between is a copy of the frames that came, and of the answers to requests
 // sent, in a span of time.
-func (w *watcher) between(from, to time.Time) (shots []shot, replies []reply) {
+func (w *watcher) between(from, to time.Time) (arrivals []arrival, replies []reply) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, s := range w.shots {
+	for _, s := range w.arrivals {
 		if s.at.After(from) && s.at.Before(to) {
-			shots = append(shots, s)
+			arrivals = append(arrivals, s)
 		}
 	}
 	for _, r := range w.replies {
@@ -207,21 +207,21 @@ func (w *watcher) between(from, to time.Time) (shots []shot, replies []reply) {
 			replies = append(replies, r)
 		}
 	}
-	return shots, replies
+	return arrivals, replies
 }
 
 // newest is the last frame that came.
-func (w *watcher) newest() shot {
+func (w *watcher) newest() arrival {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.shots[len(w.shots)-1]
+	return w.arrivals[len(w.arrivals)-1]
 }
 
 func (w *watcher) last() capture {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.sightings) == 0 {
+	if len(w.reports) == 0 {
 		return capture{}
 	}
-	return w.sightings[len(w.sightings)-1].capture
+	return w.reports[len(w.reports)-1].capture
 }

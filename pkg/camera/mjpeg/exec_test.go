@@ -212,6 +212,7 @@ func TestExecOpenIsInterrupted(t *testing.T) {
 // TestExecReportsWhatCame: a command that runs and gives nothing of use is stopped,
 // and what it gave is in the error.
 func TestExecReportsWhatCame(t *testing.T) {
+	t.Parallel()
 	cut := file(t, picture(t, 1, 64, 48))
 	for command, want := range map[string]string{
 		"exec sleep 100":                     "the command runs, but nothing comes",

@@ -34,7 +34,7 @@ func grabbing(t *testing.T, cfg camera.Config) *camera.Grabber {
 	return g
 }
 
-// impatient is a configuration that notices within a moment and never gives up.
+// impatient is a configuration that notices within a moment and never ends.
 func impatient(source string) camera.Config {
 	cfg := config(source)
 	cfg.StallTimeout, cfg.MaxReopens = 500*time.Millisecond, 1000
@@ -73,6 +73,7 @@ func stateIs(g *camera.Grabber, states ...camera.State) func() bool {
 // TestExecRecovers: a command that is stopped or killed is replaced, and the
 // one before is gone.
 func TestExecRecovers(t *testing.T) {
+	t.Parallel()
 	needs(t, "ffmpeg")
 	dir := t.TempDir()
 	g := grabbing(t, impatient("exec:sh -c 'echo $$ >"+dir+"/child; exec ffmpeg -v error -re -f lavfi -i testsrc=size=320x240:rate=30 -c:v mjpeg -f mjpeg -'"))
@@ -109,6 +110,7 @@ func kill(cmd *exec.Cmd) {
 // TestHTTPRecovers: a real server is frozen, continued, killed and started
 // again, and the frames come back each time.
 func TestHTTPRecovers(t *testing.T) {
+	t.Parallel()
 	needs(t, "ffmpeg")
 	address := redistest.FreeAddr(t)
 	start := func() *exec.Cmd {
@@ -136,20 +138,22 @@ func TestHTTPRecovers(t *testing.T) {
 }
 
 // TestUstreamer reads the server most boxes with a USB camera run; without a
-// camera it serves a picture that says so, as a stream and as a snapshot.
+// camera it serves a placeholder, as a stream and as a snapshot.
 func TestUstreamer(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("ustreamer without a camera gives a frame a second; not with -short")
 	}
 	needs(t, "ustreamer")
-	port := fmt.Sprint(redistest.FreePort(t))
-	start := func() *exec.Cmd {
-		return server(t, "ustreamer", "--device", "/dev/no-such-camera", "--host", "127.0.0.1", "--port", port,
-			"--user", "joe", "--passwd", "hunter2", "--log-level", "0")
-	}
-	us := start()
 	for _, path := range []string{"stream", "snapshot"} {
 		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			port := fmt.Sprint(redistest.FreePort(t))
+			start := func() *exec.Cmd {
+				return server(t, "ustreamer", "--device", "/dev/no-such-camera", "--host", "127.0.0.1", "--port", port,
+					"--user", "joe", "--passwd", "hunter2", "--log-level", "0")
+			}
+			us := start()
 			cfg := impatient("http://joe:hunter2@127.0.0.1:" + port + "/" + path)
 			cfg.FPS, cfg.StallTimeout = 10, 3*time.Second // without a camera a frame a second
 			g := grabbing(t, cfg)
@@ -164,7 +168,7 @@ func TestUstreamer(t *testing.T) {
 			advances(t, g, "frames come again")
 			kill(us)
 			testkit.Eventually(t, "the loss is seen", stateIs(g, camera.StateRetrying))
-			us = start()
+			start()
 			advances(t, g, "frames come from the new server")
 		})
 	}

@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	vividDevice  = "vivid.0"
-	vividDriver  = "/sys/bus/platform/drivers/vivid/"
-	exitCamera   = 3 // cam-agent's, for a camera that it has given up
-	gaveUpWithin = 15 * time.Second
+	vividDevice = "vivid.0"
+	vividDriver = "/sys/bus/platform/drivers/vivid/"
+	exitCamera  = 3 // cam-agent's, for a camera that it has abandoned
+	exitWithin  = 15 * time.Second
 )
 
 // vividOptions are what camera-vm.sh loads it with.
@@ -24,27 +24,27 @@ func vividOptions() []string {
 }
 
 // unplug takes the device from under whoever has it open, as a cable does.
-func (s *scene) unplug() { s.tell(vividDriver + "unbind") }
-func (s *scene) plug()   { s.tell(vividDriver + "bind") }
+func (s *scene) unplug() { s.write(vividDriver + "unbind") }
+func (s *scene) plug()   { s.write(vividDriver + "bind") }
 
-func (s *scene) tell(file string) {
+func (s *scene) write(file string) {
 	s.Helper()
 	if err := os.WriteFile(file, []byte(vividDevice), 0o200); err != nil {
 		s.Fatal(err)
 	}
 }
 
-// plugs takes the camera away and brings it back.
-func (w *world) plugs(t *testing.T) {
+// hotplug takes the camera away and brings it back.
+func (w *world) hotplug(t *testing.T) {
 	lasting := w.quick()
 	lasting.reopens = 20 // loading a driver can take longer than the default's attempts
 	s := w.stage(t, lasting)
 	for _, f := range []fault{
-		{name: "unplugged for 1 s", hurt: (*scene).unplug, lasts: time.Second, heal: (*scene).plug},
-		{name: "driver unloaded for 1 s", hurt: (*scene).unload, lasts: time.Second, heal: (*scene).load},
+		{name: "unplugged for 1 s", begin: (*scene).unplug, lasts: time.Second, end: (*scene).plug},
+		{name: "driver unloaded for 1 s", begin: (*scene).unload, lasts: time.Second, end: (*scene).load},
 	} {
 		f.reason, f.notice, f.back = "unplugged", noticeError, pluggedSoon
-		t.Run(f.name, func(t *testing.T) { s.in(t).suffer(f) })
+		t.Run(f.name, func(t *testing.T) { s.in(t).runFault(f) })
 	}
 	if err := s.agent.End(syscall.SIGTERM); err != nil {
 		t.Errorf("the agent ended with %v", err)
@@ -73,20 +73,20 @@ func (s *scene) load() {
 	s.run(s.T, "modprobe", append([]string{"vivid"}, vividOptions()...)...)
 }
 
-// gone leaves the camera away until the agent gives up with the exit code that
+// gone leaves the camera away until the agent ends with the exit code that
 // makes the controller start a fresh one, which finds the camera when it is
 // there again.
 func (s *scene) gone() {
-	before, began := s.steady(), time.Now()
+	before, began := s.streaming(), time.Now()
 	s.unplug()
 	noticed, ok := s.watcher.status(s.Context(), began, noticeError, func(c capture) bool { return c.State != camera.StateOK })
 	if !ok {
-		s.Fatalf("the status does not tell within %s: %+v", noticeError, s.watcher.last())
+		s.Fatalf("the status does not show it within %s: %+v", noticeError, s.watcher.last())
 	}
 	select {
 	case <-s.agent.Exited:
-	case <-time.After(gaveUpWithin):
-		s.Fatalf("the agent has not given up within %s: %+v", gaveUpWithin, s.watcher.last())
+	case <-time.After(exitWithin):
+		s.Fatalf("the agent has not ended within %s: %+v", exitWithin, s.watcher.last())
 	}
 	o := outcome{name: "gone for good", notice: noticed.at.Sub(began), recover: never, note: "exit 3 after " + ms(time.Since(began)) + " ms: " + noticed.Reason}
 	var exit *exec.ExitError

@@ -13,9 +13,9 @@ func inside(t *testing.T, device string) {
 	w := newWorld(t, device)
 	t.Run("faults", w.faults)
 	if !testing.Short() {
-		t.Run("pictures", w.pictures)
-		t.Run("plugs", w.plugs)
-		t.Run("ways", w.ways)
+		t.Run("images", w.images)
+		t.Run("hotplug", w.hotplug)
+		t.Run("programs", w.programs)
 		t.Run("loopback", w.passthrough)
 	}
 	t.Log("\n" + table(w.outcomes))
@@ -43,7 +43,7 @@ func table(outcomes []outcome) string {
 	fmt.Fprintln(out, "Times in ms. notice: from before v4l2-ctl starts; recover: from there, or from the end of the fault, to the")
 	fmt.Fprintln(out, "first new frame; refused: requests answered with the reason meanwhile, and the slowest of these answers.")
 	for _, cells := range [][]string{
-		{"fault", "notice", "recover", "refused", "slowest", "skipped", "broken", "reopens", "what the status said"},
+		{"fault", "notice", "recover", "refused", "slowest", "skipped", "broken", "reopens", "the status"},
 		{"-----", "------", "-------", "-------", "-------", "-------", "------", "-------", "--------------------"},
 	} {
 		fmt.Fprintln(out, strings.Join(cells, "\t| "))

@@ -10,9 +10,9 @@ import (
 	"framekeeper/pkg/camera"
 )
 
-// pictures looks at what comes out: the size that was asked for, at its rate,
+// images checks what comes out: the size that was asked for, at its rate,
 // and in the colours that the driver draws.
-func (w *world) pictures(t *testing.T) {
+func (w *world) images(t *testing.T) {
 	for _, s := range []setup{
 		{width: 320, height: 180, fps: 30},
 		{width: 640, height: 360, fps: 15, format: "yuyv"},
@@ -21,11 +21,11 @@ func (w *world) pictures(t *testing.T) {
 	} {
 		s.source = w.device
 		s.controls = "test_pattern = 1" // bars of full colour, which show whether the range of the values was understood
-		t.Run(fmt.Sprintf("%dx%d@%v", s.width, s.height, s.fps), func(t *testing.T) { w.picture(t, s) })
+		t.Run(fmt.Sprintf("%dx%d@%v", s.width, s.height, s.fps), func(t *testing.T) { w.image(t, s) })
 	}
 }
 
-func (w *world) picture(t *testing.T, c setup) {
+func (w *world) image(t *testing.T, c setup) {
 	s := w.stage(t, c)
 	found, ok := s.watcher.status(s.Context(), s.began, patient, func(got capture) bool {
 		return got.State == camera.StateOK && got.Frames >= 15 && got.FPS > 0.9*c.fps && got.FPS < 1.1*c.fps
@@ -33,16 +33,16 @@ func (w *world) picture(t *testing.T, c setup) {
 	if !ok {
 		s.Errorf("want %v frames a second: %+v", c.fps, s.watcher.last())
 	}
-	shot := s.watcher.newest()
-	if shot.Header.Width != c.width || shot.Header.Height != c.height {
-		s.Errorf("the header says %dx%d", shot.Header.Width, shot.Header.Height)
+	arrival := s.watcher.newest()
+	if arrival.Header.Width != c.width || arrival.Header.Height != c.height {
+		s.Errorf("the header has %dx%d", arrival.Header.Width, arrival.Header.Height)
 	}
-	img, err := jpeg.Decode(bytes.NewReader(shot.Image()))
+	img, err := jpeg.Decode(bytes.NewReader(arrival.Image()))
 	if err != nil {
 		s.Fatal(err)
 	}
 	if got := img.Bounds().Size(); got != image.Pt(c.width, c.height) {
-		s.Errorf("the picture is %v", got)
+		s.Errorf("the image is %v", got)
 	}
 	bars(s, img)
 	s.record(outcome{
