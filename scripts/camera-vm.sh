@@ -11,8 +11,8 @@
 #                modprobe and rmmod work inside, for vivid and v4l2loopback
 #   --output     what the command writes below DIR stays; the rest is RAM and goes
 #   --disk       a disk that outlives the machine, /disk inside: an ext4 image,
-#                made if there is none, that keeps what was written to it
-#   --clock      what its clock says at first, such as 1970-01-01T00:00:00 (UTC)
+#                made if there is none; what was written to it stays
+#   --clock      the first time on its clock, such as 1970-01-01T00:00:00 (UTC)
 #   --timeout    end it all after so many seconds (default 600)
 #
 # COMMAND is root there, in this working directory. It sees all files of this

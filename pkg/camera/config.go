@@ -60,7 +60,7 @@ type Config struct {
 	StreamTopic  string `toml:"stream_topic"`
 	FramesKey    string `toml:"frames_key"`
 
-	// Elsewhere says that this machine does not open the camera: it needs no source.
+	// Elsewhere: this machine does not open the camera: it needs no source.
 	Elsewhere bool
 }
 

@@ -52,7 +52,7 @@ func NewEncoder(cfg Config, fn JPEGFunc) *Encoder {
 }
 
 // SetQuality changes the JPEG quality from the next frame on; it is brought
-// into 1 to 100. JPEGs that pass through from the camera keep their own.
+// into 1 to 100. JPEGs that pass through from the camera have their own.
 func (e *Encoder) SetQuality(q int) { e.quality.Store(int32(min(max(q, 1), 100))) }
 
 // Quality is the present JPEG quality.
@@ -63,7 +63,7 @@ func (e *Encoder) Quality() int { return int(e.quality.Load()) }
 // when nothing had to be done (JPEG wanted and the camera gives JPEG, raw
 // wanted and it gives BGR24), the frame's own bytes: not to be written to, and
 // good only until the frame is released. Whoever reuses Data as dst must
-// therefore keep its own dst instead.
+// therefore hold on to its own dst instead.
 func (e *Encoder) Encode(dst []byte, f *Frame) (Image, error) {
 	if err := f.Check(); err != nil {
 		return Image{}, fmt.Errorf("encode frame: %w", err)

@@ -172,8 +172,8 @@ func (g *Grabber) Latest() *Frame {
 }
 
 // Newer is the newest frame and its ticket if that is above after, otherwise
-// nil and after. The first frame has ticket 1; unlike Frame.Seq, tickets keep
-// rising when the source is reopened. The frame is retained for the caller.
+// nil and after. The first frame has ticket 1; unlike Frame.Seq, tickets go
+// on rising when the source is reopened. The frame is retained for the caller.
 func (g *Grabber) Newer(after uint64) (*Frame, uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -34,7 +34,7 @@ const (
 	markCOM  = 0xfe
 )
 
-// InspectJPEG checks that data is one whole JPEG of a kind that decoders know
+// InspectJPEG checks that data is one whole JPEG of a kind that decoders support
 // (8 bit, baseline, extended sequential or progressive), at most 16384 pixels
 // each way, and perhaps padded with zeros, as UVC cameras do. It walks the
 // segments before the image data, of which it checks the end only, and

@@ -10,7 +10,7 @@ import (
 // in the configuration.
 const maxSide = 16384
 
-// Check refuses a frame whose bytes are not what its fields say, so that the
+// Check refuses a frame whose bytes contradict its fields, so that the
 // loops of encoders and those below need not check. Of a JPEG it checks the
 // beginning only.
 func (f *Frame) Check() error {

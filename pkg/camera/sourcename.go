@@ -69,7 +69,7 @@ const hidden = "…"
 
 // RedactSource is the source as it may appear in logs, errors and status: URLs
 // lose their credentials and query, commands and pipelines all but their first
-// word. Where it cannot tell what is a secret it shows less.
+// word. Where a secret cannot be recognised it shows less.
 func RedactSource(s string) string {
 	scheme, rest, ok := strings.Cut(s, ":")
 	switch sc := Scheme(strings.ToLower(scheme)); {
@@ -117,7 +117,7 @@ func redactedURL(scheme, rest string) string {
 	return scheme + host + path
 }
 
-// redactedWord is the first word, unless it looks like more than a name.
+// redactedWord is the first word, unless it may be more than a name.
 func redactedWord(s string) string {
 	words := strings.Fields(s)
 	switch {

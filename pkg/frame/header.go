@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Status says what a message is.
+// Status is the kind of a message.
 type Status string
 
 // The four kinds of message. Readers meet StatusError only on pub/sub, and
@@ -17,7 +17,7 @@ const (
 	StatusStarted Status = "started" // the first entry of an epoch
 )
 
-// Encoding says how the image bytes are to be read.
+// Encoding is the format of the image bytes.
 type Encoding string
 
 // The encodings a camera can be configured for.
@@ -71,10 +71,10 @@ func (h *Header) RequestID() string {
 	return key.ID
 }
 
-// IsZero lets encoding/json leave a zero ID out where the tag says omitzero.
+// IsZero lets encoding/json leave a zero ID out where the tag has omitzero.
 var _ interface{ IsZero() bool } = ID{}
 
-// ParseHeader reads one header. Keys it does not know are ignored.
+// ParseHeader reads one header. Unknown keys are ignored.
 func ParseHeader(data []byte) (Header, error) {
 	var h Header
 	if err := json.Unmarshal(data, &h); err != nil {

@@ -62,7 +62,7 @@ func (m *Message) HeaderJSON() []byte { return m.wire[:m.split] }
 // Image is the image alone, as in the stream's "image" field.
 func (m *Message) Image() []byte { return m.wire[m.split+1:] }
 
-// Size is how many bytes the message keeps in memory.
+// Size is how many bytes of memory the message takes.
 func (m *Message) Size() int { return len(m.wire) }
 
 // Errors a reader can meet in a message that arrived.
@@ -76,7 +76,7 @@ var (
 // echoed, and what is ours.
 const maxHeader = 2*MaxRequestBytes + 4096
 
-// ParseMessage takes a published message apart. The message keeps data, which
+// ParseMessage takes a published message apart. The message refers to data, which
 // must not change afterwards.
 func ParseMessage(data []byte) (*Message, error) {
 	head := data

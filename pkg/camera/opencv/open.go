@@ -39,7 +39,7 @@ func (s *Source) openDevice(rest string, cfg camera.Config) error {
 	} else if !strings.HasPrefix(rest, "/dev/") {
 		return fmt.Errorf("%w: %s: expected opencv:N, the N of /dev/videoN", camera.ErrNoDevice, s.shown)
 	}
-	// OpenCV says "can't open" for everything; the kernel's error is exact.
+	// OpenCV reports "can't open" for everything; the kernel's error is exact.
 	device, err := os.OpenFile(path, os.O_RDWR, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

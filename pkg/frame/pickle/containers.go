@@ -170,7 +170,7 @@ func latin1(text string) (*node, error) {
 	return &node{kind: nodeBytes, text: b.String()}, nil
 }
 
-// refused says why an opcode is not run.
+// refused is why an opcode is not run.
 func (m *machine) refused(op byte) error {
 	switch op {
 	case 0x93, 'i', 'o', 'b', 0x81, 0x92, 0x82, 0x83, 0x84, 'P', 'Q':

@@ -45,7 +45,7 @@ func load(data []byte) (*node, error) {
 	return m.stack[0], nil
 }
 
-// step runs one opcode. The groups are tried in turn; each says whether the
+// step runs one opcode. The groups are tried in turn; each reports whether the
 // opcode is one of its own.
 func (m *machine) step(op byte) error {
 	handled, err := m.number(op)

@@ -68,7 +68,7 @@ func unescapeString(s []byte) ([]byte, bool) {
 			}
 			out = append(out, byte(v))
 			i--
-		default: // Python keeps what it does not know
+		default: // Python leaves an unknown escape as it is
 			out = append(out, '\\', c)
 		}
 	}
