@@ -49,7 +49,7 @@ func (s *Spool) Expire() (losses []Loss, err error) {
 	s.ops.Lock()
 	defer s.ops.Unlock()
 	if s.closed {
-		return nil, ErrClosed
+		return nil, errClosed
 	}
 	now, short := s.cfg.Now(), s.shortage(0)
 	for {

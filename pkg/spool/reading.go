@@ -35,7 +35,7 @@ func (s *Spool) Get(id frame.ID) (*frame.Message, error) {
 	defer s.ops.Unlock()
 	switch {
 	case s.closed:
-		err = ErrClosed
+		err = errClosed
 	case !s.holds(id):
 		err = ErrGone // removed while it was read
 	default:

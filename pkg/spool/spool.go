@@ -195,10 +195,10 @@ var (
 	ErrReadOnly = errors.New("the spool's directory cannot be written")
 	ErrCorrupt  = errors.New("the spooled frame is damaged")  // Get: the file is set aside, the ID is lost
 	ErrGone     = errors.New("the frame is not in the spool") // Get: if it was lost, a Loss said so
-	ErrTooLarge = errors.New("the frame is larger than the spool may be")
-	ErrNoID     = errors.New("a frame without an ID cannot be spooled")
+	errTooLarge = errors.New("the frame is larger than the spool may be")
+	errNoID     = errors.New("a frame without an ID cannot be spooled")
 	ErrInUse    = errors.New("another process has the spool open") // Open
-	ErrClosed   = errors.New("the spool is closed")
+	errClosed   = errors.New("the spool is closed")
 )
 
 // explain adds to an error of the file system what an operator can do about it.

@@ -110,8 +110,8 @@ func TestPutRefuses(t *testing.T) {
 		m    *frame.Message
 		want error
 	}{
-		"no ID":     {message(frame.ID{}, 10), ErrNoID},
-		"too large": {message(id(1, 2), 8192), ErrTooLarge},
+		"no ID":     {message(frame.ID{}, 10), errNoID},
+		"too large": {message(id(1, 2), 8192), errTooLarge},
 	} {
 		losses, err := s.Put(tt.m)
 		if !errors.Is(err, tt.want) || losses != nil {
@@ -132,8 +132,8 @@ func TestClosed(t *testing.T) {
 	_, syncErr := s.Sync()
 	_, expireErr := s.Expire()
 	for name, err := range map[string]error{"put": putErr, "sync": syncErr, "expire": expireErr, "remove": s.Remove(id(1, 1))} {
-		if !errors.Is(err, ErrClosed) {
-			t.Errorf("%s after Close: %v, want %v", name, err, ErrClosed)
+		if !errors.Is(err, errClosed) {
+			t.Errorf("%s after Close: %v, want %v", name, err, errClosed)
 		}
 	}
 	mustClose(t, s) // again

@@ -34,7 +34,7 @@ func (s *Spool) Sync() (losses []Loss, err error) {
 	s.ops.Lock()
 	if s.closed {
 		s.ops.Unlock()
-		return nil, ErrClosed
+		return nil, errClosed
 	}
 	files, dirs, inherited := s.pending, s.dirty, s.inherited
 	s.pending, s.dirty, s.inherited = map[frame.ID]*os.File{}, map[string]struct{}{}, false

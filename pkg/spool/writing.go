@@ -14,7 +14,7 @@ import (
 // Put writes one frame to its file, and drops older ones if it needs their room. The
 // losses hold even with an error; one of them is the frame itself if it is older than
 // all that would have to go. With an error nothing of the frame is on disk and the
-// caller still has it: ErrDiskFull and ErrReadOnly may pass, ErrTooLarge does not. A
+// caller still has it: ErrDiskFull and ErrReadOnly may pass, errTooLarge does not. A
 // frame that is there already stays as it is.
 func (s *Spool) Put(m *frame.Message) (losses []Loss, err error) {
 	s.ops.Lock()
@@ -31,11 +31,11 @@ func (s *Spool) put(m *frame.Message) (losses []Loss, err error) {
 	need := cost(size)
 	switch {
 	case s.closed:
-		return nil, ErrClosed
+		return nil, errClosed
 	case id.IsZero():
-		return nil, ErrNoID
+		return nil, errNoID
 	case need > s.cfg.MaxBytes, m.Size() > maxFrame:
-		return nil, ErrTooLarge
+		return nil, errTooLarge
 	case s.holds(id):
 		return nil, nil
 	}
@@ -168,7 +168,7 @@ func (s *Spool) Remove(upTo frame.ID) error {
 	s.ops.Lock()
 	defer s.ops.Unlock()
 	if s.closed {
-		return ErrClosed
+		return errClosed
 	}
 	var first error
 	for {
