@@ -77,7 +77,7 @@ func agentSide(b *testing.B, s *redistest.Server, image []byte) (stop func()) {
 		ID:    func(r frame.Request) string { return r.ID }, Publish: p.Answer,
 		Refuse: func(_ frame.Request, _ time.Time, reason error) (*outbox.Item, error) { return nil, reason },
 	})
-	workers := append(p.Workers(), newAppender(o).Worker())
+	workers := append(p.Workers(), newStreamWriter(o).Worker())
 	unlink := live(b, s.URL(), datatransfer.LinkConfig{
 		Workers: workers, Subscriptions: []datatransfer.Subscription{{Channel: requests, Handle: func(payload []byte, arrived time.Time) {
 			r.Handle(payload, arrived, frame.Request{})

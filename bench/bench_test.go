@@ -67,7 +67,7 @@ func newOutbox(b *testing.B, image []byte) *outbox.Log {
 	return o
 }
 
-func newAppender(o *outbox.Log) *outbox.StreamWriter {
+func newStreamWriter(o *outbox.Log) *outbox.StreamWriter {
 	return outbox.NewStreamWriter(outbox.StreamWriterConfig{
 		Key: framesKey, Camera: cameraName, MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop(),
 	}, o)

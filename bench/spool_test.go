@@ -164,7 +164,7 @@ func drain(b *testing.B, srv *redistest.Server, all []*frame.Message) time.Durat
 	began := time.Now()
 	stop := live(b, srv.URL(), datatransfer.LinkConfig{
 		Subscriptions: []datatransfer.Subscription{{Channel: requests, Handle: func([]byte, time.Time) {}}},
-		Workers:       []datatransfer.Worker{newAppender(o).Worker()},
+		Workers:       []datatransfer.Worker{newStreamWriter(o).Worker()},
 	})
 	if err := o.Flush(wait); err != nil {
 		b.Fatal(err)

@@ -18,13 +18,13 @@ import (
 
 const testKey = "frames:testcam"
 
-// writer is a link with an outbox and its appender.
+// writer is a link with a log and the writer of its stream.
 type writer struct {
 	*linktest.Listener
-	agent    *testkit.Log // the log of outbox and appender
-	log      *outbox.Log
-	appender *outbox.StreamWriter
-	image    []byte
+	agent  *testkit.Log // what both log
+	log    *outbox.Log
+	writer *outbox.StreamWriter
+	image  []byte
 }
 
 func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, more ...func(*outbox.StreamWriter)) *writer {
@@ -32,11 +32,11 @@ func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, m
 	log := &testkit.Log{}
 	w := &writer{image: bytes.Repeat([]byte("image"), 200), agent: log}
 	w.log = outbox.NewLog(epoch, retain, zerolog.New(log))
-	w.appender = outbox.NewStreamWriter(outbox.StreamWriterConfig{
+	w.writer = outbox.NewStreamWriter(outbox.StreamWriterConfig{
 		Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.New(log),
 	}, w.log)
 	for _, f := range more {
-		f(w.appender)
+		f(w.writer)
 	}
 	if err := w.log.Start(func(id frame.ID) (*frame.Message, error) {
 		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusStarted}, nil)
@@ -45,9 +45,9 @@ func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, m
 	}
 	w.Listener = linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) {
 		c.Admit = func(ctx context.Context, s *datatransfer.Session) error {
-			return w.appender.Admit(ctx, s, func(uint64) error { return nil })
+			return w.writer.Admit(ctx, s, func(uint64) error { return nil })
 		}
-		c.Workers = []datatransfer.Worker{w.appender.Worker()}
+		c.Workers = []datatransfer.Worker{w.writer.Worker()}
 	})
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -75,14 +75,14 @@ func (w *writer) drain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	if err := w.log.Flush(ctx); err != nil {
-		t.Fatalf("outbox not drained: %v; stats %+v, stream %+v, link %+v", err, w.log.Stats(), w.appender.Status(), w.Status())
+		t.Fatalf("log not drained: %v; stats %+v, stream %+v, link %+v", err, w.log.Stats(), w.writer.Status(), w.Status())
 	}
 }
 
 func expect(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("stream holds %v\nwant %v", got, want)
+		t.Errorf("stream has %v\nwant %v", got, want)
 	}
 }
 

@@ -98,7 +98,7 @@ func evicted(s *scene) {
 	healed := time.Now()
 	took := s.drain(90 * time.Second)
 	s.figure("seeded %d times, frames flow %s ms after the heal", vanished, ms(took))
-	s.logged(healed, time.Second, "that Redis takes frames again", func(e proctest.Event) bool { return e.Msg == msgAccepted })
+	s.logged(healed, time.Second, "that Redis accepts frames again", func(e proctest.Event) bool { return e.Msg == msgAccepted })
 	l.release()
 	s.fill()
 }
