@@ -174,7 +174,7 @@ func TestLadder(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			l := newLadder(t, supervise.Options{WatchdogTimeout: watchdog})
+			l := newLadder(t, supervise.Options{Settings: supervise.Settings{WatchdogTimeout: watchdog}})
 			pid := l.sup.Agents()[0].PID
 			began := time.Now()
 			c.fall(t, l, pid)
@@ -198,7 +198,7 @@ func TestLadderEndsAtTheRecoveryCommand(t *testing.T) {
 	// The fault's file has its name only once the ladder is there.
 	command := fmt.Sprintf(`echo "$FRAMEKEEPER_CAMERA $FRAMEKEEPER_SOURCE $FRAMEKEEPER_EXIT_CODE $FRAMEKEEPER_RESTARTS" >%s; rm "$(cat %s/where)"`, note, dir)
 	l := newLadder(t, supervise.Options{
-		BackoffMax: 500 * time.Millisecond, RecoveryAfter: 3, RecoveryCommand: command, WatchdogTimeout: 10 * time.Second,
+		Settings: supervise.Settings{RestartBackoffMax: 500 * time.Millisecond, RecoveryAfter: 3, RecoveryCommand: command, WatchdogTimeout: 10 * time.Second},
 	})
 	if err := os.WriteFile(filepath.Join(dir, "where"), []byte(l.file), 0o600); err != nil {
 		t.Fatal(err)

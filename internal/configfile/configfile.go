@@ -28,7 +28,7 @@ type Config struct {
 	Redis      redisconn.Config `toml:"redis"`
 	Delivery   outbox.Delivery  `toml:"delivery"`
 	Log        logging.Config   `toml:"log"`
-	Controller supervise.Config `toml:"controller"`
+	Controller Controller       `toml:"controller"`
 	Client     Client           `toml:"client"`
 	Cameras    []camera.Config  `toml:"camera"`
 
@@ -44,7 +44,7 @@ type Client struct {
 	Receiver receiver.Config
 }
 
-var _ = [...]config.Section{&redisconn.Config{}, &outbox.Delivery{}, &logging.Config{}, &supervise.Config{}, &images.Config{}, &receiver.Config{}, &camera.Config{}}
+var _ = [...]config.Section{&redisconn.Config{}, &outbox.Delivery{}, &logging.Config{}, &Controller{}, &images.Config{}, &receiver.Config{}, &camera.Config{}}
 
 // defaults is a configuration whose file is empty, with the defaults of a camera.
 func defaults() *Config {
@@ -53,7 +53,7 @@ func defaults() *Config {
 		Redis:      redisconn.Default(),
 		Delivery:   outbox.DefaultDelivery(),
 		Log:        logging.Default(),
-		Controller: supervise.Default(),
+		Controller: defaultController(),
 		Client:     Client{images.Default(), receiver.Default()},
 		Cameras:    []camera.Config{camera.Default()},
 	}
@@ -170,7 +170,7 @@ func (c *Config) checkRedisNames(r *config.Report) {
 		}
 		names[name] = owner
 	}
-	claim(channels, "controller.log_topic", c.Controller.LogTopic, "controller.log_topic")
+	claim(channels, "controller.log_topic", c.Controller.Telemetry.LogTopic, "controller.log_topic")
 	seen := make(map[string]bool)
 	for i := range c.Cameras {
 		cam := &c.Cameras[i]

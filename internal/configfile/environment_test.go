@@ -20,7 +20,7 @@ func TestEnvironment(t *testing.T) {
 	want.StateDir, want.Redis.URL, want.Redis.Embedded, want.Redis.IOTimeout = "/env", "unix:///run/redis.sock", true, 2*time.Second
 	want.Delivery.Mode, want.Delivery.RetainBytes = outbox.ModePubSub, 5*bytesize.MiB
 	want.Log.MaxSizeMB, want.Log.File = 7, "a=b"
-	want.Controller.HTTP, want.Controller.Box, want.Controller.LogTopic = "", "box7", "box7_log"
+	want.Controller.Web.HTTP, want.Controller.Box, want.Controller.Telemetry.LogTopic = "", "box7", "box7_log"
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("\n got %+v\nwant %+v", c, want)
 	}

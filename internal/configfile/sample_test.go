@@ -80,10 +80,10 @@ func TestFullFileShowsTheDefaults(t *testing.T) {
 			t.Fatalf("config.full.toml %s is refused:\n%v", name, err)
 		}
 		want := wantSample()
-		if got.Controller.LogTopic != got.Controller.Box+"_log" {
-			t.Errorf("%s: log_topic is %q, want %q", name, got.Controller.LogTopic, got.Controller.Box+"_log")
+		if got.Controller.Telemetry.LogTopic != got.Controller.Box+"_log" {
+			t.Errorf("%s: log_topic is %q, want %q", name, got.Controller.Telemetry.LogTopic, got.Controller.Box+"_log")
 		}
-		want.Controller.Box, want.Controller.LogTopic = got.Controller.Box, got.Controller.LogTopic
+		want.Controller.Box, want.Controller.Telemetry.LogTopic = got.Controller.Box, got.Controller.Telemetry.LogTopic
 		if name == "uncommented" {
 			want.Cameras[0].SourceLatency = 0 // what the negative default comes to for test:
 			testExamples(t, got.Cameras[1:])

@@ -3,10 +3,11 @@ package controller
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -18,246 +19,176 @@ import (
 	"framekeeper/internal/logging"
 	"framekeeper/internal/orphans"
 	"framekeeper/internal/redisserver"
-	"framekeeper/internal/reload"
+	"framekeeper/internal/sdnotify"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/web"
-	"framekeeper/pkg/camera"
-	"framekeeper/pkg/datatransfer"
 )
 
-// box is everything the controller runs. Supervisor and commands live as long
-// as the controller; the rest is replaced when its configuration changes.
+// control runs the box. What can be wrong from the start is an error before
+// anything runs. Redis is not among it: the link goes on trying, and reports it.
+func control(ctx context.Context, cfg *configfile.Config, stderr io.Writer) (err error) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	log, closer := logging.Begin(cfg.Log, "controller", stderr)
+	conf := newConfiguration(cfg, log, closer)
+	output := logging.Lines(stderr, func(lost uint64) {
+		conf.logger().Warn().Uint64("lines", lost).Msg("Log lines of agents are lost: nobody reads them, or the disk hangs")
+	})
+	defer func() {
+		_ = output.Close() // it never fails
+		err = errors.Join(err, conf.Close())
+	}()
+
+	lock, err := lockState(ctx, cfg.StateDir)
+	switch {
+	case err == nil:
+		defer func() { _ = lock.Close() }() // nothing was written since
+	case errors.Is(err, errNoState):
+		log.Warn().Err(err).Str("state_dir", cfg.StateDir).Msg("Running without a lock, and nothing is saved in state_dir; make it writable and start again")
+	default:
+		return err
+	}
+	b, err := newBox(ctx, conf, output, stderr, lock)
+	if err != nil {
+		return err
+	}
+	if lock != nil {
+		if err := announce(lock); err != nil {
+			log.Warn().Err(err).Msg("stop.sh will not find this controller")
+		}
+	}
+	address := "off"
+	if page := b.page.get(); page != nil {
+		address = page.Addr()
+	}
+	log.Info().Str("box", cfg.Controller.Box).Str("version", cli.Version()).Int("cameras", len(cfg.Cameras)).
+		Str("http", address).Msg("Controller started")
+	err = b.run(ctx, hangups)
+	conf.logger().Info().Msg("Controller stopped")
+	return err
+}
+
+// box is what runs. Its parts do not know of it: each has what it uses.
 type box struct {
-	stderr     io.Writer
-	output     io.WriteCloser // the agents' lines go here, to stderr in the end
-	began      time.Time
 	supervisor *supervise.Supervisor
-	identity   commands.Identity
 	commands   *commands.Server
-	backlog    *telemetry.Backlog
-	meters     meters
 	orphans    *orphans.Watcher
 	disks      *disks
-	reloads    *reload.Memory
-	redis, web slot     // what runs parts.redis and parts.web
-	server     slot     // what runs parts.server
-	lock       *os.File // in state_dir; nil: it could not be written
+	reloader   *reloader
+	notify     func(context.Context) error
 
-	reloading sync.Mutex // held by the one reload under way
-
-	mu     sync.Mutex // guards all below
-	cfg    *configfile.Config
-	loaded time.Time // when cfg was taken over
-	log    zerolog.Logger
-	closer io.Closer // of log
-	parts  parts
+	server *replaceable[*redisserver.Server] // nil: Redis is somebody else's
+	link   *replaceable[*boxLink]
+	page   *replaceable[*web.Server] // nil: [controller] http is ""
 }
 
-// parts are made of one configuration.
-type parts struct {
-	watch   *watch
-	rivals  *commands.Rivals
-	sampler *telemetry.Sampler
-	link    *datatransfer.Link
-	web     *web.Server         // nil: [controller] http is ""
-	server  *redisserver.Server // nil: Redis is somebody else's
-}
-
-func newBox(cfg *configfile.Config, stderr io.Writer, log zerolog.Logger, closer io.Closer) *box {
-	b := &box{stderr: stderr, identity: commands.NewIdentity(), backlog: telemetry.NewBacklog(), began: time.Now(), cfg: cfg, loaded: time.Now(), log: log, closer: closer}
-	b.orphans, b.reloads = orphans.NewWatcher(b.spoolDirs, b.logger), reload.NewMemory(b.began)
-	b.disks = &disks{look: files.WhyUnwritable, patience: diskPatience, seen: map[string]diskSight{}}
-	b.output = logging.Lines(stderr, func(lost uint64) {
-		b.logger().Warn().Uint64("lines", lost).Msg("agents' log lines were left out: nobody read them, or the disk hung")
-	})
-	b.commands = commands.NewServer(b.obey, b.logger)
-	return b
-}
-
-// assemble makes everything; nothing runs yet.
-func (b *box) assemble(ctx context.Context) (parts, error) {
-	o, err := b.supervision(b.cfg, b.log)
-	if err != nil {
-		return parts{}, err
+// newBox makes and joins all parts; nothing runs yet:
+//
+//	redisserver.Server ──► redis-server, if embedded: there before all the rest and after it
+//
+//	SIGHUP ──► reloader ──► configuration, log, and each part whose section has changed
+//	               ▲  │
+//	               │  └► Supervisor ──► cam-agent processes ◄── settings, over unix sockets
+//	               │        │      ▲                                     │
+//	               └────────┼──────┴──── commander ◄── commands.Server   │
+//	                        │                │             ▲  │          │
+//	                 states │    presences ◄═╪═════════════╪══╪══ status:<camera>
+//	                        ▼        │       │  control/<box>  answers
+//	  the box ──► telemetry.Sampler ─┼─► Publisher ══ Link ══► Redis, log_topic
+//	                        │        │                 │ state
+//	       disks, orphans ──┴────────┴──► reporter ◄───┘
+//	                                         │
+//	                    web server, metrics, commands' status, systemd
+func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, lock *os.File) (*box, error) {
+	cfg, log, began := conf.get(), *conf.logger(), time.Now()
+	options := func(cfg *configfile.Config, log zerolog.Logger) (supervise.Options, error) {
+		return agentOptions(cfg, output, log)
 	}
-	b.supervisor = supervise.New(o)
-	if err := b.measure(); err != nil {
-		return parts{}, err
-	}
-	p := b.redisSide(b.cfg, b.log)
-	if p.server, err = b.embedded(ctx, b.cfg); err != nil {
-		return parts{}, cli.Usage(err)
-	}
-	if p.web, err = b.listen(ctx, b.cfg, b.log); err != nil {
-		return parts{}, err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.parts = p
-	return p, nil
-}
-
-// supervision says which agents to keep alive, and how.
-func (b *box) supervision(cfg *configfile.Config, log zerolog.Logger) (supervise.Options, error) {
-	agents, err := agentSpecs(cfg)
-	c := &cfg.Controller
-	return supervise.Options{
-		Agents: agents, Output: b.output, Log: log, BackoffMax: c.RestartBackoffMax, WatchdogTimeout: c.WatchdogTimeout,
-		RecoveryCommand: c.RecoveryCommand, RecoveryAfter: c.RecoveryAfter,
-	}, err
-}
-
-// maxText is longer than any command and any agent's status: what is longer is
-// somebody's mistake, and need not take the box's memory.
-const maxText = 1 << 20
-
-// redisSide makes what measures the box, and what talks to Redis.
-func (b *box) redisSide(cfg *configfile.Config, log zerolog.Logger) parts {
-	c := &cfg.Controller
-	p := parts{watch: newWatch(cfg.Cameras, c.LogInterval, b.processes), rivals: b.rivals(c.Box)}
-	p.sampler = telemetry.NewSampler(telemetry.Config{Box: c.Box, Instance: b.identity.Instance, Path: cfg.StateDir, Interval: c.LogInterval, Agents: b.agents, Backlog: b.backlog, Log: log})
-	publisher := &telemetry.Publisher{Backlog: b.backlog, Topic: c.LogTopic, Format: c.LogFormat, Log: log}
-	p.link = datatransfer.NewLink(datatransfer.LinkConfig{
-		Redis:         cfg.Redis,
-		Name:          c.Box,
-		Subscriptions: []datatransfer.Subscription{b.commands.Subscription(p.rivals)},
-		MaxMessage:    maxText, MaxReply: maxText,
-		Workers: []datatransfer.Worker{{
-			Name: "telemetry",
-			Run: func(ctx context.Context, s *datatransfer.Session) error {
-				return publisher.Run(ctx, s.Data())
-			},
-		}, {
-			Name: "watch",
-			Run: func(ctx context.Context, s *datatransfer.Session) error {
-				return p.watch.run(ctx, s.Data())
-			},
-		}, b.commands.Worker(), p.rivals.Worker()},
-		OnOutage: b.meters.link.Lost, OnRecovery: b.meters.link.Back,
-		Log: log,
-	})
-	return p
-}
-
-// rivals are the other controllers of a name; those that are known already,
-// if it is the name we have.
-func (b *box) rivals(name string) *commands.Rivals {
-	b.mu.Lock()
-	known := b.parts.rivals
-	b.mu.Unlock()
-	if known != nil && known.Box() == name {
-		return known
-	}
-	return commands.NewRivals(name, b.identity, b.logger)
-}
-
-// listen takes the web page's address; nil if there is to be none.
-func (b *box) listen(ctx context.Context, cfg *configfile.Config, log zerolog.Logger) (*web.Server, error) {
-	c := &cfg.Controller
-	if c.HTTP == "" {
-		return nil, nil //nolint:nilnil // there is none, and nothing wrong
-	}
-	return web.Listen(ctx, web.Config{
-		Addr: c.HTTP, File: cfg.Path, User: c.HTTPUser, PasswordFile: c.HTTPPasswordFile,
-		Report: b.report, Metrics: b.meters.handler, Log: log,
-	})
-}
-
-// agentSpecs says which processes to run. Each agent reads the text that was
-// accepted (and inherits the same FRAMEKEEPER_ variables) and picks its camera
-// by name.
-func agentSpecs(cfg *configfile.Config) ([]supervise.Spec, error) {
-	if len(cfg.Cameras) == 0 {
-		return nil, nil
-	}
-	path, err := supervise.FindAgent()
+	o, err := options(cfg, log)
 	if err != nil {
 		return nil, err
 	}
-	var specs []supervise.Spec
-	for _, c := range cfg.Cameras {
-		specs = append(specs, supervise.Spec{
-			Name: c.Name, Source: camera.RedactSource(c.Source), Path: path, Args: []string{"--config", cfg.Path, "--camera", c.Name},
-			// All that an agent makes of the file; a watchdog it learns at its start.
-			Settings: fmt.Sprintf("%#v %#v %#v %#v %s", c, cfg.Redis, cfg.Delivery, cfg.Log, cfg.Controller.WatchdogTimeout),
-			Config:   cfg.Text,
-		})
+	b := &box{
+		supervisor: supervise.New(o),
+		server:     &replaceable[*redisserver.Server]{run: runServer},
+		link:       &replaceable[*boxLink]{run: runLink},
+		page:       &replaceable[*web.Server]{run: runPage},
 	}
-	return specs, nil
+	b.orphans = orphans.NewWatcher(func() orphans.Dirs { return spoolDirs(conf.get()) }, conf.logger)
+	b.disks = newDisks(func(setting string) (files.Directory, time.Duration) { return diskOf(conf.get(), lock, setting) }, conf.logger)
+	outcomes := newOutcomes(began)
+	reporter := &reporter{
+		conf: conf, began: began, agents: b.supervisor.Agents, link: b.link, server: b.server, orphans: b.orphans, disks: b.disks, outcomes: outcomes,
+	}
+	linkMetrics, handler, err := newMetrics(reporter)
+	if err != nil {
+		return nil, err
+	}
+	b.notify = func(ctx context.Context) error {
+		return notify(ctx, sdnotify.FromEnv(os.Getenv), reporter.line, conf.logger)
+	}
+
+	commander := &commander{agents: b.supervisor, status: reporter.status, socket: reporter.socket}
+	b.commands = commands.NewServer(commander.do, conf.logger)
+	servers := &serverPart{current: b.server, log: conf.logger}
+	links := &linkPart{
+		current: b.link, identity: commands.NewIdentity(), commands: b.commands, backlog: telemetry.NewBacklog(),
+		agents: b.supervisor.Agents, metrics: linkMetrics, log: conf.logger,
+	}
+	pages := &pagePart{current: b.page, report: reporter.report, metrics: handler}
+	b.reloader = &reloader{
+		conf: conf, load: configfile.Load, outcomes: outcomes, supervisor: b.supervisor, options: options, after: b.orphans.Search,
+		openLog: func(c logging.Config) (zerolog.Logger, io.Closer, error) { return logging.New(c, "controller", stderr) },
+		parts:   []part{servers, links, pages},
+	}
+	commander.reload = b.reloader.reload
+
+	b.link.replace(links.make(cfg, log))
+	server, err := servers.make(ctx, cfg)
+	if err != nil {
+		return nil, cli.Usage(err)
+	}
+	b.server.replace(server)
+	page, err := pages.listen(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	b.page.replace(page)
+	return b, nil
 }
 
-// run runs all parts until ctx ends or one of them fails, and joins them.
-func (b *box) run(ctx context.Context, p parts, hangups <-chan os.Signal) error {
+// run runs all parts until ctx ends or one of them fails, and waits for them.
+func (b *box) run(ctx context.Context, hangups <-chan os.Signal) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// Agents that are being stopped still hand over what they hold.
-	b.server.open(context.WithoutCancel(ctx), cancel)
-	b.redis.open(ctx, cancel)
-	b.web.open(ctx, cancel)
 	var wg sync.WaitGroup
-	part := func(run func(context.Context) error) {
+	start := func(run func(context.Context) error) {
 		wg.Go(func() {
 			if err := run(ctx); err != nil {
 				cancel(err)
 			}
 		})
 	}
-	b.server.put(p.runServer)
-	p.awaitServer(ctx)
-	part(b.supervisor.Run)
-	<-b.supervisor.Begun() // whoever gives it orders comes later
-	part(b.commands.Run)
-	part(b.notify)
-	part(b.orphans.Run)
-	part(b.watchDisks)
-	part(func(ctx context.Context) error { return b.reloadOn(ctx, hangups) })
-	b.redis.put(p.runRedis)
-	b.web.put(p.runWeb)
+	// Agents that are being stopped still hand over what they hold.
+	b.server.start(context.WithoutCancel(ctx), cancel)
+	awaitServer(ctx, b.server.get())
+	start(b.supervisor.Run)
+	<-b.supervisor.Begun() // before it can be given commands
+	start(b.commands.Run)
+	start(b.notify)
+	start(b.orphans.Run)
+	start(b.disks.run)
+	start(func(ctx context.Context) error { return b.reloader.run(ctx, hangups) })
+	b.link.start(ctx, cancel)
+	b.page.start(ctx, cancel)
 	wg.Wait()
-	b.redis.clear()
-	b.web.clear()
-	b.server.clear()
+	b.link.stop()
+	b.page.stop()
+	b.server.stop()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
-}
-
-// runRedis runs what measures the box, and the link, which lives a moment longer
-// than ctx: for the word that we leave the name.
-func (p *parts) runRedis(ctx context.Context) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() { _ = p.sampler.Run(ctx) }) // it never fails
-	linked, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	defer close(ended)
-	wg.Go(func() {
-		defer cancel()
-		select {
-		case <-ctx.Done():
-			p.rivals.Leave(p.link.Session())
-		case <-ended:
-		}
-	})
-	return p.link.Run(linked)
-}
-
-func (p *parts) runWeb(ctx context.Context) error {
-	if p.web == nil {
-		return nil
-	}
-	return p.web.Run(ctx)
-}
-
-// spoolDirs are the directories that are configured now.
-func (b *box) spoolDirs() orphans.Dirs {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	d := orphans.Dirs{State: b.cfg.StateDir, Spool: b.cfg.Delivery.SpoolDir}
-	for i := range b.cfg.Cameras {
-		d.Cameras = append(d.Cameras, b.cfg.Cameras[i].Name)
-	}
-	return d
 }

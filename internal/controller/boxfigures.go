@@ -56,15 +56,15 @@ func boxFigures() []metrics.Row {
 }
 
 // read gives the figures of one scrape.
-func (b *box) read(v metrics.Values) {
-	r := b.report()
-	v.Set("controller_info", 1, r.Box, r.Version)
-	v.Set("controller_namesakes", float64(len(r.SharedWith)))
-	good, ok := b.reloads.Good(time.Now())
+func (r *reporter) read(v metrics.Values) {
+	report := r.report()
+	v.Set("controller_info", 1, report.Box, report.Version)
+	v.Set("controller_namesakes", float64(len(report.SharedWith)))
+	good, ok := r.outcomes.lastGood(time.Now())
 	v.Flag("config_last_reload_successful", ok)
 	v.Set("config_last_reload_success_timestamp_seconds", float64(good.Unix()))
-	for i, camera := range r.Judge(time.Now()).Cameras {
-		a := &r.Agents[i]
+	for i, camera := range report.Judge(time.Now()).Cameras {
+		a := &report.Agents[i]
 		v.Flag("camera_ready", camera.Health.OK(), a.Name)
 		v.State("agent_state", string(a.State), metrics.Labels(status.AgentStates()), a.Name)
 		v.Set("agent_restarts_total", float64(a.Restarts), a.Name)
@@ -73,15 +73,15 @@ func (b *box) read(v metrics.Values) {
 		v.Set("agent_recoveries_total", float64(a.Recoveries), a.Name)
 		v.Set("agent_failures_in_row", float64(a.Failures), a.Name)
 	}
-	if found, searched := b.orphans.Found(); searched {
+	if found, searched := r.orphans.Found(); searched {
 		readOrphans(v, found)
 	}
-	b.disks.read(v)
-	if r.Telemetry != nil {
-		readBox(v, r.Telemetry, time.Now())
+	r.disks.read(v)
+	if report.Telemetry != nil {
+		readBox(v, report.Telemetry, time.Now())
 	}
-	if r.Redis != nil {
-		readRedis(v, r.Redis)
+	if report.Redis != nil {
+		readRedis(v, report.Redis)
 	}
 }
 

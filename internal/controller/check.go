@@ -20,8 +20,8 @@ import (
 // controller itself can find out: whether its addresses are free.
 func check(ctx context.Context, cfg *configfile.Config) error {
 	_, err := agentSpecs(cfg)
-	if cfg.Controller.HTTP != "" {
-		err = errors.Join(err, web.CheckPassword(cfg.Controller.HTTPUser, cfg.Controller.HTTPPasswordFile))
+	if cfg.Controller.Web.HTTP != "" {
+		err = errors.Join(err, web.CheckPassword(cfg.Controller.Web.HTTPUser, cfg.Controller.Web.HTTPPasswordFile))
 	}
 	if cfg.Redis.Embedded {
 		nop := zerolog.Nop()

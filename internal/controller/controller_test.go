@@ -19,7 +19,6 @@ import (
 	"framekeeper/internal/cli"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/testkit/redistest"
-	"framekeeper/pkg/camera"
 )
 
 func TestRunsTheBox(t *testing.T) {
@@ -132,28 +131,6 @@ func TestRunningButNotHealthy(t *testing.T) {
 		return err == nil
 	})
 	wantTrouble("no status in Redis", func() { server.Client().Del(t.Context(), "status:cam1") })
-}
-
-// A stopped agent's status stands until it expires, or for ever where it does
-// not expire.
-func TestStatusThatStandsStill(t *testing.T) {
-	cam := camera.Default()
-	cam.Name, cam.StatusInterval = "cam1", 5*time.Second
-	w := &watch{cameras: []camera.Config{cam}, interval: time.Second}
-	text := []byte(`{"time_us":1,"link":{"state":"LIVE"},"capture":{"state":"ok"},"writable":true}`)
-	now := time.Now()
-	first := w.observe(text, &cam, now)
-	w.seen = map[string]reading{"cam1": first}
-	if r := w.observe(text, &cam, now.Add(11*time.Second)); !first.OK() || !r.OK() {
-		t.Errorf("got %+v, then %+v, want both to count", first, r)
-	}
-	if r := w.observe(text, &cam, now.Add(12*time.Second)); r.Stale != 12*time.Second || r.OK() {
-		t.Errorf("after 12 s: got %+v, want that it is stale", r)
-	}
-	text = []byte(strings.Replace(string(text), ":1,", ":2,", 1))
-	if r := w.observe(text, &cam, now.Add(12*time.Second)); !r.OK() {
-		t.Errorf("a new status: got %+v, want it to count", r)
-	}
 }
 
 // say puts the status of an agent into Redis, as a new one.

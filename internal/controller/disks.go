@@ -2,49 +2,79 @@ package controller
 
 import (
 	"context"
+	"os"
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
+	"framekeeper/internal/configfile"
 	"framekeeper/internal/files"
 	"framekeeper/internal/metrics"
+	"framekeeper/internal/orphans"
 	"framekeeper/pkg/spool"
 )
 
 const (
-	// lookAtDisk is how often it is looked whether a disk could be written, at least.
-	lookAtDisk = 5 * time.Second
-	// diskPatience is more than a slow disk takes to tell.
+	// diskInterval is how often a disk is checked, at least.
+	diskInterval = 5 * time.Second
+	// diskPatience is more than a slow disk takes for an answer.
 	diskPatience = 5 * time.Second
 )
 
-// diskSettings name the directories that the box keeps things in.
+// diskSettings name the directories that the box saves something in.
 func diskSettings() []string { return []string{"state_dir", "spool_dir"} }
 
-// disks knows which of these cannot be written. Looking may hang with a disk;
-// nobody waits for it, and that it hangs is then what is known.
+// diskOf is a setting's directory as it is configured, and how often to check it.
+func diskOf(cfg *configfile.Config, lock *os.File, setting string) (files.Directory, time.Duration) {
+	d := files.Directory{Dir: cfg.StateDir, Lock: lock}
+	if setting == "spool_dir" {
+		d = files.Directory{Dir: cfg.Delivery.SpoolDir, Reserve: spool.Reserve}
+	}
+	d.Below = spoolDirs(cfg).Cameras
+	return d, min(cfg.Controller.Telemetry.LogInterval, diskInterval)
+}
+
+// spoolDirs are where spools may lie, and whose.
+func spoolDirs(cfg *configfile.Config) orphans.Dirs {
+	d := orphans.Dirs{State: cfg.StateDir, Spool: cfg.Delivery.SpoolDir}
+	for i := range cfg.Cameras {
+		d.Cameras = append(d.Cameras, cfg.Cameras[i].Name)
+	}
+	return d
+}
+
+// disks checks whether these can be written. A check may hang with its disk;
+// nobody waits for it, and that it hangs is then the result.
 type disks struct {
-	look     func(files.Directory) string
-	patience time.Duration // until it counts as hanging
+	where    func(setting string) (files.Directory, time.Duration)
+	check    func(files.Directory) string
+	patience time.Duration // until a check counts as hanging
+	log      func() *zerolog.Logger
 
-	mu   sync.Mutex // guards all below
-	seen map[string]diskSight
+	mu      sync.Mutex // guards results
+	results map[string]diskResult
 }
 
-// diskSight is what was last seen of one directory.
-type diskSight struct {
+// diskResult is of the last check of one directory.
+type diskResult struct {
 	dir    string
-	reason string // why it cannot be written; "" if it can be
-	since  time.Time
+	reason string    // why it cannot be written; "" if it can be
+	since  time.Time // of the first reason in a row
 }
 
-// list are those that cannot be written.
-func (d *disks) list() []files.Unwritable {
+func newDisks(where func(string) (files.Directory, time.Duration), log func() *zerolog.Logger) *disks {
+	return &disks{where: where, check: files.WhyUnwritable, patience: diskPatience, log: log, results: map[string]diskResult{}}
+}
+
+// unwritable are those that cannot be written.
+func (d *disks) unwritable() []files.Unwritable {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var all []files.Unwritable
 	for _, setting := range diskSettings() {
-		if s := d.seen[setting]; s.reason != "" {
-			all = append(all, files.Unwritable{Settings: []string{setting}, Dir: s.dir, Reason: s.reason})
+		if r := d.results[setting]; r.reason != "" {
+			all = append(all, files.Unwritable{Settings: []string{setting}, Dir: r.dir, Reason: r.reason})
 		}
 	}
 	return files.Merged(all)
@@ -54,30 +84,18 @@ func (d *disks) list() []files.Unwritable {
 func (d *disks) read(v metrics.Values) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for setting, s := range d.seen {
-		v.Flag("directory_writable", s.reason == "", setting)
+	for setting, r := range d.results {
+		v.Flag("directory_writable", r.reason == "", setting)
 	}
 }
 
-// note takes in what was seen, and returns what was before.
-func (d *disks) note(setting string, now diskSight) (before diskSight) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	before = d.seen[setting]
-	if before.reason != "" {
-		now.since = before.since
-	}
-	d.seen[setting] = now
-	return before
-}
-
-// watchDisks looks all the time whether what has to be kept could be.
-func (b *box) watchDisks(ctx context.Context) error {
+// run checks until ctx ends.
+func (d *disks) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, setting := range diskSettings() {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				b.watchDisk(ctx, setting)
+				d.checkOnce(ctx, setting)
 			}
 		})
 	}
@@ -85,56 +103,48 @@ func (b *box) watchDisks(ctx context.Context) error {
 	return nil
 }
 
-// watchDisk looks once, and waits until it is time to look again.
-func (b *box) watchDisk(ctx context.Context, setting string) {
-	place, interval := b.diskPlace(setting)
-	done := make(chan string, 1)
-	go func() { done <- b.disks.look(place) }() // one that hangs is left behind at the end
-	next := time.NewTimer(b.disks.patience)
+// checkOnce checks one, and waits until it is time for the next check.
+func (d *disks) checkOnce(ctx context.Context, setting string) {
+	dir, interval := d.where(setting)
+	answer := make(chan string, 1)
+	go func() { answer <- d.check(dir) }() // abandoned at the end if it hangs
+	next := time.NewTimer(d.patience)
 	defer next.Stop()
-	for answers := done; ; {
+	for waiting := true; ; {
 		select {
-		case reason := <-answers:
-			b.tellDisk(setting, place.Dir, reason)
-			answers = nil
+		case reason := <-answer:
+			d.note(setting, dir.Dir, reason)
+			waiting = false
 			next.Reset(interval)
 		case <-next.C:
-			if answers == nil {
+			if !waiting {
 				return
 			}
-			b.tellDisk(setting, place.Dir, files.Hangs)
+			d.note(setting, dir.Dir, files.Hangs)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// tellDisk logs what is new.
-func (b *box) tellDisk(setting, dir, reason string) {
-	now := diskSight{dir: dir, reason: reason, since: time.Now()}
-	before := b.disks.note(setting, now)
+// note takes a result, and logs what is new.
+func (d *disks) note(setting, dir, reason string) {
+	now := diskResult{dir: dir, reason: reason, since: time.Now()}
+	d.mu.Lock()
+	before := d.results[setting]
+	if before.reason != "" {
+		now.since = before.since
+	}
+	d.results[setting] = now
+	d.mu.Unlock()
 	switch {
 	case before.reason == reason:
 	case reason == "":
-		b.logger().Info().Str("setting", setting).Str("dir", dir).Int64("lasted_ms", time.Since(before.since).Milliseconds()).
-			Msg("the directory can be written again")
+		d.log().Info().Str("setting", setting).Str("dir", dir).Int64("lasted_ms", time.Since(before.since).Milliseconds()).
+			Msg("The directory can be written again")
 	default:
 		t := files.Unwritable{Reason: reason}
-		b.logger().Error().Str("setting", setting).Str("dir", dir).Str("reason", reason).Str("advice", t.Advice()).
-			Msg("a directory cannot be written: nothing can be kept there for an outage or a restart")
+		d.log().Error().Str("setting", setting).Str("dir", dir).Str("reason", reason).Str("advice", t.Advice()).
+			Msg("A directory cannot be written: nothing can be saved there for an outage or a restart")
 	}
-}
-
-// diskPlace is where to look and how often, as it is configured now.
-func (b *box) diskPlace(setting string) (files.Directory, time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := files.Directory{Dir: b.cfg.StateDir, Lock: b.lock}
-	if setting == "spool_dir" {
-		p = files.Directory{Dir: b.cfg.Delivery.SpoolDir, Reserve: spool.Reserve}
-	}
-	for i := range b.cfg.Cameras {
-		p.Below = append(p.Below, b.cfg.Cameras[i].Name)
-	}
-	return p, min(b.cfg.Controller.LogInterval, lookAtDisk)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
-	"framekeeper/internal/configfile"
+	"framekeeper/internal/async"
 	"framekeeper/internal/files"
 )
 
@@ -63,7 +63,7 @@ func TestADiskThatCannotBeWrittenIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.awaitUnwritable(t, "")
-	for _, message := range []string{"a directory cannot be written", "the directory can be written again"} {
+	for _, message := range []string{"A directory cannot be written", "The directory can be written again"} {
 		if n := strings.Count(s.stderr.String(), message); n != 2 {
 			t.Errorf("the log says %d times %q, want twice", n, message)
 		}
@@ -107,37 +107,35 @@ func (s setup) awaitUnwritable(t *testing.T, told string) {
 	})
 }
 
-// Whoever looks at a disk that hangs does not come back; that is told, and the
-// other disk is looked at all the same.
+// A check of a disk that hangs does not return; that is reported, and the other
+// disk is checked all the same.
 func TestADiskThatDoesNotAnswer(t *testing.T) {
-	b := newBox(&configfile.Config{StateDir: t.TempDir()}, nil, zerolog.Nop(), nil)
-	defer func() { _ = b.output.Close() }() // it never fails
-	b.cfg.Delivery.SpoolDir = "/spool"
-	b.cfg.Controller.LogInterval = 10 * time.Millisecond
-	b.disks.patience = 10 * time.Millisecond
-	hangs, looks := make(chan struct{}), make(chan struct{}, 1)
-	b.disks.look = func(p files.Directory) string {
+	state, nop := t.TempDir(), zerolog.Nop()
+	dirs := map[string]string{"state_dir": state, "spool_dir": "/spool"}
+	d := newDisks(func(setting string) (files.Directory, time.Duration) {
+		return files.Directory{Dir: dirs[setting]}, 10 * time.Millisecond
+	}, func() *zerolog.Logger { return &nop })
+	d.patience = 10 * time.Millisecond
+	hangs, checks := make(chan struct{}), async.NewWake()
+	d.check = func(p files.Directory) string {
 		if p.Dir == "/spool" {
 			<-hangs
 			return ""
 		}
-		select {
-		case looks <- struct{}{}:
-		default:
-		}
+		checks.Call()
 		return "the disk is full"
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = b.watchDisks(ctx) // it never fails
+		_ = d.run(ctx) // it never fails
 	}()
-	troubles := func() string { return fmt.Sprint(b.disks.list()) }
-	full := "{[state_dir] " + b.cfg.StateDir + " the disk is full}"
+	troubles := func() string { return fmt.Sprint(d.unwritable()) }
+	full := "{[state_dir] " + state + " the disk is full}"
 	eventually(t, "both to be told", func() bool { return troubles() == "["+full+" {[spool_dir] /spool the disk does not answer}]" })
-	for range 3 { // it is looked at again and again
-		<-looks
+	for range 3 { // it is checked again and again
+		<-checks
 	}
 	close(hangs)
 	eventually(t, "the other one alone", func() bool { return troubles() == "["+full+"]" })

@@ -11,23 +11,49 @@ import (
 
 	"framekeeper/internal/configfile"
 	"framekeeper/internal/redisserver"
-	"framekeeper/internal/status"
 )
 
-// embedded is the box's own redis-server, nil if it has none.
-func (b *box) embedded(ctx context.Context, cfg *configfile.Config) (*redisserver.Server, error) {
+// serverPart makes the box's own redis-server; nil if it has none.
+type serverPart struct {
+	current *replaceable[*redisserver.Server]
+	log     func() *zerolog.Logger
+}
+
+func (p *serverPart) make(ctx context.Context, cfg *configfile.Config) (*redisserver.Server, error) {
 	if !cfg.Redis.Embedded {
 		return nil, nil //nolint:nilnil // none is what was asked for
 	}
-	warnOfMemory(redisserver.MemoryFor(len(cfg.Cameras), streamBytes(cfg)), b.logger())
-	return newServer(ctx, cfg, b.logger)
+	warnOfMemory(redisserver.MemoryFor(len(cfg.Cameras), streamBytes(cfg)), p.log())
+	return newServer(ctx, cfg, p.log)
+}
+
+// prepare makes another one if more than its size has changed.
+func (p *serverPart) prepare(ctx context.Context, c *change) (func() error, error) {
+	if serverSettings(c.old) == serverSettings(c.next) {
+		return func() error {
+			if server := p.current.get(); server != nil {
+				server.Resize(len(c.next.Cameras), streamBytes(c.next))
+			}
+			return nil
+		}, nil
+	}
+	server, err := p.make(ctx, c.next)
+	return func() error { p.current.replace(server); return nil }, err
+}
+
+// serverSettings are what a process of it is started with, besides its size.
+func serverSettings(c *configfile.Config) any {
+	if !c.Redis.Embedded {
+		return nil
+	}
+	return [...]any{c.Redis.URL, c.Redis.Username, c.Redis.PasswordFile, c.Controller.Agents.WatchdogTimeout}
 }
 
 // newServer makes the server that cfg asks for; nothing runs yet.
 func newServer(ctx context.Context, cfg *configfile.Config, log func() *zerolog.Logger) (*redisserver.Server, error) {
 	server, err := redisserver.New(ctx, redisserver.Options{
 		Redis: cfg.Redis, Dir: filepath.Join(cfg.StateDir, "redis"), Cameras: len(cfg.Cameras), StreamBytes: streamBytes(cfg),
-		Log: log, HangTimeout: cfg.Controller.WatchdogTimeout,
+		Log: log, HangTimeout: cfg.Controller.Agents.WatchdogTimeout,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
@@ -43,7 +69,7 @@ func streamBytes(cfg *configfile.Config) int64 {
 	return int64(cfg.Delivery.StreamMaxBytes)
 }
 
-// warnOfMemory tells of a server that may take more than half of what there is.
+// warnOfMemory reports a server that may take more than half of what there is.
 func warnOfMemory(bound int64, log *zerolog.Logger) {
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
@@ -52,16 +78,15 @@ func warnOfMemory(bound int64, log *zerolog.Logger) {
 	all := int64(uint64(info.Totalram) * uint64(info.Unit)) //nolint:gosec,unconvert // bytes; 32 bits on some machines
 	if bound > all/2 {
 		log.Warn().Int64("maxmemory", bound).Int64("memory", all).
-			Msg("embedded Redis may take more than half of this box's memory: lower delivery.stream_max_bytes")
+			Msg("Embedded Redis may take more than half of this box's memory: lower delivery.stream_max_bytes")
 	}
 }
 
-// runServer runs the box's own redis-server, if it has one.
-func (p *parts) runServer(ctx context.Context) error {
-	if p.server == nil {
+func runServer(ctx context.Context, s *redisserver.Server) error {
+	if s == nil {
 		return nil
 	}
-	return p.server.Run(ctx)
+	return s.Run(ctx)
 }
 
 // serverPatience is how long a box waits for its own redis-server before it
@@ -69,24 +94,14 @@ func (p *parts) runServer(ctx context.Context) error {
 const serverPatience = time.Second
 
 // awaitServer waits until the box's own redis-server answers, or will not.
-func (p *parts) awaitServer(ctx context.Context) {
-	if p.server == nil {
+func awaitServer(ctx context.Context, s *redisserver.Server) {
+	if s == nil {
 		return
 	}
-	patience := time.NewTimer(serverPatience)
-	defer patience.Stop()
+	ctx, cancel := context.WithTimeout(ctx, serverPatience)
+	defer cancel()
 	select {
-	case <-p.server.Begun():
-	case <-patience.C:
+	case <-s.Begun():
 	case <-ctx.Done():
 	}
-}
-
-// redisStatus is nil if the box has no server of its own.
-func (p *parts) redisStatus() *status.RedisServer {
-	if p.server == nil {
-		return nil
-	}
-	s := p.server.Status()
-	return &s
 }

@@ -19,7 +19,6 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"framekeeper/internal/configfile"
 	"framekeeper/internal/metrics"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/datatransfer"
@@ -191,13 +190,13 @@ func hangAgent(t *testing.T, s setup) {
 
 // A link that does nothing for longer than anything can take hangs.
 func TestStuckLink(t *testing.T) {
-	b := &box{cfg: &configfile.Config{Redis: redisconn.Default()}}
+	cfg := redisconn.Default()
 	now := time.Now()
 	for _, c := range []struct {
 		idle  time.Duration
 		stuck bool
 	}{{time.Second, false}, {30 * time.Second, false}, {2 * time.Minute, true}} {
-		if got := b.stuck(datatransfer.LinkStatus{Moved: now.Add(-c.idle)}, now); (len(got) > 0) != c.stuck {
+		if got := stuck(&cfg, datatransfer.LinkStatus{Moved: now.Add(-c.idle)}, now); (len(got) > 0) != c.stuck {
 			t.Errorf("idle for %v: got %q, want stuck %v", c.idle, got, c.stuck)
 		}
 	}

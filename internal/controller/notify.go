@@ -2,61 +2,55 @@ package controller
 
 import (
 	"context"
-	"os"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"framekeeper/internal/sdnotify"
 )
 
 const (
-	// beatsPerTimeout is how many signs of life fit into the time after which
+	// beatsPerTimeout is how many watchdog messages fit into the time after which
 	// their absence means death: one or two may be lost.
 	beatsPerTimeout = 4
-	// beatUnasked is how often the state is told to a manager without watchdog.
-	beatUnasked = 5 * time.Second
-	// beatLook is how often a change of the state is looked for.
-	beatLook = time.Second
+	// beatInterval is how often the state is sent to a manager without watchdog.
+	beatInterval = 5 * time.Second
+	// changeInterval is how often the state is compared with the one sent last.
+	changeInterval = time.Second
 )
 
-// notify tells systemd, if that has started the controller (Type=notify), that
-// it is up, and with WatchdogSec that what it runs can still be asked: a part
-// that hangs holds up the answer, and with it the sign. Up means that agents are
-// being run; what cameras and Redis do is for the agents and the link to mend,
-// and no reason to start the controller again.
-func (b *box) notify(ctx context.Context) error {
-	sender := sdnotify.FromEnv(os.Getenv)
+// notify reports to systemd, if that has started the controller (Type=notify),
+// that it is up, and with WatchdogSec that its parts still answer: one that hangs
+// holds up state, and with it the message. Up means that agents are being run;
+// what cameras and Redis do is for the agents and the link to mend, and no reason
+// to start the controller again.
+func notify(ctx context.Context, sender *sdnotify.Sender, state func() string, log func() *zerolog.Logger) error {
 	if sender == nil {
 		return nil
 	}
-	tell := func(messages ...string) {
+	send := func(messages ...string) {
 		if err := sender.Send(messages...); err != nil {
-			b.logger().Debug().Err(err).Msg("systemd was not told")
+			log().Debug().Err(err).Msg("Cannot notify systemd")
 		}
 	}
-	defer tell(sdnotify.Stopping)
-	interval := beatUnasked
+	defer send(sdnotify.Stopping)
+	interval := beatInterval
 	if limit := sender.Watchdog(); limit > 0 {
 		interval = limit / beatsPerTimeout
 	}
-	look := time.NewTicker(min(beatLook, interval))
-	defer look.Stop()
-	var told string
-	var toldAt time.Time
+	tick := time.NewTicker(min(changeInterval, interval))
+	defer tick.Stop()
+	var sent string
+	var sentAt time.Time
 	for {
-		if text, now := b.text(), time.Now(); text != told || now.Sub(toldAt) >= interval {
-			tell(sdnotify.Status(text), sdnotify.Ready, sdnotify.Watchdog)
-			told, toldAt = text, now
+		if text, now := state(), time.Now(); text != sent || now.Sub(sentAt) >= interval {
+			send(sdnotify.Status(text), sdnotify.Ready, sdnotify.Watchdog)
+			sent, sentAt = text, now
 		}
 		select {
-		case <-look.C:
+		case <-tick.C:
 		case <-ctx.Done():
 			return nil
 		}
 	}
-}
-
-// text is the state in a line. Every part is asked for it.
-func (b *box) text() string {
-	r := b.report()
-	return r.Line(time.Now())
 }

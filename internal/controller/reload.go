@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -15,21 +16,51 @@ import (
 	"framekeeper/internal/configfile"
 	commands "framekeeper/internal/control"
 	"framekeeper/internal/logging"
-	"framekeeper/internal/redisserver"
 	"framekeeper/internal/supervise"
-	"framekeeper/internal/web"
 )
 
 // reloadTime is how long a reload by signal waits for the agents.
 const reloadTime = time.Minute
 
-// reloadOn reads the configuration again at each SIGHUP.
-func (b *box) reloadOn(ctx context.Context, hangups <-chan os.Signal) error {
+// reloader puts another configuration into force: all of it, or nothing.
+type reloader struct {
+	conf     *configuration
+	load     func(path string) (*configfile.Config, error)
+	openLog  func(logging.Config) (zerolog.Logger, io.Closer, error)
+	outcomes *outcomes
+	parts    []part // in the order in which they are prepared and changed
+
+	supervisor interface {
+		Update(context.Context, supervise.Options) (supervise.Changes, error)
+	}
+	options func(*configfile.Config, zerolog.Logger) (supervise.Options, error)
+	after   func() // called when all is done
+
+	mu sync.Mutex // held by the one reload under way
+}
+
+// part is what a reload may change.
+type part interface {
+	// prepare makes what may fail while everything still runs as before, and
+	// returns what takes it over, or leaves the part alone if nothing has changed
+	// for it. If it returns an error nothing is to be taken over.
+	prepare(context.Context, *change) (takeOver func() error, err error)
+}
+
+// change is a configuration in the place of another.
+type change struct {
+	old, next   *configfile.Config
+	oldLog, log zerolog.Logger
+	newLog      io.Closer // of log; nil: it is the same as before
+}
+
+// run reloads at each SIGHUP.
+func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) error {
 	for {
 		select {
 		case <-hangups:
 			limited, cancel := context.WithTimeout(ctx, reloadTime)
-			_, _ = b.reload(limited) // it is in the log
+			_, _ = r.reload(limited) // it is in the log
 			cancel()
 		case <-ctx.Done():
 			return nil
@@ -39,205 +70,90 @@ func (b *box) reloadOn(ctx context.Context, hangups <-chan os.Signal) error {
 
 // reload takes over what has changed in the configuration, and leaves alone
 // what has not. One that is wrong in anything is refused whole, and everything
-// goes on as before. An error with a result tells of agents that do not run
+// goes on as before. An error with a result is about agents that do not run
 // with it.
-func (b *box) reload(ctx context.Context) (*commands.ReloadResult, error) {
-	b.reloading.Lock()
-	defer b.reloading.Unlock()
-	b.mu.Lock()
-	old := b.cfg
-	b.mu.Unlock()
-	next, err := b.prepare(ctx, old)
+func (r *reloader) reload(ctx context.Context) (*commands.ReloadResult, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, takeOver, err := r.prepare(ctx)
 	if err != nil {
-		b.reloads.Note(true, err, time.Now())
-		b.logger().Error().Strs("problems", strings.Split(err.Error(), "\n")).Msg("the new configuration is refused, the old one goes on")
+		r.outcomes.note(true, err, time.Now())
+		r.conf.logger().Error().Strs("problems", strings.Split(err.Error(), "\n")).Msg("The new configuration is refused, the old one goes on")
 		return nil, fmt.Errorf("the new configuration is refused, the old one goes on: %w", err)
 	}
-	result, err := b.takeOver(ctx, old, next)
+	result, err := r.takeOver(ctx, c, takeOver)
 	level := zerolog.InfoLevel
 	if err != nil {
 		level = zerolog.ErrorLevel
 	}
-	c := &result.Cameras
-	b.logger().WithLevel(level).Err(err).Strs("sections", result.Sections).Strs("started", c.Started).Strs("restarted", c.Restarted).
-		Strs("stopped", c.Stopped).Strs("kept", c.Kept).Msg("configuration reloaded")
+	changes := &result.Cameras
+	r.conf.logger().WithLevel(level).Err(err).Strs("sections", result.Sections).Strs("started", changes.Started).Strs("restarted", changes.Restarted).
+		Strs("stopped", changes.Stopped).Strs("kept", changes.Kept).Msg("Configuration reloaded")
 	return result, err
 }
 
-// prepared is a new configuration with everything that could fail made for it.
-type prepared struct {
-	cfg    *configfile.Config
-	log    zerolog.Logger
-	closer io.Closer   // nil: log is the one there was
-	web    *web.Server // nil: the address is the same, or there is to be none
-
-	server *redisserver.Server // nil: it is the one there was, or there is to be none
-}
-
-// prepare reads the file and makes what may fail.
-func (b *box) prepare(ctx context.Context, old *configfile.Config) (n prepared, err error) {
-	if n.cfg, err = configfile.Load(old.Path); err != nil {
-		return n, err
+// prepare reads the file and has every part make what may fail.
+func (r *reloader) prepare(ctx context.Context) (c *change, takeOver []func() error, err error) {
+	c = &change{old: r.conf.get(), oldLog: *r.conf.logger()}
+	if c.next, err = r.load(c.old.Path); err != nil {
+		return nil, nil, err
 	}
-	if err := fixed(old, n.cfg); err != nil {
-		return n, err
+	if c.next.StateDir != c.old.StateDir {
+		return nil, nil, fmt.Errorf("%s: state_dir = %q: it was %q and cannot change while the controller runs: restart the controller",
+			c.next.Path, c.next.StateDir, c.old.StateDir)
 	}
-	if _, err := agentSpecs(n.cfg); err != nil {
-		return n, err
-	}
-	if serving(old) != serving(n.cfg) {
-		if n.server, err = b.embedded(ctx, n.cfg); err != nil {
-			return n, err
+	c.log = c.oldLog
+	if c.next.Log != c.old.Log {
+		if c.log, c.newLog, err = r.openLog(c.next.Log); err != nil {
+			return nil, nil, err
 		}
 	}
-	n.log = *b.logger()
-	if n.cfg.Log != old.Log {
-		if n.log, n.closer, err = logging.New(n.cfg.Log, "controller", b.stderr); err != nil {
-			return n, err
+	if _, err = r.options(c.next, c.log); err == nil {
+		for _, p := range r.parts {
+			var one func() error
+			if one, err = p.prepare(ctx, c); err != nil {
+				break
+			}
+			takeOver = append(takeOver, one)
 		}
 	}
-	n.web, err = b.preparePage(ctx, old, n.cfg, n.log)
-	if err != nil && n.closer != nil {
-		_ = n.closer.Close() // the first error counts
+	if err != nil && c.newLog != nil {
+		_ = c.newLog.Close() // the first error counts
 	}
-	return n, err
+	return c, takeOver, err
 }
 
-// preparePage takes the page's address if it is another one. It comes last: what
-// is in the way of 0.0.0.0:8080 may be our own page at 127.0.0.1:8080, which then
-// has to go, and comes back if that was not all.
-func (b *box) preparePage(ctx context.Context, old, next *configfile.Config, log zerolog.Logger) (*web.Server, error) {
-	c := &next.Controller
-	if c.HTTP == old.Controller.HTTP {
-		if c.HTTP == "" {
-			return nil, nil //nolint:nilnil // there is none, and nothing wrong
-		}
-		return nil, web.CheckPassword(c.HTTPUser, c.HTTPPasswordFile)
-	}
-	page, err := b.listen(ctx, next, log)
-	if !errors.Is(err, web.ErrInUse) || port(c.HTTP) != port(old.Controller.HTTP) {
-		return page, err
-	}
-	b.web.clear()
-	if page, err = b.listen(ctx, next, log); err == nil {
-		return page, nil
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var gone error
-	if b.parts.web, gone = b.listen(ctx, old, log); gone != nil {
-		return nil, errors.Join(err, gone)
-	}
-	p := b.parts
-	b.web.put(p.runWeb)
-	return nil, err
-}
-
-func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
-
-// fixed refuses what a running controller cannot change.
-func fixed(old, next *configfile.Config) error {
-	if next.StateDir != old.StateDir {
-		return fmt.Errorf("%s: state_dir = %q: it was %q and cannot change while the controller runs: restart the controller",
-			next.Path, next.StateDir, old.StateDir)
-	}
-	return nil
-}
-
-// takeOver replaces the parts whose configuration has changed, and has the
-// supervisor do the same with the agents.
-func (b *box) takeOver(ctx context.Context, old *configfile.Config, n prepared) (*commands.ReloadResult, error) {
-	result := &commands.ReloadResult{Sections: changed(old, n.cfg)}
-	b.mu.Lock()
-	p, closer := b.parts, b.closer
-	b.mu.Unlock()
-	if serving(old) != serving(n.cfg) {
-		p.server = n.server
-		b.server.put(p.runServer)
-	} else if p.server != nil {
-		p.server.Resize(len(n.cfg.Cameras), streamBytes(n.cfg))
-	}
-	redis := n.closer != nil || telling(old) != telling(n.cfg) || !reflect.DeepEqual(old.Redis, n.cfg.Redis)
-	page := n.closer != nil || visible(old) != visible(n.cfg) || p.web != nil && p.web.PasswordChanged() ||
-		p.web == nil && n.cfg.Controller.HTTP != "" // its address was taken when it was needed
-	if redis {
-		fresh := b.redisSide(n.cfg, n.log)
-		p.watch, p.rivals, p.sampler, p.link = fresh.watch, fresh.rivals, fresh.sampler, fresh.link
-	} else {
-		p.watch.follow(n.cfg.Cameras)
-	}
+// takeOver puts it into force. The agents come last: from then on every one is
+// started with the new configuration; one that does not come up is started again,
+// and its camera shows how it is. So what has failed before them is the outcome.
+func (r *reloader) takeOver(ctx context.Context, c *change, parts []func() error) (*commands.ReloadResult, error) {
+	result := &commands.ReloadResult{Sections: sectionsChanged(c.old, c.next)}
+	oldLog := r.conf.replace(c.next, c.log, c.newLog)
 	var failed error
-	if page {
-		if n.web == nil { // the same address, or none
-			b.web.clear()
-			n.web, failed = b.listen(ctx, n.cfg, n.log)
-		}
-		p.web = n.web
+	for _, takeOver := range parts {
+		failed = errors.Join(failed, takeOver())
 	}
-	b.mu.Lock()
-	b.cfg, b.loaded, b.log, b.parts = n.cfg, time.Now(), n.log, p
-	if n.closer != nil {
-		b.closer = n.closer
+	o, err := r.options(c.next, c.log)
+	failed = errors.Join(failed, err)
+	r.outcomes.note(false, failed, time.Now())
+	if err == nil {
+		result.Cameras, err = r.supervisor.Update(ctx, o)
+		failed = errors.Join(failed, err)
 	}
-	b.mu.Unlock()
-	if redis {
-		b.redis.put(p.runRedis)
-	}
-	if page {
-		b.web.put(p.runWeb)
-	}
-	result.Cameras, failed = b.takeOverAgents(ctx, n, failed)
-	b.orphans.Search()
-	if n.closer != nil {
-		failed = errors.Join(failed, closer.Close())
+	r.after()
+	if oldLog != nil {
+		failed = errors.Join(failed, oldLog.Close())
 	}
 	return result, failed
 }
 
-// takeOverAgents is the last part of it. From here on every agent is started with
-// the new configuration; one that does not come up is started again, and its
-// camera shows how it is. So what has failed by then is what came of the reload.
-func (b *box) takeOverAgents(ctx context.Context, n prepared, failed error) (supervise.Changes, error) {
-	o, err := b.supervision(n.cfg, n.log)
-	failed = errors.Join(failed, err)
-	b.reloads.Note(false, failed, time.Now())
-	if err != nil {
-		return supervise.Changes{}, failed
-	}
-	changes, err := b.supervisor.Update(ctx, o)
-	return changes, errors.Join(failed, err)
-}
-
-// telling is what the Redis side is made of, besides [redis].
-func telling(c *configfile.Config) string {
-	return fmt.Sprintf("%q %q %s %s", c.Controller.Box, c.Controller.LogTopic, c.Controller.LogFormat, c.Controller.LogInterval)
-}
-
-// serving is what the box's own redis-server is made of, besides its size.
-func serving(c *configfile.Config) string {
-	if !c.Redis.Embedded {
-		return ""
-	}
-	return fmt.Sprintf("%q %q %q %s", c.Redis.URL, c.Redis.Username, c.Redis.PasswordFile, c.Controller.WatchdogTimeout)
-}
-
-// visible is what the web page is made of.
-func visible(c *configfile.Config) string {
-	return fmt.Sprintf("%q %q %q", c.Controller.HTTP, c.Controller.HTTPUser, c.Controller.HTTPPasswordFile)
-}
-
-// changed names the sections that differ, as the file has them.
-func changed(old, next *configfile.Config) []string {
+// sectionsChanged names the tables that differ, as the file has them.
+func sectionsChanged(old, next *configfile.Config) []string {
 	names := []string{}
-	for _, s := range []struct {
-		name      string
-		old, next any
-	}{
-		{"redis", old.Redis, next.Redis}, {"delivery", old.Delivery, next.Delivery}, {"log", old.Log, next.Log},
-		{"controller", old.Controller, next.Controller}, {"client", old.Client, next.Client}, {"camera", old.Cameras, next.Cameras},
-	} {
-		if !reflect.DeepEqual(s.old, s.next) {
-			names = append(names, s.name)
+	a, b := reflect.ValueOf(old).Elem(), reflect.ValueOf(next).Elem()
+	for i := range a.NumField() {
+		if name := a.Type().Field(i).Tag.Get("toml"); name != "" && !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			names = append(names, name)
 		}
 	}
 	return names

@@ -141,7 +141,7 @@ func TestReloadMovesEverything(t *testing.T) {
 	}
 	eventually(t, "the new log", func() bool {
 		b, _ := os.ReadFile(filepath.Join(s.dir, "box-controller.log"))
-		return strings.Contains(string(b), `"message":"configuration reloaded"`)
+		return strings.Contains(string(b), `"message":"Configuration reloaded"`)
 	})
 	if r := s.command(commands.Start, "cam2"); r.Status != commands.OK {
 		t.Errorf("start: %+v", r)
@@ -206,7 +206,7 @@ func TestReloadOpensThePageToOthers(t *testing.T) {
 		reloads++
 		eventually(t, "a reload that says "+says, func() bool {
 			out := stderr.String()
-			done := strings.Count(out, "configuration reloaded") + strings.Count(out, "the old one goes on problems=")
+			done := strings.Count(out, "Configuration reloaded") + strings.Count(out, "the old one goes on problems=")
 			return done == reloads && strings.Contains(out, says)
 		})
 	}
@@ -231,11 +231,11 @@ func TestReloadOpensThePageToOthers(t *testing.T) {
 		t.Errorf("after a refusal the old page answers %d, want 200", code)
 	}
 	_ = other.Close()
-	reload(open, "configuration reloaded")
+	reload(open, "Configuration reloaded")
 	if got := []int{asked("127.0.0.2", "u"), asked("127.0.0.2", "")}; !slices.Equal(got, []int{http.StatusOK, http.StatusUnauthorized}) {
 		t.Errorf("opened to all it answers %v, want 200 with a password and 401 without", got)
 	}
-	reload(string(local), "configuration reloaded")
+	reload(string(local), "Configuration reloaded")
 	if got := []int{asked("127.0.0.1", ""), asked("127.0.0.2", "")}; !slices.Equal(got, []int{http.StatusOK, 0}) {
 		t.Errorf("closed again it answers %v, want 200 here and nothing elsewhere", got)
 	}

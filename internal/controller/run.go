@@ -75,7 +75,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	case o.get != "":
 		return printSetting(stdout, cfg, o.get)
 	case o.status:
-		return printStatus(ctx, stdout, cfg.Controller, o.json)
+		return printStatus(ctx, stdout, cfg.Controller.Web, o.json)
 	}
 	return control(ctx, cfg, stderr)
 }

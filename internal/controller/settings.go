@@ -24,7 +24,7 @@ func settings() []setting {
 		{"redis.username", func(c *configfile.Config) string { return c.Redis.Username }},
 		{"redis.password_file", func(c *configfile.Config) string { return c.Redis.PasswordFile }},
 		{"redis.sentinel_master", func(c *configfile.Config) string { return c.Redis.SentinelName }},
-		{"controller.http", func(c *configfile.Config) string { return c.Controller.HTTP }},
+		{"controller.http", func(c *configfile.Config) string { return c.Controller.Web.HTTP }},
 		{"client.images_dir", func(c *configfile.Config) string { return c.Client.Images.Dir }},
 	}
 }

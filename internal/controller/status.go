@@ -16,7 +16,6 @@ import (
 
 	"framekeeper/internal/cli"
 	"framekeeper/internal/status"
-	"framekeeper/internal/supervise"
 	"framekeeper/internal/text"
 	"framekeeper/internal/web"
 )
@@ -28,7 +27,7 @@ var errUnhealthy = errors.New("not everything is healthy, see above")
 
 // printStatus asks the running controller how it is. The error says that there
 // is none, or that something does not work.
-func printStatus(ctx context.Context, w io.Writer, cfg supervise.Config, asJSON bool) error {
+func printStatus(ctx context.Context, w io.Writer, cfg web.Settings, asJSON bool) error {
 	if cfg.HTTP == "" {
 		return errors.New(`[controller] http is "": the controller cannot be asked`)
 	}
@@ -131,7 +130,7 @@ func cameraLines(p status.Process, c status.Reported, now time.Time) []string {
 	return lines
 }
 
-func askHealth(ctx context.Context, cfg supervise.Config) (*status.Ready, error) {
+func askHealth(ctx context.Context, cfg web.Settings) (*status.Ready, error) {
 	addr := reachable(cfg.HTTP)
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()

@@ -17,7 +17,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/status"
-	"framekeeper/internal/supervise"
 	"framekeeper/internal/web"
 )
 
@@ -52,7 +51,7 @@ func TestStatusKeepsTheOrderOfTheConfiguration(t *testing.T) {
 	report := web.Report{Report: status.Report{
 		Head: status.Head{Link: status.Link{Live: true}}, Agents: []status.Process{{Name: "zeta"}, {Name: "alpha"}, {Name: "mid"}},
 	}}
-	s, err := web.Listen(t.Context(), web.Config{Addr: "127.0.0.1:0", Report: func() web.Report { return report }, Log: zerolog.Nop()})
+	s, err := web.Listen(t.Context(), web.Config{Settings: web.Settings{HTTP: "127.0.0.1:0"}, Report: func() web.Report { return report }, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +60,7 @@ func TestStatusKeepsTheOrderOfTheConfiguration(t *testing.T) {
 	go func() { done <- s.Run(ctx) }()
 	defer func() { cancel(); <-done }()
 	var out strings.Builder
-	if err := printStatus(t.Context(), &out, supervise.Config{HTTP: s.Addr()}, false); !errors.Is(err, errUnhealthy) {
+	if err := printStatus(t.Context(), &out, web.Settings{HTTP: s.Addr()}, false); !errors.Is(err, errUnhealthy) {
 		t.Fatalf("got %v, want that not everything is healthy", err)
 	}
 	var got []string
@@ -84,7 +83,7 @@ func TestStatusOfAHangingController(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = silent.Close() }()
-	_, err = askHealth(t.Context(), supervise.Config{HTTP: silent.Addr().String()})
+	_, err = askHealth(t.Context(), web.Settings{HTTP: silent.Addr().String()})
 	if err == nil || !strings.Contains(err.Error(), "does not answer within 3s") || !strings.Contains(err.Error(), "scripts/stop.sh") {
 		t.Errorf("got %v, want that it hangs and must be ended", err)
 	}
@@ -106,7 +105,7 @@ func TestStatusOfAControllerThatRefuses(t *testing.T) {
 		}
 	}()
 	defer func() { _ = full.Close() }()
-	_, err = askHealth(t.Context(), supervise.Config{HTTP: full.Addr().String()})
+	_, err = askHealth(t.Context(), web.Settings{HTTP: full.Addr().String()})
 	wantOneLine(t, err, full.Addr().String(), "as many connections as it takes")
 
 	file := filepath.Join(t.TempDir(), "password")
@@ -119,6 +118,6 @@ func TestStatusOfAControllerThatRefuses(t *testing.T) {
 		}
 	}))
 	defer old.Close()
-	_, err = askHealth(t.Context(), supervise.Config{HTTP: old.Listener.Addr().String(), HTTPUser: "u", HTTPPasswordFile: file})
+	_, err = askHealth(t.Context(), web.Settings{HTTP: old.Listener.Addr().String(), HTTPUser: "u", HTTPPasswordFile: file})
 	wantOneLine(t, err, "another user or password", "client control reload")
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"framekeeper/internal/status"
-	"framekeeper/internal/supervise"
+	"framekeeper/internal/web"
 )
 
 // A log that nobody reads any more (journald hangs, a terminal is stopped) must
@@ -60,7 +60,7 @@ func TestGoesOnWithALogNobodyReads(t *testing.T) {
 // agent is how cam1's process is; nothing is known before the page is there.
 func (s setup) agent(t *testing.T) status.Process {
 	t.Helper()
-	h, err := askHealth(t.Context(), supervise.Config{HTTP: s.http})
+	h, err := askHealth(t.Context(), web.Settings{HTTP: s.http})
 	if err != nil {
 		return status.Process{}
 	}

@@ -38,7 +38,7 @@ func New(cfg Config, program string, stderr io.Writer) (zerolog.Logger, io.Close
 	}
 	direct := logger(out)
 	lines := newSteady(out, func(lost uint64) {
-		direct.Warn().Uint64("lines", lost).Msg("log lines were left out: nobody read them, or the disk hung")
+		direct.Warn().Uint64("lines", lost).Msg("Log lines are lost: nobody reads them, or the disk hangs")
 	})
 	return logger(lines), &closer{lines, file}, nil
 }
@@ -53,7 +53,7 @@ func Begin(cfg Config, program string, stderr io.Writer) (zerolog.Logger, io.Clo
 	}
 	cfg.File = ""
 	log, closer, _ = New(cfg, program, stderr) // nothing to open that could fail
-	log.Error().Err(err).Msg("the log file cannot be written, the log goes to standard error")
+	log.Error().Err(err).Msg("The log file cannot be written, the log goes to standard error")
 	return log, closer
 }
 

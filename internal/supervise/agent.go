@@ -122,7 +122,7 @@ func (a *agent) judge(e ending, life time.Duration) time.Duration {
 	switch {
 	case v.needsHand:
 		state = Failed
-		wait = a.opt.BackoffMax
+		wait = a.opt.RestartBackoffMax
 	case a.quick >= crashLoopAfter:
 		state = CrashLoop
 	}
@@ -159,11 +159,11 @@ func (a *agent) report(state State, v verdict, life, wait time.Duration) {
 // a box from starting in step after a common cause ended them.
 func (a *agent) pause() time.Duration {
 	wait := a.opt.BackoffMin
-	for i := 1; i < a.quick && wait < a.opt.BackoffMax; i++ {
+	for i := 1; i < a.quick && wait < a.opt.RestartBackoffMax; i++ {
 		wait *= 2
 	}
 	wait = time.Duration(float64(wait) * (0.75 + a.opt.Random()/2))
-	return min(wait, a.opt.BackoffMax)
+	return min(wait, a.opt.RestartBackoffMax)
 }
 
 // routine is the level for what happens at every start: silent in a loop.

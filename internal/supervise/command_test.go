@@ -156,7 +156,7 @@ func TestUpdate(t *testing.T) {
 	changed, stopped := agents[1], agents[3]
 	changed.Settings, stopped.Settings = "new", "new"
 	next := []Spec{changed, agents[0], named("cam4", part2spec("talking")), stopped}
-	got, err := s.Update(within(t), Options{Agents: next, Log: testLog(t), RecoveryCommand: "true", RecoveryAfter: 1})
+	got, err := s.Update(within(t), Options{Agents: next, Log: testLog(t), Settings: Settings{RecoveryCommand: "true", RecoveryAfter: 1}})
 	if err != nil || !slices.Equal(got.Started, []string{"cam4"}) || !slices.Equal(got.Restarted, []string{"cam2"}) ||
 		!slices.Equal(got.Stopped, []string{"cam3"}) || !slices.Equal(got.Kept, []string{"cam1", "cam5"}) {
 		t.Errorf("got %+v, %v", got, err)

@@ -21,6 +21,7 @@ import (
 	"context"
 	"io"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -56,9 +57,9 @@ type Spec struct {
 	Path   string // the program
 	Args   []string
 
-	// Settings stands for everything the process reads at its start: a change
-	// needs a new process.
-	Settings string
+	// Settings is everything the process reads at its start: a change needs a new
+	// process.
+	Settings any
 	// Config is what the process finds behind ConfigVariable, so that it reads
 	// what the controller has accepted and not what the file holds by then. Nil:
 	// nothing.
@@ -67,7 +68,7 @@ type Spec struct {
 
 // needsRestart reports whether a process of s has to make way for one of next.
 func (s *Spec) needsRestart(next *Spec) bool {
-	return s.Path != next.Path || s.Settings != next.Settings || !slices.Equal(s.Args, next.Args)
+	return s.Path != next.Path || !slices.Equal(s.Args, next.Args) || !reflect.DeepEqual(s.Settings, next.Settings)
 }
 
 // Options of a Supervisor. Zero durations and functions take their defaults.
@@ -76,21 +77,13 @@ type Options struct {
 	Output io.Writer // gets the agents' own output, line by line, unchanged; whoever holds it up holds up agents
 	Log    zerolog.Logger
 
-	BackoffMin   time.Duration // 200 ms
-	BackoffMax   time.Duration // 30 s
-	HealthyAfter time.Duration // 30 s: a life this long forgives all quick ends before it
-	StopTimeout  time.Duration // 5 s between SIGTERM and SIGKILL
-	SettleTime   time.Duration // 3 s: a process that has not said that it is ready counts as running after that
+	Settings // RestartBackoffMax 0: 30 s; WatchdogTimeout 0: no watchdog
 
-	// WatchdogTimeout is how long a process may give no sign of life (see
-	// sdnotify) before it is killed. 0: it is not watched.
-	WatchdogTimeout time.Duration
+	BackoffMin      time.Duration // 200 ms
+	HealthyAfter    time.Duration // 30 s: a life this long forgives all quick ends before it
+	StopTimeout     time.Duration // 5 s between SIGTERM and SIGKILL
+	SettleTime      time.Duration // 3 s: a process that has not reported that it is ready counts as running after that
 	DumpTimeout     time.Duration // 2 s from SIGQUIT, for the goroutines' stacks, to SIGKILL
-
-	// RecoveryCommand is given to sh -c when a camera has failed RecoveryAfter
-	// times in a row. "": off.
-	RecoveryCommand string
-	RecoveryAfter   int
 	RecoveryTimeout time.Duration // 60 s
 
 	Now    func() time.Time
@@ -107,7 +100,7 @@ func (o *Options) fillDefaults() {
 		other time.Duration
 	}{
 		{&o.BackoffMin, 200 * time.Millisecond},
-		{&o.BackoffMax, 30 * time.Second},
+		{&o.RestartBackoffMax, 30 * time.Second},
 		{&o.HealthyAfter, 30 * time.Second},
 		{&o.StopTimeout, 5 * time.Second},
 		{&o.SettleTime, 3 * time.Second},

@@ -93,7 +93,7 @@ func endings(t *testing.T, n int, o Options) ([]time.Duration, Status) {
 
 func TestBackoffGrowsIntoCrashLoop(t *testing.T) {
 	agents := []Spec{part2spec("exit", "1")}
-	seen, at4 := endings(t, 4, Options{Agents: agents, BackoffMax: 3 * time.Second})
+	seen, at4 := endings(t, 4, Options{Agents: agents, Settings: Settings{RestartBackoffMax: 3 * time.Second}})
 	want := []time.Duration{200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond, 1600 * time.Millisecond}
 	if !slices.Equal(seen, want) {
 		t.Errorf("got pauses %v, want %v", seen, want)
@@ -101,7 +101,7 @@ func TestBackoffGrowsIntoCrashLoop(t *testing.T) {
 	if at4.State != Backoff || at4.LastExit != "exit code 1" || at4.NextStart.IsZero() {
 		t.Errorf("after 4 ends: got %s, %q, next start %v, want backoff, exit code 1 and when it goes on", at4.State, at4.LastExit, at4.NextStart)
 	}
-	seen, at6 := endings(t, 6, Options{Agents: agents, BackoffMax: 3 * time.Second})
+	seen, at6 := endings(t, 6, Options{Agents: agents, Settings: Settings{RestartBackoffMax: 3 * time.Second}})
 	if last := seen[len(seen)-1]; last != 3*time.Second {
 		t.Errorf("got a sixth pause of %v, want the configured longest, 3s", last)
 	}

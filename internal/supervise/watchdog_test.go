@@ -36,7 +36,7 @@ func TestHungAgentIsReplaced(t *testing.T) {
 			log, said := journal(t)
 			s, _ := running(t, Options{
 				Agents: []Spec{part2spec("beating", "1")}, Output: out, Log: log, BackoffMin: time.Millisecond,
-				WatchdogTimeout: shortWatchdog, DumpTimeout: 2 * time.Second,
+				Settings: Settings{WatchdogTimeout: shortWatchdog}, DumpTimeout: 2 * time.Second,
 			})
 			first := out.number(t, "pid")
 			eventually(t, "a sign of life", func() bool { return s.Agents()[0].Says == "all well" })
@@ -77,7 +77,7 @@ func TestSilenceShows(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			out := &output{}
-			s, stop := running(t, Options{Agents: []Spec{part2spec("beating", "1")}, Output: out, Log: testLog(t), WatchdogTimeout: time.Minute, StopTimeout: time.Millisecond})
+			s, stop := running(t, Options{Agents: []Spec{part2spec("beating", "1")}, Output: out, Log: testLog(t), Settings: Settings{WatchdogTimeout: time.Minute}, StopTimeout: time.Millisecond})
 			pid := out.number(t, "pid")
 			eventually(t, "a sign of life", func() bool { return s.Agents()[0].Ready })
 			began := time.Now()
@@ -107,13 +107,13 @@ func TestSilenceShows(t *testing.T) {
 // It says what it is, but beats no more: something in it hangs.
 func TestTalkIsNoSignOfLife(t *testing.T) {
 	out := &output{}
-	s, _ := running(t, Options{Agents: []Spec{part2spec("talking")}, Output: out, Log: testLog(t), BackoffMin: time.Millisecond, WatchdogTimeout: shortWatchdog})
+	s, _ := running(t, Options{Agents: []Spec{part2spec("talking")}, Output: out, Log: testLog(t), BackoffMin: time.Millisecond, Settings: Settings{WatchdogTimeout: shortWatchdog}})
 	eventually(t, "the end of one that only talks", func() bool { return s.Agents()[0].Hangs > 0 })
 }
 
 func TestNothingIsKilledThatBeats(t *testing.T) {
 	out := &output{}
-	s, stop := running(t, Options{Agents: []Spec{part2spec("beating", "1")}, Output: out, Log: testLog(t), WatchdogTimeout: shortWatchdog})
+	s, stop := running(t, Options{Agents: []Spec{part2spec("beating", "1")}, Output: out, Log: testLog(t), Settings: Settings{WatchdogTimeout: shortWatchdog}})
 	out.number(t, "pid")
 	eventually(t, "many signs of life", func() bool { return strings.Count(out.String(), "beat\n") > 40 })
 	if a := s.Agents()[0]; a.Hangs != 0 || a.Restarts != 0 {
@@ -160,7 +160,7 @@ func TestCrashIsNoUsageError(t *testing.T) {
 func recoveries(t *testing.T, n int, o Options) (Status, string) {
 	t.Helper()
 	log, said := journal(t)
-	o.Log, o.BackoffMin, o.BackoffMax = log, time.Millisecond, time.Millisecond
+	o.Log, o.BackoffMin, o.RestartBackoffMax = log, time.Millisecond, time.Millisecond
 	s, stop := running(t, o)
 	eventually(t, "the recovery command", func() bool { return s.Agents()[0].Recoveries >= n })
 	got := s.Agents()[0]
@@ -173,8 +173,8 @@ func TestRecoveryCommand(t *testing.T) {
 	agent := part2spec("exit", "3")
 	agent.Source = "rtsp://10.0.0.5/…"
 	got, log := recoveries(t, 2, Options{
-		Agents: []Spec{agent}, RecoveryAfter: 3,
-		RecoveryCommand: `echo "$FRAMEKEEPER_CAMERA $FRAMEKEEPER_SOURCE $FRAMEKEEPER_EXIT_CODE $FRAMEKEEPER_RESTARTS" >>` + file + `; echo done; echo "to the hub" >&2`,
+		Agents: []Spec{agent}, Settings: Settings{RecoveryAfter: 3,
+			RecoveryCommand: `echo "$FRAMEKEEPER_CAMERA $FRAMEKEEPER_SOURCE $FRAMEKEEPER_EXIT_CODE $FRAMEKEEPER_RESTARTS" >>` + file + `; echo done; echo "to the hub" >&2`},
 	})
 	text, err := os.ReadFile(file)
 	if want := strings.Repeat("cam1 rtsp://10.0.0.5/… 3 3\n", 2); err != nil || !strings.HasPrefix(string(text), want) {
@@ -203,7 +203,7 @@ func TestRecoveryCommandThatFails(t *testing.T) {
 		{"yes | head -n 10000; exit 1", "exit status 1", enough},
 	} {
 		got, log := recoveries(t, 1, Options{
-			Agents: []Spec{part2spec("exit", "3")}, RecoveryAfter: 1, RecoveryTimeout: c.timeout, RecoveryCommand: c.command,
+			Agents: []Spec{part2spec("exit", "3")}, RecoveryTimeout: c.timeout, Settings: Settings{RecoveryAfter: 1, RecoveryCommand: c.command},
 		})
 		if got.LastRecovery != c.outcome {
 			t.Errorf("%s: got %q, want %q", c.command, got.LastRecovery, c.outcome)
@@ -224,18 +224,18 @@ func TestRecoveryCommandIsNotForOthers(t *testing.T) {
 		part2spec("exit", "2"), part2spec("exit", "4"), part2spec("exit", "1"), part2spec("exit", "0"),
 		part2spec("frames", "3"), {Name: "cam1", Path: "/nowhere/cam-agent"},
 	} {
-		_, got := endings(t, 2, Options{Agents: []Spec{agent}, RecoveryAfter: 1, RecoveryCommand: "true"})
+		_, got := endings(t, 2, Options{Agents: []Spec{agent}, Settings: Settings{RecoveryAfter: 1, RecoveryCommand: "true"}})
 		if got.Recoveries != 0 || got.Failures != 0 {
 			t.Errorf("%v: got %d runs, %d failures, want none", agent.Args, got.Recoveries, got.Failures)
 		}
 	}
 	for _, agent := range []Spec{part2spec("exit", "3"), part2spec("panic"), part2spec("kill")} {
-		_, got := endings(t, 4, Options{Agents: []Spec{agent}, RecoveryAfter: 2, RecoveryCommand: "true"})
+		_, got := endings(t, 4, Options{Agents: []Spec{agent}, Settings: Settings{RecoveryAfter: 2, RecoveryCommand: "true"}})
 		if got.Recoveries < 1 {
 			t.Errorf("%v: got %d runs of the command after 4 ends, want some", agent.Args, got.Recoveries)
 		}
 	}
-	_, got := endings(t, 3, Options{Agents: []Spec{part2spec("exit", "3")}, RecoveryAfter: 1})
+	_, got := endings(t, 3, Options{Agents: []Spec{part2spec("exit", "3")}, Settings: Settings{RecoveryAfter: 1}})
 	if got.Recoveries != 0 || got.Failures != 3 {
 		t.Errorf("without a command: got %+v, want 3 failures and no run", got)
 	}
@@ -251,8 +251,8 @@ func TestRecoveryCommandsRunOneAtATime(t *testing.T) {
 	}
 	log, _ := journal(t)
 	s, stop := running(t, Options{
-		Agents: agents, Log: log, BackoffMin: time.Millisecond, BackoffMax: time.Millisecond, RecoveryAfter: 1,
-		RecoveryCommand: fmt.Sprintf("mkdir %[1]s/busy || : >%[1]s/two; sleep 0.05; rmdir %[1]s/busy", dir),
+		Agents: agents, Log: log, BackoffMin: time.Millisecond, Settings: Settings{RestartBackoffMax: time.Millisecond, RecoveryAfter: 1,
+			RecoveryCommand: fmt.Sprintf("mkdir %[1]s/busy || : >%[1]s/two; sleep 0.05; rmdir %[1]s/busy", dir)},
 	})
 	eventually(t, "a run for each camera", func() bool {
 		for _, a := range s.Agents() {
@@ -277,7 +277,7 @@ func TestStopWaitsForTheRecoveryCommand(t *testing.T) {
 		{"echo off; sleep 100", "cut off: the controller is stopping"},
 	} {
 		log, said := journal(t)
-		s, stop := running(t, Options{Agents: []Spec{part2spec("exit", "3")}, Log: log, RecoveryAfter: 1, RecoveryCommand: c.command})
+		s, stop := running(t, Options{Agents: []Spec{part2spec("exit", "3")}, Log: log, Settings: Settings{RecoveryAfter: 1, RecoveryCommand: c.command}})
 		eventually(t, "the running command", func() bool { return strings.Contains(said.String(), `"off"`) })
 		began := time.Now()
 		stop()

@@ -15,7 +15,7 @@ func TestForeignNamesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := serve(t, Config{Report: good})
-	guarded := serve(t, Config{Report: good, User: "u", PasswordFile: password})
+	guarded := serve(t, Config{Report: good, Settings: Settings{HTTPUser: "u", HTTPPasswordFile: password}})
 	ask := func(url, host string) int {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/readyz", nil)
 		if err != nil {

@@ -152,7 +152,7 @@ func TestPageInABrowser(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, box := newTab(ctx, t), newBoard()
-		url := serve(t, Config{Report: box.report, User: "op", PasswordFile: file})
+		url := serve(t, Config{Report: box.report, Settings: Settings{HTTPUser: "op", HTTPPasswordFile: file}})
 		b.do(chromedp.Navigate(strings.Replace(url, "http://", "http://op:word@", 1)))
 		b.until("a healthy page", healthy+" && "+followed)
 		box.change(func(r *Report) { r.Link = status.Link{State: "DOWN", Cause: "refused"} })

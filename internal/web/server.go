@@ -28,13 +28,11 @@ import (
 
 // Config of a Server.
 type Config struct {
-	Addr         string // host:port
-	File         string // the configuration, to be named in errors
-	User         string // "": no password is asked for
-	PasswordFile string // read once, when the server is made
-	Report       func() Report
-	Metrics      http.Handler // serves /metrics; nil: there are none
-	Log          zerolog.Logger
+	Settings        // the password file is read once, when the server is made
+	File     string // the configuration, to be named in errors
+	Report   func() Report
+	Metrics  http.Handler // serves /metrics; nil: there are none
+	Log      zerolog.Logger
 }
 
 // Server is the box's HTTP server. Run may be called once.
@@ -48,19 +46,19 @@ type Server struct {
 // Listen takes the address and prepares the pages. Visitors wait until Run.
 func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	handler, password := pages(cfg), ""
-	if cfg.User != "" {
+	if cfg.HTTPUser != "" {
 		var err error
-		if password, err = ReadPassword(cfg.PasswordFile); err != nil {
+		if password, err = ReadPassword(cfg.HTTPPasswordFile); err != nil {
 			return nil, err
 		}
-		handler = basicAuth(cfg.User, password, handler)
+		handler = basicAuth(cfg.HTTPUser, password, handler)
 	} else {
 		handler = ownNames(handler)
 	}
 	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", cfg.Addr)
+	listener, err := lc.Listen(ctx, "tcp", cfg.HTTP)
 	if err != nil {
-		return nil, explain(cfg.Addr, cfg.File, err)
+		return nil, explain(cfg.HTTP, cfg.File, err)
 	}
 	return &Server{
 		cfg:      cfg,
@@ -107,10 +105,10 @@ func CheckPassword(user, file string) error {
 
 // PasswordChanged says whether the password file holds another password by now.
 func (s *Server) PasswordChanged() bool {
-	if s.cfg.User == "" {
+	if s.cfg.HTTPUser == "" {
 		return false
 	}
-	password, err := ReadPassword(s.cfg.PasswordFile)
+	password, err := ReadPassword(s.cfg.HTTPPasswordFile)
 	return err == nil && password != s.password
 }
 

@@ -62,7 +62,7 @@ func serve(t *testing.T, cfg Config) string {
 // serveAt runs a server at an address; end ends it.
 func serveAt(t *testing.T, addr string, cfg Config) (url string, end func()) {
 	t.Helper()
-	cfg.Addr, cfg.Log = addr, zerolog.New(zerolog.NewTestWriter(t))
+	cfg.HTTP, cfg.Log = addr, zerolog.New(zerolog.NewTestWriter(t))
 	s, err := Listen(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +163,7 @@ func TestMetricsAreServedAndGuarded(t *testing.T) {
 		t.Fatal(err)
 	}
 	figures := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "figures") })
-	url := serve(t, Config{Report: good, User: "op", PasswordFile: file, Metrics: figures}) + "/metrics"
+	url := serve(t, Config{Report: good, Settings: Settings{HTTPUser: "op", HTTPPasswordFile: file}, Metrics: figures}) + "/metrics"
 	if resp, body := get(t, http.MethodGet, url, "", ""); resp.StatusCode != http.StatusUnauthorized || strings.Contains(body, "figures") {
 		t.Errorf("without a password: got %d, %q, want 401", resp.StatusCode, body)
 	}
@@ -227,7 +227,7 @@ func TestBasicAuth(t *testing.T) {
 	if err := os.WriteFile(file, []byte("secret word\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	url := serve(t, Config{Report: good, User: "op", PasswordFile: file})
+	url := serve(t, Config{Report: good, Settings: Settings{HTTPUser: "op", HTTPPasswordFile: file}})
 	for _, c := range []struct {
 		path, user, password string
 		code                 int
@@ -263,7 +263,7 @@ func TestPasswordFileIsNeeded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range []string{empty, empty + ".missing", pipe} {
-		_, err := Listen(t.Context(), Config{Addr: "127.0.0.1:0", User: "op", PasswordFile: file, Report: good})
+		_, err := Listen(t.Context(), Config{Settings: Settings{HTTP: "127.0.0.1:0", HTTPUser: "op", HTTPPasswordFile: file}, Report: good})
 		if err == nil || !strings.Contains(err.Error(), "http_password_file: ") || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: got %v, want an error that names it and its key", file, err)
 		}
@@ -278,7 +278,7 @@ func TestPasswordChanged(t *testing.T) {
 		}
 	}
 	write("old\n")
-	s, err := Listen(t.Context(), Config{Addr: "127.0.0.1:0", User: "op", PasswordFile: file, Report: good})
+	s, err := Listen(t.Context(), Config{Settings: Settings{HTTP: "127.0.0.1:0", HTTPUser: "op", HTTPPasswordFile: file}, Report: good})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +313,7 @@ func TestPortTaken(t *testing.T) {
 	}
 	defer other.Close()
 	addr := other.Addr().String()
-	_, err = Listen(t.Context(), Config{Addr: addr, Report: good})
+	_, err = Listen(t.Context(), Config{Settings: Settings{HTTP: addr}, Report: good})
 	if err == nil {
 		t.Fatal("got no error for a taken port")
 	}
@@ -326,7 +326,7 @@ func TestPortTaken(t *testing.T) {
 
 // A visitor who never finishes its request must not hold up the end.
 func TestEndsWithAVisitorInHand(t *testing.T) {
-	s, err := Listen(t.Context(), Config{Addr: "127.0.0.1:0", Report: good, Log: zerolog.Nop()})
+	s, err := Listen(t.Context(), Config{Settings: Settings{HTTP: "127.0.0.1:0"}, Report: good, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}

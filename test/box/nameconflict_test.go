@@ -262,10 +262,10 @@ func TestControllerIsNotItsOwnRival(t *testing.T) {
 	reload := func(from, to string) func() {
 		return func() {
 			text := strings.NewReplacer("URL", server.URL(), "USER", "", "TLS", "", `password_file = "DIR/password"`, "", from, to).Replace(plainBox)
-			n := strings.Count(controller.out.String(), "configuration reloaded")
+			n := strings.Count(controller.out.String(), "Configuration reloaded")
 			b.write(text)
 			controller.signal(syscall.SIGHUP)
-			b.await("the reload", func() bool { return strings.Count(controller.out.String(), "configuration reloaded") > n })
+			b.await("the reload", func() bool { return strings.Count(controller.out.String(), "Configuration reloaded") > n })
 		}
 	}
 	for round := range 3 {

@@ -151,7 +151,7 @@ func serves(t *testing.T, b *box) {
 	t.Logf("run by hand: a frame after %v; what it wrote:\n%s", took, b.listing(t, "/var/lib/framekeeper"))
 	b.must(t, "sh", "-c", "kill "+pid)
 	eventually(t, 10*time.Second, "the controller's end", func() bool {
-		_, err := b.try(t, "grep", "-q", "controller stopped", "/tmp/log")
+		_, err := b.try(t, "grep", "-q", "Controller stopped", "/tmp/log")
 		return err == nil
 	})
 	endsOnce(t, b)

@@ -119,7 +119,7 @@ func (b *box) reload(t *testing.T) {
 	before := b.property(t, controller, "MainPID")
 	b.must(t, "systemctl", "reload", controller)
 	eventually(t, 10*time.Second, "the reload", func() bool {
-		_, err := b.try(t, "sh", "-c", "journalctl -o cat -u "+controller+" | grep -q 'configuration reloaded'")
+		_, err := b.try(t, "sh", "-c", "journalctl -o cat -u "+controller+" | grep -q 'Configuration reloaded'")
 		return err == nil
 	})
 	// A file that is wrong: systemctl says so, and the service goes on.

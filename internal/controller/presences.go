@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// dueInterval is how often the watch looks which cameras are due. Those whose
+	// dueInterval is how often is checked which cameras are due. Those whose
 	// process has reported nothing yet always are: who has restarted one looks at
 	// once.
 	dueInterval = 200 * time.Millisecond
@@ -27,9 +27,9 @@ const (
 	healthyInterval = 5 * time.Second
 )
 
-// watch reads what the agents report of themselves in Redis: that a process runs
+// presences reads what the agents report of themselves in Redis: that a process runs
 // does not mean that it works.
-type watch struct {
+type presences struct {
 	interval  time.Duration
 	processes func() map[string]int // by camera: the process that runs, 0 if none does
 
@@ -38,9 +38,9 @@ type watch struct {
 	seen    map[string]reading // in this session
 }
 
-// newWatch makes what reads each camera's status every interval, or sooner.
-func newWatch(cameras []camera.Config, interval time.Duration, processes func() map[string]int) *watch {
-	return &watch{interval: min(interval, healthyInterval), processes: processes, cameras: cameras}
+// newPresences makes what reads each camera's status every interval, or sooner.
+func newPresences(cameras []camera.Config, interval time.Duration, processes func() map[string]int) *presences {
+	return &presences{interval: min(interval, healthyInterval), processes: processes, cameras: cameras}
 }
 
 // reading is one look at a camera's status.
@@ -52,14 +52,14 @@ type reading struct {
 
 // run reads the status of every camera that is due, for as long as the session
 // lasts. What it read counts no more after that.
-func (w *watch) run(ctx context.Context, client redis.Cmdable) error {
-	defer w.forget()
-	tick := time.NewTicker(min(w.interval, dueInterval))
+func (p *presences) run(ctx context.Context, client redis.Cmdable) error {
+	defer p.forget()
+	tick := time.NewTicker(min(p.interval, dueInterval))
 	defer tick.Stop()
 	for {
-		cameras := w.due(time.Now())
+		cameras := p.due(time.Now())
 		for i := range cameras {
-			if err := w.read(ctx, client, &cameras[i]); err != nil {
+			if err := p.read(ctx, client, &cameras[i]); err != nil {
 				if ctx.Err() != nil {
 					return nil
 				}
@@ -76,14 +76,14 @@ func (w *watch) run(ctx context.Context, client redis.Cmdable) error {
 
 // due are the cameras to look at now: those whose status is not of the process
 // that runs, those that do not work soon, and the others after the interval.
-func (w *watch) due(now time.Time) []camera.Config {
-	running := w.processes()
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (p *presences) due(now time.Time) []camera.Config {
+	running := p.processes()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var due []camera.Config
-	for _, cam := range w.cameras {
-		r, ok := w.seen[cam.Name]
-		pause, pid := w.interval, 0
+	for _, cam := range p.cameras {
+		r, ok := p.seen[cam.Name]
+		pause, pid := p.interval, 0
 		if !r.OK() {
 			pause = min(pause, troubledInterval)
 		}
@@ -97,32 +97,32 @@ func (w *watch) due(now time.Time) []camera.Config {
 	return due
 }
 
-// follow replaces the cameras: new ones are due at once.
-func (w *watch) follow(cameras []camera.Config) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.cameras = cameras
-	maps.DeleteFunc(w.seen, func(name string, _ reading) bool {
+// setCameras replaces the cameras: new ones are due at once.
+func (p *presences) setCameras(cameras []camera.Config) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cameras = cameras
+	maps.DeleteFunc(p.seen, func(name string, _ reading) bool {
 		return !slices.ContainsFunc(cameras, func(c camera.Config) bool { return c.Name == name })
 	})
 }
 
-func (w *watch) forget() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.seen = nil
+func (p *presences) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen = nil
 }
 
 // read reads one status. An error is one of the connection; what the server
 // answers with an error is why there is no status.
-func (w *watch) read(ctx context.Context, client redis.Cmdable, cam *camera.Config) error {
+func (p *presences) read(ctx context.Context, client redis.Cmdable, cam *camera.Config) error {
 	key := cam.StatusKey()
 	text, err := client.Get(ctx, key).Bytes()
 	var answer redis.Error
 	var r reading
 	switch {
 	case err == nil:
-		r = w.observe(text, cam, time.Now())
+		r = p.observe(text, cam, time.Now())
 	case errors.Is(err, redis.Nil):
 		r.Missing.Code = status.NoStatus
 	case errors.As(err, &answer):
@@ -131,39 +131,39 @@ func (w *watch) read(ctx context.Context, client redis.Cmdable, cam *camera.Conf
 		return fmt.Errorf("read %s: %w", key, err)
 	}
 	r.at = time.Now()
-	w.mu.Lock()
-	if w.seen == nil {
-		w.seen = make(map[string]reading)
+	p.mu.Lock()
+	if p.seen == nil {
+		p.seen = make(map[string]reading)
 	}
-	w.seen[cam.Name] = r
-	w.mu.Unlock()
+	p.seen[cam.Name] = r
+	p.mu.Unlock()
 	return nil
 }
 
 // observe reads a status. One that stays the same is of an agent that is gone or
 // hangs, and just has not expired yet.
-func (w *watch) observe(text []byte, cam *camera.Config, now time.Time) reading {
+func (p *presences) observe(text []byte, cam *camera.Config, now time.Time) reading {
 	r := reading{Observation: status.Observe(text), changed: now}
 	if r.Agent == nil {
 		return reading{Observation: r.Observation}
 	}
-	w.mu.Lock()
-	if before, ok := w.seen[cam.Name]; ok && before.Agent != nil && before.Agent.TimeUS == r.Agent.TimeUS {
+	p.mu.Lock()
+	if before, ok := p.seen[cam.Name]; ok && before.Agent != nil && before.Agent.TimeUS == r.Agent.TimeUS {
 		r.changed = before.changed
 	}
-	w.mu.Unlock()
-	if same := now.Sub(r.changed); same > 2*cam.StatusInterval+w.interval {
+	p.mu.Unlock()
+	if same := now.Sub(r.changed); same > 2*cam.StatusInterval+p.interval {
 		r.Stale = same
 	}
 	return r
 }
 
 // observations are the last readings of every camera.
-func (w *watch) observations() map[string]status.Observation {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	all := make(map[string]status.Observation, len(w.seen))
-	for name, r := range w.seen {
+func (p *presences) observations() map[string]status.Observation {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make(map[string]status.Observation, len(p.seen))
+	for name, r := range p.seen {
 		all[name] = r.Observation
 	}
 	return all
