@@ -224,7 +224,7 @@ func TestRetryingIsASignOfLife(t *testing.T) {
 	path := writeConfig(t, server.URL(), "", tiny+"stall_timeout = \"300ms\"\nmax_reopens = 1000")
 	l.set(t, goneFault)
 	l.sup = supervise.New(supervise.Options{
-		Agents: []supervise.Spec{agentOf(path, l.file)}, Output: &l.out, Log: zerolog.New(&l.log), WatchdogTimeout: 500 * time.Millisecond,
+		Agents: []supervise.Spec{agentOf(path, l.file)}, Output: &l.out, Log: zerolog.New(&l.log), Settings: supervise.Settings{WatchdogTimeout: 500 * time.Millisecond},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
