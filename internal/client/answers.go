@@ -70,7 +70,7 @@ func boxTable(s *status.Box) string {
 			fmt.Fprintf(&b, "\n%s: to do: %s\n", text.Printable(c.Name, 0), text.Printable(c.Advice, 0))
 		}
 	}
-	items := s.Findings.Items()
+	items := s.Items()
 	for _, o := range s.Orphaned {
 		items = append(items, o.Item())
 	}
