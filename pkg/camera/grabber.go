@@ -207,11 +207,6 @@ func (g *Grabber) Wait(ctx context.Context, after uint64) (*Frame, uint64, error
 	}
 }
 
-// Exposed is the instant the frame was exposed, as exactly as the source measures it.
-func (g *Grabber) Exposed(f *Frame) time.Time {
-	return f.Captured.Add(-g.Latency())
-}
-
 // Latency is how old a frame may be at its Captured instant: as configured, or
 // as the source states.
 func (g *Grabber) Latency() time.Duration {
@@ -221,13 +216,9 @@ func (g *Grabber) Latency() time.Duration {
 	return time.Duration(g.latency.Load())
 }
 
-// ExposedAfter reports whether the frame's exposure is not before t.
-func (g *Grabber) ExposedAfter(f *Frame, t time.Time) bool {
-	return !g.Exposed(f).Before(t)
-}
-
 // MayAnswer reports whether the frame may answer a request that arrived then:
 // it was exposed after it, or it was at most maxAge old when it came.
 func (g *Grabber) MayAnswer(f *Frame, arrived time.Time, maxAge time.Duration) bool {
-	return g.ExposedAfter(f, arrived.Add(-max(maxAge, 0)))
+	exposed := f.Captured.Add(-g.Latency())
+	return !exposed.Before(arrived.Add(-max(maxAge, 0)))
 }

@@ -123,8 +123,8 @@ func TestFreshness(t *testing.T) {
 			g := newTestGrabber(cfg, nil)
 			g.opened(&acquisition{ready: make(chan struct{})}, Info{Latency: c.source})
 			f := &Frame{Captured: arrived.Add(c.captured)}
-			if got := g.ExposedAfter(f, arrived); got != c.exposed {
-				t.Errorf("ExposedAfter = %v, want %v", got, c.exposed)
+			if got := g.MayAnswer(f, arrived, 0); got != c.exposed {
+				t.Errorf("MayAnswer = %v, want %v", got, c.exposed)
 			}
 			if got := g.MayAnswer(f, arrived, c.maxAge); got != c.answer {
 				t.Errorf("MayAnswer = %v, want %v", got, c.answer)

@@ -35,7 +35,7 @@ func TestParseSource(t *testing.T) {
 	}
 }
 
-func TestShownSource(t *testing.T) {
+func TestRedactSource(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"test:", "test:"},
 		{"/dev/video0", "/dev/video0"},
@@ -78,9 +78,9 @@ func TestShownSource(t *testing.T) {
 	}
 }
 
-// FuzzShownSource puts a password into every place where one is written, with
+// FuzzRedactSource puts a password into every place where one is written, with
 // whatever a user may use as one.
-func FuzzShownSource(f *testing.F) {
+func FuzzRedactSource(f *testing.F) {
 	f.Add("admin", "x", "10.0.0.5", "live")
 	f.Add("a/b", "?", "h", "@")
 	f.Add("", "#:", "h:554", "p?q")
