@@ -86,14 +86,14 @@ func (s *Server) follow(ctx context.Context, child *supervise.Child, set *settin
 	case ctx.Err() != nil:
 		s.set(Stopped, child.PID())
 		if !child.Stop(s.opt.StopTimeout) {
-			s.opt.Log().Warn().Int("pid", child.PID()).Stringer("after", s.opt.StopTimeout).Msg("embedded Redis did not stop and was killed")
+			s.opt.Log().Warn().Int("pid", child.PID()).Stringer("after", s.opt.StopTimeout).Msg("Embedded Redis did not stop and was killed")
 		}
 	case silent:
 		s.mu.Lock()
 		s.status.Hangs++
 		s.mu.Unlock()
 		s.set(Hanging, child.PID())
-		s.opt.Log().Error().Int("pid", child.PID()).Stringer("for", s.opt.HangTimeout).Msg("embedded Redis does not answer, killing it")
+		s.opt.Log().Error().Int("pid", child.PID()).Stringer("for", s.opt.HangTimeout).Msg("Embedded Redis does not answer, killing it")
 		child.Kill()
 		return fmt.Errorf("did not answer for %v and was killed", s.opt.HangTimeout)
 	}

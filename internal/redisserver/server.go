@@ -30,6 +30,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/status"
+	"framekeeper/internal/supervise"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -90,8 +91,7 @@ type Server struct {
 	place place
 	path  string // the program
 
-	quick int    // ends in a row after less than HealthyAfter
-	last  string // the reason of the last end
+	restarts supervise.Restarts
 
 	once  sync.Once
 	begun chan struct{} // closed by once
@@ -120,7 +120,10 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	memory := MemoryFor(o.Cameras, o.StreamBytes)
-	return &Server{opt: o, place: p, path: path, begun: make(chan struct{}), status: Status{State: Starting, Since: time.Now(), Memory: memory}}, nil
+	restarts := supervise.Restarts{
+		Name: "Embedded Redis", BackoffMin: o.BackoffMin, BackoffMax: o.BackoffMax, HealthyAfter: o.HealthyAfter, Random: rand.Float64,
+	}
+	return &Server{opt: o, restarts: restarts, place: p, path: path, begun: make(chan struct{}), status: Status{State: Starting, Since: time.Now(), Memory: memory}}, nil
 }
 
 // check refuses a url that means another machine. A box whose network is not up
@@ -146,7 +149,11 @@ func (s *Server) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		wait := s.judge(err, life)
+		_, wait := s.restarts.Ended(s.opt.Log(), err.Error(), life, false)
+		s.mu.Lock()
+		s.status.LastExit = err.Error()
+		s.mu.Unlock()
+		s.set(status.ProcessWaiting, 0)
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -156,51 +163,6 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.set(Stopped, 0)
 	return nil
-}
-
-// loopAfter quick ends in a row are no accident any more.
-const loopAfter = 5
-
-// judge draws the consequences of an end: state, log, and how long to wait
-// before the next start.
-func (s *Server) judge(err error, life time.Duration) time.Duration {
-	if life >= s.opt.HealthyAfter {
-		s.quick = 0
-	}
-	s.quick++
-	wait := s.opt.BackoffMin
-	for i := 1; i < s.quick && wait < s.opt.BackoffMax; i++ {
-		wait *= 2
-	}
-	wait = min(time.Duration(float64(wait)*(0.75+rand.Float64()/2)), s.opt.BackoffMax) //nolint:gosec // jitter
-	s.report(err.Error(), life, wait)
-	s.mu.Lock()
-	s.status.LastExit = err.Error()
-	s.mu.Unlock()
-	s.set(Waiting, 0)
-	return wait
-}
-
-// report logs an end. What repeats itself is only counted in the status.
-func (s *Server) report(reason string, life, wait time.Duration) {
-	level, message := zerolog.WarnLevel, "embedded Redis is down, starting it again"
-	switch {
-	case s.quick > loopAfter, s.quick > 1 && life == 0 && reason == s.last:
-		level = zerolog.DebugLevel
-	case s.quick == loopAfter:
-		level, message = zerolog.ErrorLevel, "embedded Redis keeps ending, trying on slowly"
-	}
-	s.last = reason
-	s.opt.Log().WithLevel(level).Str("reason", reason).Stringer("lived", life.Round(time.Millisecond)).
-		Stringer("next_start_in", wait.Round(time.Millisecond)).Msg(message)
-}
-
-// routine is the level for what happens at every start: silent in a loop.
-func (s *Server) routine() zerolog.Level {
-	if s.quick >= loopAfter {
-		return zerolog.DebugLevel
-	}
-	return zerolog.InfoLevel
 }
 
 // Begun is closed once the first process answers, or will not.

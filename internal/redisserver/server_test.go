@@ -365,7 +365,7 @@ func TestCrashLoop(t *testing.T) {
 	if !strings.Contains(status.LastExit, "exit status 1: no such luck") {
 		t.Errorf("got %q, want how it ended and what it said", status.LastExit)
 	}
-	if n := strings.Count(s.log.String(), "keeps ending, trying on slowly"); n != 1 {
+	if n := strings.Count(s.log.String(), "is in a crash loop"); n != 1 {
 		t.Errorf("the loop was told %d times, want once", n)
 	}
 }

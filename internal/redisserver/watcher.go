@@ -98,8 +98,8 @@ func (w *watcher) answered(ctx context.Context) {
 	if !w.up {
 		w.up = true
 		w.set(Running, w.child.PID())
-		w.opt.Log().WithLevel(w.routine()).Int("pid", w.child.PID()).Str("addr", w.place.String()).Int64("maxmemory", w.told.memory).
-			Int("restarts", w.Status().Restarts).Msg("embedded Redis runs")
+		w.opt.Log().WithLevel(w.restarts.Level()).Int("pid", w.child.PID()).Str("addr", w.place.String()).Int64("maxmemory", w.told.memory).
+			Int("restarts", w.Status().Restarts).Msg("Embedded Redis runs")
 	}
 	w.rotate(ctx)
 	w.resize(ctx)
@@ -115,7 +115,7 @@ func (w *watcher) rotate(ctx context.Context) {
 	}
 	if w.tell(ctx, "ACL", "SETUSER", w.place.userName(), "resetpass", "#"+hashed(password)) {
 		w.told.password = password
-		w.opt.Log().Info().Msg("embedded Redis has taken over the changed password")
+		w.opt.Log().Info().Msg("Embedded Redis has taken over the changed password")
 	}
 }
 
@@ -123,7 +123,7 @@ func (w *watcher) resize(ctx context.Context) {
 	memory := w.Status().Memory
 	if memory != w.told.memory && w.tell(ctx, "CONFIG", "SET", "maxmemory", memory) {
 		w.told.memory = memory
-		w.opt.Log().Info().Int64("maxmemory", memory).Msg("embedded Redis has taken over its new size")
+		w.opt.Log().Info().Int64("maxmemory", memory).Msg("Embedded Redis has taken over its new size")
 	}
 }
 
@@ -133,7 +133,7 @@ func (w *watcher) tell(ctx context.Context, command ...any) bool {
 	defer cancel()
 	err := w.client.Do(limit, command...).Err()
 	if err != nil && ctx.Err() == nil && !w.refused {
-		w.opt.Log().Warn().Err(err).Msg("embedded Redis does not take over what has changed")
+		w.opt.Log().Warn().Err(err).Msg("Embedded Redis does not take over what has changed")
 	}
 	w.refused = err != nil
 	return err == nil

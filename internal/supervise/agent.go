@@ -24,9 +24,8 @@ type agent struct {
 	log      zerolog.Logger
 	recovery recovery
 
-	quick    int  // ends in a row after less than HealthyAfter
-	failures int  // of the camera in a row, without a new frame
-	troubled bool // the loop or failure has been logged and not yet recovered from
+	restarts Restarts
+	failures int // of the camera in a row, without a new frame
 
 	mu      sync.Mutex // guards all below
 	status  Status
@@ -48,6 +47,8 @@ func newAgent(spec Spec, o *Options, out *sink, one chan struct{}) *agent {
 func (a *agent) use(o *Options) {
 	a.opt, a.log = o, o.Log.With().Str("camera", a.name).Logger()
 	a.recovery.opt, a.recovery.log = a.opt, a.log
+	r := &a.restarts
+	r.Name, r.BackoffMin, r.BackoffMax, r.HealthyAfter, r.Random = "Agent", o.BackoffMin, o.RestartBackoffMax, o.HealthyAfter, o.Random
 }
 
 // run is the life of the agent: one process after another until ctx ends, and
@@ -85,7 +86,7 @@ func (a *agent) live(ctx context.Context, first bool) (ending, time.Duration) {
 	a.orders.phase = runs
 	a.mu.Unlock()
 	a.set(Running, p.pid)
-	a.log.WithLevel(a.routine()).Int("pid", p.pid).Msg("agent started")
+	a.log.WithLevel(a.restarts.Level()).Int("pid", p.pid).Msg("Agent started")
 
 	silent := a.follow(ctx, p, pulse)
 	pulse.finish()
@@ -95,21 +96,9 @@ func (a *agent) live(ctx context.Context, first bool) (ending, time.Duration) {
 	return e, a.opt.Now().Sub(began)
 }
 
-// recovered is called once in every process's life that lasts long enough.
-func (a *agent) recovered() {
-	if a.troubled {
-		a.log.Info().Int("restarts", a.snapshot().Restarts).Msg("agent runs steadily again")
-	}
-	a.quick, a.troubled = 0, false
-}
-
 // judge draws the consequences of an end: state, log, and how long to wait
 // before the next start.
 func (a *agent) judge(e ending, life time.Duration) time.Duration {
-	if life >= a.opt.HealthyAfter {
-		a.recovered()
-	}
-	a.quick++
 	v := e.verdict(a.spec.Path)
 	switch {
 	case e.frames > 0:
@@ -117,15 +106,7 @@ func (a *agent) judge(e ending, life time.Duration) time.Duration {
 	case v.camera:
 		a.failures++
 	}
-	wait := a.pause()
-	state := Backoff
-	switch {
-	case v.needsHand:
-		state = Failed
-		wait = a.opt.RestartBackoffMax
-	case a.quick >= crashLoopAfter:
-		state = CrashLoop
-	}
+	state, wait := a.restarts.Ended(&a.log, v.reason, life, v.needsHand)
 	a.mu.Lock()
 	if e.startErr == nil {
 		a.status.Ends++
@@ -134,44 +115,7 @@ func (a *agent) judge(e ending, life time.Duration) time.Duration {
 	a.status.Ready, a.orders.phase = false, over
 	a.mu.Unlock()
 	a.set(state, 0)
-	a.report(state, v, life, wait)
 	return wait
-}
-
-// report logs an end. The first end and the step into trouble are told
-// loudly; what repeats itself afterwards is only counted in the status.
-func (a *agent) report(state State, v verdict, life, wait time.Duration) {
-	level, message := zerolog.WarnLevel, "agent ended, starting it again"
-	switch {
-	case a.troubled:
-		level = zerolog.DebugLevel
-	case state == Failed:
-		level, message = zerolog.ErrorLevel, "agent cannot run"
-	case state == CrashLoop:
-		level, message = zerolog.ErrorLevel, "agent keeps ending, trying on slowly"
-	}
-	a.troubled = a.troubled || state != Backoff
-	a.log.WithLevel(level).Str("reason", v.reason).Stringer("lived", life.Round(time.Millisecond)).
-		Stringer("next_start_in", wait.Round(time.Millisecond)).Msg(message)
-}
-
-// pause doubles with every quick end. The jitter of ±25 % keeps the agents of
-// a box from starting in step after a common cause ended them.
-func (a *agent) pause() time.Duration {
-	wait := a.opt.BackoffMin
-	for i := 1; i < a.quick && wait < a.opt.RestartBackoffMax; i++ {
-		wait *= 2
-	}
-	wait = time.Duration(float64(wait) * (0.75 + a.opt.Random()/2))
-	return min(wait, a.opt.RestartBackoffMax)
-}
-
-// routine is the level for what happens at every start: silent in a loop.
-func (a *agent) routine() zerolog.Level {
-	if a.troubled {
-		return zerolog.DebugLevel
-	}
-	return zerolog.InfoLevel
 }
 
 func (a *agent) set(s State, pid int) {

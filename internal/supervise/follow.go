@@ -54,7 +54,7 @@ func (a *agent) follow(ctx context.Context, p *process, pulse *pulse) (silent ti
 			}
 		case <-healthy:
 			healthy = nil
-			a.recovered()
+			a.restarts.Healthy(&a.log)
 		case <-a.kick:
 			if a.adopt(); a.ordered() {
 				a.stop(p)
@@ -89,7 +89,7 @@ func (a *agent) kill(p *process, pulse *pulse) {
 	a.set(Hanging, p.pid)
 	_, says := pulse.state()
 	a.log.Error().Int("pid", p.pid).Stringer("watchdog_timeout", pulse.timeout).Str("last_said", says).
-		Msg("agent gives no sign of life, killing it")
+		Msg("Agent gives no sign of life, killing it")
 	p.signal(syscall.SIGQUIT)
 	p.signal(syscall.SIGCONT)
 	limit := time.NewTimer(a.opt.DumpTimeout)
@@ -106,7 +106,7 @@ func (a *agent) kill(p *process, pulse *pulse) {
 		return
 	case <-limit.C:
 	}
-	a.log.Error().Int("pid", p.pid).Msg("agent cannot be killed, a driver holds it in the kernel: unplug the camera, or restart the box")
+	a.log.Error().Int("pid", p.pid).Msg("Agent cannot be killed, a driver holds it in the kernel: unplug the camera, or restart the box")
 	<-p.done // there is no second agent as long as the first is there
 }
 
@@ -117,11 +117,11 @@ func (a *agent) stop(p *process) {
 	p.signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
-		a.log.Info().Int("pid", p.pid).Msg("agent stopped")
+		a.log.Info().Int("pid", p.pid).Msg("Agent stopped")
 		return
 	case <-a.opt.After(a.opt.StopTimeout):
 	}
-	a.log.Warn().Int("pid", p.pid).Stringer("after", a.opt.StopTimeout).Msg("agent does not stop, killing it")
+	a.log.Warn().Int("pid", p.pid).Stringer("after", a.opt.StopTimeout).Msg("Agent does not stop, killing it")
 	p.killGroup()
 	<-p.done // SIGKILL cannot be refused
 }

@@ -119,7 +119,8 @@ func (a *agent) rest(ctx context.Context, wait time.Duration) {
 
 // forgive forgets what went before: whoever gives an order has looked into it.
 func (a *agent) forgive() {
-	a.quick, a.failures, a.troubled = 0, 0, false
+	a.restarts.Reset()
+	a.failures = 0
 	a.update(func(s *Status) {
 		s.Says, s.Failures = "", 0
 		a.orders.phase, a.orders.cut = over, a.orders.lives

@@ -91,9 +91,6 @@ type Options struct {
 	Random func() float64 // in [0, 1), for the jitter
 }
 
-// crashLoopAfter quick ends in a row are no accident any more.
-const crashLoopAfter = 5
-
 func (o *Options) fillDefaults() {
 	for _, d := range []struct {
 		value *time.Duration
