@@ -46,8 +46,8 @@ func (r *Restarts) Ended(log *zerolog.Logger, reason string, life time.Duration,
 		state = status.ProcessCrashLoop
 		level, message = zerolog.ErrorLevel, " is in a crash loop, restarting it slowly"
 	}
-	if r.troubled || again && state == status.ProcessBackoff {
-		level = zerolog.DebugLevel
+	if r.troubled || again && state == status.ProcessBackoff { // what repeats itself is only counted in the status
+		level, message = zerolog.DebugLevel, " is down, restarting it"
 	}
 	r.troubled = r.troubled || state != status.ProcessBackoff
 	log.WithLevel(level).Str("reason", reason).Stringer("lived", life.Round(time.Millisecond)).
