@@ -187,6 +187,8 @@ func TestTheStatusIsPublishedThoughItCannotBeSet(t *testing.T) {
 // fakeRedis has one key, and what was published.
 type fakeRedis struct {
 	redis.Cmdable
+
+	mu        sync.Mutex // guards all below while a presence runs
 	value     string
 	expires   time.Time // zero: never
 	published []string
@@ -195,6 +197,8 @@ type fakeRedis struct {
 
 func (r *fakeRedis) set(v any, ttl time.Duration) {
 	text, _ := json.Marshal(v)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.value, r.expires = string(text), time.Time{}
 	if ttl > 0 {
 		r.expires = time.Now().Add(ttl)
@@ -202,6 +206,8 @@ func (r *fakeRedis) set(v any, ttl time.Duration) {
 }
 
 func (r *fakeRedis) Get(context.Context, string) *redis.StringCmd {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if !r.expires.IsZero() && !time.Now().Before(r.expires) {
 		r.value = ""
 	}
@@ -215,6 +221,8 @@ func (r *fakeRedis) Get(context.Context, string) *redis.StringCmd {
 }
 
 func (r *fakeRedis) PTTL(context.Context, string) *redis.DurationCmd {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.expires.IsZero() {
 		return redis.NewDurationResult(-1, nil)
 	}
@@ -224,6 +232,8 @@ func (r *fakeRedis) PTTL(context.Context, string) *redis.DurationCmd {
 func (r *fakeRedis) SetArgs(ctx context.Context, key string, value any, a redis.SetArgs) *redis.StatusCmd {
 	old, err := r.Get(ctx, key).Result()
 	if r.refusal == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		r.value, r.expires = string(value.([]byte)), time.Now().Add(a.TTL)
 	}
 	return redis.NewStatusResult(old, err)
