@@ -2,13 +2,13 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/sdnotify"
+	"framekeeper/internal/status"
 	"framekeeper/internal/supervise"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
@@ -106,10 +106,7 @@ func (h *heartbeat) state() []string {
 	health := h.camera.Health()
 	// A camera that could not be opened at all was never ready: who waits for the start must see that.
 	h.ready = h.ready || health.State != camera.StateOpening && (health.State != camera.StateEnded || health.Frames > 0)
-	h.status = fmt.Sprintf("camera %s, link %s", health.State, h.link())
-	if health.Reason != "" {
-		h.status += ": " + health.Reason
-	}
+	h.status = status.AgentLine(health, h.link())
 	messages := []string{supervise.FramesVariable + "=" + strconv.FormatUint(health.Frames, 10), sdnotify.Status(h.status)}
 	if h.ready {
 		messages = append(messages, sdnotify.Ready)

@@ -125,9 +125,7 @@ func (c *statistics) readCapture(v metrics.Values) {
 	if !h.LastFrame.IsZero() {
 		v.Set("capture_frame_age_seconds", time.Since(h.LastFrame).Seconds())
 	}
-	v.State("capture_state", string(h.State), []string{
-		string(camera.StateOpening), string(camera.StateOK), string(camera.StateStalled), string(camera.StateRetrying), string(camera.StateEnded),
-	})
+	v.State("capture_state", string(h.State), metrics.Names(camera.States()))
 	v.Set("encode_failures_total", float64(c.Replies.unencodable.Load()))
 }
 

@@ -66,7 +66,7 @@ func (r *reporter) read(v metrics.Values) {
 	for i, camera := range report.Judge(time.Now()).Cameras {
 		a := &report.Agents[i]
 		v.Flag("camera_ready", camera.Health.OK(), a.Name)
-		v.State("agent_state", string(a.State), metrics.Labels(status.AgentStates()), a.Name)
+		v.State("agent_state", string(a.State), metrics.Names(status.AgentStates()), a.Name)
 		v.Set("agent_restarts_total", float64(a.Restarts), a.Name)
 		v.Set("agent_unexpected_ends_total", float64(a.Ends), a.Name)
 		v.Set("agent_hangs_total", float64(a.Hangs), a.Name)

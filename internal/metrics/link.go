@@ -41,7 +41,7 @@ func NewLink(prefix string, status func() datatransfer.LinkStatus) *Link {
 		{prefix + "link_probe_seconds", "How long the last probe took to come back.", nil},
 	}, func(v Values) {
 		s := status()
-		v.State(prefix+"link_state", s.State.String(), linkStates())
+		v.State(prefix+"link_state", s.State.String(), Names(datatransfer.States()))
 		v.Set(prefix+"link_state_changes_total", float64(s.Changes))
 		v.Set(prefix+"link_sessions_total", float64(s.Sessions))
 		v.Set(prefix+"link_failed_attempts", float64(s.Attempts))
@@ -50,14 +50,6 @@ func NewLink(prefix string, status func() datatransfer.LinkStatus) *Link {
 		}
 	})
 	return l
-}
-
-func linkStates() []string {
-	var all []string
-	for s := datatransfer.Down; s <= datatransfer.Live; s++ {
-		all = append(all, s.String())
-	}
-	return all
 }
 
 // Lost counts a loss.

@@ -14,6 +14,7 @@
 package metrics
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -107,11 +108,11 @@ func (v Values) Some(name string, value *float64, unit float64, labels ...string
 	}
 }
 
-// Labels are a table's values as labels.
-func Labels[T ~string](all []T) []string {
-	labels := make([]string, len(all))
-	for i, s := range all {
-		labels[i] = string(s)
+// Names are the states of a table, as labels.
+func Names[T any](states []T) []string {
+	names := make([]string, len(states))
+	for i, s := range states {
+		names[i] = fmt.Sprint(s)
 	}
-	return labels
+	return names
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"framekeeper/internal/text"
+	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 )
 
@@ -252,6 +253,6 @@ func (r *Report) Line(now time.Time) string {
 }
 
 // AgentLine is an agent on one line, for systemd and the controller.
-func AgentLine(capture string, reason string, link datatransfer.State) string {
-	return fmt.Sprintf("camera %s, link %s", capture, link) + prefixed(": ", reason)
+func AgentLine(capture camera.Health, link datatransfer.State) string {
+	return fmt.Sprintf("camera %s, link %s", capture.State, link) + prefixed(": ", capture.Reason)
 }

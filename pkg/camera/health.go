@@ -18,6 +18,11 @@ const (
 	StateEnded    State = "ended"    // Run has returned
 )
 
+// States are all there are.
+func States() []State {
+	return []State{StateOpening, StateOK, StateStalled, StateRetrying, StateEnded}
+}
+
 // What ends a Grabber's Run.
 var (
 	ErrReopenLimit = errors.New("camera abandoned")              // MaxReopens failures in a row

@@ -17,6 +17,9 @@ const (
 	Live
 )
 
+// States are all there are.
+func States() []State { return []State{Down, Connecting, Subscribed, Live} }
+
 func (s State) String() string {
 	switch s {
 	case Down:

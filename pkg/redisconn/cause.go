@@ -25,7 +25,7 @@ const (
 	CauseRefused     Cause = "refused"        // nothing listens there
 	CauseTimeout     Cause = "timed out"      // no answer to the connection attempt
 	CauseUnreachable Cause = "unreachable"    // no route
-	CauseName        Cause = "name"           // the host name does not resolve
+	CauseDNS         Cause = "dns"            // the host name does not resolve
 	CauseFrozen      Cause = "frozen"         // connected, the kernel answers, Redis does not
 	CauseBlackHole   Cause = "black hole"     // connected, the network swallows packets
 	CauseClosed      Cause = "closed"         // the server ended the connection
@@ -51,7 +51,7 @@ var advice = map[Cause]string{ //nolint:gochecknoglobals // a constant table
 	CauseRefused:     "nothing listens at that address: start redis-server, or correct redis.url",
 	CauseTimeout:     "no answer to the connection attempt: check the network, the firewall and redis.url",
 	CauseUnreachable: "no route to that address: check the network and redis.url",
-	CauseName:        "the host name does not resolve: check DNS, /etc/hosts and redis.url",
+	CauseDNS:         "the host name does not resolve: check DNS, /etc/hosts and redis.url",
 	CauseFrozen:      "the connection stands but Redis does not answer: look at its process, disk and swap",
 	CauseBlackHole:   "sent packets are not acknowledged: check cables, switches and firewalls",
 	CauseClosed:      "Redis or something between ended the connection",
@@ -147,7 +147,7 @@ func causeOfNetwork(err error) Cause {
 	var dial *DialError
 	switch {
 	case errors.As(err, &dns):
-		return CauseName
+		return CauseDNS
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
 		return CauseRefused
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ENETDOWN):

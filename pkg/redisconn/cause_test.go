@@ -58,7 +58,7 @@ func TestCausesOfConnecting(t *testing.T) {
 		"refused":     {try(fmt.Sprintf("redis://127.0.0.1:%d", redistest.FreePort(t)), nil), verdict{CauseRefused, false, true}},
 		"timed out":   {try("redis://"+blackHole(t), nil), verdict{CauseTimeout, false, true}},
 		"unreachable": {try("redis://224.0.0.1:6379", nil), verdict{CauseUnreachable, false, true}},
-		"name":        {try("redis://no-such-host.invalid", nil), verdict{CauseName, false, true}},
+		"dns":         {try("redis://no-such-host.invalid", nil), verdict{CauseDNS, false, true}},
 		"reset":       {try(closed.URL(), nil), verdict{CauseClosed, false, true}},
 		"no password": {try("redis://"+server.Addr(), nil), verdict{CausePassword, true, true}},
 		"wrong password": {try("redis://"+server.Addr(), func(c *Config) { c.PasswordFile = write(t, "guess") }),
@@ -192,7 +192,7 @@ func TestCausesOfWhatCannotBeProvoked(t *testing.T) {
 func TestEveryCauseHasAdvice(t *testing.T) {
 	t.Parallel()
 	for _, c := range []Cause{
-		CauseRefused, CauseTimeout, CauseUnreachable, CauseName, CauseFrozen, CauseBlackHole, CauseClosed, CausePermission,
+		CauseRefused, CauseTimeout, CauseUnreachable, CauseDNS, CauseFrozen, CauseBlackHole, CauseClosed, CausePermission,
 		CausePassword, CauseLoading, CauseReadOnly, CauseReplicas, CauseWrongNode, CauseOOM, CauseTLS, CauseSentinel, CauseConfig,
 		CauseMisconf, CauseServer, CauseOther,
 	} {

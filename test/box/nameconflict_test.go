@@ -35,7 +35,7 @@ func (b *box) command(args ...string) (code int, text string) {
 }
 
 func (b *box) shared() bool {
-	return strings.Contains(strings.Join(b.health().Reasons, "\n"), "the box's name is shared")
+	return strings.Contains(strings.Join(b.health().Reasons, "\n"), "the name is shared")
 }
 
 // TestTwoControllersOfOneName: two boxes made from one card both report the

@@ -21,7 +21,7 @@ func startRows() []*fault {
 	}, {
 		name: "name does not resolve", hold: 2 * time.Second, short: time.Second,
 		budget: soonBudget, unable: privateMountsAvailable,
-		causes: []redisconn.Cause{redisconn.CauseName},
+		causes: []redisconn.Cause{redisconn.CauseDNS},
 		world:  byName,
 		hurt: func(r *rig) time.Time {
 			r.names.fail(true)
