@@ -6,15 +6,17 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"framekeeper/internal/async"
 )
 
 // agent is the loop around one camera's processes. Only run's goroutine
-// touches it; others read it through snapshot, and give orders.
+// touches it; others read it through snapshot, and request changes of the desired state.
 type agent struct {
 	name   string
 	settle time.Duration
 	out    *sink
-	kick   chan struct{}      // capacity 1: there is an order to look at
+	wake   async.Wake         // the desired state has changed
 	gone   chan struct{}      // closed when run has returned
 	cancel context.CancelFunc // ends run; set before it begins
 	latest Spec               // the last one ordered; guarded by the Supervisor's mu
@@ -29,13 +31,13 @@ type agent struct {
 
 	mu      sync.Mutex // guards all below
 	status  Status
-	orders  orders
+	desired desired
 	changed chan struct{} // closed and replaced at each change of them
 }
 
 func newAgent(spec Spec, o *Options, out *sink, one chan struct{}) *agent {
 	a := &agent{
-		name: spec.Name, settle: o.SettleTime, out: out, kick: make(chan struct{}, 1), gone: make(chan struct{}),
+		name: spec.Name, settle: o.SettleTime, out: out, wake: async.NewWake(), gone: make(chan struct{}),
 		latest: spec, spec: spec, recovery: recovery{one: one},
 		status: Status{Name: spec.Name, State: Starting, Since: o.Now()}, changed: make(chan struct{}),
 	}
@@ -60,7 +62,7 @@ func (a *agent) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
-		if a.ordered() {
+		if a.interrupted() {
 			a.forgive()
 			continue
 		}
@@ -83,7 +85,7 @@ func (a *agent) live(ctx context.Context, first bool) (ending, time.Duration) {
 	if !first {
 		a.status.Restarts++
 	}
-	a.orders.phase = runs
+	a.desired.phase = runs
 	a.mu.Unlock()
 	a.set(Running, p.pid)
 	a.log.WithLevel(a.restarts.Level()).Int("pid", p.pid).Msg("Agent started")
@@ -112,7 +114,7 @@ func (a *agent) judge(e ending, life time.Duration) time.Duration {
 		a.status.Ends++
 	}
 	a.status.LastExit, a.status.Says, a.status.Failures = v.reason, "", a.failures
-	a.status.Ready, a.orders.phase = false, over
+	a.status.Ready, a.desired.phase = false, over
 	a.mu.Unlock()
 	a.set(state, 0)
 	return wait

@@ -14,7 +14,7 @@ func (s *Supervisor) Restart(ctx context.Context, name string) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	before := a.order(func(o *orders) { o.held, o.afresh = false, true })
+	before := a.request(func(o *desired) { o.stopped, o.restart = false, true })
 	return a.awaitLife(ctx, before)
 }
 
@@ -25,7 +25,7 @@ func (s *Supervisor) Stop(ctx context.Context, name string) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	a.order(func(o *orders) { o.held, o.afresh = true, false })
+	a.request(func(o *desired) { o.stopped, o.restart = true, false })
 	return a.awaitStop(ctx)
 }
 
@@ -37,12 +37,12 @@ func (s *Supervisor) Start(ctx context.Context, name string) (Status, error) {
 		return Status{}, err
 	}
 	var already bool
-	before := a.order(func(o *orders) {
-		already = !o.held && !o.afresh && o.lives > 0 && o.phase != over
-		if o.held = false; already {
+	before := a.request(func(o *desired) {
+		already = !o.stopped && !o.restart && o.lives > 0 && o.phase != over
+		if o.stopped = false; already {
 			return
 		}
-		o.afresh = true
+		o.restart = true
 	})
 	if already {
 		before--

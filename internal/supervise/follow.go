@@ -8,8 +8,8 @@ import (
 )
 
 // start begins one process and listens to it.
-func (a *agent) start() (*process, *pulse, error) {
-	pulse, err := newPulse(a.opt.WatchdogTimeout)
+func (a *agent) start() (*process, *notifications, error) {
+	pulse, err := listen(a.opt.WatchdogTimeout)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -29,8 +29,8 @@ func (a *agent) start() (*process, *pulse, error) {
 
 // follow waits for the end of the process, brings it about when ctx ends or it
 // is silent for too long, and says how long it was silent in that case.
-func (a *agent) follow(ctx context.Context, p *process, pulse *pulse) (silent time.Duration) {
-	quiet := pulse.newSilence()
+func (a *agent) follow(ctx context.Context, p *process, pulse *notifications) (silent time.Duration) {
+	quiet := pulse.newWatchdog()
 	defer quiet.end()
 	healthy := a.opt.After(a.opt.HealthyAfter)
 	for {
@@ -43,7 +43,7 @@ func (a *agent) follow(ctx context.Context, p *process, pulse *pulse) (silent ti
 				a.update(func(s *Status) { s.Silent = time.Time{} })
 			}
 			a.says(pulse)
-		case <-quiet.odd.over():
+		case <-quiet.late.over():
 			if quiet.strange() {
 				a.update(func(s *Status) { s.Silent = quiet.heard })
 			}
@@ -55,8 +55,8 @@ func (a *agent) follow(ctx context.Context, p *process, pulse *pulse) (silent ti
 		case <-healthy:
 			healthy = nil
 			a.restarts.Healthy(&a.log)
-		case <-a.kick:
-			if a.adopt(); a.ordered() {
+		case <-a.wake:
+			if a.adopt(); a.interrupted() {
 				a.stop(p)
 				return 0
 			}
@@ -68,7 +68,7 @@ func (a *agent) follow(ctx context.Context, p *process, pulse *pulse) (silent ti
 }
 
 // says takes over what the process said.
-func (a *agent) says(pulse *pulse) {
+func (a *agent) says(pulse *notifications) {
 	frames, text := pulse.state()
 	a.update(func(s *Status) {
 		s.Says, s.Ready = text, pulse.isReady()
@@ -82,7 +82,7 @@ func (a *agent) says(pulse *pulse) {
 // kill ends a process that gives no sign of life. Go's runtime answers SIGQUIT
 // with the stacks of all goroutines, which go to the log and say where it hangs.
 // One that was stopped must go on for that; one inside the kernel says nothing.
-func (a *agent) kill(p *process, pulse *pulse) {
+func (a *agent) kill(p *process, pulse *notifications) {
 	a.mu.Lock()
 	a.status.Hangs++
 	a.mu.Unlock()

@@ -68,7 +68,7 @@ func (r *recovery) run(ctx context.Context, env []string) (outcome string, ran b
 	defer func() { <-r.one }()
 	began := time.Now()
 	r.log.Warn().Msg("the camera fails again and again, running recovery_command")
-	out := &told{log: r.log}
+	out := &outputLog{log: r.log}
 	// It has no death signal: one that switches a USB port off must also switch
 	// it on again when we are killed meanwhile.
 	p, err := start(launch{path: "/bin/sh", args: []string{"-c", r.opt.RecoveryCommand}, env: env, out: &sink{w: out}})
@@ -124,14 +124,14 @@ func (r *recovery) await(ctx context.Context, p *process) (why string) {
 	}
 }
 
-// told puts a command's output into the log, one record a line.
-type told struct {
+// outputLog puts a command's output into the log, one record a line.
+type outputLog struct {
 	log   zerolog.Logger
 	lines int
 }
 
 // Write takes one line; the sink calls it for one at a time.
-func (t *told) Write(line []byte) (int, error) {
+func (t *outputLog) Write(line []byte) (int, error) {
 	if t.lines++; t.lines <= recoveryLines {
 		t.log.Info().Str("output", printable([]byte(strings.TrimSuffix(string(line), "\n")))).Msg("recovery_command")
 	}

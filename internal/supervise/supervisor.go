@@ -187,7 +187,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	return nil
 }
 
-// Begun is closed when Run has begun, and orders can be given.
+// Begun is closed when Run has begun, and commands can be given.
 func (s *Supervisor) Begun() <-chan struct{} { return s.begun }
 
 // Agents is what every agent is doing now, in the order of Options.Agents.

@@ -38,7 +38,7 @@ func (s *Supervisor) Update(ctx context.Context, o Options) (Changes, error) {
 	return changes, errors.Join(errs...)
 }
 
-// update orders everything. The caller holds mu.
+// update requests everything. The caller holds mu.
 func (s *Supervisor) update(o Options) (c Changes, waits []func(context.Context) error) {
 	o.inherit(&s.opt)
 	s.opt = o
@@ -58,13 +58,13 @@ func (s *Supervisor) update(o Options) (c Changes, waits []func(context.Context)
 		s.agents = append(s.agents, a)
 		restart := a.latest.needsRestart(&spec)
 		a.latest = spec
-		held := false
-		before := a.order(func(r *orders) {
+		stopped := false
+		before := a.request(func(r *desired) {
 			r.spec, r.opt = &spec, &next
-			held = r.held
-			r.afresh = r.afresh || restart && !held
+			stopped = r.stopped
+			r.restart = r.restart || restart && !stopped
 		})
-		if restart && !held {
+		if restart && !stopped {
 			c.Restarted = append(c.Restarted, a.name)
 			waits = append(waits, a.waitFor(before))
 		} else {

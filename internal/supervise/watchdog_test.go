@@ -84,7 +84,7 @@ func TestSilenceShows(t *testing.T) {
 			if err := syscall.Kill(pid, c.hang); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the silence to be told", func() bool { return !s.Agents()[0].Silent.IsZero() })
+			eventually(t, "the silence to be reported", func() bool { return !s.Agents()[0].Silent.IsZero() })
 			a := s.Agents()[0]
 			t.Logf("told after %v", time.Since(began).Round(time.Millisecond))
 			if silent := time.Since(a.Silent); a.State != Running || a.PID != pid || a.Hangs != 0 || silent < silentAfter {
@@ -125,7 +125,7 @@ func TestNothingIsKilledThatBeats(t *testing.T) {
 // Several may be silent together because we were: a supervisor that was stopped
 // itself must not take that for their fault.
 func TestALateLookProvesNothing(t *testing.T) {
-	s := (&pulse{timeout: time.Hour}).newSilence()
+	s := (&notifications{timeout: time.Hour}).newWatchdog()
 	defer s.end()
 	s.dead.due = time.Now()
 	if !s.tooLong() {
@@ -140,7 +140,7 @@ func TestALateLookProvesNothing(t *testing.T) {
 		t.Error("a look a minute late: not too long")
 	}
 	s.broken()
-	if s.odd.due = time.Now().Add(-time.Hour); s.strange() || time.Until(s.odd.due) < silentAfter/2 {
+	if s.late.due = time.Now().Add(-time.Hour); s.strange() || time.Until(s.late.due) < silentAfter/2 {
 		t.Error("a look an hour late: strange, want another chance")
 	}
 }

@@ -25,8 +25,8 @@ const (
 // first sign of life: its libraries may come from a slow card.
 const startPatience = 3
 
-// pulse is what one process says of itself, and when it last did.
-type pulse struct {
+// notifications are what one process says of itself, and when it last did.
+type notifications struct {
 	listener *sdnotify.Listener
 	timeout  time.Duration // 0: its silence means nothing
 	heard    chan struct{} // capacity 1: a message came
@@ -39,16 +39,16 @@ type pulse struct {
 	says   string
 }
 
-func newPulse(timeout time.Duration) (*pulse, error) {
+func listen(timeout time.Duration) (*notifications, error) {
 	l, err := sdnotify.Listen()
 	if err != nil {
 		return nil, err
 	}
-	return &pulse{listener: l, timeout: timeout, heard: make(chan struct{}, 1), done: make(chan struct{})}, nil
+	return &notifications{listener: l, timeout: timeout, heard: make(chan struct{}, 1), done: make(chan struct{})}, nil
 }
 
 // listen hears the process until finish.
-func (p *pulse) listen(pid int) {
+func (p *notifications) listen(pid int) {
 	defer close(p.done)
 	for {
 		m, err := p.listener.Receive(pid)
@@ -63,7 +63,7 @@ func (p *pulse) listen(pid int) {
 	}
 }
 
-func (p *pulse) take(m sdnotify.Message) {
+func (p *notifications) take(m sdnotify.Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// Only this counts as one: a process in which something hangs may still tell
@@ -79,26 +79,26 @@ func (p *pulse) take(m sdnotify.Message) {
 }
 
 // finish is called when the process has ended: what it said before is heard.
-func (p *pulse) finish() {
+func (p *notifications) finish() {
 	p.listener.Finish()
 	<-p.done
 	_ = p.listener.Close()
 }
 
-func (p *pulse) state() (frames uint64, says string) {
+func (p *notifications) state() (frames uint64, says string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.frames, p.says
 }
 
-func (p *pulse) isReady() bool {
+func (p *notifications) isReady() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ready
 }
 
 // beat says whether a sign of life has come since it was last called.
-func (p *pulse) beat() bool {
+func (p *notifications) beat() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	beaten := p.beaten
@@ -106,16 +106,16 @@ func (p *pulse) beat() bool {
 	return beaten
 }
 
-// silence measures how long a process has given no sign of life.
-type silence struct {
+// watchdog measures how long a process has given no sign of life.
+type watchdog struct {
 	limit time.Duration
 	heard time.Time // the last one; zero before the first
-	dead  alarm     // at limit
-	odd   alarm     // at silentAfter, once it has given one
+	dead  deadline  // at limit
+	late  deadline  // at silentAfter, once it has given one
 }
 
-func (p *pulse) newSilence() *silence {
-	s := &silence{limit: p.timeout}
+func (p *notifications) newWatchdog() *watchdog {
+	s := &watchdog{limit: p.timeout}
 	if p.timeout > 0 {
 		s.dead.set(startPatience * p.timeout)
 	}
@@ -123,33 +123,33 @@ func (p *pulse) newSilence() *silence {
 }
 
 // broken is called at each sign of life.
-func (s *silence) broken() {
+func (s *watchdog) broken() {
 	s.heard = time.Now()
 	if s.limit > 0 {
 		s.dead.set(s.limit)
-		s.odd.set(silentAfter)
+		s.late.set(silentAfter)
 	}
 }
 
 // tooLong tells a process that was silent from one that we were kept from
 // hearing: a look that comes late by itself proves nothing.
-func (s *silence) tooLong() bool { return s.dead.inTime(s.limit) }
+func (s *watchdog) tooLong() bool { return s.dead.inTime(s.limit) }
 
-// strange is the same for the moment when the silence is to be told.
-func (s *silence) strange() bool { return s.odd.inTime(silentAfter) }
+// strange is the same for the moment when the silence is to be reported.
+func (s *watchdog) strange() bool { return s.late.inTime(silentAfter) }
 
-func (s *silence) end() {
+func (s *watchdog) end() {
 	s.dead.stop()
-	s.odd.stop()
+	s.late.stop()
 }
 
-// alarm is a moment at which to look.
-type alarm struct {
+// deadline is a moment at which to look.
+type deadline struct {
 	timer *time.Timer // nil: there is none
 	due   time.Time
 }
 
-func (a *alarm) set(after time.Duration) {
+func (a *deadline) set(after time.Duration) {
 	a.due = time.Now().Add(after)
 	if a.timer == nil {
 		a.timer = time.NewTimer(after)
@@ -158,16 +158,16 @@ func (a *alarm) set(after time.Duration) {
 	a.timer.Reset(after)
 }
 
-func (a *alarm) over() <-chan time.Time {
+func (a *deadline) over() <-chan time.Time {
 	if a.timer == nil {
 		return nil
 	}
 	return a.timer.C
 }
 
-// inTime says whether the look comes when it was due, and sets the alarm again
+// inTime says whether the look comes when it was due, and sets the deadline again
 // if not.
-func (a *alarm) inTime(limit time.Duration) bool {
+func (a *deadline) inTime(limit time.Duration) bool {
 	if time.Since(a.due) < limit/4 {
 		return true
 	}
@@ -175,7 +175,7 @@ func (a *alarm) inTime(limit time.Duration) bool {
 	return false
 }
 
-func (a *alarm) stop() {
+func (a *deadline) stop() {
 	if a.timer != nil {
 		a.timer.Stop()
 	}

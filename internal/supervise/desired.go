@@ -16,10 +16,10 @@ const (
 	over
 )
 
-// orders is what others want of an agent, and what they wait for.
-type orders struct {
-	held   bool // no process is to run
-	afresh bool // what runs is to end, and a new process to start at once
+// desired is the desired state: what others want of an agent, and what they wait for.
+type desired struct {
+	stopped bool // no process is to run
+	restart bool // what runs is to end, and a new process to start at once
 
 	spec *Spec    // for the next process; nil: as the last one
 	opt  *Options // from now on; nil: as before
@@ -35,33 +35,30 @@ var ErrEnding = errors.New("the supervisor does not run")
 // errGone says that the agent has left, and its camera with it or the supervisor.
 var errGone = errors.New("the camera was taken out of the configuration meanwhile, or the controller is ending")
 
-// order changes what is wanted and says how many processes there were before.
-func (a *agent) order(change func(*orders)) (before int) {
+// request changes what is wanted and says how many processes there were before.
+func (a *agent) request(change func(*desired)) (before int) {
 	a.mu.Lock()
-	before = a.orders.lives
-	change(&a.orders)
+	before = a.desired.lives
+	change(&a.desired)
 	a.mu.Unlock()
-	select {
-	case a.kick <- struct{}{}:
-	default: // it has yet to look at the last one
-	}
+	a.wake.Call()
 	return before
 }
 
-// ordered reports whether a process that runs is to end, and a wait too.
-func (a *agent) ordered() bool {
+// interrupted reports whether a process that runs is to end, and a wait too.
+func (a *agent) interrupted() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.orders.held || a.orders.afresh
+	return a.desired.stopped || a.desired.restart
 }
 
 // adopt takes over changed options. Only run's goroutine calls it.
 func (a *agent) adopt() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.orders.opt != nil {
-		a.use(a.orders.opt)
-		a.orders.opt = nil
+	if a.desired.opt != nil {
+		a.use(a.desired.opt)
+		a.desired.opt = nil
 	}
 }
 
@@ -70,12 +67,12 @@ func (a *agent) begin() {
 	a.adopt()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.orders.spec != nil {
-		a.spec, a.orders.spec = *a.orders.spec, nil
+	if a.desired.spec != nil {
+		a.spec, a.desired.spec = *a.desired.spec, nil
 	}
-	a.orders.afresh = false
-	a.orders.lives++
-	a.orders.phase = begun
+	a.desired.restart = false
+	a.desired.lives++
+	a.desired.phase = begun
 	a.status.Ready = false
 }
 
@@ -85,14 +82,14 @@ func (a *agent) mayStart(ctx context.Context) bool {
 	for ctx.Err() == nil {
 		a.adopt()
 		a.mu.Lock()
-		held := a.orders.held
+		stopped := a.desired.stopped
 		a.mu.Unlock()
-		if !held {
+		if !stopped {
 			return true
 		}
 		a.set(Stopped, 0)
 		select {
-		case <-a.kick:
+		case <-a.wake:
 		case <-ctx.Done():
 		}
 	}
@@ -104,11 +101,11 @@ func (a *agent) rest(ctx context.Context, wait time.Duration) {
 	a.update(func(s *Status) { s.NextStart = a.opt.Now().Add(wait) })
 	defer a.update(func(s *Status) { s.NextStart = time.Time{} })
 	enough := a.opt.After(wait)
-	for !a.ordered() {
+	for !a.interrupted() {
 		select {
 		case <-enough:
 			return
-		case <-a.kick:
+		case <-a.wake:
 			a.adopt()
 		case <-ctx.Done():
 			return
@@ -123,12 +120,12 @@ func (a *agent) forgive() {
 	a.failures = 0
 	a.update(func(s *Status) {
 		s.Says, s.Failures = "", 0
-		a.orders.phase, a.orders.cut = over, a.orders.lives
+		a.desired.phase, a.desired.cut = over, a.desired.lives
 	})
 }
 
 // update changes the status and wakes those who wait for a change. The change
-// may touch the orders too.
+// may touch the desired state too.
 func (a *agent) update(change func(*Status)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -138,10 +135,10 @@ func (a *agent) update(change func(*Status)) {
 }
 
 // look is the agent as it is now, and a channel that is closed when it changes.
-func (a *agent) look() (Status, orders, <-chan struct{}) {
+func (a *agent) look() (Status, desired, <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.status, a.orders, a.changed
+	return a.status, a.desired, a.changed
 }
 
 // awaitLife waits for the first process after the given number of them: until
@@ -154,7 +151,7 @@ func (a *agent) awaitLife(ctx context.Context, before int) (Status, error) {
 	for settling := false; ; {
 		s, o, changed := a.look()
 		switch {
-		case o.held:
+		case o.stopped:
 			return s, errors.New("it was stopped by another command meanwhile")
 		case o.cut > before:
 			before, settling = o.cut, false
@@ -187,7 +184,7 @@ func (a *agent) awaitStop(ctx context.Context) (Status, error) {
 		switch {
 		case s.State == Stopped:
 			return s, nil
-		case !o.held:
+		case !o.stopped:
 			return s, errors.New("it was started by another command meanwhile")
 		}
 		select {
