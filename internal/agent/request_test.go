@@ -29,7 +29,6 @@ import (
 
 func TestOneRequestGivesOneFrame(t *testing.T) {
 	testkit.NeedRedis(t)
-	t.Parallel()
 	for _, mode := range []string{"stream", "pubsub", "both"} {
 		for _, encoding := range []string{"jpeg", "png", "raw"} {
 			t.Run(mode+" "+encoding, func(t *testing.T) {
@@ -262,7 +261,6 @@ func TestABurstOfLargeAnswersIsAnsweredWhole(t *testing.T) {
 // answered, however little memory there is: remembered answers must leave room.
 func TestAnswersGoOnWhileTheStreamIsRefused(t *testing.T) {
 	testkit.NeedRedis(t)
-	t.Parallel()
 	server := redistest.Start(t)
 	startAgent(t, writeConfig(t, server.URL(), "[delivery]\nretain_bytes = \"3MiB\"\n", small+"encoding = \"raw\"\npublish_fps = 10"))
 	a := newAsker(t, server.URL())
