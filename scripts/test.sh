@@ -47,7 +47,7 @@ step() {
 
 check_gofmt() {
 	local bad
-	bad=$(gofmt -l bench cmd internal pkg scripts test)
+	bad=$(gofmt -l bench cmd docs internal pkg scripts test)
 	[ -z "$bad" ] || {
 		printf 'not formatted, run gofmt -w on:\n%s\n' "$bad"
 		return 1

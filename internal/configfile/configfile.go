@@ -17,6 +17,8 @@ import (
 	"framekeeper/internal/logging"
 	"framekeeper/internal/receiver"
 	"framekeeper/internal/supervise"
+	"framekeeper/internal/telemetry"
+	"framekeeper/internal/web"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/redisconn"
@@ -44,7 +46,8 @@ type Client struct {
 	Receiver receiver.Config
 }
 
-var _ = [...]config.Section{&redisconn.Config{}, &outbox.Delivery{}, &logging.Config{}, &Controller{}, &images.Config{}, &receiver.Config{}, &camera.Config{}}
+var _ = [...]config.Section{&redisconn.Config{}, &outbox.Delivery{}, &logging.Config{}, &Controller{},
+	&telemetry.Settings{}, &web.Settings{}, &supervise.Settings{}, &images.Config{}, &receiver.Config{}, &camera.Config{}}
 
 // defaults is a configuration whose file is empty, with the defaults of a camera.
 func defaults() *Config {

@@ -48,12 +48,9 @@ func boxName(host string) string {
 	return name
 }
 
-// Validate reports everything that is wrong with the table.
+// Validate reports what is wrong with the table's own key; its parts do theirs.
 func (c *Controller) Validate(report func(key, value, expected string)) {
 	if c.Box != "" && !camera.ValidName(c.Box) {
 		report("box", c.Box, camera.NameExpected)
 	}
-	c.Telemetry.Validate(report)
-	c.Web.Validate(report)
-	c.Agents.Validate(report)
 }
