@@ -164,6 +164,9 @@ func (p *program) says(message string) bool {
 		if len(text) < len(message) && !verb.MatchString(text) || len(text) < 12 {
 			continue
 		}
+		if subject, ok := strings.CutSuffix(message, text); ok && p.texts[subject] {
+			return true // "Agent" + " is down, restarting it"
+		}
 		// "no permission for %s; add" has the part "no permission for /dev/video0".
 		parts := verb.Split(text, -1)
 		before, _, _ := strings.Cut(message, "/dev/video0")
