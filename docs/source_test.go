@@ -161,11 +161,11 @@ func (p *program) says(message string) bool {
 		return true
 	}
 	for text := range p.texts {
+		if subject, ok := strings.CutSuffix(message, text); ok && len(text) > 12 && p.texts[subject] {
+			return true // "Agent" + " is down, restarting it"
+		}
 		if len(text) < len(message) && !verb.MatchString(text) || len(text) < 12 {
 			continue
-		}
-		if subject, ok := strings.CutSuffix(message, text); ok && p.texts[subject] {
-			return true // "Agent" + " is down, restarting it"
 		}
 		// "no permission for %s; add" has the part "no permission for /dev/video0".
 		parts := verb.Split(text, -1)
