@@ -25,7 +25,7 @@ func check(ctx context.Context, cfg *configfile.Config) error {
 	}
 	if cfg.Redis.Embedded {
 		nop := zerolog.Nop()
-		_, embedded := newServer(ctx, cfg, func() *zerolog.Logger { return &nop })
+		_, embedded := (&serverPart{log: func() *zerolog.Logger { return &nop }}).make(ctx, cfg)
 		err = errors.Join(err, embedded)
 	}
 	return err

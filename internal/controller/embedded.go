@@ -23,37 +23,10 @@ func (p *serverPart) make(ctx context.Context, cfg *configfile.Config) (*redisse
 	if !cfg.Redis.Embedded {
 		return nil, nil //nolint:nilnil // none is what was asked for
 	}
-	warnOfMemory(redisserver.MemoryFor(len(cfg.Cameras), streamBytes(cfg)), p.log())
-	return newServer(ctx, cfg, p.log)
-}
-
-// prepare makes another one if more than its size has changed.
-func (p *serverPart) prepare(ctx context.Context, c *change) (func() error, error) {
-	if serverSettings(c.old) == serverSettings(c.next) {
-		return func() error {
-			if server := p.current.get(); server != nil {
-				server.Resize(len(c.next.Cameras), streamBytes(c.next))
-			}
-			return nil
-		}, nil
-	}
-	server, err := p.make(ctx, c.next)
-	return func() error { p.current.replace(server); return nil }, err
-}
-
-// serverSettings are what a process of it is started with, besides its size.
-func serverSettings(c *configfile.Config) any {
-	if !c.Redis.Embedded {
-		return nil
-	}
-	return [...]any{c.Redis.URL, c.Redis.Username, c.Redis.PasswordFile, c.Controller.Agents.WatchdogTimeout}
-}
-
-// newServer makes the server that cfg asks for; nothing runs yet.
-func newServer(ctx context.Context, cfg *configfile.Config, log func() *zerolog.Logger) (*redisserver.Server, error) {
+	memory := serverMemory(cfg)
+	warnOfMemory(memory, p.log())
 	server, err := redisserver.New(ctx, redisserver.Options{
-		Redis: cfg.Redis, Dir: filepath.Join(cfg.StateDir, "redis"), Cameras: len(cfg.Cameras), StreamBytes: streamBytes(cfg),
-		Log: log, HangTimeout: cfg.Controller.Agents.WatchdogTimeout,
+		Redis: cfg.Redis, Dir: filepath.Join(cfg.StateDir, "redis"), Memory: memory, Log: p.log, HangTimeout: cfg.Controller.Agents.WatchdogTimeout,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
@@ -61,12 +34,29 @@ func newServer(ctx context.Context, cfg *configfile.Config, log func() *zerolog.
 	return server, nil
 }
 
-// streamBytes is how much of each camera Redis is to hold.
-func streamBytes(cfg *configfile.Config) int64 {
-	if !cfg.Delivery.Mode.Streams() {
-		return 0
+// prepare makes another one if what it is started with has changed.
+func (p *serverPart) prepare(ctx context.Context, c *change) (func() error, error) {
+	if serverSettings(c.old) == serverSettings(c.next) {
+		return func() error { return nil }, nil
 	}
-	return int64(cfg.Delivery.StreamMaxBytes)
+	server, err := p.make(ctx, c.next)
+	return func() error { p.current.replace(server); return nil }, err
+}
+
+// serverSettings are what a process of it is started with.
+func serverSettings(c *configfile.Config) any {
+	if !c.Redis.Embedded {
+		return nil
+	}
+	return [...]any{c.Redis.URL, c.Redis.Username, c.Redis.PasswordFile, c.Controller.Agents.WatchdogTimeout, serverMemory(c)}
+}
+
+// serverMemory bounds what the streams of all cameras may take.
+func serverMemory(cfg *configfile.Config) int64 {
+	if !cfg.Delivery.Mode.Streams() {
+		return redisserver.MemoryFor(len(cfg.Cameras), 0)
+	}
+	return redisserver.MemoryFor(len(cfg.Cameras), int64(cfg.Delivery.StreamMaxBytes))
 }
 
 // warnOfMemory reports a server that may take more than half of what there is.

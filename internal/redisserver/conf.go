@@ -21,24 +21,19 @@ func MemoryFor(cameras int, streamBytes int64) int64 {
 	return int64(cameras)*(streamBytes+streamBytes/overhead) + headroom
 }
 
-// adminUser is who watches the server. The name is free of what a user's own
-// may be, and its password is made anew for each process.
-const adminUser = "framekeeper-controller"
-
 // refused are the commands with which a user could stop the server, turn it
 // into somebody else's replica, make it write files or run code. CLIENT PAUSE
-// stops it for years. What CLIENT may do is listed, for Redis 6 knows no other way.
+// stops it for years. What CLIENT may do is listed, because Redis 6 has no other way.
 const refused = "-acl -config +config|get -debug -module -replicaof -slaveof -failover -shutdown -save -bgsave -bgrewriteaof -migrate -sync -psync" +
 	" -client +client|id +client|getname +client|setname +client|info +client|list +client|kill +client|unblock +client|reply"
 
-// settings are everything that one process is told.
+// settings are everything that one process is started with.
 type settings struct {
-	place    place
+	endpoint endpoint
 	addrs    []netip.Addr
 	dir      string
 	memory   int64
 	password string // "": none is asked for
-	admin    string // the admin's password
 }
 
 // conf is the configuration as redis-server reads it from its standard input.
@@ -54,9 +49,8 @@ func (s *settings) conf() []byte {
 		"maxmemory " + strconv.FormatInt(s.memory, 10),
 		"maxmemory-policy noeviction",
 		"maxclients 1000",
-		"databases " + strconv.Itoa(max(16, s.place.database+1)),
+		"databases " + strconv.Itoa(max(16, s.endpoint.database+1)),
 		"protected-mode yes",
-		fmt.Sprintf("user %s on #%s ~* &* +@all", adminUser, hashed(s.admin)),
 	}
 	lines = append(lines, s.listen()...)
 	lines = append(lines, s.user()...)
@@ -64,14 +58,14 @@ func (s *settings) conf() []byte {
 }
 
 func (s *settings) listen() []string {
-	if s.place.socket != "" {
-		return []string{"port 0", "unixsocket " + quoted(s.place.socket), "unixsocketperm 770"}
+	if s.endpoint.socket != "" {
+		return []string{"port 0", "unixsocket " + quoted(s.endpoint.socket), "unixsocketperm 770"}
 	}
 	bind := "bind"
 	for _, a := range s.addrs {
 		bind += " " + a.String()
 	}
-	return []string{"port " + s.place.port, bind}
+	return []string{"port " + s.endpoint.port, bind}
 }
 
 // user is the one the programs use. If it has a name, nobody gets in without.
@@ -81,7 +75,7 @@ func (s *settings) user() []string {
 		secret = "#" + hashed(s.password)
 	}
 	rights := fmt.Sprintf("on %s ~* &* +@all %s", secret, refused)
-	if name := s.place.userName(); name != defaultUser {
+	if name := s.endpoint.userName(); name != defaultUser {
 		return []string{"user " + defaultUser + " off", "user " + name + " " + rights}
 	}
 	return []string{"user " + defaultUser + " " + rights}
@@ -89,11 +83,11 @@ func (s *settings) user() []string {
 
 const defaultUser = "default"
 
-func (p *place) userName() string {
-	if p.user == "" {
+func (e *endpoint) userName() string {
+	if e.user == "" {
 		return defaultUser
 	}
-	return p.user
+	return e.user
 }
 
 func hashed(password string) string {

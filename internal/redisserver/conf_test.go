@@ -22,11 +22,11 @@ func TestConf(t *testing.T) {
 		"user":     {"redis://bob@10.0.0.1:7000", "", secret, []netip.Addr{netip.MustParseAddr("10.0.0.1")}, []string{"user default off", "port 7000", "bind 10.0.0.1"}},
 		"username": {"redis://10.0.0.1:7000", "bob", secret, []netip.Addr{netip.MustParseAddr("10.0.0.1")}, []string{"user default off"}},
 	} {
-		p, err := placeOf(&redisconn.Config{URL: c.url, Username: c.user})
+		e, err := endpointOf(&redisconn.Config{URL: c.url, Username: c.user})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		s := settings{place: p, addrs: c.addrs, dir: "/d", memory: MemoryFor(2, 64<<20), password: c.password, admin: secret}
+		s := settings{endpoint: e, addrs: c.addrs, dir: "/d", memory: MemoryFor(2, 64<<20), password: c.password}
 		text := string(s.conf())
 		lines := strings.Split(text, "\n")
 		for _, want := range append(c.want, "maxmemory 234881024", "maxmemory-policy noeviction", `save ""`, "appendonly no") {

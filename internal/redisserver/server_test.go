@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"framekeeper/internal/status"
 	"framekeeper/internal/testkit/proctest"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/redisconn"
@@ -71,29 +72,29 @@ func begin(t *testing.T, o Options) *scene {
 	return &scene{T: t, server: s, log: log, stop: stop}
 }
 
-func (s *scene) await(what string, ok func(Status) bool) Status {
+func (s *scene) await(what string, ok func(status.RedisServer) bool) status.RedisServer {
 	s.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		status := s.server.Status()
-		if ok(status) {
-			return status
+		got := s.server.Status()
+		if ok(got) {
+			return got
 		}
 		if time.Now().After(deadline) {
-			s.Fatalf("waited 30 s in vain for %s; got %+v", what, status)
+			s.Fatalf("waited 30 s in vain for %s; got %+v", what, got)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 
-func (s *scene) awaitRunning() Status {
+func (s *scene) awaitRunning() status.RedisServer {
 	s.Helper()
-	return s.await("a server that answers", func(st Status) bool { return st.State == Running })
+	return s.await("a server that answers", func(st status.RedisServer) bool { return st.State == status.ProcessRunning })
 }
 
 func (s *scene) awaitLog(text string) {
 	s.Helper()
-	s.await("the log line "+text, func(Status) bool { return strings.Contains(s.log.String(), text) })
+	s.await("the log line "+text, func(status.RedisServer) bool { return strings.Contains(s.log.String(), text) })
 }
 
 // client is one of the programs, with what the configuration gives it.
@@ -129,8 +130,8 @@ func passwordFile(t *testing.T, password string) string {
 
 func TestServesWithItsBounds(t *testing.T) {
 	cfg := freeURL(t, "127.0.0.1")
-	s := begin(t, Options{Redis: cfg, Cameras: 2, StreamBytes: 8 << 20})
-	status := s.awaitRunning()
+	s := begin(t, Options{Redis: cfg, Memory: MemoryFor(2, 8<<20)})
+	got := s.awaitRunning()
 	c := client(t, cfg)
 	for key, want := range map[string]string{
 		"maxmemory": fmt.Sprint(2*(8<<20)*5/4 + headroom), "maxmemory-policy": "noeviction", "save": "", "appendonly": "no", "bind": "127.0.0.1",
@@ -151,22 +152,17 @@ func TestServesWithItsBounds(t *testing.T) {
 		}
 	}
 	for _, file := range []string{"cmdline", "environ"} {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", status.PID, file))
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", got.PID, file))
 		if err != nil || strings.Contains(string(text), "FRAMEKEEPER") || strings.Contains(string(text), "user ") {
 			t.Errorf("%s: got %q, %v", file, text, err)
 		}
 	}
-	s.await("what it has in use", func(st Status) bool { return st.Used > 100<<10 && st.Used < st.Memory })
-	s.server.Resize(1, 4<<20)
-	s.awaitLog("its new size")
-	if got, err := c.ConfigGet(t.Context(), "maxmemory").Result(); err != nil || got["maxmemory"] != fmt.Sprint((4<<20)*5/4+headroom) {
-		t.Errorf("maxmemory after a change: got %v, %v", got, err)
-	}
+	s.await("what it has in use", func(st status.RedisServer) bool { return st.Used > 100<<10 && st.Used < st.Memory })
 	s.stop()
-	if st := s.server.Status(); st.State != Stopped || st.Used != 0 {
+	if st := s.server.Status(); st.State != status.ProcessStopped || st.Used != 0 {
 		t.Errorf("after the end: got %+v, want stopped and nothing in use", st)
 	}
-	if err := syscall.Kill(-status.PID, 0); err == nil {
+	if err := syscall.Kill(-got.PID, 0); err == nil {
 		t.Error("the process group is still there after the end")
 	}
 	if files, err := os.ReadDir(s.server.opt.Dir); err != nil || len(files) != 0 {
@@ -180,7 +176,7 @@ func TestKilledServerReturns(t *testing.T) {
 	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	again := s.await("another process", func(st Status) bool { return st.State == Running && st.PID != first.PID })
+	again := s.await("another process", func(st status.RedisServer) bool { return st.State == status.ProcessRunning && st.PID != first.PID })
 	if again.Restarts != 1 || !strings.Contains(again.LastExit, "signal: killed") {
 		t.Errorf("got %+v, want one restart after a kill", again)
 	}
@@ -192,7 +188,7 @@ func TestHungServerIsReplaced(t *testing.T) {
 	if err := syscall.Kill(first.PID, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	again := s.await("another process", func(st Status) bool { return st.State == Running && st.PID != first.PID })
+	again := s.await("another process", func(st status.RedisServer) bool { return st.State == status.ProcessRunning && st.PID != first.PID })
 	if again.Hangs != 1 || !strings.Contains(again.LastExit, "did not answer") {
 		t.Errorf("got %+v, want one hang", again)
 	}
@@ -201,19 +197,17 @@ func TestHungServerIsReplaced(t *testing.T) {
 	}
 }
 
-// The two lives of a box with a user and a password, of which the second one
-// comes while the server runs.
 // A script that does not end leaves the server able to say so, and nothing else.
 func TestServerWithAnEndlessScriptIsReplaced(t *testing.T) {
 	cfg := freeURL(t, "127.0.0.1")
 	// Redis says BUSY after 5 s, and nothing before.
-	s := begin(t, Options{Redis: cfg, Cameras: 1, StreamBytes: 1 << 20, HangTimeout: 6 * time.Second})
+	s := begin(t, Options{Redis: cfg, Memory: MemoryFor(1, 1<<20), HangTimeout: 6 * time.Second})
 	s.awaitRunning()
 	looping, user := make(chan error, 1), client(t, cfg)
 	go func() {
 		looping <- user.Eval(t.Context(), "redis.call('SET', 'a', 1) while true do end", nil).Err()
 	}()
-	got := s.await("a fresh server", func(st Status) bool { return st.Restarts == 1 && st.State == Running })
+	got := s.await("a fresh server", func(st status.RedisServer) bool { return st.Restarts == 1 && st.State == status.ProcessRunning })
 	if got.Hangs != 1 || !strings.Contains(got.LastExit, "did not answer for 6s") {
 		t.Errorf("got %+v, want one hang", got)
 	}
@@ -225,6 +219,8 @@ func TestServerWithAnEndlessScriptIsReplaced(t *testing.T) {
 	}
 }
 
+// A changed password restarts the server, which holds nothing that agents do not
+// add again.
 func TestPasswordAndItsRotation(t *testing.T) {
 	cfg := freeURL(t, "127.0.0.1")
 	cfg.Username, cfg.PasswordFile = "bob", passwordFile(t, "first")
@@ -241,9 +237,12 @@ func TestPasswordAndItsRotation(t *testing.T) {
 	if err := os.WriteFile(cfg.PasswordFile, []byte("second\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.awaitLog("taken over the changed password")
-	if v, err := client(t, cfg).Get(t.Context(), "k").Result(); err != nil || v != "v" {
-		t.Errorf("with the new password: got %q, %v, want v", v, err)
+	got := s.await("another process", func(st status.RedisServer) bool { return st.State == status.ProcessRunning && st.Restarts == 1 })
+	if got.Hangs != 0 || got.LastExit != "" {
+		t.Errorf("got %+v, want a restart that is no fault", got)
+	}
+	if err := client(t, cfg).Set(t.Context(), "k", "v", 0).Err(); err != nil {
+		t.Errorf("with the new password: %v", err)
 	}
 	old := cfg
 	old.PasswordFile = passwordFile(t, "first")
@@ -274,7 +273,7 @@ func TestUnixSocket(t *testing.T) {
 	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil { // leaves its socket
 		t.Fatal(err)
 	}
-	s.await("another process", func(st Status) bool { return st.State == Running && st.PID != first.PID })
+	s.await("another process", func(st status.RedisServer) bool { return st.State == status.ProcessRunning && st.PID != first.PID })
 }
 
 func TestAddressInUse(t *testing.T) {
@@ -285,14 +284,14 @@ func TestAddressInUse(t *testing.T) {
 	}
 	defer l.Close()
 	s := begin(t, Options{Redis: cfg})
-	status := s.await("a reason", func(st Status) bool { return st.State == Waiting })
-	if !strings.Contains(status.LastExit, "another program listens on 127.0.0.1") || !strings.Contains(status.LastExit, "systemctl disable") {
-		t.Errorf("got %q, want who is in the way and what to do", status.LastExit)
+	got := s.await("a reason", func(st status.RedisServer) bool { return st.State == status.ProcessWaiting })
+	if !strings.Contains(got.LastExit, "another program listens on 127.0.0.1") || !strings.Contains(got.LastExit, "systemctl disable") {
+		t.Errorf("got %q, want who is in the way and what to do", got.LastExit)
 	}
 	_ = l.Close()
 	s.awaitRunning()
 	if n := strings.Count(s.log.String(), `"level":"warn"`); n != 1 {
-		t.Errorf("told %d times, want once", n)
+		t.Errorf("logged %d times, want once", n)
 	}
 }
 
@@ -326,11 +325,11 @@ func TestOtherAddress(t *testing.T) {
 		t.Errorf("without a password: got %v, want NOAUTH", err)
 	}
 	local := cfg
-	p, err := placeOf(&cfg)
+	e, err := endpointOf(&cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	local.URL = "redis://127.0.0.1:" + p.port
+	local.URL = "redis://127.0.0.1:" + e.port
 	if err := client(t, local).Ping(t.Context()).Err(); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("on loopback: got %v, want nobody there", err)
 	}
@@ -352,7 +351,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// A server that ends at once is tried ever more slowly, and told of twice.
+// A server that ends at once is tried ever more slowly, and logged twice.
 func TestCrashLoop(t *testing.T) {
 	bin := t.TempDir()
 	script := "#!/bin/sh\ncat >/dev/null\necho 'no such luck' >&2\necho '1:M 27 Nov 2026 20:37:42.945 # WARNING Memory overcommit must be enabled!' >&2\nexit 1\n"
@@ -361,29 +360,25 @@ func TestCrashLoop(t *testing.T) {
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	s := begin(t, Options{Redis: freeURL(t, "127.0.0.1"), BackoffMin: time.Millisecond, BackoffMax: 5 * time.Millisecond})
-	status := s.await("ten restarts", func(st Status) bool { return st.Restarts >= 10 })
-	if !strings.Contains(status.LastExit, "exit status 1: no such luck") {
-		t.Errorf("got %q, want how it ended and what it said", status.LastExit)
+	got := s.await("ten restarts", func(st status.RedisServer) bool { return st.Restarts >= 10 })
+	if !strings.Contains(got.LastExit, "exit status 1: no such luck") {
+		t.Errorf("got %q, want how it ended and what it said", got.LastExit)
 	}
 	if n := strings.Count(s.log.String(), "is in a crash loop"); n != 1 {
-		t.Errorf("the loop was told %d times, want once", n)
+		t.Errorf("the loop was logged %d times, want once", n)
 	}
 }
 
 func TestUsedMemory(t *testing.T) {
-	for _, c := range []struct {
-		info string
-		used int64
-		ok   bool
-	}{
-		{"# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\n", 1 << 20, true},
-		{"used_memory:12", 12, true},
-		{"used_memory:much\r\n", 0, false},
-		{"# Memory\r\nused_memory_rss:5\r\n", 0, false},
-		{"", 0, false},
+	for info, want := range map[string]int64{
+		"# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\n": 1 << 20,
+		"used_memory:12":                    12,
+		"used_memory:much\r\n":              0,
+		"# Memory\r\nused_memory_rss:5\r\n": 0,
+		"":                                  0,
 	} {
-		if used, ok := usedMemory(c.info); used != c.used || ok != c.ok {
-			t.Errorf("%q: got %d, %v, want %d, %v", c.info, used, ok, c.used, c.ok)
+		if got := usedMemory(info); got != want {
+			t.Errorf("%q: got %d, want %d", info, got, want)
 		}
 	}
 }

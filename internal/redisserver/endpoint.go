@@ -18,9 +18,9 @@ import (
 	"framekeeper/pkg/redisconn"
 )
 
-// place is where the server is to be found: at a socket's path, or at a port of
+// endpoint is where the server is to be found: at a socket's path, or at a port of
 // a host.
-type place struct {
+type endpoint struct {
 	socket   string // "": TCP
 	host     string
 	port     string
@@ -28,42 +28,42 @@ type place struct {
 	user     string // "": the default user
 }
 
-func placeOf(cfg *redisconn.Config) (place, error) {
+func endpointOf(cfg *redisconn.Config) (endpoint, error) {
 	u, err := url.Parse(cfg.URL)
 	if err != nil {
-		return place{}, errors.New("redis.url is unreadable")
+		return endpoint{}, errors.New("redis.url is unreadable")
 	}
-	p := place{user: cfg.Username}
-	if p.user == "" {
-		p.user = u.User.Username()
+	e := endpoint{user: cfg.Username}
+	if e.user == "" {
+		e.user = u.User.Username()
 	}
 	if u.Scheme == "unix" {
-		p.socket = u.Path
-		return p, nil
+		e.socket = u.Path
+		return e, nil
 	}
-	p.host, p.port = u.Hostname(), u.Port()
-	if p.port == "" {
-		p.port = "6379"
+	e.host, e.port = u.Hostname(), u.Port()
+	if e.port == "" {
+		e.port = "6379"
 	}
 	if n, err := strconv.Atoi(strings.Trim(u.Path, "/")); err == nil {
-		p.database = n
+		e.database = n
 	}
-	return p, nil
+	return e, nil
 }
 
-func (p *place) String() string {
-	if p.socket != "" {
-		return p.socket
+func (e *endpoint) String() string {
+	if e.socket != "" {
+		return e.socket
 	}
-	return net.JoinHostPort(p.host, p.port)
+	return net.JoinHostPort(e.host, e.port)
 }
 
 // dial is how the server itself is reached, whatever the clients do.
-func (p *place) dial(addrs []netip.Addr) (network, addr string) {
-	if p.socket != "" {
-		return "unix", p.socket
+func (e *endpoint) dial(addrs []netip.Addr) (network, addr string) {
+	if e.socket != "" {
+		return "unix", e.socket
 	}
-	return "tcp", net.JoinHostPort(addrs[0].String(), p.port)
+	return "tcp", net.JoinHostPort(addrs[0].String(), e.port)
 }
 
 // errNotOurs means that the host in url is another machine.
@@ -71,11 +71,11 @@ var errNotOurs = errors.New("not an address of this box")
 
 // addresses finds what the host's name means here. None, without an error, is a
 // unix socket's.
-func (p *place) addresses(ctx context.Context) ([]netip.Addr, error) {
-	if p.socket != "" {
+func (e *endpoint) addresses(ctx context.Context) ([]netip.Addr, error) {
+	if e.socket != "" {
 		return nil, nil
 	}
-	found, err := resolve(ctx, p.host)
+	found, err := resolve(ctx, e.host)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (p *place) addresses(ctx context.Context) ([]netip.Addr, error) {
 	}
 	found = slices.DeleteFunc(found, func(a netip.Addr) bool { return !a.IsLoopback() && !slices.Contains(own, a) })
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%s is %w", p.host, errNotOurs)
+		return nil, fmt.Errorf("%s is %w", e.host, errNotOurs)
 	}
 	return found, nil
 }
@@ -126,15 +126,15 @@ func hasNetwork(own []netip.Addr) bool {
 	return slices.ContainsFunc(own, func(a netip.Addr) bool { return !a.IsLoopback() && !a.IsLinkLocalUnicast() })
 }
 
-// free says what stands in the way of listening there, so that the reason is
+// free returns what stands in the way of listening there, so that the reason is
 // known without reading redis-server's log. Between this and its start somebody
 // else may come; then it ends, and is tried again.
-func (p *place) free(ctx context.Context, addrs []netip.Addr) error {
-	if p.socket != "" {
-		return p.freeSocket(ctx)
+func (e *endpoint) free(ctx context.Context, addrs []netip.Addr) error {
+	if e.socket != "" {
+		return e.freeSocket(ctx)
 	}
 	for _, a := range addrs {
-		at := net.JoinHostPort(a.String(), p.port)
+		at := net.JoinHostPort(a.String(), e.port)
 		var lc net.ListenConfig
 		l, err := lc.Listen(ctx, "tcp", at)
 		switch {
@@ -153,20 +153,20 @@ func (p *place) free(ctx context.Context, addrs []netip.Addr) error {
 }
 
 // freeSocket: redis-server removes whatever has the socket's name.
-func (p *place) freeSocket(ctx context.Context) error {
-	info, err := os.Lstat(p.socket)
+func (e *endpoint) freeSocket(ctx context.Context) error {
+	info, err := os.Lstat(e.socket)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("look at %s: %w", p.socket, err)
+		return fmt.Errorf("stat %s: %w", e.socket, err)
 	case info.Mode()&fs.ModeSocket == 0:
-		return fmt.Errorf("%s is there and no socket: remove it, or name another in redis.url", p.socket)
+		return fmt.Errorf("%s is there and no socket: remove it, or name another in redis.url", e.socket)
 	}
 	var d net.Dialer
-	if c, err := d.DialContext(ctx, "unix", p.socket); err == nil {
+	if c, err := d.DialContext(ctx, "unix", e.socket); err == nil {
 		_ = c.Close() // nothing was sent
-		return fmt.Errorf("another program listens on %s: end it, or name another socket in redis.url", p.socket)
+		return fmt.Errorf("another program listens on %s: end it, or name another socket in redis.url", e.socket)
 	}
 	return nil
 }
