@@ -257,7 +257,7 @@ func TestCommandsThroughFaults(t *testing.T) {
 		for _, amid := range []bool{false, true} { // while it is carried out, so that the answer meets the fault
 			wait := s.send(map[string]any{"command": commands.Restart, "camera": "cam1"})
 			if amid {
-				eventually(t, "the old agent's end", func() bool { return strings.Count(s.stderr.String(), "agent stopped") > restarts })
+				eventually(t, "the old agent's end", func() bool { return strings.Count(s.stderr.String(), "Agent stopped camera=cam1") > restarts })
 			}
 			f.hurt()
 			r := wait()
