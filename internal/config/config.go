@@ -84,16 +84,17 @@ func ReadText(r io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(r,
 // environ, into the target. Path is what reports call the file. An error is an
 // *Error, and the target is then not to be used.
 func Parse(path string, data []byte, environ []string, target Target) error {
-	r := &Report{file: path, root: reflect.ValueOf(target).Elem(), origin: make(map[string]string), reported: make(map[string]bool)}
+	r := &Report{file: path, root: reflect.ValueOf(target).Elem(),
+		origin: make(map[string]string), shown: make(map[string]string), reported: make(map[string]bool)}
 	if len(data) > maxFile {
 		r.problems = append(r.problems, Problem{File: path, What: fmt.Sprintf("the file is larger than %d KiB", maxFile>>10)})
 		return r.err()
 	}
-	raw, problem := decodeTOML(path, data)
+	raw, lines, problem := decodeTOML(path, data)
 	if problem != nil {
 		return &Error{Problems: []Problem{*problem}}
 	}
-	r.lines = findLines(string(data))
+	r.lines = lines
 	r.table("", raw, r.root)
 	r.environment(environ)
 	target.Complete()

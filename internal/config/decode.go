@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding"
 	"errors"
 	"fmt"
 	"reflect"
@@ -15,151 +14,142 @@ import (
 	"framekeeper/internal/bytesize"
 )
 
-// decodeTOML reads the text. Of a text that is not TOML
-// only the first mistake can be reported.
-func decodeTOML(path string, data []byte) (map[string]any, *Problem) {
-	raw := make(map[string]any)
-	err := toml.Unmarshal(data, &raw)
+// decodeTOML reads the text and finds the line of each path in it. Of a text
+// that is not TOML only the first mistake can be reported.
+func decodeTOML(path string, data []byte) (raw map[string]any, lines map[string]int, problem *Problem) {
+	meta, err := toml.Decode(string(data), &raw)
 	if err == nil {
-		return raw, nil
+		return raw, findLines(string(data), meta), nil
 	}
-	p := &Problem{File: path, What: "not valid TOML: " + strings.TrimPrefix(err.Error(), "toml: ")}
+	p := &Problem{File: path, What: strings.TrimPrefix(err.Error(), "toml: ")}
 	var syntax toml.ParseError
 	if errors.As(err, &syntax) {
-		p.Line = syntax.Position.Line
-		if strings.Contains(syntax.Message, " name") && strings.HasSuffix(syntax.Message, `got '\n' instead`) {
+		p.Line, p.What = syntax.Position.Line, syntax.Message
+		if strings.Contains(p.What, " name") && strings.HasSuffix(p.What, `got '\n' instead`) {
 			p.Line-- // the decoder counts the end of a [table]'s line to the next
 		}
-		p.What = "not valid TOML: " + syntax.Message
-		if !strings.HasPrefix(syntax.Message, "Key '") && quotesText(p.What) && mayHoldSecret(data, p.Line, syntax.LastKey) {
-			p.What = quotation.ReplaceAllString(p.What, "…")
+		if !strings.HasPrefix(p.What, "Key '") && strings.ContainsAny(punctuation.ReplaceAllString(p.What, ""), "'\"`") {
+			p.What = quotation.ReplaceAllString(p.What, "…") // which could be a password
 		}
 	}
-	p.What = strings.ReplaceAll(p.What, "\n", " ")
-	return nil, p
+	p.What = "not valid TOML: " + strings.ReplaceAll(p.What, "\n", " ")
+	return nil, nil, p
 }
 
-// quotation is everything between the first and the last quote of a message.
-var quotation = regexp.MustCompile(`(?s)["'` + "`" + `].*["'` + "`" + `]`)
+var (
+	// quotation is everything between the first and the last quote of a message.
+	quotation = regexp.MustCompile(`(?s)["'` + "`" + `].*["'` + "`" + `]`)
+	// punctuation is a single character in single quotes, such as was expected.
+	punctuation = regexp.MustCompile(`'\\?.'`)
+	// token is a string, a comment or a word; with a '=' or ']' behind it it may be the end of a key.
+	token = regexp.MustCompile(`(?s)"""(?:\\.|[^\\])*?"{3,5}|'''.*?'{3,5}|#[^\n]*|("(?:\\.|[^"\\\n])*"|'[^'\n]*'|[\w-]+)[ \t]*([=\]]?)`)
+)
 
-// punctuation is a single character in single quotes.
-var punctuation = regexp.MustCompile(`'\\?.'`)
-
-// quotesText: the message quotes more than single characters, which are what
-// was expected and tell nothing of a password.
-func quotesText(message string) bool {
-	return strings.ContainsAny(punctuation.ReplaceAllString(message, ""), "'\"`")
-}
-
-// mayHoldSecret: the decoder's messages quote the text, which on such a line
-// could be a password.
-func mayHoldSecret(data []byte, line int, key string) bool {
-	text := key
-	if lines := strings.Split(string(data), "\n"); line >= 1 && line <= len(lines) {
-		text += lines[line-1]
-	}
-	text = strings.ToLower(text)
-	for _, word := range []string{"url", "source", "pass", "secret", "://", "@"} {
-		if strings.Contains(text, word) {
-			return true
+// findLines maps the paths of keys and tables to their lines. The decoder has
+// the keys in their order in the text; each stands where its last word comes
+// next. What stands in a list in one pair of brackets has the list's line.
+func findLines(text string, meta toml.MetaData) map[string]int {
+	lines, tables := make(map[string]int), make(map[string]int)
+	mark := func(path string, line int) {
+		if lines[path] == 0 {
+			lines[path] = line
 		}
 	}
-	return false
+	tokens, line, pos := token.FindAllStringSubmatchIndex(text, -1), 1, 0
+	for _, key := range meta.Keys() {
+		for i, t := range tokens {
+			if t[4] < t[5] && strings.Trim(text[t[2]:t[3]], `"'`) == key[len(key)-1] {
+				line += strings.Count(text[pos:t[0]], "\n")
+				tokens, pos = tokens[i+1:], t[0]
+				break
+			}
+		}
+		path := ""
+		for i, word := range key {
+			path = join(path, word)
+			mark(path, line)
+			kind := meta.Type(key[:i+1]...)
+			if kind == "Array" {
+				break
+			}
+			if kind == "ArrayHash" {
+				if i == len(key)-1 {
+					tables[path]++
+				}
+				path = itemPath(path, tables[path]-1)
+				mark(path, line)
+			}
+		}
+	}
+	return lines
 }
 
-// set stores a value as TOML gives it, or says what was expected. It is ours
+// set stores a value as TOML gives it, or returns what was expected. It is ours
 // because the decoder stops at the first wrong type and takes a bare number for
 // nanoseconds.
 func set(field reflect.Value, raw any) (expected string) {
-	if _, ok := field.Interface().(time.Duration); ok {
-		return setDuration(field, raw)
-	}
-	if text, ok := field.Addr().Interface().(encoding.TextUnmarshaler); ok {
-		return setText(text, raw)
-	}
-	switch field.Kind() {
-	case reflect.String:
-		return setString(field, raw)
-	case reflect.Int, reflect.Int64:
-		n, ok := raw.(int64)
-		if !ok || field.OverflowInt(n) {
-			return "a whole number"
+	text, quoted := raw.(string)
+	switch target := field.Addr().Interface().(type) {
+	case *time.Duration:
+		d, err := time.ParseDuration(text)
+		if !quoted {
+			return `a duration in quotes and with a unit, such as "600ms"`
+		} else if err != nil {
+			return "a duration such as 600ms"
 		}
-		field.SetInt(n)
-	case reflect.Float64:
-		switch n := raw.(type) {
-		case float64:
-			field.SetFloat(n)
-		case int64:
-			field.SetFloat(float64(n))
-		default:
-			return "a number"
+		*target = d
+		return ""
+	case *bytesize.Size:
+		if !quoted {
+			return "a size such as 64MiB, in quotes"
+		} else if target.UnmarshalText([]byte(text)) != nil {
+			return "a size such as 64MiB"
 		}
-	case reflect.Bool:
-		b, ok := raw.(bool)
+		return ""
+	case *[]string:
+		items, ok := raw.([]any)
+		list := make([]string, len(items))
+		for i, item := range items {
+			var isText bool
+			list[i], isText = item.(string)
+			ok = ok && isText
+		}
 		if !ok {
-			return "true or false"
+			return `a list of strings such as ["a:1", "b:2"]`
 		}
-		field.SetBool(b)
-	case reflect.Slice:
-		return setList(field, raw)
-	default:
-		return "nothing: this program cannot read a " + field.Type().String()
+		*target = list
+		return ""
 	}
+	kind, value := field.Kind(), reflect.ValueOf(raw)
+	whole := value.Kind() == reflect.Int64 && (kind == reflect.Float64 || kind == reflect.Int && !field.OverflowInt(value.Int()))
+	if !whole && value.Kind() != kind {
+		return kinds[kind]
+	}
+	field.Set(value.Convert(field.Type()))
 	return ""
 }
 
-func setString(field reflect.Value, raw any) string {
-	s, ok := raw.(string)
-	if !ok {
-		return "a string in quotes"
-	}
-	field.SetString(s)
-	return ""
+// kinds are what is expected for a field of each kind.
+var kinds = map[reflect.Kind]string{
+	reflect.String: "a string in quotes", reflect.Int: "a whole number", reflect.Int64: "a whole number",
+	reflect.Float64: "a number", reflect.Bool: "true or false",
 }
 
-func setDuration(field reflect.Value, raw any) string {
-	s, ok := raw.(string)
-	if !ok {
-		return `a duration in quotes and with a unit, such as "600ms"`
+// setText stores the text of a variable.
+func setText(field reflect.Value, text string) (expected string) {
+	expected = set(field, text)
+	n, err := strconv.ParseInt(text, 10, 64)
+	f, ferr := strconv.ParseFloat(text, 64)
+	switch {
+	case expected == "" || field.Type() == reflect.TypeFor[time.Duration]():
+	case field.Kind() == reflect.Bool && (text == "true" || text == "false"):
+		return set(field, text == "true")
+	case err == nil && field.Kind() == reflect.Int:
+		return set(field, n)
+	case ferr == nil && field.Kind() == reflect.Float64:
+		return set(field, f)
 	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return "a duration such as 600ms"
-	}
-	field.SetInt(int64(d))
-	return ""
-}
-
-func setText(text encoding.TextUnmarshaler, raw any) string {
-	expected := "another value"
-	if _, ok := text.(*bytesize.Size); ok {
-		expected = "a size such as 64MiB"
-	}
-	s, ok := raw.(string)
-	if !ok {
-		return expected + ", in quotes"
-	}
-	if text.UnmarshalText([]byte(s)) != nil {
-		return expected
-	}
-	return ""
-}
-
-func setList(field reflect.Value, raw any) string {
-	const expected = `a list of strings such as ["a:1", "b:2"]`
-	items, ok := raw.([]any)
-	if !ok {
-		return expected
-	}
-	list := reflect.MakeSlice(field.Type(), len(items), len(items))
-	for i, item := range items {
-		if setString(list.Index(i), item) != "" {
-			return expected
-		}
-	}
-	field.Set(list)
-	return ""
+	return expected
 }
 
 // show is a value as it may appear in a report.

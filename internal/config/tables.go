@@ -70,20 +70,24 @@ var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 // list decodes [[key]] tables, each into defaults of its own.
 func (r *Report) list(key string, raw any, field reflect.Value) {
 	defaults := field.Index(0)
-	tables, ok := tableList(raw)
-	field.Set(reflect.MakeSlice(field.Type(), len(tables), len(tables)))
-	if !ok {
+	tables, ok := raw.([]map[string]any)
+	items, inline := raw.([]any) // camera = [{…}]
+	for _, item := range items {
+		table, isTable := item.(map[string]any)
+		tables, inline = append(tables, table), inline && isTable
+	}
+	if !ok && !inline {
 		r.Add(key, show(raw), fmt.Sprintf("expected [[%s]] in two brackets, once for each %s", key, key))
-		return
+		tables = nil
 	}
+	field.Set(reflect.MakeSlice(field.Type(), len(tables), len(tables)))
 	for i, table := range tables {
-		shown := key
+		path := itemPath(key, i)
 		if name, _ := table["name"].(string); validName.MatchString(name) {
-			shown += "." + name
+			r.shown[path] = key + "." + name
+		} else {
+			r.shown[path] = key
 		}
-		r.shown = append(r.shown, itemPath(key, i), shown)
-	}
-	for i, table := range tables {
 		item := field.Index(i)
 		item.Set(defaults)
 		for _, inner := range fieldsOf(item) {
@@ -91,27 +95,8 @@ func (r *Report) list(key string, raw any, field reflect.Value) {
 				inner.Set(reflect.MakeMap(inner.Type())) // of its own
 			}
 		}
-		r.table(itemPath(key, i), table, item)
+		r.table(path, table, item)
 	}
-}
-
-// tableList takes both [[camera]] and camera = [{…}].
-func tableList(raw any) ([]map[string]any, bool) {
-	switch list := raw.(type) {
-	case []map[string]any:
-		return list, true
-	case []any:
-		tables := make([]map[string]any, len(list))
-		for i, item := range list {
-			table, ok := item.(map[string]any)
-			if !ok {
-				return nil, false
-			}
-			tables[i] = table
-		}
-		return tables, true
-	}
-	return nil, false
 }
 
 // numbers decodes a table of numbers whose keys are free, such as controls.
@@ -121,7 +106,6 @@ func (r *Report) numbers(path string, raw any, field reflect.Value) {
 		r.Add(path, show(raw), "expected a table of whole numbers such as { exposure = 250 }")
 		return
 	}
-	field.Set(reflect.MakeMap(field.Type()))
 	for key, value := range table {
 		item := reflect.New(field.Type().Elem()).Elem()
 		if r.assign(join(path, key), value, item) {

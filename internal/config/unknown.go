@@ -1,16 +1,81 @@
 package config
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
 )
 
+// environmentPrefix begins the names of all variables that are meant for us.
+const environmentPrefix = "FRAMEKEEPER_"
+
+// environment lets variables override scalars outside lists of tables.
+func (r *Report) environment(environ []string) {
+	paths, fields := make(map[string]string), make(map[string]reflect.Value) // of "redis_url"
+	for table, field := range fieldsOf(r.root) {
+		switch {
+		case isList(field.Type()):
+		case field.Kind() == reflect.Struct:
+			for key, inner := range fieldsOf(field) {
+				paths[table+"_"+key], fields[table+"_"+key] = table+"."+key, inner
+			}
+		default:
+			paths[table], fields[table] = table, field
+		}
+	}
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		rest, ours := strings.CutPrefix(name, environmentPrefix)
+		if !ours {
+			continue
+		}
+		key := strings.ToLower(rest)
+		field, known := fields[key]
+		p := Problem{File: environmentName, Key: name}
+		switch {
+		case !known || rest != strings.ToUpper(key):
+			p.What = r.unknownVariable(key, fields)
+		case field.Kind() == reflect.Slice:
+			p.What = "a list cannot be set by a variable, only in the file"
+		default:
+			expected := setText(field, value)
+			if expected == "" {
+				r.origin[paths[key]] = name
+				continue
+			}
+			p.Value, p.What = show(value), "expected "+expected
+		}
+		r.problems = append(r.problems, p)
+	}
+}
+
+func (r *Report) unknownVariable(key string, known map[string]reflect.Value) string {
+	for table, field := range fieldsOf(r.root) {
+		if isList(field.Type()) && strings.HasPrefix(key, table) {
+			return table + "s cannot be set by variables, only in the file"
+		}
+	}
+	if near := nearest(key, known); near != "" {
+		return "unknown variable, did you mean " + environmentPrefix + strings.ToUpper(near) + "?"
+	}
+	return "unknown variable; expected " + environmentPrefix + "<TABLE>_<KEY>, such as " + environmentPrefix + "REDIS_URL"
+}
+
 // unknownKey proposes what may have been meant. The value is not shown: it could
 // be a password under a name of somebody's own.
 func (r *Report) unknownKey(key string, fields map[string]reflect.Value) string {
-	if place := r.placeOf(key); place != "" {
-		return "unknown key here; it belongs " + place
+	for name, field := range fieldsOf(r.root) {
+		place := "in [" + name + "]"
+		switch {
+		case isList(field.Type()):
+			field, place = reflect.New(field.Type().Elem()).Elem(), "in a [["+name+"]]"
+		case field.Kind() != reflect.Struct && name == key:
+			return "unknown key here; it belongs at the top of the file, before the first [table]"
+		}
+		if field.Kind() == reflect.Struct && fieldsOf(field)[key].IsValid() {
+			return "unknown key here; it belongs " + place
+		}
 	}
 	if near := nearest(key, fields); near != "" {
 		return "unknown key, did you mean " + near + "?"
@@ -18,38 +83,14 @@ func (r *Report) unknownKey(key string, fields map[string]reflect.Value) string 
 	return "unknown key"
 }
 
-// placeOf is where a key of exactly this name belongs.
-func (r *Report) placeOf(key string) string {
-	for name, field := range fieldsOf(r.root) {
-		switch {
-		case isList(field.Type()):
-			if _, ok := fieldsOf(reflect.New(field.Type().Elem()).Elem())[key]; ok {
-				return "in a [[" + name + "]]"
-			}
-		case field.Kind() == reflect.Struct:
-			if _, ok := fieldsOf(field)[key]; ok {
-				return "in [" + name + "]"
-			}
-		case name == key:
-			return "at the top of the file, before the first [table]"
-		}
-	}
-	return ""
-}
-
 // nearest is the known key that looks most like this one, "" if none does.
 func nearest(key string, fields map[string]reflect.Value) string {
-	names := make([]string, 0, len(fields))
-	for name := range fields {
-		names = append(names, name)
-	}
-	slices.Sort(names)
 	best, least := "", max(len(key)/3, 1)+1
 	word := strings.ReplaceAll(strings.ToLower(key), "-", "_")
 	if len(word) > 64 {
 		return ""
 	}
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		d := distance(word, name)
 		if len(word) >= 4 && strings.HasPrefix(name, word) {
 			d = min(d, 1) // "password" for password_file
@@ -64,25 +105,24 @@ func nearest(key string, fields map[string]reflect.Value) string {
 // distance counts the letters inserted, left out, replaced or swapped with
 // their neighbour that lead from a to b.
 func distance(a, b string) int {
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
+	row, before := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
 	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			replaced := rows[i-1][j-1]
-			if a[i-1] != b[j-1] {
+	for i := range len(a) {
+		next := make([]int, len(b)+1)
+		next[0] = i + 1
+		for j := range len(b) {
+			replaced := row[j]
+			if a[i] != b[j] {
 				replaced++
 			}
-			rows[i][j] = min(replaced, rows[i-1][j]+1, rows[i][j-1]+1)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
+			next[j+1] = min(replaced, row[j+1]+1, next[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				next[j+1] = min(next[j+1], before[j-1]+1)
 			}
 		}
+		before, row = row, next
 	}
-	return rows[len(a)][len(b)]
+	return row[len(b)]
 }

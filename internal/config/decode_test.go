@@ -1,10 +1,15 @@
 package config
 
-import (
-	"testing"
+import "testing"
 
-	"github.com/BurntSushi/toml"
-)
+func linesOf(t *testing.T, text string) map[string]int {
+	t.Helper()
+	_, lines, problem := decodeTOML("config.toml", []byte(text))
+	if problem != nil {
+		t.Fatalf("the test's text is not TOML: %v", problem)
+	}
+	return lines
+}
 
 func TestFindLines(t *testing.T) {
 	const text = `# a = 1
@@ -14,7 +19,7 @@ a = 1
 dotted . "x.y" . z = 4
 multi = """
 [not.a.table]
-b = 5
+raw = 5 # list =
 \""" still """
 raw = '''
 c = 6 '' '''''
@@ -43,19 +48,14 @@ i = 1
 [[array.inner]]
 i = 2
 [last]`
-	var v map[string]any
-	if err := toml.Unmarshal([]byte(text), &v); err != nil {
-		t.Fatalf("the test's text is not TOML: %v", err)
-	}
 	want := map[string]int{
 		"a": 2, "quoted key": 3, "literal": 4, "dotted": 5, "dotted.x.y": 5, "dotted.x.y.z": 5, "multi": 6, "raw": 10, "list": 12,
-		"list[0]": 13, "list[1]": 13, "list[2]": 14, "list[2][0]": 14, "list[2][1]": 14, "list[3]": 15, "list[3].k": 15, "list[3].l": 15,
-		"list[3].l[0]": 15, "list[3].l[1]": 16, "date": 18, "inline": 19, "inline.p": 19, "inline.q": 19, "inline.q.r": 19,
+		"date": 18, "inline": 19, "inline.p": 19, "inline.q": 19, "inline.q.r": 19,
 		"table": 20, "table.d": 21, "table.sub": 22, "table.sub.e": 23, "array": 24, "array[0]": 24, "array[0].f": 25,
 		"array[1]": 27, "array[1].f": 28, "array[1].g": 29, "array[1].controls": 30, "array[1].controls.h": 31,
 		"array[1].inner": 32, "array[1].inner[0]": 32, "array[1].inner[0].i": 33, "array[1].inner[1]": 34, "array[1].inner[1].i": 35, "last": 36,
 	}
-	got := findLines(text)
+	got := linesOf(t, text)
 	for path, line := range want {
 		if got[path] != line {
 			t.Errorf("%s is on line %d, want %d", path, got[path], line)
@@ -69,7 +69,7 @@ i = 2
 }
 
 func TestFindLinesWithWindowsLineEnds(t *testing.T) {
-	got := findLines("a = 1\r\n\r\n[t]\r\nb = [\r\n1,\r\n]\r\nc = \"x\"\r\n")
+	got := linesOf(t, "a = 1\r\n\r\n[t]\r\nb = [\r\n1,\r\n]\r\nc = \"x\"\r\n")
 	for path, line := range map[string]int{"a": 1, "t": 3, "t.b": 4, "t.c": 7} {
 		if got[path] != line {
 			t.Errorf("%s is on line %d, want %d", path, got[path], line)

@@ -60,7 +60,7 @@ type Report struct {
 	root     reflect.Value     // what is filled
 	lines    map[string]int    // of each path the file has
 	origin   map[string]string // path to the variable that set it
-	shown    []string          // pairs: the path of a table in a list, and its name in reports
+	shown    map[string]string // path of a table in a list to its name in reports
 	reported map[string]bool   // paths that have a problem already
 	problems []Problem
 }
@@ -91,19 +91,15 @@ func (r *Report) line(path string) int {
 		if n, ok := r.lines[path]; ok {
 			return n
 		}
-		path = path[:max(strings.LastIndexByte(path, '.'), 0)]
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
 	}
 	return 0
 }
 
 // Display names a path as people do: "camera.greencam1.fps".
 func (r *Report) Display(path string) string {
-	for pair := range slices.Chunk(r.shown, 2) {
-		if rest, ok := strings.CutPrefix(path, pair[0]); ok {
-			return pair[1] + rest
-		}
-	}
-	return path
+	end := strings.IndexByte(path, ']') + 1
+	return cmp.Or(r.shown[path[:end]], path[:end]) + path[end:]
 }
 
 // err is the *Error of the problems found so far, or nil.
