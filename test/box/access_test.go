@@ -37,10 +37,10 @@ height = 240
 publish_fps = 10
 `
 
-// documented are the README's rules of each user, without the name.
+// documented are the rules in docs/security.md of each user, without the name.
 func documented(t *testing.T) map[string][]any {
 	t.Helper()
-	text, err := os.ReadFile("../../README.md")
+	text, err := os.ReadFile("../../docs/security.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func documented(t *testing.T) map[string][]any {
 	}
 	for _, role := range []string{"agent", "controller", "client", "default"} {
 		if len(rules[role]) == 0 {
-			t.Fatalf("README.md has no ACL SETUSER for %s", role)
+			t.Fatalf("docs/security.md has no ACL SETUSER for %s", role)
 		}
 	}
 	return rules
@@ -75,7 +75,7 @@ func setUser(server *redistest.Server, user string, rules ...any) {
 	server.Do(append([]any{"ACL", "SETUSER", user}, rules...)...)
 }
 
-// TestDocumentedUsers runs every program with the rights the README gives it.
+// TestDocumentedUsers runs every program with the rights that docs/security.md gives it.
 func TestDocumentedUsers(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
