@@ -56,7 +56,7 @@ func completeClaim(ctx context.Context, claim *outbox.Claim, stateDir, camera st
 		}
 	})
 	if complete {
-		log.Info().Msg("The state_dir can be written now: the camera is locked and its epoch saved")
+		log.Info().Msg("The state_dir can be written now: the camera is locked and its epoch is saved")
 	}
 	return nil
 }

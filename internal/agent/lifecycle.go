@@ -136,7 +136,7 @@ func (a *agent) spoolRecovery(supervised bool) *spoolRecovery {
 func (a *agent) capture(ctx context.Context) error {
 	switch err := a.grabber.Run(ctx); {
 	case errors.Is(err, camera.ErrEnded):
-		a.log.Info().Msg("The source has ended; requests are answered with that reason")
+		a.log.Info().Msg("The source has ended; requests are answered with an error")
 	case err != nil:
 		a.ending <- &cameraError{err}
 	}
@@ -173,7 +173,7 @@ func (a *agent) finish(ctx context.Context, withdraw bool) {
 		last = a.presence.show
 	}
 	if err := last(ctx, s.Data()); err != nil {
-		a.log.Debug().Err(err).Msg("The last status stays until it expires")
+		a.log.Debug().Err(err).Msg("The status could not be deleted from Redis; it expires by itself")
 	}
 }
 
@@ -183,7 +183,7 @@ func (a *agent) release(cause error) error {
 	unsent := a.frames.Stats().Unsent
 	if a.spool.store != nil {
 		if err := a.spool.store.Close(); err != nil {
-			a.log.Error().Err(err).Msg("The spool could not be closed in order")
+			a.log.Error().Err(err).Msg("The spool could not be closed; the next start declares what is missing from it")
 			all = false
 		}
 		if all && unsent == 0 {

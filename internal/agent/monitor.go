@@ -60,7 +60,7 @@ func (m *monitor) checkFrames(now time.Time) {
 
 func (m *monitor) checkClock() {
 	if step, moved := m.resync(clockTolerance); moved {
-		m.log.Warn().Int64("step_ms", step.Milliseconds()).Msg("The wall clock was set, frame times follow it")
+		m.log.Warn().Int64("step_ms", step.Milliseconds()).Msg("The wall clock was set; frame times follow it")
 		m.changed() // Redis has let the status before expire
 	}
 }
@@ -73,7 +73,7 @@ func (m *monitor) checkDisk() {
 	}
 	if m.hung = since > 0; m.hung {
 		m.log.Error().Int64("for_ms", since.Milliseconds()).Str("spool_dir", m.dir).
-			Msg("The spool's disk does not answer, unsent frames stay in memory up to retain_bytes")
+			Msg("The spool's disk does not answer; unsent frames stay in memory, within retain_bytes")
 	} else {
 		m.log.Info().Msg("The spool's disk answers again")
 	}

@@ -53,8 +53,8 @@ func TestMonitorLogsTheDiskAndTheClockOnce(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		_ = m.run(ctx)
-		want := "The wall clock was set, frame times follow it; " +
-			"The spool's disk does not answer, unsent frames stay in memory up to retain_bytes; The spool's disk answers again"
+		want := "The wall clock was set; frame times follow it; " +
+			"The spool's disk does not answer; unsent frames stay in memory, within retain_bytes; The spool's disk answers again"
 		if got := strings.Join(log.Messages(), "; "); got != want || changes != 3 {
 			t.Errorf("got %d changes and %s, want 3 and %s", changes, got, want)
 		}

@@ -99,7 +99,7 @@ func (p *presence) admit(ctx context.Context, r redis.Cmdable) error {
 		return nil
 	}
 	p.cfg.Log.Warn().Str("host", first.Host).Int("pid", first.PID).Int64("for_ms", left.Milliseconds()).
-		Msg("Another agent's status is in Redis, watching whether it is renewed")
+		Msg("Another agent's status is in Redis; checking whether it is renewed")
 	for {
 		if !async.Pause(ctx, presencePoll) {
 			return ctx.Err()

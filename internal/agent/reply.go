@@ -30,7 +30,7 @@ func (r *responder) encode(f *camera.Frame) (camera.Image, error) {
 	img, err := r.Encoder.Encode(r.buffer, f)
 	if err != nil {
 		if r.counts.unencodable.Add(1) == 1 {
-			r.Log.Error().Err(err).Msg("A frame could not be encoded (logged once, counted in the status)")
+			r.Log.Error().Err(err).Msg("A frame could not be encoded; the status counts further failures")
 		}
 		return img, err
 	}

@@ -90,7 +90,7 @@ func (s *liveSettings) Change(ctx context.Context, changes agentapi.Settings) er
 		s.output.SetPublishFPS(cam.PublishFPS)
 	}
 	s.log.Info().Float64("publish_fps", cam.PublishFPS).Int("quality", cam.Quality).Any("controls", cam.Controls).
-		Msg("Settings changed, until this agent ends")
+		Msg("Settings changed; they last until this agent ends")
 	s.changed()
 	return nil
 }

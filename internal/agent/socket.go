@@ -48,7 +48,7 @@ func (s *socket) run(ctx context.Context, settings agentapi.LiveSettings, regist
 		server.HandleSettings(settings)
 		server.Handle("GET /metrics", metrics.Handler(registry).ServeHTTP)
 		if err := server.Run(ctx); err != nil {
-			s.log.Warn().Err(err).Msg("The socket for the controller failed, making it again")
+			s.log.Warn().Err(err).Msg("The agent's socket failed; it is opened again")
 		}
 		if !async.Pause(ctx, retryMax) {
 			return nil
@@ -69,14 +69,14 @@ func (s *socket) listen(ctx context.Context) (server *agentapi.Server) {
 	failed := func(err error) {
 		why := err.Error()
 		s.missing.Store(&why)
-		s.log.Warn().Err(err).Msg("No socket for the controller: no metrics, and settings cannot be changed; trying until it is there")
+		s.log.Warn().Err(err).Msg("The agent's socket cannot be opened: no metrics, and settings cannot be changed; it is tried again")
 		s.changed()
 	}
 	if !retry(ctx, try, failed) {
 		return nil
 	}
 	if s.missing.Swap(nil) != nil {
-		s.log.Info().Int64("lasted_ms", time.Since(began).Milliseconds()).Msg("The socket for the controller is there")
+		s.log.Info().Int64("lasted_ms", time.Since(began).Milliseconds()).Msg("The agent's socket is open")
 		s.changed()
 	}
 	return server

@@ -70,7 +70,7 @@ func (w *without) healed(t *testing.T) {
 	t.Helper()
 	testkit.Eventually(t, "the socket answers", func() bool { return w.answers(t) })
 	testkit.Eventually(t, "a status without the trouble", func() bool { return !strings.Contains(w.status(t), "no_socket") })
-	for _, message := range []string{"No socket for the controller", "The socket for the controller is there"} {
+	for _, message := range []string{"The agent's socket cannot be opened", "The agent's socket is open"} {
 		if n := strings.Count(w.log.String(), message); n != 1 {
 			t.Errorf("the log has %q %d times, want once", message, n)
 		}
@@ -92,7 +92,7 @@ func TestTheSocketComesWithTheDisk(t *testing.T) {
 	}
 	w.healed(t)
 	testkit.Eventually(t, "the epoch is saved", func() bool { return w.saved(t) })
-	if !strings.Contains(w.log.String(), "the camera is locked and its epoch saved") {
+	if !strings.Contains(w.log.String(), "the camera is locked and its epoch is saved") {
 		t.Error("the log lacks that state_dir can be written")
 	}
 }

@@ -75,7 +75,7 @@ func openSpool(d outbox.Delivery, camera string, claim *outbox.Claim, frames *ou
 		return &diskSpool{refusal: spoolRefusal(d.SpoolDir, camera)}, nil
 	}
 	if err := claim.SetSpool(dir); err != nil {
-		log.Warn().Err(err).Msg("The spool's directory cannot be saved: a start with another spool_dir will not find the frames in this one")
+		log.Warn().Err(err).Msg("The spool's directory cannot be saved: after a change of spool_dir the frames in the old one will not be found")
 	}
 	spooler := outbox.NewSpooler(frames, s, losses, d.Sync == outbox.SyncAlways, log)
 	if epoch := frames.Epoch(); epoch != claim.Epoch {
@@ -117,14 +117,14 @@ func spoolDir(configured string, claim *outbox.Claim, log zerolog.Logger) string
 	moved, err := moveSpool(before, configured)
 	switch {
 	case moved:
-		log.Info().AnErr("not_synced", err).Msg("The spool_dir has changed, the unsent frames have moved there")
+		log.Info().AnErr("not_synced", err).Msg("The spool_dir has changed; the unsent frames were moved to the new one")
 	case err == nil, errors.Is(err, spool.ErrInUse): // nothing waits there, or not for us
 	case errors.Is(err, spool.ErrCannotMove):
-		log.Warn().Err(err).Msg("The spool_dir has changed, but the one before has unsent frames: it is used until a start finds it empty")
+		log.Warn().Err(err).Msg("The spool_dir has changed, but the old one has unsent frames: it is used until a start finds it empty")
 		return before
 	default:
 		declareUnknown(claim)
-		log.Error().Err(err).Msg("The spool_dir has changed, and the one before cannot be read: its unsent frames are given up")
+		log.Error().Err(err).Msg("The spool_dir has changed, and the old one cannot be read: its unsent frames are given up")
 	}
 	return configured
 }
@@ -178,7 +178,7 @@ func (r *spoolRecovery) run(ctx context.Context) error {
 			return nil
 		}
 	}
-	r.log.Info().Msg("The spool can be used now: restarting with it")
+	r.log.Info().Msg("The spool can be used now: restarting the agent with it")
 	r.restart()
 	return nil
 }

@@ -30,7 +30,7 @@ func TestSpoolRecoveryRestartsWhenNothingIsLostByIt(t *testing.T) {
 		}
 		r.restart, r.drained = nil, nil // nobody would start it again
 		_ = r.run(t.Context())
-		want := "The spool can be used now: restarting with it; The spool can be used now: restart the agent to use it"
+		want := "The spool can be used now: restarting the agent with it; The spool can be used now: restart the agent to use it"
 		if got := strings.Join(log.Messages(), "; "); got != want {
 			t.Errorf("logged %q, want %q", got, want)
 		}

@@ -39,15 +39,15 @@ func TestFramesFollowSpoolDir(t *testing.T) {
 		elsewhere func(t *testing.T, dir string) string // where spool_dir is from then on
 		says      string
 	}{
-		{"on the same disk", func(_ *testing.T, dir string) string { return filepath.Join(dir, "a", "b") }, "the unsent frames have moved there"},
-		{"on another disk", otherDisk, "the one before has unsent frames"},
+		{"on the same disk", func(_ *testing.T, dir string) string { return filepath.Join(dir, "a", "b") }, "the unsent frames were moved to the new one"},
+		{"on another disk", otherDisk, "the old one has unsent frames"},
 		{"where something is", func(t *testing.T, dir string) string {
 			place := filepath.Join(dir, "full")
 			if err := os.MkdirAll(filepath.Join(place, "greencam1", "quarantine"), 0o755); err != nil {
 				t.Fatal(err)
 			}
 			return place
-		}, "the one before has unsent frames"},
+		}, "the old one has unsent frames"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -166,7 +166,7 @@ func TestASpoolThatCannotBeReadAnyMore(t *testing.T) {
 			replaceIn(t, config, old, old+"2")
 			_, log := startAgent(t, config)
 			testkit.Eventually(t, "the line in the log", func() bool {
-				return strings.Contains(log.String(), "the one before cannot be read: its unsent frames are given up")
+				return strings.Contains(log.String(), "the old one cannot be read: its unsent frames are given up")
 			})
 			testkit.Eventually(t, "an unclean start of which nothing is known", func() bool {
 				last := lastStart(t, server)
@@ -199,7 +199,7 @@ func TestSpoolDirLeavesAReadOnlyDisk(t *testing.T) {
 	replaceIn(t, config, old, place)
 
 	stop, log := startAgent(t, config)
-	testkit.Eventually(t, "the line in the log", func() bool { return strings.Contains(log.String(), "the one before has unsent frames") })
+	testkit.Eventually(t, "the line in the log", func() bool { return strings.Contains(log.String(), "the old one has unsent frames") })
 	server.Restart()
 	testkit.Eventually(t, "all that waited in the stream", func() bool {
 		n := server.Client().XRange(t.Context(), "frames:greencam1", waiting[len(waiting)-1], waiting[len(waiting)-1]).Val()

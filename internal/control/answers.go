@@ -61,7 +61,7 @@ func (q *answerQueue) push(a *answer) {
 	for len(q.queue) > maxQueued || q.size > maxAnswers && len(q.queue) > 1 {
 		q.remove(q.queue[0])
 		q.dropped++
-		q.log().Warn().Uint64("dropped", q.dropped).Msg("Too many answers to commands wait for Redis, dropping the oldest")
+		q.log().Warn().Uint64("dropped", q.dropped).Msg("Too many answers to commands wait for Redis; the oldest are dropped")
 	}
 	q.wake.Call()
 }

@@ -199,7 +199,7 @@ func (r *Rivals) announced(receivers int64, refusal error, now time.Time) {
 	defer r.mu.Unlock()
 	if refusal != nil && !r.refused {
 		r.log().Warn().Err(refusal).Str("channel", Channel(r.box)).Str("advice", redisconn.CauseOf(refusal).Advice()).
-			Msg("Redis refuses announcements: another controller of this box's name is not noticed")
+			Msg("Redis refuses announcements: a name conflict with another controller cannot be detected")
 	}
 	r.refused = refusal != nil
 	if !r.decided.IsZero() {

@@ -46,7 +46,7 @@ func control(ctx context.Context, cfg *configfile.Config, stderr io.Writer) (err
 	case err == nil:
 		defer func() { _ = lock.Close() }() // nothing was written since
 	case errors.Is(err, errNoState):
-		log.Warn().Err(err).Str("state_dir", cfg.StateDir).Msg("Running without a lock, and nothing is saved in state_dir; make it writable and start again")
+		log.Warn().Err(err).Str("state_dir", cfg.StateDir).Msg("The controller has no lock and saves nothing: state_dir cannot be written; make it writable and restart the controller")
 	default:
 		return err
 	}
@@ -56,7 +56,7 @@ func control(ctx context.Context, cfg *configfile.Config, stderr io.Writer) (err
 	}
 	if lock != nil {
 		if err := announce(lock); err != nil {
-			log.Warn().Err(err).Msg("stop.sh will not find this controller")
+			log.Warn().Err(err).Msg("The controller's process ID cannot be saved; stop.sh will not find this controller")
 		}
 	}
 	address := "off"

@@ -123,7 +123,7 @@ func TestRunningButNotHealthy(t *testing.T) {
 	wantTrouble("unknown: no status in Redis", func() {})
 	wantTrouble("failed: its link to Redis is SUBSCRIBED", func() { say(t, server, "SUBSCRIBED", "ok", true) })
 	wantTrouble("failed: capture is stalled: no frames", func() { say(t, server, "LIVE", "stalled", true) })
-	wantTrouble("failed: Redis does not take its frames: full", func() { say(t, server, "LIVE", "ok", false) })
+	wantTrouble("failed: Redis does not accept its frames: full", func() { say(t, server, "LIVE", "ok", false) })
 	wantTrouble("its status cannot be read", func() { server.Client().Set(t.Context(), "status:cam1", "nonsense", 0) })
 	eventually(t, "a healthy camera", func() bool {
 		say(t, server, "LIVE", "ok", true)
@@ -152,7 +152,7 @@ func TestGoesOnWithoutState(t *testing.T) {
 	s.write(t, "redis://127.0.0.1:1/0", filepath.Join(file, "state"), "")
 	stderr, end := s.begin(t)
 	eventually(t, "a running agent", func() bool { text, _ := s.ask("--status"); return strings.Contains(text, "cam1: running") })
-	if !strings.Contains(stderr.String(), "without a lock") {
+	if !strings.Contains(stderr.String(), "has no lock") {
 		t.Errorf("got no warning in:\n%s", stderr)
 	}
 	if err := end(); err != nil {

@@ -43,7 +43,7 @@ func TestNotify(t *testing.T) {
 	hangUp(t)
 	eventually(t, "the refusal to be told, and that the service goes on", func() bool {
 		m := next()
-		return strings.Contains(m, ", Configuration is refused, the old one stays in force\n") && strings.Contains(m, sdnotify.Ready)
+		return strings.Contains(m, ", Configuration is refused; the old one stays in force\n") && strings.Contains(m, sdnotify.Ready)
 	})
 	if err := end(); err != nil {
 		t.Error(err)

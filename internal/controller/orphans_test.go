@@ -48,7 +48,7 @@ func TestOrphanedSpool(t *testing.T) {
 	}
 	s.server.Restart()
 	h := s.awaitReady(t, 2) // it is no trouble of a camera
-	const waiting, advice = "frames wait on disk for it", "give a camera the name cam2 again and it goes on from there, or delete "
+	const waiting, advice = "frames wait on disk for it", "give a camera the name cam2 again and its agent sends them, or delete "
 	if len(h.Orphaned) != 1 || h.Orphaned[0].Camera != "cam2" || h.Orphaned[0].Dir != filepath.Join(s.dir, "spool", "cam2") {
 		t.Errorf("/readyz shows %+v", h.Orphaned)
 	}

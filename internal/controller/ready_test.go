@@ -120,8 +120,8 @@ func TestReadinessIsOfNow(t *testing.T) {
 func TestSomebodyElsesRedis(t *testing.T) {
 	s := newScene(t)
 	s.rewrite("[delivery]", "embedded = true\n[delivery]")
-	const foreign = "it talks to a Redis that is not this box's own"
-	s.awaitReason(t, "Redis of this box does not run, it is tried again and again: another program listens on "+s.server.Addr(), "cam1 works, but not with the Redis of this box: "+foreign, "cam2 works, but not with the Redis of this box: "+foreign)
+	const foreign = "it is connected to a Redis that is not this box's own"
+	s.awaitReason(t, "Redis of this box does not run; its start is tried again: another program listens on "+s.server.Addr(), "cam1 works, but not with the Redis of this box: "+foreign, "cam2 works, but not with the Redis of this box: "+foreign)
 	if f := s.scrape(t); f.value("camera_ready") != 0 {
 		t.Error("camera_ready is 1")
 	}

@@ -78,8 +78,8 @@ func (r *reloader) reload(ctx context.Context) (*commands.ReloadResult, error) {
 	c, takeOver, err := r.prepare(ctx)
 	if err != nil {
 		r.outcomes.note(true, err, time.Now())
-		r.conf.logger().Error().Strs("problems", strings.Split(err.Error(), "\n")).Msg("The new configuration is refused, the old one goes on")
-		return nil, fmt.Errorf("the new configuration is refused, the old one goes on: %w", err)
+		r.conf.logger().Error().Strs("problems", strings.Split(err.Error(), "\n")).Msg("The new configuration is refused; the old one stays in force")
+		return nil, fmt.Errorf("the new configuration is refused; the old one stays in force: %w", err)
 	}
 	result, err := r.takeOver(ctx, c, takeOver)
 	level := zerolog.InfoLevel

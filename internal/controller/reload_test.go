@@ -71,7 +71,7 @@ func TestReload(t *testing.T) {
 	// What is wrong is refused whole, and an agent that dies meanwhile comes back.
 	s.configure("http_user = \"x\"\nnonsense = 1\n", strings.Replace(twoCameras, "width = 64", "width = 1", 1))
 	_, failure = s.reload()
-	for _, part := range []string{"refused, the old one goes on", "controller.nonsense", "camera.cam1.width", "http_user"} {
+	for _, part := range []string{"refused; the old one stays in force", "controller.nonsense", "camera.cam1.width", "http_user"} {
 		if !strings.Contains(failure, part) {
 			t.Errorf("refused with %q, want %q in it", failure, part)
 		}
@@ -100,7 +100,7 @@ func TestReload(t *testing.T) {
 		if err := os.WriteFile(s.config, []byte(strings.Replace(string(text), from, to, 1)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, failure := s.reload(); !strings.Contains(failure, to) || !strings.Contains(failure, "the old one goes on") {
+		if _, failure := s.reload(); !strings.Contains(failure, to) || !strings.Contains(failure, "the old one stays in force") {
 			t.Errorf("%s: got %q, want a refusal that names it", to, failure)
 		}
 	}
@@ -206,7 +206,7 @@ func TestReloadOpensThePageToOthers(t *testing.T) {
 		reloads++
 		eventually(t, "a reload that says "+says, func() bool {
 			out := stderr.String()
-			done := strings.Count(out, "Configuration reloaded") + strings.Count(out, "the old one goes on problems=")
+			done := strings.Count(out, "Configuration reloaded") + strings.Count(out, "the old one stays in force problems=")
 			return done == reloads && strings.Contains(out, says)
 		})
 	}

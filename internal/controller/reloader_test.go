@@ -119,7 +119,7 @@ func TestReloaderRefusesWhole(t *testing.T) {
 
 	f = newFakeReload()
 	f.refused = errors.New("unknown key")
-	f.want(t, "the new configuration is refused, the old one goes on: unknown key", "")
+	f.want(t, "the new configuration is refused; the old one stays in force: unknown key", "")
 
 	f = newFakeReload()
 	f.next.StateDir = "elsewhere"

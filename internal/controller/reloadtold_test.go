@@ -22,7 +22,7 @@ func hangUp(t *testing.T) {
 // somebody looks, until one is taken over.
 func TestRefusalIsTold(t *testing.T) {
 	s := newScene(t)
-	const says = "is refused, the old one stays in force"
+	const says = "is refused; the old one stays in force"
 	figures := func() (ok bool, at time.Time) {
 		f := s.scrape(t)
 		if f["framekeeper_config_last_reload_successful"] == nil {

@@ -115,7 +115,7 @@ func (s *Store) list() ([]entry, error) {
 		}
 	}
 	if removed > 0 {
-		s.log.Info().Int("files", removed).Msg("Removed what an earlier run left half-written")
+		s.log.Info().Int("files", removed).Msg("Removed incomplete files of an earlier run")
 	}
 	return entries, nil
 }

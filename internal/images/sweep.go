@@ -71,7 +71,7 @@ type burst struct {
 func (b *burst) add(log zerolog.Logger, now time.Time, reason string, size int64, err error) {
 	b.tick(log, now)
 	if !b.running {
-		log.Info().Str("limit", reason).Msg("Deleting the oldest images to keep within the limit")
+		log.Info().Str("limit", reason).Msg("Deleting the oldest images to stay within the limit")
 		*b = burst{running: true, lastLogged: now}
 	}
 	b.count++

@@ -53,7 +53,7 @@ func Begin(cfg Config, program string, stderr io.Writer) (zerolog.Logger, io.Clo
 	}
 	cfg.File = ""
 	log, closer, _ = New(cfg, program, stderr) // nothing to open that could fail
-	log.Error().Err(err).Msg("The log file cannot be written, the log goes to standard error")
+	log.Error().Err(err).Msg("The log file cannot be written; the log goes to standard error")
 	return log, closer
 }
 

@@ -94,7 +94,7 @@ func (w *Watcher) search(ctx context.Context) time.Duration {
 		return 0 // the search was interrupted, and may have missed some
 	}
 	if err != nil {
-		w.log().Debug().Err(err).Msg("Not everything could be searched for orphaned spools")
+		w.log().Debug().Err(err).Msg("The search for orphaned spools is incomplete")
 	}
 	w.mu.Lock()
 	w.searched, w.found = true, found

@@ -73,6 +73,6 @@ func setAside(camera string, s *storer, id frame.ID, m *frame.Message) {
 func leave(ctx context.Context, group *stream.GroupConsumer, log zerolog.Logger) {
 	group.Leave(ctx)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		log.Warn().Msg("Frames in hand could not be finished in time; another consumer takes them over")
+		log.Warn().Msg("Frames could not be stored in time at the end; another consumer takes them over")
 	}
 }

@@ -50,7 +50,7 @@ func (s *storer) save(ctx context.Context, m *frame.Message) error {
 		s.refusal.Store(&err)
 		if refused.IsZero() {
 			refused = time.Now()
-			s.log.Error().Err(err).Msg("Images cannot be stored; trying again until they can")
+			s.log.Error().Err(err).Msg("Images cannot be stored; it is tried again until it succeeds")
 		}
 		if !async.Pause(ctx, wait) {
 			return ctx.Err()

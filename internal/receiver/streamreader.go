@@ -45,7 +45,7 @@ func newStreamReader(cam *camera.Config, store *images.Store, handle func(contex
 	id, ok, err := store.Watermark(cam.Name)
 	switch {
 	case err != nil:
-		log.Warn().Err(err).Msg("The watermark is lost; reading the whole stream, what is stored already is not stored again")
+		log.Warn().Err(err).Msg("The watermark cannot be read; the whole stream is read again, but no image is stored twice")
 		w.begin(frame.ID{})
 	case ok:
 		log.Info().Stringer("watermark", id).Msg("Continuing where the last run ended")
@@ -98,7 +98,7 @@ func (w *streamReader) saveWatermark() {
 			w.log.Info().Msg("The watermark is saved again")
 		}
 	case !w.failing:
-		w.log.Warn().Err(err).Msg("The watermark cannot be saved; after a restart frames arrive again, but are not stored twice")
+		w.log.Warn().Err(err).Msg("The watermark cannot be saved; after a restart frames arrive again, but no image is stored twice")
 	}
 	w.failing = err != nil
 }

@@ -112,7 +112,7 @@ func (s *Server) watch(ctx context.Context, child *supervise.Child, set *setting
 			s.set(status.ProcessRunning, child.PID(), func(st *status.RedisServer) { st.Used = used })
 			if !up {
 				s.opt.Log().WithLevel(s.restarts.Level()).Int("pid", child.PID()).Str("addr", s.endpoint.String()).Int64("maxmemory", set.memory).
-					Int("restarts", s.Status().Restarts).Msg("Embedded Redis runs")
+					Int("restarts", s.Status().Restarts).Msg("Embedded Redis started")
 			}
 			up = true
 		} else {

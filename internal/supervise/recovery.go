@@ -67,13 +67,13 @@ func (r *recovery) run(ctx context.Context, env []string) (outcome string, ran b
 	}
 	defer func() { <-r.one }()
 	began := time.Now()
-	r.log.Warn().Msg("the camera fails again and again, running recovery_command")
+	r.log.Warn().Msg("The camera fails repeatedly; running recovery_command")
 	out := &outputLog{log: r.log}
 	// It has no death signal: one that switches a USB port off must also switch
 	// it on again when we are killed meanwhile.
 	p, err := start(launch{path: "/bin/sh", args: []string{"-c", r.opt.RecoveryCommand}, env: env, out: &sink{w: out}})
 	if err != nil {
-		r.log.Error().Err(err).Msg("recovery_command cannot be started")
+		r.log.Error().Err(err).Msg("The recovery_command cannot be started")
 		return "cannot be started: " + err.Error(), true
 	}
 	late := r.await(ctx, p)
@@ -83,7 +83,7 @@ func (r *recovery) run(ctx context.Context, env []string) (outcome string, ran b
 		level = zerolog.ErrorLevel
 	}
 	r.log.WithLevel(level).Str("outcome", outcome).Stringer("took", time.Since(began).Round(time.Millisecond)).
-		Int("lines_left_out", max(0, out.lines-recoveryLines)).Msg("recovery_command has ended")
+		Int("lines_left_out", max(0, out.lines-recoveryLines)).Msg("The recovery_command has ended")
 	return outcome, true
 }
 
@@ -133,7 +133,7 @@ type outputLog struct {
 // Write takes one line; the sink calls it for one at a time.
 func (t *outputLog) Write(line []byte) (int, error) {
 	if t.lines++; t.lines <= recoveryLines {
-		t.log.Info().Str("output", printable([]byte(strings.TrimSuffix(string(line), "\n")))).Msg("recovery_command")
+		t.log.Info().Str("output", printable([]byte(strings.TrimSuffix(string(line), "\n")))).Msg("Output of recovery_command")
 	}
 	return len(line), nil
 }

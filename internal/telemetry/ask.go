@@ -88,7 +88,7 @@ func (r *readings) late(name string, one *reading, began time.Time) {
 	one.next = time.Now().Add(r.again)
 	if one.since.IsZero() {
 		one.since = began
-		r.log.Warn().Str("reading", name).Int64("for_ms", r.patience.Milliseconds()).Msg("a reading of the box hangs, going on without it")
+		r.log.Warn().Str("reading", name).Int64("for_ms", r.patience.Milliseconds()).Msg("A measurement of the box hangs; telemetry is published without it")
 	}
 }
 
@@ -96,7 +96,7 @@ func (r *readings) late(name string, one *reading, began time.Time) {
 // does not change the log with each.
 func (r *readings) inTime(name string, one *reading) {
 	if !one.since.IsZero() {
-		r.log.Info().Str("reading", name).Int64("lasted_ms", time.Since(one.since).Milliseconds()).Msg("a reading of the box answers again")
+		r.log.Info().Str("reading", name).Int64("lasted_ms", time.Since(one.since).Milliseconds()).Msg("A measurement of the box works again")
 		one.since = time.Time{}
 	}
 }

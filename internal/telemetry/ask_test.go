@@ -49,7 +49,7 @@ func TestASensorThatHangs(t *testing.T) {
 		}
 	}
 	count := func(text string) int { return strings.Count(log.String(), text) }
-	if count("a reading of the box hangs") != 1 || count(`"reading":"temperature of thermal_zone0"`) != 1 {
+	if count("A measurement of the box hangs") != 1 || count(`"reading":"temperature of thermal_zone0"`) != 1 {
 		t.Errorf("want it told once:\n%s", &log)
 	}
 
@@ -74,7 +74,7 @@ func TestASensorThatHangs(t *testing.T) {
 	if got := temperature(t.Context(), r, dir); show(got) != "53" || len(r.hanging) != 0 {
 		t.Errorf("got %s and %q, want 53 and none that hangs", show(got), r.hanging)
 	}
-	if count("a reading of the box answers again") != 1 {
+	if count("A measurement of the box works again") != 1 {
 		t.Errorf("want it told that it is back:\n%s", &log)
 	}
 }
@@ -105,7 +105,7 @@ func TestAProgramThatHangs(t *testing.T) {
 	if got := throttled(t.Context(), r, filepath.Join(dir, "none"), script); got == nil || len(r.hanging) != 0 {
 		t.Errorf("got %+v and %q, want what it says", got, r.hanging)
 	}
-	if n, m := strings.Count(log.String(), "hangs"), strings.Count(log.String(), "answers again"); n != 1 || m != 1 {
+	if n, m := strings.Count(log.String(), "hangs"), strings.Count(log.String(), "works again"); n != 1 || m != 1 {
 		t.Errorf("got it told %d and %d times, want once each:\n%s", n, m, &log)
 	}
 }

@@ -59,7 +59,7 @@ func (p *Publisher) publish(ctx context.Context, client redis.Cmdable, sample *S
 	switch {
 	case err == nil:
 		if p.refused {
-			p.Log.Info().Str("topic", p.Topic).Msg("telemetry is published again")
+			p.Log.Info().Str("topic", p.Topic).Msg("Telemetry is published again")
 		}
 		p.refused = false
 	case errors.As(err, &answer):

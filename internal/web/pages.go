@@ -69,8 +69,8 @@ func pages(cfg Config) http.Handler {
 		var b bytes.Buffer // so that an error does not leave half a page
 		report := cfg.Report()
 		if err := status.Execute(&b, report.view(time.Now())); err != nil {
-			cfg.Log.Error().Err(err).Msg("Status page cannot be made")
-			http.Error(w, "the page cannot be made, see the log", http.StatusInternalServerError)
+			cfg.Log.Error().Err(err).Msg("The status page cannot be rendered")
+			http.Error(w, "the status page cannot be rendered, see the log", http.StatusInternalServerError)
 			return
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -96,7 +96,7 @@ func pages(cfg Config) http.Handler {
 func answer(w http.ResponseWriter, log zerolog.Logger, ok bool, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {
-		log.Error().Err(err).Msg("Status cannot be encoded")
+		log.Error().Err(err).Msg("The status cannot be encoded")
 		http.Error(w, "the status cannot be encoded, see the log", http.StatusInternalServerError)
 		return
 	}

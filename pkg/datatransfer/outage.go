@@ -16,7 +16,7 @@ const (
 	msgReconnected  = "Reconnected to Redis successfully and re-subscribed to channels."
 	msgConnected    = "Connected to Redis and subscribed to channels."
 	msgNotReachable = "Redis is not reachable yet, trying until it is."
-	msgStillDown    = "Redis is still away, now for another reason."
+	msgStillDown    = "Redis is still not reachable, now for another reason."
 )
 
 // settleTime is how long a session must be LIVE before Redis refusing it again

@@ -47,7 +47,7 @@ func (w *StreamWriter) Admit(ctx context.Context, s *datatransfer.Session, saveE
 	if epoch == before {
 		return nil
 	}
-	why := "Frames of an earlier start waited while the stream went on; they are renumbered and sent first"
+	why := "The stream has continued since unsent frames of an earlier start; they are renumbered and sent first"
 	if ahead {
 		why = "The stream is ahead of this agent's clock; the epoch is raised above it"
 	}

@@ -119,7 +119,7 @@ func publish(ctx context.Context, conn *redis.Conn, topic string, items []*Item,
 
 func logRefused(log zerolog.Logger, topic string, err error) {
 	log.Error().Str("channel", topic).Err(err).Str("advice", redisconn.CauseOf(err).Advice()).
-		Msg("Redis refuses to publish; it is tried again every second")
+		Msg("Redis refuses PUBLISH; it is tried again every second")
 }
 
 func (w *ChannelWriter) setReceivers(now receivers) {

@@ -221,7 +221,7 @@ func (c *Claim) Release(last frame.ID, clean bool) {
 	s := c.state()
 	s.Last, s.Clean = last, clean
 	if err := c.save(s); err != nil {
-		c.log.Warn().Err(err).Msg("The state cannot be saved at the end")
+		c.log.Warn().Err(err).Msg("The state cannot be saved at the agent's end")
 	}
 	files.Unlock(c.lock)
 	c.lock = nil

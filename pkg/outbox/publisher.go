@@ -86,7 +86,7 @@ func (p *Publisher) put(l *lane, item *Item) {
 		p.entries.Published(d)
 	}
 	if len(dropped) > 0 && l.snapshot().Dropped == uint64(len(dropped)) {
-		p.log.Warn().Msg("Messages are dropped unpublished: too many wait for the link (the status counts them)")
+		p.log.Warn().Msg("Messages are dropped: too many wait for the link; the status counts them")
 	}
 }
 

@@ -229,7 +229,7 @@ func TestRefusedPublishingIsLoggedOnceAndHeals(t *testing.T) {
 	for seq := range uint64(5) {
 		v.Answer(sized(t, seq+1, 10))
 	}
-	const refusal = "Redis refuses to publish; it is tried again every second"
+	const refusal = "Redis refuses PUBLISH; it is tried again every second"
 	testkit.Eventually(t, "the refusal is logged", func() bool { return testkit.Count(v.out.Messages(), refusal) == 1 })
 	time.Sleep(1100 * time.Millisecond) // and refused again
 	v.AwaitLive(t)

@@ -41,7 +41,7 @@ func Open(cfg Config) (s *Spool, losses []Loss, err error) {
 	s.inherited = s.index.frames > 0
 	more, err := s.Expire()
 	if err != nil { // a later Expire or Put meets it again and returns it
-		cfg.Log.Warn().Err(err).Str("dir", cfg.Dir).Msg("The spool exceeds its bounds and nothing can be removed")
+		cfg.Log.Warn().Err(err).Str("dir", cfg.Dir).Msg("The spool exceeds its limits, and no frame can be removed from it")
 	}
 	return s, append(losses, more...), nil
 }
@@ -101,7 +101,7 @@ func (s *Spool) scan() (losses []Loss, err error) {
 	}
 	if others > 0 {
 		s.cfg.Log.Warn().Str("dir", s.cfg.Dir).Int("files", others).Str("example", example).
-			Msg("The spool's directory contains other files; they are left alone")
+			Msg("The spool's directory contains other files; they are ignored")
 	}
 	slices.SortFunc(misfits, func(a, b misfit) int { return a.id.Compare(b.id) })
 	for _, m := range misfits {

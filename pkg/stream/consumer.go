@@ -143,7 +143,7 @@ func (c *Consumer) consume(ctx context.Context, conn *redis.Conn, id frame.ID, v
 		}
 	}
 	if damage != nil {
-		c.log.Error().Stringer("id", id).Err(damage).Msg("Stream entry is unreadable, passing over it")
+		c.log.Error().Stringer("id", id).Err(damage).Msg("A stream entry is unreadable and is skipped")
 		c.pass(id, g, func(s *ConsumerStats) { s.Corrupt++ })
 		return nil
 	}
@@ -171,7 +171,7 @@ func (c *Consumer) handle(ctx context.Context, m *frame.Message) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case !failed:
-			c.log.Error().Stringer("id", m.Header.ID).Err(err).Msg("Frame could not be handled, trying again every second")
+			c.log.Error().Stringer("id", m.Header.ID).Err(err).Msg("A frame could not be handled; it is tried again every second")
 		}
 		select {
 		case <-time.After(time.Second):
@@ -202,7 +202,7 @@ func (c *Consumer) checkEnd(ctx context.Context, conn *redis.Conn) error {
 	case time.Since(c.above) < restartWait:
 		return nil
 	}
-	c.log.Warn().Stringer("watermark", mark).Stringer("last", last).Msg("The stream began anew, reading it from its start")
+	c.log.Warn().Stringer("watermark", mark).Stringer("last", last).Msg("The stream was created again; it is read from its start")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Restarts++

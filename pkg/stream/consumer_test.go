@@ -226,7 +226,7 @@ func TestConsumerTriesAFailedEntryAgain(t *testing.T) {
 	put(t, c, frame.Header{ID: id(100, 12)}, nil) // 10 and 11 are missing
 	frames(t, c, 13, 13)
 	testkit.Eventually(t, "the first try", func() bool {
-		return testkit.Count(r.out.Messages(), "Frame could not be handled, trying again every second") == 1
+		return testkit.Count(r.out.Messages(), "A frame could not be handled; it is tried again every second") == 1
 	})
 	if got := r.consumer.Stats().Watermark; got != id(100, 9) {
 		t.Errorf("the watermark is %s while the entry after 100-9 cannot be handled", got)
@@ -250,13 +250,13 @@ func TestConsumerWaitsWhileReadingIsRefused(t *testing.T) {
 	for _, onlyNew := range []bool{true, false} {
 		r := newRecorder(t, cfg, func(c *ConsumerConfig) { c.FromStart = !onlyNew })
 		r.AwaitLive(t)
-		const refusal = "Redis refuses to read the stream, trying again every second"
+		const refusal = "Redis refuses to read the stream; it is tried again every second"
 		testkit.Eventually(t, "the refusal is logged", func() bool { return testkit.Count(r.out.Messages(), refusal) == 1 })
 		server.Do("DEL", testKey)
 		server.Do("ACL", "SETUSER", "bob", "-xread", "-xrevrange")
 		time.Sleep(1500 * time.Millisecond)
 		server.Do("ACL", "SETUSER", "bob", "+@all")
-		testkit.Eventually(t, "the end of it is logged", func() bool { return testkit.Count(r.out.Messages(), "Redis lets the stream be read again") == 1 })
+		testkit.Eventually(t, "the end of it is logged", func() bool { return testkit.Count(r.out.Messages(), "Redis permits reading the stream again") == 1 })
 		frames(t, server.Client(), 1, 2)
 		r.upTo(t, 100, 2)
 		if s := r.Status(); s.Outages != 0 {

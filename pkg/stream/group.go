@@ -169,7 +169,7 @@ func (g *GroupConsumer) work(ctx context.Context, conn *redis.Conn, entries []re
 	if g.cfg.Settle != nil {
 		if err := g.cfg.Settle(); err != nil {
 			g.count(func(s *GroupStats) { s.Failed += uint64(len(finished)) })
-			g.log.Warn().Int("entries", len(finished)).Err(err).Msg("Frames could not be made durable, they stay pending")
+			g.log.Warn().Int("entries", len(finished)).Err(err).Msg("Frames could not be stored durably; they stay pending")
 			return nil
 		}
 	}
@@ -190,7 +190,7 @@ func (g *GroupConsumer) finish(ctx context.Context, e redis.XMessage, sum *Group
 		return false, fmt.Errorf("read ID of an entry of %s: %w", g.key, err)
 	}
 	if e.Values == nil {
-		g.log.Warn().Stringer("id", id).Msg("Frame was trimmed from the stream before it was finished")
+		g.log.Warn().Stringer("id", id).Msg("A frame was trimmed from the stream before it was handled")
 		return true, nil
 	}
 	tries := g.tries[e.ID]
@@ -200,7 +200,7 @@ func (g *GroupConsumer) finish(ctx context.Context, e redis.XMessage, sum *Group
 	}
 	if err != nil {
 		sum.SetAside++
-		g.log.Error().Stringer("id", id).Err(err).Msg("Frame is set aside")
+		g.log.Error().Stringer("id", id).Err(err).Msg("A frame is set aside")
 		if g.cfg.SetAside != nil {
 			g.cfg.SetAside(id, m, err)
 		}
@@ -209,7 +209,7 @@ func (g *GroupConsumer) finish(ctx context.Context, e redis.XMessage, sum *Group
 	if err := g.cfg.Handle(ctx, m); err != nil {
 		if ctx.Err() == nil {
 			g.count(func(s *GroupStats) { s.Failed++ })
-			g.log.Warn().Stringer("id", id).Int("try", max(tries, 1)).Err(err).Msg("Frame could not be handled, it stays pending")
+			g.log.Warn().Stringer("id", id).Int("try", max(tries, 1)).Err(err).Msg("A frame could not be handled; it stays pending")
 		}
 		return false, nil
 	}

@@ -24,7 +24,7 @@ func TestGroupSharesTheFrames(t *testing.T) {
 	c := server.Client()
 	a := newMember(t, testkit.Fast(server.URL()), "a", nil) // the stream is not there yet
 	b := newMember(t, testkit.Fast(server.URL()), "b", nil)
-	const waiting = "Waiting for the agent to make the stream"
+	const waiting = "Waiting for the agent to create the stream"
 	testkit.Eventually(t, "both wait for the stream", func() bool {
 		return testkit.Count(a.out.Messages(), waiting)+testkit.Count(b.out.Messages(), waiting) == 2
 	})

@@ -32,7 +32,7 @@ func TestGroupOutlivesItsStream(t *testing.T) {
 			settled(t, c)
 			kept(t, a, b)
 			made(t, 2, a, b)
-			if n := testkit.Count(a.out.Messages(), "Redis refuses to read the stream, trying again every second"); n != 0 {
+			if n := testkit.Count(a.out.Messages(), "Redis refuses to read the stream; it is tried again every second"); n != 0 {
 				t.Errorf("a stream that vanished was logged as a refusal, %d times", n)
 			}
 		})
@@ -83,7 +83,7 @@ func TestGroupOutlivesRedis(t *testing.T) {
 func TestGroupWaitsWhileReadingIsRefused(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
-	const refusal, over = "Redis refuses to read the stream, trying again every second", "Redis lets the stream be read again"
+	const refusal, over = "Redis refuses to read the stream; it is tried again every second", "Redis permits reading the stream again"
 	for name, c := range map[string]struct{ refuse, allow []any }{
 		"WRONGTYPE":  {[]any{"SET", testKey, "not a stream"}, []any{"DEL", testKey}},
 		"XREADGROUP": {[]any{"ACL", "SETUSER", "bob", "-xreadgroup"}, []any{"ACL", "SETUSER", "bob", "+@all"}},

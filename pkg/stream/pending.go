@@ -37,13 +37,13 @@ func (g *GroupConsumer) create(ctx context.Context, conn *redis.Conn) error {
 	switch {
 	case err == nil:
 		g.count(func(s *GroupStats) { s.Groups++ })
-		g.log.Info().Str("stream", g.key).Str("group", g.cfg.Group).Msg("The group was made, at the stream's start")
+		g.log.Info().Str("stream", g.key).Str("group", g.cfg.Group).Msg("The consumer group was created at the stream's start")
 	case strings.Contains(err.Error(), "BUSYGROUP"): // another worker was faster
 	case !strings.Contains(err.Error(), "MKSTREAM"): // what it advises when there is no stream
 		return fmt.Errorf("make group %s of %s: %w", g.cfg.Group, g.key, err)
 	default:
 		if !g.waiting {
-			g.log.Info().Str("stream", g.key).Str("group", g.cfg.Group).Msg("Waiting for the agent to make the stream")
+			g.log.Info().Str("stream", g.key).Str("group", g.cfg.Group).Msg("Waiting for the agent to create the stream")
 		}
 		g.waiting = true
 		select {
@@ -144,6 +144,6 @@ func (g *GroupConsumer) leave(ctx context.Context, conn *redis.Conn) {
 		return // a worker without entries costs the group nothing
 	}
 	if err := conn.XGroupDelConsumer(ctx, g.key, g.cfg.Group, g.cfg.Name).Err(); err != nil {
-		g.log.Debug().Err(err).Str("group", g.cfg.Group).Msg("The group has still the name of this worker")
+		g.log.Debug().Err(err).Str("group", g.cfg.Group).Msg("This consumer could not be removed from its group")
 	}
 }

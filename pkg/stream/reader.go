@@ -62,7 +62,7 @@ func (r *reader) run(ctx context.Context, s *datatransfer.Session, step func(con
 		default: // the link is not to blame: others use it
 			if !r.refused {
 				r.log.Error().Err(err).Str("stream", r.key).Str("advice", redisconn.CauseOf(err).Advice()).
-					Msg("Redis refuses to read the stream, trying again every second")
+					Msg("Redis refuses to read the stream; it is tried again every second")
 			}
 			r.refused = true
 			select {
@@ -76,7 +76,7 @@ func (r *reader) run(ctx context.Context, s *datatransfer.Session, step func(con
 
 func (r *reader) allowed() {
 	if r.refused {
-		r.log.Info().Str("stream", r.key).Msg("Redis lets the stream be read again")
+		r.log.Info().Str("stream", r.key).Msg("Redis permits reading the stream again")
 	}
 	r.refused = false
 }
@@ -97,7 +97,7 @@ func (r *reader) reconnect(ctx context.Context, s *datatransfer.Session, old *re
 		_ = conn.Close() // the read's error is the one to report
 		return nil
 	}
-	r.log.Info().Msg("Redis did not end a wait for frames, as when its clock is set back; waiting anew")
+	r.log.Info().Msg("Redis did not end a blocking read in time, as after its clock was set back; the read is repeated")
 	return conn
 }
 

@@ -289,7 +289,7 @@ func (s *search) badConfigs(b *box, running *program, text string) {
 // refusal has the controller refuse what is in the file, and searches what it
 // shows of that.
 func (s *search) refusal(b *box, controller *program) {
-	const says = "the old one goes on"
+	const says = "the old one stays in force"
 	before := strings.Count(controller.out.String(), says)
 	controller.signal(syscall.SIGHUP)
 	b.await("the refusal", func() bool { return strings.Count(controller.out.String(), says) > before })
