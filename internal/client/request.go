@@ -137,6 +137,6 @@ func (c console) reportAnswer(f requestFlags, m *frame.Message, took time.Durati
 		where = f.output
 	}
 	_, err := fmt.Fprintf(c.stderr, "%s %s %s %dx%d %d bytes in %s, request %s: %s\n", h.Camera, h.ID, text.Printable(string(h.Encoding), 0),
-		h.Width, h.Height, h.Bytes, milliseconds(took), text.Printable(string(h.Request), 0), where)
+		h.Width, h.Height, h.Bytes, text.Milliseconds(took), text.Printable(string(h.Request), 0), where)
 	return err
 }

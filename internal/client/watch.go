@@ -174,7 +174,7 @@ func describe(camera string, m *frame.Message, damage error) string {
 	case frame.StatusOK:
 		fmt.Fprintf(&b, "%s %dx%d %d bytes captured %s", text.Printable(string(h.Encoding), 0), h.Width, h.Height, h.Bytes, clock(h.CapturedUS))
 		if h.PublishedUS > h.CapturedUS && h.CapturedUS > 0 {
-			fmt.Fprintf(&b, ", sent %s later", milliseconds(time.Duration(h.PublishedUS-h.CapturedUS)*time.Microsecond))
+			fmt.Fprintf(&b, ", sent %s later", text.Milliseconds(time.Duration(h.PublishedUS-h.CapturedUS)*time.Microsecond))
 		}
 	case frame.StatusError:
 		fmt.Fprintf(&b, "error: %s", text.Printable(h.Error, 0))
@@ -205,9 +205,4 @@ func clock(us int64) string {
 		return "at an unknown time"
 	}
 	return time.UnixMicro(us).Format("15:04:05.000000")
-}
-
-// milliseconds is how people read latencies.
-func milliseconds(d time.Duration) string {
-	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"framekeeper/internal/files"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -56,7 +58,7 @@ func takeLock(ctx context.Context, f *os.File) error {
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := files.Lock(f)
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return err
 		}

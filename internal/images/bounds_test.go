@@ -23,8 +23,8 @@ func TestBytesBoundHoldsForAllCameras(t *testing.T) {
 	image := make([]byte, 100<<10) // ten of them fit
 	for seq := range uint64(30) {
 		mustSave(t, s, mustMessage(t, testHeader(fmt.Sprintf("cam%d", seq%2), seq), image))
-		if st := s.Stats(); st.HeldBytes > int64(c.MaxBytes) {
-			t.Fatalf("after %d images: %d bytes kept, limit %d", seq, st.HeldBytes, c.MaxBytes)
+		if held := s.index.bytes; held > int64(c.MaxBytes) {
+			t.Fatalf("after %d images: %d bytes kept, limit %d", seq, held, c.MaxBytes)
 		}
 	}
 	var want []string
@@ -36,9 +36,6 @@ func TestBytesBoundHoldsForAllCameras(t *testing.T) {
 		}
 	}
 	wantTree(t, dir, want...)
-	if st := s.Stats(); st.Deleted != 20 {
-		t.Errorf("deleted: got %d, want 20", st.Deleted)
-	}
 	if _, stored, err := s.Save(mustMessage(t, testHeader("cam0", 99), make([]byte, 2<<20))); stored || !errors.Is(err, ErrRefused) {
 		t.Errorf("an image above the limit: got %v, %v, want ErrRefused", stored, err)
 	}
@@ -91,8 +88,8 @@ func TestAgeBound(t *testing.T) {
 	now = now.Add(2 * time.Hour)
 	s.Sweep()
 	wantTree(t, dir)
-	if st := s.Stats(); st.Deleted != 3 || st.Held != 0 || st.HeldBytes != 0 {
-		t.Errorf("stats: got %+v, want 3 deleted, nothing kept", st)
+	if n, size := s.index.len(), s.index.bytes; n != 0 || size != 0 {
+		t.Errorf("%d images of %d bytes kept, want none", n, size)
 	}
 }
 
@@ -141,8 +138,8 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("Save on a full disk = %q, %v, %v, want ErrDiskFull", path, stored, err)
 	}
 	wantTree(t, dir, "greencam1/20260131T081500.123457Z_7-1.jpg") // and nothing half-written
-	if st := s.Stats(); st.Failed != 1 || st.HeldBytes != 300<<10 {
-		t.Errorf("stats: got %+v, want 1 failed, %d bytes kept", st, 300<<10)
+	if held := s.index.bytes; held != 300<<10 {
+		t.Errorf("%d bytes kept, want %d", held, 300<<10)
 	}
 	if err := os.Remove(first); err != nil {
 		t.Fatal(err)
@@ -164,8 +161,8 @@ func TestImagesOfAClockNeverSetAreNotOld(t *testing.T) {
 	}
 	s = mustOpen(t, c)
 	s.Sweep()
-	if st := s.Stats(); st.Deleted != 0 || st.Held != 1 {
-		t.Errorf("got %+v, want the image kept", st)
+	if n := s.index.len(); n != 1 {
+		t.Errorf("%d images kept, want the one", n)
 	}
 }
 

@@ -2,6 +2,7 @@ package images
 
 import (
 	"framekeeper/internal/bytesize"
+	"framekeeper/internal/files"
 
 	"errors"
 	"fmt"
@@ -74,8 +75,7 @@ func lockDir(path string) (*os.File, error) {
 	if err != nil {
 		return nil, explain(err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil {
+	if err = files.Lock(f); err == nil {
 		return f, nil
 	}
 	_ = f.Close() // nothing was written

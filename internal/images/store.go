@@ -37,8 +37,8 @@ import (
 
 	"github.com/google/renameio/v2"
 	"github.com/rs/zerolog"
-	"golang.org/x/sys/unix"
 
+	"framekeeper/internal/files"
 	"framekeeper/pkg/frame"
 )
 
@@ -51,20 +51,6 @@ var (
 	ErrInUse    = errors.New("another client stores images there")                 // Open only
 )
 
-// Stats counts what a Store has done since Open, except Held and HeldBytes,
-// which are what it holds now.
-type Stats struct {
-	Stored      uint64
-	StoredBytes uint64
-	Duplicates  uint64 // already stored, nothing written
-	Corrupt     uint64
-	Refused     uint64
-	Failed      uint64 // not written because of the file system
-	Deleted     uint64 // to keep within the bounds
-	Held        int
-	HeldBytes   int64
-}
-
 // Store is an open images directory.
 type Store struct {
 	cfg  Config
@@ -75,7 +61,6 @@ type Store struct {
 	mu      sync.Mutex // guards everything below
 	index   index
 	cameras map[string]*cameraDir
-	stats   Stats
 	burst   burst
 }
 
@@ -94,7 +79,6 @@ type cameraDir struct {
 func (s *Store) Save(m *frame.Message) (path string, stored bool, err error) {
 	p, err := newStoredImage(m)
 	if err != nil {
-		s.count(func(st *Stats) { st.Refused++ })
 		return "", false, err
 	}
 	dir := s.camera(p.camera)
@@ -122,16 +106,9 @@ func (s *Store) reserve(p storedImage) (fresh bool, err error) {
 	defer s.mu.Unlock()
 	size := int64(len(p.body))
 	if size > int64(s.cfg.MaxBytes) {
-		s.stats.Refused++
 		return false, fmt.Errorf("%w: %d bytes, images_max_bytes is %s", ErrRefused, size, s.cfg.MaxBytes)
 	}
-	if p.corrupt {
-		s.stats.Corrupt++
-	}
 	if s.index.has(p.key) {
-		if !p.corrupt {
-			s.stats.Duplicates++
-		}
 		return false, nil
 	}
 	s.index.reserved += size
@@ -145,14 +122,8 @@ func (s *Store) settle(p storedImage, err error) {
 	defer s.mu.Unlock()
 	size := int64(len(p.body))
 	s.index.reserved -= size
-	if err != nil {
-		s.stats.Failed++
-		return
-	}
-	s.index.push(entry{name: p.name, size: size, stored: s.now()})
-	if !p.corrupt {
-		s.stats.Stored++
-		s.stats.StoredBytes += uint64(size)
+	if err == nil {
+		s.index.push(entry{name: p.name, size: size, stored: s.now()})
 	}
 }
 
@@ -167,30 +138,14 @@ func (s *Store) camera(name string) *cameraDir {
 	return c
 }
 
-func (s *Store) count(f func(*Stats)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f(&s.stats)
-}
-
-// Stats is what the store has done and holds.
-func (s *Store) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := s.stats
-	st.Held, st.HeldBytes = s.index.len(), s.index.bytes
-	return st
-}
-
 // Close makes everything durable and lets another process open the directory.
 func (s *Store) Close() error {
 	err := s.Sync()
 	s.mu.Lock()
 	s.burst.report(s.log)
 	s.mu.Unlock()
-	// Closing alone leaves it held by a child that is being forked just now.
-	_ = unix.Flock(int(s.lock.Fd()), unix.LOCK_UN)
-	return errors.Join(err, s.lock.Close())
+	files.Unlock(s.lock)
+	return err
 }
 
 // write puts body under path in one step.

@@ -48,7 +48,6 @@ func (s *Store) sweep(now time.Time, maxExpired int) {
 			reason = "images_max_age"
 		}
 		s.index.pop()
-		s.stats.Deleted++
 		err := os.Remove(e.path(s.cfg.Dir))
 		if errors.Is(err, fs.ErrNotExist) { // somebody else took it away
 			err = nil

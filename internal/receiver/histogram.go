@@ -2,11 +2,12 @@ package receiver
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"math/bits"
 	"sync"
 	"time"
+
+	"framekeeper/internal/text"
 )
 
 // histogram counts durations in buckets that are 3% wide, in fixed memory.
@@ -93,8 +94,8 @@ func (d *distribution) merge(other *distribution) {
 // latency is a duration as people read latencies, and in JSON milliseconds.
 type latency time.Duration
 
-func (l latency) milliseconds() float64 { return float64(l) / float64(time.Millisecond) }
+func (l latency) String() string { return text.Milliseconds(time.Duration(l)) }
 
-func (l latency) String() string { return fmt.Sprintf("%.1f ms", l.milliseconds()) }
-
-func (l latency) MarshalJSON() ([]byte, error) { return json.Marshal(l.milliseconds()) }
+func (l latency) MarshalJSON() ([]byte, error) {
+	return json.Marshal(float64(l) / float64(time.Millisecond))
+}

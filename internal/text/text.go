@@ -55,3 +55,8 @@ func Lasting(d time.Duration) string {
 	}
 	return fmt.Sprintf("%d s", s)
 }
+
+// Milliseconds is a latency: "12.3 ms".
+func Milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+}
