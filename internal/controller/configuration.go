@@ -106,7 +106,7 @@ func (r *replaceable[T]) replace(part T) {
 	if r.ctx == nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(r.ctx)
+	ctx, cancel := context.WithCancel(r.ctx) //nolint:gosec // end calls cancel
 	done := make(chan struct{})
 	r.cancel, r.done = cancel, done
 	go func() { // joined by end

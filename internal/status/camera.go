@@ -42,7 +42,7 @@ func (a *Agent) Reasons() (all []Reason) {
 		all = append(all, Reason{PartHangs, strings.Join(a.Link.Stuck, ", ")})
 	}
 	if a.Capture.State != camera.StateOK {
-		all = append(all, Reason{CaptureFailed, cmp.Or(string(a.Capture.State), string(Unknown)) + prefixed(": ", a.Capture.Reason)})
+		all = append(all, Reason{CaptureFailed, cmp.Or(string(a.Capture.State), string(Unknown)) + colon(a.Capture.Reason)})
 	}
 	if !a.Writable {
 		all = append(all, Reason{NotWritable, a.Reason})

@@ -151,7 +151,7 @@ func (r *Report) link() Item {
 	case r.Redis != nil && r.Redis.State != ProcessRunning:
 		j.Health, j.Summary = Unknown, "waits for the Redis of this box"
 	default:
-		j = Judgement{Health: Failed, Summary: "does not work", Reasons: []Reason{{ControllerLink, r.Link.State + prefixed(": ", r.Link.Cause)}},
+		j = Judgement{Health: Failed, Summary: "does not work", Reasons: []Reason{{ControllerLink, r.Link.State + colon(r.Link.Cause)}},
 			Advice: cmp.Or(r.Link.Advice, byItself)}
 	}
 	return Item{"redis", "Connection to Redis", j}
@@ -254,5 +254,5 @@ func (r *Report) Line(now time.Time) string {
 
 // AgentLine is an agent on one line, for systemd and the controller.
 func AgentLine(capture camera.Health, link datatransfer.State) string {
-	return fmt.Sprintf("camera %s, link %s", capture.State, link) + prefixed(": ", capture.Reason)
+	return fmt.Sprintf("camera %s, link %s", capture.State, link) + colon(capture.Reason)
 }

@@ -120,7 +120,7 @@ func (j Judgement) Why() string {
 }
 
 // ToDo is the advice with its command.
-func (j Judgement) ToDo() string { return j.Advice + prefixed(": ", j.Command) }
+func (j Judgement) ToDo() string { return j.Advice + colon(j.Command) }
 
 // Item is a judgement of something that has a name.
 type Item struct {
@@ -130,11 +130,12 @@ type Item struct {
 }
 
 // Line is the whole item in one: "cam1 gives no frames: capture is stalled".
-func (i Item) Line() string { return i.Name + " " + i.Summary + prefixed(": ", i.Why()) }
+func (i Item) Line() string { return i.Name + " " + i.Summary + colon(i.Why()) }
 
-func prefixed(prefix, s string) string {
+// colon is ": " and s, or nothing for nothing.
+func colon(s string) string {
 	if s == "" {
 		return ""
 	}
-	return prefix + s
+	return ": " + s
 }
