@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -215,24 +214,15 @@ func abandonedError(hung []string, cause error) error {
 // parts are the running goroutines by name, so that an end that waits for one in
 // vain can name it. Its zero value is ready.
 type parts struct {
-	all sync.WaitGroup
-
-	mu    sync.Mutex // guards names
-	names map[string]bool
+	all   sync.WaitGroup
+	names sync.Map // of those that run
 }
 
 func (p *parts) start(name string, f func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.names == nil {
-		p.names = map[string]bool{}
-	}
-	p.names[name] = true
+	p.names.Store(name, nil)
 	p.all.Go(func() {
 		f()
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		delete(p.names, name)
+		p.names.Delete(name)
 	})
 }
 
@@ -242,7 +232,10 @@ func (p *parts) join(limit time.Duration) (hung []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	_, _ = async.Abandon(ctx, func() (struct{}, error) { p.all.Wait(); return struct{}{}, nil })
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Sorted(maps.Keys(p.names))
+	p.names.Range(func(name, _ any) bool {
+		hung = append(hung, fmt.Sprint(name))
+		return true
+	})
+	slices.Sort(hung)
+	return hung
 }

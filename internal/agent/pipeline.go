@@ -73,13 +73,13 @@ func pipeline(ctx context.Context, cfg *configfile.Config, cam camera.Config, d 
 	if err := a.frames.Start(a.startedMessage); err != nil {
 		return err
 	}
-	a.settings = newLiveSettings(cam, a.grabber, a.responder, a.statusChange.Call, log)
+	a.settings = &liveSettings{cam: cam, controls: a.grabber, output: a.responder, changed: a.statusChange.Call, log: log}
 	a.groups = &consumerGroups{key: cam.FramesKey, interval: cam.StatusInterval}
 	a.socket = &socket{path: agentapi.Path(cfg.StateDir, cam.Name), lockHeld: claim.Locked, changed: a.statusChange.Call, log: log}
-	a.presence = newPresence(presenceConfig{
+	a.presence = &presence{presenceConfig: presenceConfig{
 		Key: cam.StatusKey(), Topic: cam.StatusTopic(), Interval: cam.StatusInterval,
 		Instance: claim.Instance, Owner: claim.StateID, Status: a.newStatus(), Change: a.statusChange, Log: log,
-	})
+	}}
 	a.link = a.newLink()
 	return a.run(ctx, sdnotify.FromEnv(os.Getenv))
 }

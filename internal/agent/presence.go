@@ -39,7 +39,8 @@ type presenceConfig struct {
 
 // presence renews status:<camera> and refuses to start beside another live agent.
 type presence struct {
-	cfg       presenceConfig
+	presenceConfig
+
 	noRival   bool        // none was alive at the start
 	withdrawn atomic.Bool // the status is not shown again
 
@@ -81,8 +82,6 @@ func (i *identity) dead(owner string) bool {
 		err == nil && i.Host == host && i.PID > 0 && errors.Is(syscall.Kill(i.PID, 0), syscall.ESRCH)
 }
 
-func newPresence(cfg presenceConfig) *presence { return &presence{cfg: cfg} }
-
 // admit checks, once, whether another agent is alive: one whose status comes from
 // another state directory and is renewed meanwhile. A status that is not renewed
 // belongs to a dead agent and is replaced when it expires.
@@ -94,11 +93,11 @@ func (p *presence) admit(ctx context.Context, r redis.Cmdable) error {
 	if err != nil {
 		return err
 	}
-	if first == nil || first.Instance == p.cfg.Instance || first.dead(p.cfg.Owner) {
+	if first == nil || first.Instance == p.Instance || first.dead(p.Owner) {
 		p.noRival = true
 		return nil
 	}
-	p.cfg.Log.Warn().Str("host", first.Host).Int("pid", first.PID).Int64("for_ms", left.Milliseconds()).
+	p.Log.Warn().Str("host", first.Host).Int("pid", first.PID).Int64("for_ms", left.Milliseconds()).
 		Msg("Another agent's status is in Redis; checking whether it is renewed")
 	for {
 		if !async.Pause(ctx, presencePoll) {
@@ -120,16 +119,16 @@ func (p *presence) admit(ctx context.Context, r redis.Cmdable) error {
 
 // read reads the present status; nil if there is none.
 func (p *presence) read(ctx context.Context, r redis.Cmdable) (*identity, time.Duration, error) {
-	text, err := r.Get(ctx, p.cfg.Key).Result()
+	text, err := r.Get(ctx, p.Key).Result()
 	switch {
 	case errors.Is(err, redis.Nil):
 		return nil, 0, nil
 	case err != nil && redisconn.EndsSession(err):
-		return nil, 0, fmt.Errorf("read %s: %w", p.cfg.Key, err)
+		return nil, 0, fmt.Errorf("read %s: %w", p.Key, err)
 	case err != nil:
 		return nil, 0, nil // not permitted to read: then rivals are not detected
 	}
-	left, err := r.PTTL(ctx, p.cfg.Key).Result()
+	left, err := r.PTTL(ctx, p.Key).Result()
 	if err != nil {
 		left = 0
 	}
@@ -146,7 +145,7 @@ func (p *presence) worker() datatransfer.Worker {
 }
 
 func (p *presence) run(ctx context.Context, r redis.Cmdable) error {
-	tick := time.NewTicker(p.cfg.Interval)
+	tick := time.NewTicker(p.Interval)
 	defer tick.Stop()
 	for {
 		if err := p.show(ctx, r); err != nil {
@@ -154,7 +153,7 @@ func (p *presence) run(ctx context.Context, r redis.Cmdable) error {
 		}
 		select {
 		case <-tick.C:
-		case <-p.cfg.Change:
+		case <-p.Change:
 		case <-ctx.Done():
 			return nil
 		}
@@ -169,22 +168,22 @@ func (p *presence) show(ctx context.Context, r redis.Cmdable) error {
 	if p.withdrawn.Load() {
 		return nil
 	}
-	text, err := json.Marshal(p.cfg.Status())
+	text, err := json.Marshal(p.Status())
 	if err != nil {
 		return fmt.Errorf("encode status: %w", err)
 	}
-	old, err := r.SetArgs(ctx, p.cfg.Key, text, redis.SetArgs{TTL: 3 * p.cfg.Interval, Get: true}).Result()
+	old, err := r.SetArgs(ctx, p.Key, text, redis.SetArgs{TTL: 3 * p.Interval, Get: true}).Result()
 	var notSet error
 	if err != nil && !errors.Is(err, redis.Nil) {
-		notSet = fmt.Errorf("set %s: %w", p.cfg.Key, err)
+		notSet = fmt.Errorf("set %s: %w", p.Key, err)
 	}
 	if redisconn.EndsSession(notSet) {
 		return notSet
 	}
 	p.reportRival(old)
 	// Under OOM the key cannot be set, but subscribers can get the status and the reason.
-	if err := r.Publish(ctx, p.cfg.Topic, text).Err(); err != nil {
-		return p.report(fmt.Errorf("publish %s: %w", p.cfg.Topic, err))
+	if err := r.Publish(ctx, p.Topic, text).Err(); err != nil {
+		return p.report(fmt.Errorf("publish %s: %w", p.Topic, err))
 	}
 	if notSet != nil {
 		return p.report(notSet)
@@ -198,11 +197,11 @@ func (p *presence) show(ctx context.Context, r redis.Cmdable) error {
 func (p *presence) withdraw(ctx context.Context, r redis.Cmdable) error {
 	p.withdrawn.Store(true)
 	i, _, err := p.read(ctx, r)
-	if err != nil || i == nil || i.Instance != p.cfg.Instance {
+	if err != nil || i == nil || i.Instance != p.Instance {
 		return err
 	}
-	if err := r.Del(ctx, p.cfg.Key).Err(); err != nil {
-		return fmt.Errorf("remove %s: %w", p.cfg.Key, err)
+	if err := r.Del(ctx, p.Key).Err(); err != nil {
+		return fmt.Errorf("remove %s: %w", p.Key, err)
 	}
 	return nil
 }
@@ -213,7 +212,7 @@ func (p *presence) report(err error) error {
 		return err
 	}
 	if !p.refused {
-		p.cfg.Log.Warn().Err(err).Str("advice", redisconn.CauseOf(err).Advice()).Msg("Redis refuses the status")
+		p.Log.Warn().Err(err).Str("advice", redisconn.CauseOf(err).Advice()).Msg("Redis refuses the status")
 	}
 	p.refused = true
 	return nil
@@ -223,10 +222,10 @@ func (p *presence) report(err error) error {
 func (p *presence) reportRival(old string) {
 	var i identity
 	if old == "" || json.Unmarshal([]byte(old), &i) != nil ||
-		i.Instance == p.cfg.Instance || i.dead(p.cfg.Owner) || i.Instance == p.rival {
+		i.Instance == p.Instance || i.dead(p.Owner) || i.Instance == p.rival {
 		return
 	}
 	p.rival = i.Instance
-	p.cfg.Log.Error().Str("host", i.Host).Int("pid", i.PID).
+	p.Log.Error().Str("host", i.Host).Int("pid", i.PID).
 		Msg("Another agent publishes its status under this camera's name: stop one of them")
 }

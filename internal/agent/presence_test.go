@@ -36,10 +36,10 @@ func present(t *testing.T, cfg redisconn.Config, instance, owner string, interva
 	t.Helper()
 	a := &agentAt{log: &testkit.Log{}}
 	var n atomic.Int64
-	p := newPresence(presenceConfig{
+	p := &presence{presenceConfig: presenceConfig{
 		Key: statusKey, Topic: statusTopic, Interval: interval, Instance: instance, Owner: owner, Change: async.NewWake(), Log: zerolog.New(a.log),
 		Status: func() any { return identity{Instance: instance, Owner: owner, Host: "box", PID: 7, TimeUS: n.Add(1)} },
-	})
+	}}
 	a.link = datatransfer.NewLink(datatransfer.LinkConfig{Redis: cfg, Name: "testcam", Admit: func(ctx context.Context, s *datatransfer.Session) error { return p.admit(ctx, s.Data()) }, Workers: []datatransfer.Worker{p.worker()}, Log: zerolog.Nop()})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -252,10 +252,10 @@ func (r *fakeRedis) Del(context.Context, ...string) *redis.IntCmd {
 // presenceOf is i2's, of state directory o2.
 func presenceOf(log *testkit.Log) *presence {
 	var n int64
-	return newPresence(presenceConfig{
+	return &presence{presenceConfig: presenceConfig{
 		Key: statusKey, Topic: statusTopic, Interval: time.Second, Instance: "i2", Owner: "o2", Change: async.NewWake(), Log: zerolog.New(log),
 		Status: func() any { n++; return identity{Instance: "i2", Owner: "o2", TimeUS: n} },
-	})
+	}}
 }
 
 // A status that is not renewed is a dead agent's; of one that is dead for certain
@@ -319,7 +319,7 @@ func TestPresenceRenewsItsStatus(t *testing.T) {
 		p := presenceOf(log)
 		ctx, cancel := context.WithTimeout(t.Context(), 9500*time.Millisecond)
 		defer cancel()
-		time.AfterFunc(4500*time.Millisecond, func() { p.cfg.Change.Call() })
+		time.AfterFunc(4500*time.Millisecond, func() { p.Change.Call() })
 		time.AfterFunc(6500*time.Millisecond, func() { // another agent shows itself, again and again
 			r.set(identity{Instance: "i1", Owner: "o1", Host: "box", PID: 9}, time.Minute)
 		})

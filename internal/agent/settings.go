@@ -22,7 +22,7 @@ const controlsTime = 3 * time.Second
 type liveSettings struct {
 	controls cameraControls
 	output   adjustable
-	changed  func()
+	changed  func() // is called after each change
 	log      zerolog.Logger
 
 	change sync.Mutex // held by the one change under way
@@ -41,11 +41,6 @@ type cameraControls interface {
 type adjustable interface {
 	SetQuality(quality int)
 	SetPublishFPS(fps float64)
-}
-
-// newLiveSettings begins with cam. changed is called after each change.
-func newLiveSettings(cam camera.Config, c cameraControls, out adjustable, changed func(), log zerolog.Logger) *liveSettings {
-	return &liveSettings{controls: c, output: out, changed: changed, log: log, cam: cam}
 }
 
 // current is the configuration as it stands now.

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"framekeeper/pkg/camera"
-	"framekeeper/pkg/frame"
 	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"framekeeper/pkg/camera"
+	"framekeeper/pkg/frame"
 
 	"github.com/rs/zerolog"
 
@@ -121,7 +122,7 @@ func TestLiveSettings(t *testing.T) {
 			if c.camera != nil {
 				c.camera(&cam, &controls.health)
 			}
-			s := newLiveSettings(cam, controls, output, func() { changes++ }, zerolog.Nop())
+			s := &liveSettings{cam: cam, controls: controls, output: output, changed: func() { changes++ }, log: zerolog.Nop()}
 			before := s.current()
 			err := s.Change(t.Context(), c.changes)
 			if c.err != "" {

@@ -32,9 +32,8 @@ type Row struct {
 
 // Table collects metrics whose values are read when they are asked for.
 type Table struct {
-	rows  map[string]row
-	order []string
-	read  func(Values)
+	rows map[string]row
+	read func(Values)
 }
 
 type row struct {
@@ -52,15 +51,14 @@ func NewTable(rows []Row, read func(Values)) *Table {
 			kind = prometheus.CounterValue
 		}
 		t.rows[r.Name] = row{prometheus.NewDesc(Prefix+r.Name, r.Help, r.Labels, nil), kind}
-		t.order = append(t.order, r.Name)
 	}
 	return t
 }
 
 // Describe is for the registry.
 func (t *Table) Describe(ch chan<- *prometheus.Desc) {
-	for _, name := range t.order {
-		ch <- t.rows[name].desc
+	for _, r := range t.rows {
+		ch <- r.desc
 	}
 }
 
