@@ -3,12 +3,16 @@
 package agent
 
 import (
+	"context"
+
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/camera/opencv"
 	"framekeeper/pkg/camera/turbojpeg"
 )
 
-var openOpenCV camera.Opener = opencv.Open
+func openOpenCV(ctx context.Context, cfg camera.Config) (camera.Source, error) {
+	return opencv.Open(ctx, cfg)
+}
 
 // jpegEncoder is what makes this build's JPEGs; nil is the standard library.
 func jpegEncoder() camera.JPEGFunc { return new(turbojpeg.Encoder).Encode }

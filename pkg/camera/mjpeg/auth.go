@@ -1,6 +1,7 @@
 package mjpeg
 
 import (
+	"cmp"
 	"crypto/md5" //nolint:gosec // RFC 7616 has it, and most cameras nothing better
 	"crypto/rand"
 	"crypto/sha256"
@@ -18,13 +19,8 @@ type login struct {
 	user, password string
 	known          bool // the URL names a user
 
-	scheme    string // in use: "basic", "digest" or none yet
-	realm     string
-	nonce     string
-	opaque    string
-	algorithm string // as the server writes it
-	qop       bool   // qop=auth; without, as in RFC 2069
-	count     uint32 // requests with this nonce
+	challenge        // in use; its scheme is "basic", "digest" or none yet
+	count     uint32 // requests with its nonce
 	cnonce    func() string
 }
 
@@ -69,17 +65,11 @@ func (l *login) choose(all []challenge) bool {
 	if l.scheme == best.scheme && (best.scheme == "basic" || !strings.EqualFold(best.params["stale"], "true") && l.count == 1) {
 		return false
 	}
-	l.scheme, l.realm, l.nonce, l.opaque = best.scheme, best.params["realm"], best.params["nonce"], best.params["opaque"]
-	l.algorithm, l.qop, l.count = best.params["algorithm"], best.params["qop"] != "", 0
+	l.challenge, l.count = best, 0
 	return true
 }
 
-func algorithm(c challenge) string {
-	if a := c.params["algorithm"]; a != "" {
-		return strings.ToLower(a)
-	}
-	return "md5"
-}
+func algorithm(c challenge) string { return strings.ToLower(cmp.Or(c.params["algorithm"], "md5")) }
 
 // offersAuth reads a list such as "auth,auth-int".
 func offersAuth(qop string) bool {
@@ -101,7 +91,7 @@ func (l *login) header(uri string) string {
 
 // digest is RFC 7616, 3.4.
 func (l *login) digest(uri string) string {
-	name := strings.ToLower(l.algorithm)
+	name, realm, nonce, withQOP := algorithm(l.challenge), l.params["realm"], l.params["nonce"], l.params["qop"] != ""
 	sum := func(parts ...string) string {
 		h := md5.New() //nolint:gosec // see the import
 		if strings.HasPrefix(name, "sha-256") {
@@ -112,27 +102,27 @@ func (l *login) digest(uri string) string {
 	}
 	l.count++
 	cnonce, nc := l.cnonce(), fmt.Sprintf("%08x", l.count)
-	a1 := sum(l.user, l.realm, l.password)
+	a1 := sum(l.user, realm, l.password)
 	if strings.HasSuffix(name, "-sess") {
-		a1 = sum(a1, l.nonce, cnonce)
+		a1 = sum(a1, nonce, cnonce)
 	}
 	a2 := sum("GET", uri)
-	response := sum(a1, l.nonce, a2)
-	if l.qop {
-		response = sum(a1, l.nonce, nc, cnonce, "auth", a2)
+	response := sum(a1, nonce, a2)
+	if withQOP {
+		response = sum(a1, nonce, nc, cnonce, "auth", a2)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "Digest username=%s, realm=%s, nonce=%s, uri=%s, response=%q", quoted(l.user), quoted(l.realm), quoted(l.nonce), quoted(uri), response)
-	if l.algorithm != "" {
-		fmt.Fprintf(&b, ", algorithm=%s", l.algorithm)
+	fmt.Fprintf(&b, "Digest username=%s, realm=%s, nonce=%s, uri=%s, response=%q", quoted(l.user), quoted(realm), quoted(nonce), quoted(uri), response)
+	if a := l.params["algorithm"]; a != "" {
+		fmt.Fprintf(&b, ", algorithm=%s", a) // as the server writes it
 	}
-	if l.opaque != "" {
-		fmt.Fprintf(&b, ", opaque=%s", quoted(l.opaque))
+	if opaque := l.params["opaque"]; opaque != "" {
+		fmt.Fprintf(&b, ", opaque=%s", quoted(opaque))
 	}
-	if l.qop || strings.HasSuffix(name, "-sess") {
+	if withQOP || strings.HasSuffix(name, "-sess") {
 		fmt.Fprintf(&b, ", cnonce=%q", cnonce)
 	}
-	if l.qop {
+	if withQOP {
 		fmt.Fprintf(&b, ", qop=auth, nc=%s", nc)
 	}
 	return b.String()
