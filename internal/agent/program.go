@@ -61,21 +61,21 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 	cmd := cli.Root(&cobra.Command{
 		Use:   "cam-agent",
 		Short: "Serve one camera over Redis",
-		Long: `Owns one camera: answers requests with its frames, and publishes them all the
-time if the configuration says so. The controller runs one for every camera.
+		Long: `Serves one camera: answers requests with its frames, and publishes frames
+continuously if publish_fps is set. The controller runs one for every camera.
 
 Exit codes: 1 for an error, 2 if the command line or the configuration is wrong,
-3 if the camera gave up or hangs, 4 if another cam-agent serves the camera.`,
+3 if the camera failed or hangs, 4 if another cam-agent serves the camera.`,
 		Example: `  cam-agent --config config.toml --camera greencam1
   cam-agent --list-devices
   cam-agent --check --json`,
 		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), f, stdout, stderr) },
 	}, &f.config)
-	cmd.Flags().StringVar(&f.camera, "camera", "", "`NAME` of the camera to serve; may be left out if the file has one")
-	cmd.Flags().BoolVar(&f.check, "check", false, "check the configuration, open the camera once (without --camera each), and exit")
+	cmd.Flags().StringVar(&f.camera, "camera", "", "`NAME` of the camera to serve; may be omitted if the file has only one")
+	cmd.Flags().BoolVar(&f.check, "check", false, "check the configuration, open the camera once (every camera without --camera), and exit")
 	cmd.Flags().BoolVar(&f.devices, "list-devices", false, "print the V4L2 cameras, each with its source line to paste, formats and controls, and exit")
-	cmd.Flags().BoolVar(&f.json, "json", false, "print what --check or --list-devices finds as JSON")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print the result of --check or --list-devices as JSON")
 	return cmd
 }
 

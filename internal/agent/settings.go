@@ -18,7 +18,7 @@ import (
 const controlsTime = 3 * time.Second
 
 // liveSettings is the camera's configuration with the changes made since the
-// start. They last until the agent ends: config.toml is the truth.
+// start. They last until the agent ends: then config.toml applies again.
 type liveSettings struct {
 	controls cameraControls
 	output   adjustable

@@ -14,7 +14,7 @@ func TestRequestReportsTheAgentsLastStatus(t *testing.T) {
 		"gave up": {`{"source":"rtsp://u:secret@h","link":{"state":"LIVE"},"capture":{"state":"ended","reason":"camera abandoned\n\u001b[2J: no such device"},"writable":true}`,
 			"capture is ended: camera abandoned\ufffd\ufffd[2J: no such device"},
 		"all of it": {`{"link":{"state":"DOWN"},"capture":{"state":"ok"},"writable":false,"reason":"full"}`,
-			"its link to Redis is DOWN; Redis does not take its frames: full"},
+			"its link to Redis is DOWN; Redis does not accept its frames: full"},
 		"well":         {`{"link":{"state":"LIVE"},"capture":{"state":"ok"},"writable":true}`, ""},
 		"not a status": {`nonsense`, "its status cannot be read"},
 		"endless":      {`{"link":{"state":"LIVE"},"capture":{"state":"ended","reason":"` + strings.Repeat("ü", 5000) + `"}}`, "capture is ended: " + strings.Repeat("ü", maxWhy-1-len("capture is ended: ")) + "…"},

@@ -52,7 +52,7 @@ func shown[T any](result json.RawMessage, show func(*T) string) (string, error) 
 
 func boxTable(s *status.Box) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "box %s, version %s, up %s, link LIVE for %s\nconfiguration %s, taken over %s ago\n",
+	fmt.Fprintf(&b, "box %s, version %s, up %s, link LIVE for %s\nconfiguration %s, loaded %s ago\n",
 		text.Printable(s.Box, 0), text.Printable(s.Version, 0), seconds(s.UptimeS), seconds(s.LinkS), text.Printable(s.Config, 0), seconds(s.LoadedS))
 	b.WriteByte('\n')
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -103,7 +103,7 @@ func reloadText(r *control.ReloadResult) string {
 	for _, c := range []struct {
 		what  string
 		names []string
-	}{{"started", r.Cameras.Started}, {"restarted", r.Cameras.Restarted}, {"stopped", r.Cameras.Stopped}, {"kept", r.Cameras.Kept}} {
+	}{{"started", r.Cameras.Started}, {"restarted", r.Cameras.Restarted}, {"stopped", r.Cameras.Stopped}, {"unchanged", r.Cameras.Kept}} {
 		if len(c.names) > 0 {
 			lines = append(lines, c.what+": "+list(c.names))
 		}
@@ -174,7 +174,7 @@ func answersError(stderr io.Writer, box string, chosen bool, answers *control.An
 	case n > 1:
 		_, _ = fmt.Fprintf(stderr, "box %s: %d controllers have this name: %s\n", box, n, ownNameAdvice) // the answer counts
 	case answers.Listeners > 1 && !chosen:
-		_, _ = fmt.Fprintf(stderr, "box %s: %d listen to its commands, and only one has answered\n", box, answers.Listeners)
+		_, _ = fmt.Fprintf(stderr, "box %s: %d subscribers receive its commands, and only one has answered\n", box, answers.Listeners)
 	}
 	if err := first.Err(); err != nil {
 		return fmt.Errorf("box %s: %w", box, err)

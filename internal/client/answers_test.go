@@ -26,7 +26,7 @@ func TestControlOfTwo(t *testing.T) {
 	}
 	// Somebody who only looks does no harm.
 	if out, note, err := run("restart", "greencam1"); err != nil || out != "greencam1: running, pid 4711, camera ok\ufffd[2J\n" ||
-		note != "box box7: 2 listen to its commands, and only one has answered\n" {
+		note != "box box7: 2 subscribers receive its commands, and only one has answered\n" {
 		t.Errorf("beside a watcher: got %q, %q, %v", out, note, err)
 	}
 

@@ -28,25 +28,25 @@ func (c console) controlCommand() *cobra.Command {
 	var f controlFlags
 	root := cli.Group(&cobra.Command{
 		Use:   "control",
-		Short: "Command a box's controller: its cameras, and its configuration",
+		Short: "Send a command to a box's controller",
 		Long: `Sends a command to a box's controller over Redis and waits for the answer. The
-command is repeated under the same id until it is answered, and has its effect
-once. The exit code is 0 when it was carried out. Where several controllers have
-the box's name, each answers, and none carries it out unless --instance names it.`,
+command is repeated under the same id until it is answered, and is carried out
+once. The exit code is 0 if it was carried out. If several controllers have the
+box's name, each answers, and none carries it out unless --instance names it.`,
 		Example: `  client control status
   client control --box greenbox restart greencam1
   client control reload --json`,
 	})
 	root.PersistentFlags().StringVar(&f.box, "box", "", "the box's name (default: the configuration's, or this host's)")
-	root.PersistentFlags().StringVar(&f.instance, "instance", "", "the controller that is meant, where several have the box's name; status shows them")
+	root.PersistentFlags().StringVar(&f.instance, "instance", "", "instance of the controller, if several have the box's name (client control status shows it)")
 	root.PersistentFlags().DurationVar(&f.timeout, "timeout", 20*time.Second, "how long to wait for the answer, connecting included")
 	root.PersistentFlags().BoolVar(&f.json, "json", false, "print the answer as JSON")
 	root.AddCommand(
 		c.plainControl(&f, control.Status, "Show the controller and its cameras"),
-		c.cameraControl(&f, control.Restart, "End a camera's agent and start a new one, also if it was stopped"),
-		c.cameraControl(&f, control.Stop, "Stop a camera's agent until it is started or the controller is"),
+		c.cameraControl(&f, control.Restart, "Restart a camera's agent, also if it was stopped"),
+		c.cameraControl(&f, control.Stop, "Stop a camera's agent until it is started, or the controller is restarted"),
 		c.cameraControl(&f, control.Start, "Start a camera's agent that is stopped or waits for its next start"),
-		c.plainControl(&f, control.Reload, "Read config.toml again and restart what has changed"),
+		c.plainControl(&f, control.Reload, "Read the configuration again and restart the agents whose settings changed"),
 		c.setControl(&f),
 	)
 	return root
@@ -77,7 +77,7 @@ func (c console) setControl(f *controlFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "set CAMERA",
 		Short:   "Change a running camera's settings, until its agent ends",
-		Long:    "Changes a running camera's settings at once. They last until its agent ends:\nconfig.toml is the truth.",
+		Long:    "Changes a running camera's settings at once. They last until its agent ends:\nthen config.toml applies again.",
 		Example: "  client control set greencam1 --publish-fps 10 --quality 80\n  client control set usbcam --control exposure=250 --control gain=3",
 		Args:    cli.Args("camera"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -101,9 +101,9 @@ func (c console) setControl(f *controlFlags) *cobra.Command {
 			return c.control(cmd.Context(), f, fields)
 		},
 	}
-	cmd.Flags().Float64Var(&fps, "publish-fps", 0, "frames a second to send without being asked; 0: only on request")
-	cmd.Flags().IntVar(&quality, "quality", 0, "JPEG's quality, 1 to 100")
-	cmd.Flags().StringArrayVar(&controls, "control", nil, "NAME=VALUE of a camera's control; may be repeated")
+	cmd.Flags().Float64Var(&fps, "publish-fps", 0, "frames a second to publish continuously; 0: only on request")
+	cmd.Flags().IntVar(&quality, "quality", 0, "JPEG quality, 1 to 100")
+	cmd.Flags().StringArrayVar(&controls, "control", nil, "camera control as NAME=VALUE; may be repeated")
 	return cmd
 }
 

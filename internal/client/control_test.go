@@ -85,15 +85,15 @@ func TestControl(t *testing.T) {
 		failed string // "": exit code 0
 	}{
 		{[]string{"status"}, []string{
-			"box box7, version v1, up 1m1s, link LIVE for 1m0s\nconfiguration config.toml, taken over 0s ago\n", "\n\nCAMERA     HEALTH    STATE    FOR  PID   RESTARTS  LINK  CAPTURE  TROUBLE\n",
+			"box box7, version v1, up 1m1s, link LIVE for 1m0s\nconfiguration config.toml, loaded 0s ago\n", "\n\nCAMERA     HEALTH    STATE    FOR  PID   RESTARTS  LINK  CAPTURE  TROUBLE\n",
 			"greencam1  degraded  running  59s  4711  0         LIVE  ok       -\n", "redcam     failed    failed   0s   0     0         -     -        its process is failed\n",
-			"\ndegraded: Configuration is refused, the old one stays in force: config.toml:3: a = \ufffd: no; and 1 more\nto do: correct it and reload", "\ntried 12 s ago\n",
+			"\ndegraded: Configuration is refused; the old one stays in force: config.toml:3: a = \ufffd: no; and 1 more\nto do: correct it and reload", "\ntried 12 s ago\n",
 			"\ndegraded: spool_dir cannot be written: /spool: read-only file system: nothing can be stored there for an outage or a restart\nto do: mount it for writing",
 			"\ngreencam1: cannot be asked for metrics\ufffd\n",
 		}, ""},
 		{[]string{"restart", "greencam1"}, []string{"greencam1: running, pid 4711, camera ok\ufffd[2J\n"}, ""},
 		{[]string{"stop", "nocam"}, nil, `box box7: no camera "nocam"; there is greencam1`},
-		{[]string{"reload"}, []string{"changed: camera\nrestarted: redcam\nkept: greencam1\n"}, "box box7: camera redcam: the new cam-agent has ended: exit code 2"},
+		{[]string{"reload"}, []string{"changed: camera\nrestarted: redcam\nunchanged: greencam1\n"}, "box box7: camera redcam: the new cam-agent has ended: exit code 2"},
 		{[]string{"set", "greencam1", "--publish-fps", "10", "--quality", "80", "--control", "gain=3"}, []string{"publish_fps = 10, quality = 80, gain = 3\n"}, ""},
 	} {
 		b.stdout = buffer{}

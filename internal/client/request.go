@@ -34,15 +34,16 @@ func (c console) requestCommand() *cobra.Command {
 		Long: `Makes one request, waits for its frame and writes the image.
 
 A file named with -o appears only when it is complete; symbolic links to it
-stay. Devices and pipes are written to. The name's ending has to be right for
-what the camera sends: .jpg or .jpeg, .png; .png, .bmp or .raw for raw pixels.`,
+stay. Devices and pipes are written to. The file's extension must match the
+camera's encoding: .jpg or .jpeg for jpeg, .png for png, and .png, .bmp or .raw
+for raw pixels.`,
 		Example: `  client request --camera greencam1 --set angle=25 -o out.jpg
   client request --set angle=25 -o - | display`,
 		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.request(cmd.Context(), f) },
 	}
-	cmd.Flags().StringVar(&f.camera, "camera", "", "camera to ask; may be left out when there is only one")
-	cmd.Flags().StringArrayVar(&f.set, "set", nil, "KEY=VALUE of the request; JSON, or else a string; may be repeated")
+	cmd.Flags().StringVar(&f.camera, "camera", "", "camera to ask; may be omitted if there is only one")
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "KEY=VALUE to put into the request, VALUE as JSON or else a string; may be repeated")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "", "file to write the image to, - for standard output (default: nowhere)")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Second, "how long to wait, connecting included")
 	cmd.Flags().DurationVar(&f.maxAge, "max-age", 0, "accept a frame up to this much older than the request")

@@ -30,7 +30,7 @@ func (c console) runCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run",
-		Short: "Request frames all the time, receive and store them",
+		Short: "Request frames at an interval, receive and store them",
 		Long: `Sends each camera a request every request_interval, with an angle that grows
 by 25 up to 1000 and then begins again at 0, receives the frames and stores
 them as images_dir/<camera>/<captured time>_<id>.jpg.
@@ -38,15 +38,15 @@ them as images_dir/<camera>/<captured time>_<id>.jpg.
 With --group NAME several such clients, on one host or on many, share each
 camera's frames: every frame goes to one of them, and to another if that one
 dies with it, so that each is stored at least once. All of them name the same
-group; each needs an images_dir of its own. Redis holds how far the group has
-come: its first client begins at the stream's oldest frame.
+group; each needs an images_dir of its own. Redis stores the group's position:
+its first client begins at the stream's oldest frame.
 
-Ends in order at --duration, SIGINT or SIGTERM, and prints a summary. The exit
-code is 0 if the run was in order, and 1 if nothing arrived from a camera that was asked,
-Redis was never reached, something was lost (the summary's "lost"), or images
-could not be stored. Requests made before a camera's agent published its first
-answer or anything else are "too early" and not lost, unless it never publishes
-anything. What is "left in stream" comes with the next run.`,
+Ends at --duration, SIGINT or SIGTERM, and prints a summary. The exit code is 1
+if nothing arrived from a camera that was asked, Redis was never reached, something
+was lost (the summary's "lost"), or images could not be stored; else it is 0.
+Requests made before a camera's agent published anything count as "too early", not
+as lost, unless it never publishes anything. The next run receives the frames
+"left in stream".`,
 		Example: `  client run --camera greencam1 --duration 1m
   client run --no-requests --group archive`,
 		Args: cli.Args(),
@@ -57,7 +57,7 @@ anything. What is "left in stream" comes with the next run.`,
 	}
 	cmd.Flags().StringArrayVar(&f.cameras, "camera", nil, "camera to use; may be repeated (default: all)")
 	cmd.Flags().DurationVar(&f.duration, "duration", 0, "end after this time, such as 10s (default: never)")
-	cmd.Flags().BoolVar(&f.noRequests, "no-requests", false, "only receive what is sent anyway")
+	cmd.Flags().BoolVar(&f.noRequests, "no-requests", false, "send no requests, only receive frames")
 	cmd.Flags().BoolVar(&f.noStore, "no-store", false, "receive and measure, but store no image")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the summary as JSON, and no live line")
 	cmd.Flags().StringVar(&f.group, "group", "", "share the frames with all clients that name this group (delivery stream or both)")

@@ -27,11 +27,11 @@ func (c console) statusCommand() *cobra.Command {
 	var all, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show which cameras' agents are there, and their health",
-		Long: "Show which cameras' agents are there, and their health.\n\n" +
-			"Exits with 0 if every camera that is shown is healthy or degraded: its agent is\n" +
-			"there, its link is LIVE, it captures, and Redis takes its frames. Else with 1 and\n" +
-			"why not.",
+		Short: "Show the health of the cameras",
+		Long: "Shows the health of the cameras, as their agents report it in Redis.\n\n" +
+			"The exit code is 0 if every camera shown is healthy or degraded: its agent is\n" +
+			"present, its link is LIVE, it captures, and Redis accepts its frames. Else it is\n" +
+			"1, and the reasons are printed.",
 		Example: `  client status
   client status --camera greencam1 --json`,
 		Args: cli.Args(),

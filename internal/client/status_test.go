@@ -48,10 +48,10 @@ func TestStatusEndsWithWhatFailed(t *testing.T) {
 	for _, c := range []struct{ status, want string }{
 		{`{"link":{"state":"LIVE","stuck":[]},"capture":{"state":"ok"},"writable":true}`, ""},
 		{`{"link":{"state":"CONNECTING"},"capture":{"state":"ok"},"writable":true}`, "greencam1: its link to Redis is CONNECTING"},
-		{`{"link":{"state":"LIVE","stuck":["spool"]},"capture":{"state":"ok"},"writable":true}`, "greencam1: parts of it do not return, is a disk hanging? spool"},
+		{`{"link":{"state":"LIVE","stuck":["spool"]},"capture":{"state":"ok"},"writable":true}`, "greencam1: parts of it do not return (is a disk hanging?): spool"},
 		{`{"link":{"state":"LIVE"},"capture":{"state":"stalled","reason":"no frame for 2s"},"writable":true}`, "greencam1: capture is stalled: no frame for 2s"},
-		{`{"link":{"state":"LIVE"},"capture":{"state":"ok"},"writable":false,"reason":"out of \u001bmemory"}`, "greencam1: Redis does not take its frames: out of \ufffdmemory"},
-		{`{}`, "greencam1: its link to Redis is unknown; capture is unknown; Redis does not take its frames"},
+		{`{"link":{"state":"LIVE"},"capture":{"state":"ok"},"writable":false,"reason":"out of \u001bmemory"}`, "greencam1: Redis does not accept its frames: out of \ufffdmemory"},
+		{`{}`, "greencam1: its link to Redis is unknown; capture is unknown; Redis does not accept its frames"},
 		{`[]`, "greencam1: its status cannot be read"},
 	} {
 		b.redis.Do("SET", "status:greencam1", c.status)

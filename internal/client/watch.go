@@ -34,7 +34,7 @@ func (c console) watchCommand() *cobra.Command {
 		Use:   "watch",
 		Short: "Print the headers of frames as they come",
 		Long: `Prints one line for every message: frames from the camera's stream, or from
-pub/sub when delivery is pubsub, and error replies, which are only published.`,
+pub/sub when delivery is pubsub, and error replies, which go to pub/sub only.`,
 		Example: `  client watch --camera greencam1 --count 10
   client watch --json --from-start`,
 		Args: cli.Args(),

@@ -43,7 +43,7 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 	cmd := cli.Root(&cobra.Command{
 		Use:   "controller",
 		Short: "Run one cam-agent for every camera of a box",
-		Long: `Runs one cam-agent for every [[camera]] of the configuration, starts it again
+		Long: `Runs one cam-agent for every [[camera]] of the configuration, restarts it
 when it ends or hangs, publishes the box's telemetry and serves its status page.`,
 		Example: `  controller --config config.toml
   controller --check
@@ -52,9 +52,9 @@ when it ends or hangs, publishes the box's telemetry and serves its status page.
 		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, stdout, stderr) },
 	}, &o.config)
-	cmd.Flags().BoolVar(&o.check, "check", false, "check the configuration and exit: with 0 if a controller takes it, else say what is wrong")
-	cmd.Flags().BoolVar(&o.status, "status", false, "ask the running controller how it is, and exit with 0 if everything works")
-	cmd.Flags().BoolVar(&o.json, "json", false, "print what --check or --status finds as JSON")
+	cmd.Flags().BoolVar(&o.check, "check", false, "check the configuration and print every error; the exit code is 0 if there is none")
+	cmd.Flags().BoolVar(&o.status, "status", false, "print the health of the box as the running controller reports it; the exit code is 0 if everything works")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print the result of --check or --status as JSON")
 	cmd.Flags().StringVar(&o.get, "get", "", "print one setting as the programs see it and exit; `KEY` is one of "+settingNames())
 	return cmd
 }

@@ -137,7 +137,7 @@ func (t *Unwritable) Advice() string {
 	case t.Reason == gone:
 		return "bring it back, or restart the controller, which makes it anew: systemctl restart framekeeper-controller, or scripts/stop.sh and start.sh"
 	case t.Reason == Hangs:
-		return "look at the disk, or restart the box"
+		return "check the disk, or restart the box"
 	case strings.Contains(t.Reason, unix.EROFS.Error()):
 		return "mount it for writing; a card that became read-only by itself is failing: replace it"
 	default:

@@ -56,7 +56,7 @@ type Options struct {
 
 	Redis      redisconn.Config
 	Cameras    []*camera.Config
-	NoRequests bool          // only receive what is sent anyway
+	NoRequests bool          // send no requests, only receive frames
 	Streams    bool          // frames come through the streams, else by pub/sub alone
 	Group      string        // the consumer group to share the streams with; "": none
 	Store      *images.Store // nil: nothing is stored

@@ -63,8 +63,8 @@ type Evidence struct {
 const startTime = 5 * time.Second
 
 const (
-	checkCamera = "look at the camera: is it plugged in, does it have power? It is tried again by itself, nothing has to be restarted"
-	byItself    = "it is tried again by itself, nothing has to be restarted"
+	checkCamera = "check the camera: is it plugged in, does it have power? It is tried again automatically; nothing has to be restarted"
+	byItself    = "it is tried again automatically; nothing has to be restarted"
 	ifItStays   = "if it stays so"
 )
 
@@ -83,13 +83,13 @@ func (e *Evidence) judge(now time.Time) Judgement {
 	switch {
 	case p != nil && p.State == ProcessStopped:
 		return Judgement{Health: Failed, Summary: p.State.Summary(), Reasons: []Reason{{Code: StoppedByUser}},
-			Advice: "when it is wanted again", Command: e.command("start")}
+			Advice: "to start it again", Command: e.command("start")}
 	case p != nil && p.State != ProcessRunning:
 		return ended(p)
 	case p != nil && !p.Silent.IsZero():
 		return e.mute(Reason{ProcessSilent, now.Sub(p.Silent).Round(time.Second).String()})
 	case e.Blind:
-		j := Judgement{Health: Unknown, Summary: "is not known", Reasons: []Reason{{ControllerLink, "down"}}}
+		j := Judgement{Health: Unknown, Summary: "has an unknown state", Reasons: []Reason{{ControllerLink, "down"}}}
 		if p != nil && p.Says != "" {
 			j.Notes = []string{"its agent is running and reports: " + p.Says}
 		}
@@ -111,7 +111,7 @@ func ended(p *Process) Judgement {
 	case p.State == ProcessStarting:
 		j.Health = Unknown
 	case p.State == ProcessFailed:
-		j.Advice = "correct that; it is tried again by itself then"
+		j.Advice = "correct that; it is then tried again automatically"
 	case p.Failures > 0 && p.State != ProcessHanging:
 		j.Advice = checkCamera
 	}
@@ -129,7 +129,7 @@ func (e *Evidence) missing(now time.Time) Judgement {
 		if p.LastExit != "" {
 			why = Reason{ProcessEnded, p.LastExit}
 		}
-		return Judgement{Health: Failed, Summary: "gives no frames", Reasons: []Reason{why}, Advice: checkCamera, Notes: []string{"it is being tried again just now"}}
+		return Judgement{Health: Failed, Summary: "gives no frames", Reasons: []Reason{why}, Advice: checkCamera, Notes: []string{"it is being tried again now"}}
 	case why.Code == NoStatus && p.young(now):
 		return Judgement{Health: Unknown, Summary: "is starting", Reasons: []Reason{{Code: NoStatusYet}}}
 	case p != nil && !p.Ready:
@@ -169,14 +169,14 @@ func (e *Evidence) troubled(reasons []Reason) Judgement {
 	case LinkDown:
 		j.Summary, j.Advice = "has no connection to Redis", byItself
 	case PartHangs:
-		j.Summary, j.Advice = "hangs in parts", "look at the disk, or restart the box"
+		j.Summary, j.Advice = "hangs in parts", "check the disk, or restart the box"
 	case CaptureFailed:
 		j.Summary, j.Advice = "gives no frames", checkCamera
 		if e.Seen.Agent.Capture.State == camera.StateOpening {
 			j.Summary, j.Advice = "is being opened", ""
 		}
 	default:
-		j.Summary = "is not stored: Redis takes no frames"
+		j.Summary = "cannot deliver: Redis accepts no frames"
 	}
 	return j
 }
@@ -229,15 +229,15 @@ func (s ProcessState) Summary() string {
 	case ProcessBackoff:
 		return "has ended and is started again"
 	case ProcessCrashLoop:
-		return "ends again and again, it is tried ever more rarely"
+		return "is in a crash loop and is restarted slowly"
 	case ProcessHanging:
-		return "gives no sign of life and is being replaced"
+		return "gives no sign of life and is being restarted"
 	case ProcessRecovery:
 		return "has ended, recovery_command is running"
 	case ProcessFailed:
-		return "cannot run until somebody corrects something"
+		return "cannot run until the cause is corrected"
 	case ProcessWaiting:
-		return "does not run, it is tried again and again"
+		return "does not run; its start is tried again"
 	case ProcessStopping:
 		return "is being stopped"
 	case ProcessStopped:

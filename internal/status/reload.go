@@ -44,10 +44,10 @@ func (o *Reload) Item() Item {
 	if o.Problems > 1 {
 		why = fmt.Sprintf("%s; and %d more", o.Problem, o.Problems-1)
 	}
-	i.Health, i.Summary, i.Reasons, i.Advice = Degraded, "is not wholly taken over", []Reason{{ConfigPartly, why}}, "correct that and reload"
+	i.Health, i.Summary, i.Reasons, i.Advice = Degraded, "is only partly in force", []Reason{{ConfigPartly, why}}, "correct that and reload"
 	if o.Refused {
-		i.Summary, i.Reasons[0].Code = "is refused, the old one stays in force", ConfigRefused
-		i.Advice = "correct it and reload: until then the box goes on with the old configuration, but may not start again with this one"
+		i.Summary, i.Reasons[0].Code = "is refused; the old one stays in force", ConfigRefused
+		i.Advice = "correct it and reload: until then the old configuration stays in force, but a restarted controller may refuse this file"
 	}
 	i.Notes = []string{"tried " + text.Lasting(time.Duration(o.AgoS*float64(time.Second))) + " ago"}
 	return i

@@ -17,8 +17,8 @@ func TestReloadWords(t *testing.T) {
 	}{
 		{none, Healthy, "is in force", ""},
 		{&Reload{OK: true}, Healthy, "is in force", ""},
-		{&Reload{Refused: true}, Degraded, "is refused, the old one stays in force", "may not start again"},
-		{&Reload{}, Degraded, "is not wholly taken over", "reload"},
+		{&Reload{Refused: true}, Degraded, "is refused; the old one stays in force", "may refuse this file"},
+		{&Reload{}, Degraded, "is only partly in force", "reload"},
 	} {
 		if got := c.o.Item(); got.Health != c.health || got.Summary != c.summary || !strings.Contains(got.Advice, c.advises) {
 			t.Errorf("%+v: got %+v", c.o, got)

@@ -99,7 +99,7 @@ func (r *Report) evidence(p *Process) Evidence {
 func (r *Report) controller() (all []Item) {
 	for i, s := range r.Stuck {
 		all = append(all, Item{fmt.Sprintf("stuck%d", i), "Controller", Judgement{
-			Health: Failed, Summary: "does not go on", Reasons: []Reason{{ControllerHang, s}},
+			Health: Failed, Summary: "hangs", Reasons: []Reason{{ControllerHang, s}},
 			Advice: "restart the service, or the box. Is a disk full or broken?",
 		}})
 	}
@@ -139,7 +139,7 @@ func (s OrphanedSpool) Item() Item {
 	}
 	return Item{"unowned-" + s.Camera, s.Camera, Judgement{
 		Health: Degraded, Summary: "is not configured", Reasons: []Reason{{Orphaned, waiting}},
-		Advice: fmt.Sprintf("give a camera the name %s again and it goes on from there, or delete %s and %s", s.Camera, s.Dir, s.State),
+		Advice: fmt.Sprintf("give a camera the name %s again and its agent sends them, or delete %s and %s", s.Camera, s.Dir, s.State),
 	}}
 }
 

@@ -63,32 +63,32 @@ func TestJudge(t *testing.T) {
 	}{
 		{"healthy", func(*Report) {}, Healthy, Healthy, "cam1 works", "", ""},
 		{"link down", see(func(a *Agent) { a.Link.State, a.Writable = "DOWN", false }), Failed, Failed,
-			"cam1 has no connection to Redis: its link to Redis is DOWN; Redis does not take its frames", "by itself", ""},
+			"cam1 has no connection to Redis: its link to Redis is DOWN; Redis does not accept its frames", "automatically", ""},
 		{"parts hang", see(func(a *Agent) { a.Link.Stuck = []string{"spool", "log"} }), Failed, Failed,
-			"cam1 hangs in parts: parts of it do not return, is a disk hanging? spool, log", "disk", ""},
+			"cam1 hangs in parts: parts of it do not return (is a disk hanging?): spool, log", "disk", ""},
 		{"no frames", see(func(a *Agent) { a.Capture.State, a.Capture.Reason = camera.StateStalled, "no frame for 2s" }), Failed, Failed,
 			"cam1 gives no frames: capture is stalled: no frame for 2s", "plugged in", ""},
 		{"being opened", see(func(a *Agent) { a.Capture.State = camera.StateOpening }), Failed, Failed, "cam1 is being opened: capture is opening", "", ""},
 		{"not writable", see(func(a *Agent) { a.Writable, a.Reason = false, "full" }), Failed, Failed,
-			"cam1 is not stored: Redis takes no frames: Redis does not take its frames: full", "", ""},
+			"cam1 cannot deliver: Redis accepts no frames: Redis does not accept its frames: full", "", ""},
 		{"no socket", see(func(a *Agent) { a.NoSocket = "read-only" }), Degraded, Degraded,
-			"cam1 works, but without metrics and settings: cannot be asked for metrics, nor take settings: read-only", "", ""},
+			"cam1 works, but without metrics and settings: the controller cannot reach its socket: read-only", "", ""},
 		{"an empty status", see(func(a *Agent) { *a = Agent{} }), Failed, Failed,
-			"cam1 has no connection to Redis: its link to Redis is unknown; capture is unknown; Redis does not take its frames", "by itself", ""},
+			"cam1 has no connection to Redis: its link to Redis is unknown; capture is unknown; Redis does not accept its frames", "automatically", ""},
 		{"a stale status", func(r *Report) {
 			o := agent(func(a *Agent) { a.Link.State = "DOWN" })
 			o.Stale = 20 * time.Second
 			r.Seen["cam1"] = o
-		}, Failed, Failed, "cam1 does not report: no new status for 20s: the agent hangs, or is gone", "client control --box box1 restart cam1", ""},
+		}, Failed, Failed, "cam1 does not report: no new status for 20s: the agent hangs, or has ended", "client control --box box1 restart cam1", ""},
 		{"the status of the process before", see(func(a *Agent) { a.PID = 41 }), Failed, Failed,
 			"cam1 does not report: the status in Redis is of another process: process 42 has written none yet", "restart cam1", ""},
 		{"the same, of a young process", all(see(func(a *Agent) { a.PID = 41 }), func(r *Report) { r.Agents[0].Since = now }), Unknown, Unknown,
 			"cam1 is starting: the status in Redis is of another process: process 42 has written none yet", "", ""},
 		{"a status without a process", see(func(a *Agent) { a.PID = 0 }), Healthy, Healthy, "cam1 works", "", ""},
 
-		{"not read yet", func(r *Report) { r.Seen = nil }, Failed, Failed, "cam1 does not report: its status was not read yet", "restart", ""},
+		{"not read yet", func(r *Report) { r.Seen = nil }, Failed, Failed, "cam1 does not report: its status has not been read yet", "restart", ""},
 		{"not read yet, not ready", all(func(r *Report) { r.Seen = nil }, func(r *Report) { r.Agents[0].Ready = false }), Unknown, Unknown,
-			"cam1 is starting: its status was not read yet", "", ""},
+			"cam1 is starting: its status has not been read yet", "", ""},
 		{"just started", miss(NoStatus, func(p *Process) { p.Since = now }), Unknown, Unknown, "cam1 is starting: no status in Redis yet", "", ""},
 		{"no status for long", miss(NoStatus, func(p *Process) { p.Since = now.Add(-startTime) }), Failed, Failed,
 			"cam1 does not report: no status in Redis: the agent does not reach it, or hangs", "restart", ""},
@@ -100,26 +100,26 @@ func TestJudge(t *testing.T) {
 		{"waiting", process(Process{State: ProcessBackoff, LastExit: why, Failures: 1}), Failed, Failed,
 			"cam1 has ended and is started again: " + why, "plugged in", ""},
 		{"ends again and again", process(Process{State: ProcessCrashLoop, LastExit: why}), Failed, Failed,
-			"cam1 ends again and again, it is tried ever more rarely: " + why, "", ""},
+			"cam1 is in a crash loop and is restarted slowly: " + why, "", ""},
 		{"needs a hand", process(Process{State: ProcessFailed, LastExit: why}), Failed, Failed,
-			"cam1 cannot run until somebody corrects something: " + why, "correct that", ""},
+			"cam1 cannot run until the cause is corrected: " + why, "correct that", ""},
 		{"stopped", process(Process{State: ProcessStopped, LastExit: why}), Failed, Failed,
-			"cam1 is stopped: stopped by command", "when it is wanted again: client control --box box1 start cam1", ""},
+			"cam1 is stopped: stopped by command", "to start it again: client control --box box1 start cam1", ""},
 		{"silent", func(r *Report) { r.Agents[0].Silent = now.Add(-4 * time.Second) }, Failed, Failed,
 			"cam1 does not report: no sign of life for 4s: it hangs, or was stopped", "restart", ""},
 
-		{"Redis away", down, Failed, Unknown, "cam1 is not known: the controller's own link to Redis is down", "",
+		{"Redis away", down, Failed, Unknown, "cam1 has an unknown state: the controller's own link to Redis is down", "",
 			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
 		{"own Redis down", all(down, func(r *Report) { r.Redis = &RedisServer{State: ProcessHanging, LastExit: "signal: killed"} }), Failed, Unknown,
-			"cam1 is not known: the controller's own link to Redis is down", "",
-			"Connection to Redis waits for the Redis of this box\nRedis of this box gives no sign of life and is being replaced: signal: killed"},
+			"cam1 has an unknown state: the controller's own link to Redis is down", "",
+			"Connection to Redis waits for the Redis of this box\nRedis of this box gives no sign of life and is being restarted: signal: killed"},
 		{"another Redis", func(r *Report) { r.Redis = &RedisServer{State: ProcessWaiting, LastExit: "port taken"} }, Failed, Unknown,
-			"cam1 works, but not with the Redis of this box: it talks to a Redis that is not this box's own", "",
-			"Redis of this box does not run, it is tried again and again: port taken"},
+			"cam1 works, but not with the Redis of this box: it is connected to a Redis that is not this box's own", "",
+			"Redis of this box does not run; its start is tried again: port taken"},
 		{"own Redis", func(r *Report) { r.Redis = &RedisServer{State: ProcessRunning, LastExit: "signal: killed"} }, Healthy, Healthy, "cam1 works", "", ""},
 
 		{"stuck", func(r *Report) { r.Stuck = []string{"the link has not moved for 1m0s"} }, Failed, Healthy, "cam1 works", "",
-			"Controller does not go on: the link has not moved for 1m0s"},
+			"Controller hangs: the link has not moved for 1m0s"},
 		{"name shared", func(r *Report) { r.SharedWith = []string{"0a1b (host pi)", "0a1c"} }, Failed, Healthy, "cam1 works", "",
 			"box1 is also another controller's name: the name is shared with controller 0a1b (host pi): neither executes commands that do not name an instance\n" +
 				"box1 is also another controller's name: the name is shared with controller 0a1c: neither executes commands that do not name an instance"},
@@ -128,7 +128,7 @@ func TestJudge(t *testing.T) {
 		}, Degraded, Healthy, "cam1 works", "",
 			"state_dir and spool_dir cannot be written: /state: read-only file system: nothing can be stored there for an outage or a restart"},
 		{"a configuration refused", func(r *Report) { r.Reload = &Reload{Refused: true, Problem: "a: wrong", Problems: 3} }, Degraded, Healthy, "cam1 works", "",
-			"Configuration is refused, the old one stays in force: a: wrong; and 2 more"},
+			"Configuration is refused; the old one stays in force: a: wrong; and 2 more"},
 		{"an orphaned spool", func(r *Report) { r.Orphaned = []OrphanedSpool{{Camera: "gone", Frames: 1}} }, Degraded, Healthy, "cam1 works", "",
 			"gone is not configured: 1 frame waits on disk for it"},
 	} {
@@ -183,8 +183,8 @@ func TestJudgeWithoutAProcess(t *testing.T) {
 	}{
 		{Observe([]byte(`{"pid":7,"link":{"state":"LIVE","stuck":[]},"capture":{"state":"ok"},"writable":true}`)), Healthy, ""},
 		{Observe([]byte(`{"link":{"state":"DOWN"},"capture":{"state":"ok"},"writable":false,"reason":"full"}`)), Failed,
-			"its link to Redis is DOWN; Redis does not take its frames: full"},
-		{Observe([]byte(`{}`)), Failed, "its link to Redis is unknown; capture is unknown; Redis does not take its frames"},
+			"its link to Redis is DOWN; Redis does not accept its frames: full"},
+		{Observe([]byte(`{}`)), Failed, "its link to Redis is unknown; capture is unknown; Redis does not accept its frames"},
 		{Observe([]byte(`[]`)), Failed, "its status cannot be read"},
 		{Observation{Missing: Reason{Code: Absent}}, Failed, "absent"},
 	} {
@@ -246,7 +246,7 @@ func TestLine(t *testing.T) {
 	r := good(now)
 	r.Agents = append(r.Agents, Process{Name: "cam2", State: ProcessBackoff})
 	r.Reload = &Reload{Refused: true}
-	if got, want := r.Line(now), "failed: 1 of 2 agents running, link LIVE, Configuration is refused, the old one stays in force"; got != want {
+	if got, want := r.Line(now), "failed: 1 of 2 agents running, link LIVE, Configuration is refused; the old one stays in force"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

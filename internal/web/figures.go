@@ -32,7 +32,7 @@ func (r *Report) cameraFigures(name string, now time.Time) []figure {
 	return known([]figure{
 		{"frames/s", number(usage.FPS, "")},
 		{"restarts", strconv.Itoa(p.Restarts)},
-		{"because it hung", some(p.Hangs)},
+		{"restarts after a hang", some(p.Hangs)},
 		{"failures in a row", some(p.Failures)},
 		{lasts, text.Lasting(now.Sub(p.Since))},
 		{"link", link},

@@ -20,7 +20,7 @@ func basicAuth(user, password string, next http.Handler) http.Handler {
 		ok := subtle.ConstantTimeCompare(gotUser[:], wantUser[:]) & subtle.ConstantTimeCompare(gotPassword[:], wantPassword[:])
 		if ok != 1 {
 			w.Header().Set("WWW-Authenticate", `Basic realm="framekeeper", charset="UTF-8"`)
-			http.Error(w, "user name and password, please", http.StatusUnauthorized)
+			http.Error(w, "user name and password required", http.StatusUnauthorized)
 			return
 		}
 		next.ServeHTTP(w, r)

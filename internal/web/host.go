@@ -13,7 +13,7 @@ import (
 func ownNames(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !ownName(r.Host) {
-			http.Error(w, "without http_user this page is for this box: call it by its address or as localhost "+
+			http.Error(w, "without http_user the page answers only to the box's address or localhost "+
 				"(a proxy can send Host: localhost)", http.StatusMisdirectedRequest)
 			return
 		}

@@ -27,7 +27,7 @@
 		root.classList.add("lost");
 		const head = document.createElement("b");
 		head.textContent = "No contact with this box since " + new Date(seen).toLocaleTimeString();
-		contact.replaceChildren(head, "What stands below is old" + why + ". Check the box's power and network cable, and the network of this device. Contact is tried again by itself.");
+		contact.replaceChildren(head, "What is shown below is old" + why + ". Check the box's power and network cable, and the network of this device. The connection is tried again automatically.");
 		contact.hidden = false;
 		document.title = "? No contact: " + document.querySelector("h1").textContent;
 		document.querySelector("link[rel=icon]").href = "data:,";

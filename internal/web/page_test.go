@@ -46,7 +46,7 @@ func TestPageInABrowser(t *testing.T) {
 			r.Seen["cam1"] = reports("stalled", "no frames")
 		})
 		b.until("the trouble", `document.title.startsWith("✗") && document.querySelector("[role=status]").innerText.includes("cam1 gives no frames")`)
-		b.until("reason and advice", `["capture is stalled: no frames", "Look at the camera"].every((s) => document.getElementById("camera-cam1").innerText.includes(s))`)
+		b.until("reason and advice", `["capture is stalled: no frames", "Check the camera"].every((s) => document.getElementById("camera-cam1").innerText.includes(s))`)
 		ask[any](b, `document.querySelector(".verdict a").focus()`)
 
 		box.change(func(r *Report) {
@@ -167,7 +167,7 @@ func TestPageInABrowser(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.do(chromedp.Navigate(serve(t, Config{Report: good})))
-		b.until("the warning", `document.getElementById("contact").innerText.includes("does not follow the box")`)
+		b.until("the warning", `document.getElementById("contact").innerText.includes("shows one moment only")`)
 		if !ask[bool](b, `document.querySelector("meta[http-equiv=refresh]") !== null`) {
 			t.Error("the page does not load itself anew")
 		}

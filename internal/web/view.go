@@ -98,7 +98,7 @@ func (r *Report) figures(id string, now time.Time) []figure {
 	case id == "redis-server":
 		return known([]figure{
 			{string(r.Redis.State) + " for", text.Lasting(now.Sub(r.Redis.Since))},
-			{"restarts", strconv.Itoa(r.Redis.Restarts)}, {"because it hung", some(r.Redis.Hangs)},
+			{"restarts", strconv.Itoa(r.Redis.Restarts)}, {"restarts after a hang", some(r.Redis.Hangs)},
 		})
 	default:
 		return nil

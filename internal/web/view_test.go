@@ -18,7 +18,7 @@ func TestView(t *testing.T) {
 		t.Fatalf("got %+v", v)
 	}
 	c := v.Controller[0]
-	if c.Notes[0] != "tried 4 min ago" || c.Todo() != "Correct it and reload: until then the box goes on with the old configuration, but may not start again with this one." {
+	if c.Notes[0] != "tried 4 min ago" || c.Todo() != "Correct it and reload: until then the old configuration stays in force, but a restarted controller may refuse this file." {
 		t.Errorf("got %+v, %q", c, c.Todo())
 	}
 	report.Agents[0].State = status.ProcessStopped

@@ -48,7 +48,7 @@ func TestTwoControllersOfOneName(t *testing.T) {
 	one, two := twin(t, server.URL(), "cam1"), twin(t, line.URL(), "cam2")
 	first := one.start("controller")
 	one.awaitHealthy()
-	if code, text := one.command("status"); code != 0 || strings.Contains(text, "listen to") {
+	if code, text := one.command("status"); code != 0 || strings.Contains(text, "receive its commands") {
 		t.Errorf("status of one alone: exit code %d\n%s", code, text)
 	}
 	second := two.start("controller")
