@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"framekeeper/internal/config"
@@ -64,32 +65,53 @@ func defaults() *Config {
 
 // Load reads a file and the FRAMEKEEPER_ variables of the environment. When the
 // file is wrong the error is a *config.Error.
-func Load(path string) (*Config, error) {
-	data, err := config.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return load(path, data)
-}
+func Load(path string) (*Config, error) { return load(path, defaults()) }
 
 // LoadHost is Load for a machine that opens no camera: a [[camera]] needs no source
 // there, and there may be none.
 func LoadHost(path string) (*Config, error) {
+	cfg := defaults()
+	cfg.host = true
+	return load(path, cfg)
+}
+
+func load(path string, cfg *Config) (*Config, error) {
 	data, err := config.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	cfg := defaults()
-	cfg.host = true
+	return parseText(path, data, cfg)
+}
+
+func parseText(path string, data []byte, cfg *Config) (*Config, error) {
+	cfg.Text = data
 	return parse(path, data, os.Environ(), cfg)
 }
 
-func load(path string, data []byte) (*Config, error) {
-	cfg, err := Parse(path, data, os.Environ())
-	if err == nil {
-		cfg.Text = data
+// LoadHanded reads the text that a controller has handed to this process, or
+// the file if there is none. The controller hands over what it has accepted: an
+// agent that starts while the file is being edited, or is broken, runs like
+// those that have been running. It is to be called once, first of all.
+func LoadHanded(path string) (*Config, error) {
+	text, handed := os.LookupEnv(supervise.ConfigVariable)
+	if !handed {
+		return Load(path)
 	}
-	return cfg, err
+	// Neither the variable nor the descriptor is for what we start ourselves.
+	if err := os.Unsetenv(supervise.ConfigVariable); err != nil {
+		return nil, fmt.Errorf("read handed configuration: %w", err)
+	}
+	fd, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || fd < 3 {
+		return nil, fmt.Errorf("%s=%.20q: expected the number of a descriptor; it is set by the controller and by nobody else", supervise.ConfigVariable, text)
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer func() { _ = f.Close() }() // nothing was written
+	data, err := config.ReadText(f)
+	if err != nil {
+		return nil, fmt.Errorf("read handed configuration: %w", err)
+	}
+	return parseText(path, data, defaults())
 }
 
 // Parse reads the text of a file. Path is what reports call it, environ has the
