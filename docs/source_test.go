@@ -155,7 +155,7 @@ var verb = regexp.MustCompile(`%[a-z]`)
 
 func (p *program) text(text string) { p.texts[text] = true }
 
-// says tells whether a message is one of the code's, or part of one.
+// says reports whether a message is one of the code's, or part of one.
 func (p *program) says(message string) bool {
 	if p.texts[message] {
 		return true
@@ -180,7 +180,7 @@ func (p *program) says(message string) bool {
 	return false
 }
 
-// has tells whether a word in snake_case is a key, a label or another text.
+// has reports whether a word in snake_case is a key, a label or another text.
 func (p *program) has(word string) bool {
 	return p.texts[word] || p.tags[word] || p.texts[strings.ReplaceAll(word, "_", "-")] || p.texts[strings.ReplaceAll(word, "_", " ")] ||
 		word == "scrape_timeout" // Prometheus's

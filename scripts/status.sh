@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Shows the controller, its agents and the link to Redis. Exits with 0 if all
-# is well.
+# Shows the controller, its agents and the link to Redis. Exits with 0 if
+# everything is healthy.
 #
 #   status.sh [CONFIG]    (default: config.toml of the repository)
 set -euo pipefail

@@ -145,7 +145,7 @@ func TestForeignFileStays(t *testing.T) {
 	}
 }
 
-// An agent that hangs, or is killed for it, is told from one that refuses.
+// An agent that hangs, or is killed for it, is distinguished from one that refuses.
 func TestSilentAgent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "agent.sock")
 	silent, err := net.Listen("unix", path)

@@ -195,7 +195,7 @@ func TestPoolRefusesWhatCannotWork(t *testing.T) {
 	streams.mustClient("run", "--duration", "1ms", "--no-requests", "--group", strings.Repeat("A.b-_9", 10)+"wxyz")
 }
 
-// TestSummaryAccountsForTheStream: whatever the stream tells of has its row.
+// TestSummaryAccountsForTheStream: whatever the stream contains has its row.
 func TestSummaryAccountsForTheStream(t *testing.T) {
 	b := newBench(t, "stream", "greencam1")
 	a := startAgent(t, b.redis, "greencam1", "stream")

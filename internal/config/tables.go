@@ -28,7 +28,7 @@ func fieldsOf(target reflect.Value) map[string]reflect.Value {
 	return fields
 }
 
-// isList tells whether a field is a list of [[tables]].
+// isList reports whether a field is a list of [[tables]].
 func isList(t reflect.Type) bool {
 	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct
 }
@@ -170,7 +170,7 @@ func (r *Report) reporter(path string, target reflect.Value) func(key, value, ex
 	}
 }
 
-// isText tells whether the values of a field stand in quotes in the file.
+// isText reports whether the values of a field stand in quotes in the file.
 func isText(field reflect.Value) bool {
 	switch field.Interface().(type) {
 	case time.Duration, bytesize.Size:

@@ -32,7 +32,7 @@ type announcement struct {
 	Ends  bool     `json:"ends,omitempty"` // it leaves the name
 }
 
-// isAnnouncement tells an announcement from commands by its beginning: only
+// isAnnouncement distinguishes an announcement from commands by its beginning: only
 // controllers write them, and always alike.
 func isAnnouncement(payload []byte) bool {
 	return bytes.HasPrefix(payload, []byte(announcementBegins))

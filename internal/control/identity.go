@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Identity tells controllers apart, above all those of one name. Boxes cloned
+// Identity distinguishes controllers, above all those of one name. Boxes cloned
 // from one SD card share the host name too, so that the address is what leads
 // to them.
 type Identity struct {

@@ -121,8 +121,8 @@ func (r *Rivals) receive(payload []byte, now time.Time) {
 	case o == nil && len(r.rivals) >= maxRivals:
 		return // that many are as bad as more
 	}
-	hearsUs := slices.Contains(a.Hears, r.self.Instance)
-	if o == nil || !hearsUs { // else it has received that we have received it
+	receivesUs := slices.Contains(a.Hears, r.self.Instance)
+	if o == nil || !receivesUs { // else it has received that we have received it
 		r.wake.Call()
 	}
 	if o == nil {
@@ -133,7 +133,7 @@ func (r *Rivals) receive(payload []byte, now time.Time) {
 		}
 	}
 	o.Identity, o.last = a.Identity, now
-	o.alive = o.alive || hearsUs || now.Sub(o.first) > announceEvery/2
+	o.alive = o.alive || receivesUs || now.Sub(o.first) > announceEvery/2
 }
 
 // expire drops those that announce themselves no more. The caller holds mu.

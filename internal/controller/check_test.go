@@ -10,7 +10,7 @@ import (
 	"framekeeper/internal/cli"
 )
 
-// What a controller would refuse is told without one, all of it, and nothing is
+// What a controller would refuse is reported without one, all of it, and nothing is
 // started or written.
 func TestCheck(t *testing.T) {
 	s := newSetup(t, "redis://127.0.0.1:1/0", "")

@@ -18,7 +18,7 @@ import (
 )
 
 // A card that becomes read-only, or full, changes nothing as long as all goes
-// well. It has to be told before the next outage.
+// well. It has to be reported before the next outage.
 func TestADiskThatCannotBeWrittenIsTold(t *testing.T) {
 	s := newScene(t)
 	s.awaitReady(t, 2)
@@ -37,18 +37,18 @@ func TestADiskThatCannotBeWrittenIsTold(t *testing.T) {
 	eventually(t, "a figure", func() bool { return s.scrape(t).value("directory_writable", "setting=spool_dir") == 1 })
 
 	remount(unix.MS_RDONLY)
-	told := "spool_dir cannot be written: " + disk + ": read-only file system"
-	s.awaitUnwritable(t, told)
+	want := "spool_dir cannot be written: " + disk + ": read-only file system"
+	s.awaitUnwritable(t, want)
 	if f := s.scrape(t); f.value("directory_writable", "setting=spool_dir") != 0 || f.value("directory_writable", "setting=state_dir") != 1 {
 		t.Error("the figures do not say it, or say it of state_dir")
 	}
 	if page := s.page(); !strings.Contains(page, "<a href=\"#unwritable0\">spool_dir</a> cannot be written") || !strings.Contains(page, disk+": read-only file system") {
 		t.Errorf("the page does not show it:\n%s", page)
 	}
-	if text, err := s.ask("--status"); err != nil || !strings.Contains(text, told) || !strings.Contains(text, "to do: mount it for writing") {
+	if text, err := s.ask("--status"); err != nil || !strings.Contains(text, want) || !strings.Contains(text, "to do: mount it for writing") {
 		t.Errorf("--status: got %v and\n%s", err, text)
 	}
-	if now := s.status(); len(now.Unwritable) != 1 || now.Unwritable[0].String() != told {
+	if now := s.status(); len(now.Unwritable) != 1 || now.Unwritable[0].String() != want {
 		t.Errorf("the command status shows %+v", now)
 	}
 	remount(0)
@@ -91,19 +91,19 @@ func TestAStateDirThatWasDeletedIsTold(t *testing.T) {
 	s.awaitUnwritable(t, "")
 }
 
-// awaitUnwritable waits until /readyz tells of what begins so, or of nothing, of a
+// awaitUnwritable waits until /readyz shows what begins so, or of nothing, of a
 // box that is ready all the time: frames come as before.
-func (s setup) awaitUnwritable(t *testing.T, told string) {
+func (s setup) awaitUnwritable(t *testing.T, want string) {
 	t.Helper()
-	eventually(t, "/readyz with "+told, func() bool {
+	eventually(t, "/readyz with "+want, func() bool {
 		code, h := s.health(t)
 		if code != http.StatusOK {
 			t.Fatalf("not ready: %q", h.Reasons)
 		}
 		if len(h.Unwritable) == 0 {
-			return told == ""
+			return want == ""
 		}
-		return told != "" && strings.HasPrefix(h.Unwritable[0].String(), told)
+		return want != "" && strings.HasPrefix(h.Unwritable[0].String(), want)
 	})
 }
 
@@ -133,7 +133,7 @@ func TestADiskThatDoesNotAnswer(t *testing.T) {
 	}()
 	troubles := func() string { return fmt.Sprint(d.unwritable()) }
 	full := "{[state_dir] " + state + " the disk is full}"
-	eventually(t, "both to be told", func() bool { return troubles() == "["+full+" {[spool_dir] /spool the disk does not answer}]" })
+	eventually(t, "both to be reported", func() bool { return troubles() == "["+full+" {[spool_dir] /spool the disk does not answer}]" })
 	for range 3 { // it is checked again and again
 		<-checks
 	}

@@ -81,7 +81,7 @@ func announce(lock *os.File) error {
 	return nil
 }
 
-// holder names the process that has the lock, if the file tells.
+// holder names the process that has the lock, if the file names it.
 func holder(f *os.File) string {
 	b := make([]byte, 32)
 	n, _ := f.ReadAt(b, 0) // an empty file is as good as none

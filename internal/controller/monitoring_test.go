@@ -49,7 +49,7 @@ func checkQueries(t *testing.T, families scraped) {
 	}
 }
 
-// someHave tells of figures that not every box has: a sensor, a Raspberry Pi's
+// someHave names figures that not every box has: a sensor, a Raspberry Pi's
 // firmware, a network, a Redis of its own.
 func someHave(name string) bool {
 	return regexp.MustCompile(`^(box_temperature|box_throttled|box_network|embedded_redis)_`).MatchString(name) || name == "box_throttled"

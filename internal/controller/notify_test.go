@@ -41,7 +41,7 @@ func TestNotify(t *testing.T) {
 	}
 	s.adjust(t, "[controller]", "[nonsense]\n[controller]")
 	hangUp(t)
-	eventually(t, "the refusal to be told, and that the service goes on", func() bool {
+	eventually(t, "the refusal to be reported, and that the service goes on", func() bool {
 		m := next()
 		return strings.Contains(m, ", Configuration is refused; the old one stays in force\n") && strings.Contains(m, sdnotify.Ready)
 	})

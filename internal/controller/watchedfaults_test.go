@@ -95,7 +95,7 @@ func (w *watched) faults(t *testing.T) []fault {
 	}
 }
 
-// firing are the alerts that fire, as told for the first time with what is wrong
+// firing are the alerts that fire, as reported for the first time with what is wrong
 // with their text.
 func (w *watched) firing(t *testing.T) (all []string) {
 	t.Helper()
@@ -190,7 +190,7 @@ func TestPrometheusWatches(t *testing.T) {
 	w.ask(t)
 	w.await(t, "figures of all", func() bool { return w.says(t, allWell+` and sum(increase(framekeeper_requests_total[4s])) > 0`) })
 	if all := w.firing(t); len(all) > 0 {
-		t.Errorf("all is well, and these fire: %v", all)
+		t.Errorf("everything is healthy, and these fire: %v", all)
 	}
 	for _, f := range w.faults(t) {
 		w.befall(t, &f)

@@ -103,7 +103,7 @@ func look(dir string, reserve func(int64) int64) string {
 }
 
 // access asks for the directory itself: of a file there the kernel would say
-// that it can be written. A file system that is read-only it tells here too.
+// that it can be written. A file system that is read-only is noticed here too.
 func access(dir string) error { return unix.Access(dir+"/.", unix.W_OK|unix.X_OK) }
 
 // Merged makes one trouble of those that are one.

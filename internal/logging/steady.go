@@ -19,7 +19,7 @@ const (
 // stopped terminal or a hung disk would otherwise stop every goroutine at its
 // next line, the link to Redis first. Each line is waited for, so that it is
 // out when Write returns; once one takes too long, lines wait in a queue, and
-// what finds no room there is counted and told when lines pass again.
+// what finds no room there is counted and reported when lines pass again.
 type steady struct {
 	out   io.Writer
 	tell  func(lost uint64) // writes to out; set before the first line
@@ -45,7 +45,7 @@ func newSteady(out io.Writer, tell func(lost uint64)) *steady {
 	return s
 }
 
-// Write never fails: there is nobody who could be told.
+// Write never fails: there is nobody to report to.
 func (s *steady) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,7 +113,7 @@ func (s *steady) Close() (all bool) {
 
 // Lines makes a writer for the lines of others, each Write a whole one, that
 // never holds up whoever writes: what w does not take in time is left out, and
-// told once w takes lines again. Close waits for the last line, but not for ever.
+// reported once w takes lines again. Close waits for the last line, but not for ever.
 func Lines(w io.Writer, tell func(lost uint64)) io.WriteCloser {
 	return lines{newSteady(w, tell)}
 }
@@ -121,7 +121,7 @@ func Lines(w io.Writer, tell func(lost uint64)) io.WriteCloser {
 type lines struct{ *steady }
 
 func (l lines) Close() error {
-	l.steady.Close() // nobody could be told what is lost at the end
+	l.steady.Close() // nobody is left to report lost lines to
 	return nil
 }
 

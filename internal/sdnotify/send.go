@@ -1,8 +1,8 @@
 // Package sdnotify speaks systemd's notification protocol (sd_notify), both
-// sides of it: a Sender tells whoever started this process how it is, a
-// Listener hears that of one child. A Sender never waits: a manager that does
+// sides of it: a Sender reports the state of this process to whoever started it, a
+// Listener receives those of one child. A Sender never waits: a manager that does
 // not read costs a message, not the time of the one who sends. A Listener
-// believes only the process it was told to, by the credentials the kernel
+// believes only the process it was configured for, by the credentials the kernel
 // attaches. cam-agent and controller send, internal/supervise listens.
 package sdnotify
 

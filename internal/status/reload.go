@@ -18,7 +18,7 @@ type Reload struct {
 	Problems int       `json:"problems,omitempty"` // how many there were
 }
 
-// maxProblem is how much of a problem is told, in characters: a line or two of
+// maxProblem is how much of a problem is shown, in characters: a line or two of
 // a page. The log has all of it.
 const maxProblem = 300
 

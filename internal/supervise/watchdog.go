@@ -17,7 +17,7 @@ const (
 	// the watchdog waits.
 	BeatInterval = time.Second
 	// silentAfter is how long a process that has given one may give none until that
-	// is told. It costs nobody anything, unlike being killed.
+	// is reported. It costs nobody anything, unlike being killed.
 	silentAfter = 3 * BeatInterval
 )
 
@@ -131,7 +131,7 @@ func (s *watchdog) broken() {
 	}
 }
 
-// tooLong tells a process that was silent from one that we were kept from
+// tooLong distinguishes a process that was silent from one that we were kept from
 // hearing: a look that comes late by itself proves nothing.
 func (s *watchdog) tooLong() bool { return s.dead.inTime(s.limit) }
 

@@ -86,7 +86,7 @@ func TestSilenceShows(t *testing.T) {
 			}
 			eventually(t, "the silence to be reported", func() bool { return !s.Agents()[0].Silent.IsZero() })
 			a := s.Agents()[0]
-			t.Logf("told after %v", time.Since(began).Round(time.Millisecond))
+			t.Logf("reported after %v", time.Since(began).Round(time.Millisecond))
 			if silent := time.Since(a.Silent); a.State != Running || a.PID != pid || a.Hangs != 0 || silent < silentAfter {
 				t.Errorf("got %+v, want that it runs and was silent for %v or more, not %v", a, silentAfter, silent)
 			}
@@ -178,7 +178,7 @@ func TestRecoveryCommand(t *testing.T) {
 	})
 	text, err := os.ReadFile(file)
 	if want := strings.Repeat("cam1 rtsp://10.0.0.5/… 3 3\n", 2); err != nil || !strings.HasPrefix(string(text), want) {
-		t.Errorf("the command was told %q, %v, want %q", text, err, want)
+		t.Errorf("the command received %q, %v, want %q", text, err, want)
 	}
 	if got.LastRecovery != "exit status 0" || got.Restarts < 5 {
 		t.Errorf("got %+v, want exit status 0 after 6 starts", got)

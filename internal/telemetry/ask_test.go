@@ -50,7 +50,7 @@ func TestASensorThatHangs(t *testing.T) {
 	}
 	count := func(text string) int { return strings.Count(log.String(), text) }
 	if count("A measurement of the box hangs") != 1 || count(`"reading":"temperature of thermal_zone0"`) != 1 {
-		t.Errorf("want it told once:\n%s", &log)
+		t.Errorf("want it logged once:\n%s", &log)
 	}
 
 	w, err := os.OpenFile(stuck, os.O_WRONLY, 0) // whoever has hung gets an answer
@@ -75,7 +75,7 @@ func TestASensorThatHangs(t *testing.T) {
 		t.Errorf("got %s and %q, want 53 and none that hangs", show(got), r.hanging)
 	}
 	if count("A measurement of the box works again") != 1 {
-		t.Errorf("want it told that it is back:\n%s", &log)
+		t.Errorf("want it logged that it is back:\n%s", &log)
 	}
 }
 
@@ -106,7 +106,7 @@ func TestAProgramThatHangs(t *testing.T) {
 		t.Errorf("got %+v and %q, want what it says", got, r.hanging)
 	}
 	if n, m := strings.Count(log.String(), "hangs"), strings.Count(log.String(), "works again"); n != 1 || m != 1 {
-		t.Errorf("got it told %d and %d times, want once each:\n%s", n, m, &log)
+		t.Errorf("got it logged %d and %d times, want once each:\n%s", n, m, &log)
 	}
 }
 
@@ -161,7 +161,7 @@ func TestAskingEndsWithItsContext(t *testing.T) {
 		return true
 	})
 	if got || len(r.hanging) != 0 {
-		t.Errorf("got %v and %q, want nothing, and nothing told", got, r.hanging)
+		t.Errorf("got %v and %q, want nothing, and nothing reported", got, r.hanging)
 	}
 	close(hang)
 }

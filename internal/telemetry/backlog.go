@@ -17,8 +17,8 @@ const (
 // is too old or too much goes from the front. All methods may be called from any
 // goroutine.
 type Backlog struct {
-	now  func() time.Time
-	news chan struct{} // capacity 1: a sample was added
+	now   func() time.Time
+	added chan struct{} // capacity 1: a sample was added
 
 	mu      sync.Mutex // guards all below
 	entries []entry
@@ -34,7 +34,7 @@ type entry struct {
 
 // NewBacklog makes an empty one.
 func NewBacklog() *Backlog {
-	return &Backlog{now: time.Now, news: make(chan struct{}, 1)}
+	return &Backlog{now: time.Now, added: make(chan struct{}, 1)}
 }
 
 // add appends a sample.
@@ -49,7 +49,7 @@ func (b *Backlog) add(s *Sample) {
 	b.trim()
 	b.mu.Unlock()
 	select {
-	case b.news <- struct{}{}:
+	case b.added <- struct{}{}:
 	default:
 	}
 }
@@ -72,7 +72,7 @@ func (b *Backlog) drop(n int) {
 	b.entries = b.entries[n:]
 }
 
-// oldest is what is to be published next. Where a time cannot be told with it,
+// oldest is what is to be published next. Where a time cannot be sent with it,
 // only the newest is of use, and what is older is dropped.
 func (b *Backlog) oldest(timeless bool) (entry, bool) {
 	b.mu.Lock()

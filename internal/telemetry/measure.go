@@ -171,7 +171,7 @@ func (m *meter) fps(a Agent) count {
 	return now
 }
 
-// staleAfter is when an agent that tells no new count has none: it hangs.
+// staleAfter is when an agent that reports no new count has none: it hangs.
 const staleAfter = 30 * time.Second
 
 // process measures one process and notes its usage in seen for the next time.

@@ -44,7 +44,7 @@ func (p *Publisher) Run(ctx context.Context, client redis.Cmdable) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.Backlog.news:
+		case <-p.Backlog.added:
 		}
 	}
 }

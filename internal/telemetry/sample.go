@@ -2,7 +2,7 @@
 // network, load, and the same for each agent; and publishes it, what was
 // measured while the link was down included. It promises that what cannot be
 // measured is null rather than wrong, that what is kept is bounded, and that a
-// reading that hangs (a dead network mount, a sensor on a stuck bus) is told
+// reading that hangs (a dead network mount, a sensor on a stuck bus) is reported
 // and holds up neither the other readings, nor publishing, nor the end of the
 // program. The controller is its only caller.
 //
@@ -30,7 +30,7 @@ type Agent struct {
 // Sample is one measurement of the box. A nil number could not be measured.
 type Sample struct {
 	Box         string                 `json:"box"`
-	Instance    string                 `json:"instance,omitempty"` // of the controller: tells boxes of one name apart
+	Instance    string                 `json:"instance,omitempty"` // of the controller: distinguishes boxes of one name
 	TimeUS      int64                  `json:"time_us"`            // Unix microseconds
 	CPU         *float64               `json:"cpu"`                // percent of all cores, since the sample before
 	Temperature *float64               `json:"temperature"`        // °C, of the hottest sensor
@@ -38,7 +38,7 @@ type Sample struct {
 	Disk        *float64               `json:"disk"`               // percent of the file system that holds state_dir
 	UptimeS     *float64               `json:"uptime_s"`           // of the box
 	Load        *[3]float64            `json:"load"`               // over 1, 5 and 15 minutes
-	Throttled   *Throttled             `json:"throttled"`          // null where no firmware tells
+	Throttled   *Throttled             `json:"throttled"`          // null where no firmware reports it
 	Network     map[string]Interface   `json:"network"`            // by name; without loopback
 	Agents      map[string]AgentSample `json:"agents"`             // by camera name
 	Hanging     []string               `json:"hanging,omitempty"`  // readings that are missing because they do not return

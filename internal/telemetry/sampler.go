@@ -16,7 +16,7 @@ type Config struct {
 	Interval time.Duration
 	Agents   func() []Agent // what to report of the agents; called from Run
 	Backlog  *Backlog       // gets each sample; nil: one of the sampler's own
-	Log      zerolog.Logger // is told of readings that hang
+	Log      zerolog.Logger // logs readings that hang
 }
 
 // Sampler measures every interval and keeps the newest sample. Run may be

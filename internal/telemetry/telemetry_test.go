@@ -215,7 +215,7 @@ func TestFPS(t *testing.T) {
 		{Agent{Name: "c", PID: 1}, nil},
 		{Agent{Name: "c", PID: 1, Frames: 10, FramesAt: now}, nil},
 		{Agent{Name: "c", PID: 1, Frames: 60, FramesAt: now.Add(2 * time.Second)}, ptr(25)},
-		{Agent{Name: "c", PID: 1, Frames: 60, FramesAt: now.Add(2 * time.Second)}, ptr(25)}, // nothing new was told
+		{Agent{Name: "c", PID: 1, Frames: 60, FramesAt: now.Add(2 * time.Second)}, ptr(25)}, // nothing new was reported
 		{Agent{Name: "c", PID: 1, Frames: 60, FramesAt: now.Add(4 * time.Second)}, ptr(0)},
 		{Agent{Name: "c", PID: 2, Frames: 99, FramesAt: now.Add(5 * time.Second)}, nil},
 	} {

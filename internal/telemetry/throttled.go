@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Where a Raspberry Pi's firmware tells whether it had to slow down: a file of
+// Where a Raspberry Pi's firmware reports whether it had to slow down: a file of
 // some kernels, or a program.
 const (
 	throttledFile    = "/sys/devices/platform/soc/soc:firmware/get_throttled"

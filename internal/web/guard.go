@@ -27,7 +27,7 @@ func basicAuth(user, password string, next http.Handler) http.Handler {
 	})
 }
 
-// secured tells browsers to run nothing, embed nothing and keep nothing. The
+// secured instructs browsers to run nothing, embed nothing and keep nothing. The
 // page's one style sheet and its one script are allowed by their hashes; the
 // script may ask this server and no other, and the icon stands in the page.
 func secured(next http.Handler) http.Handler {

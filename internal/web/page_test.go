@@ -76,7 +76,7 @@ func TestPageInABrowser(t *testing.T) {
 		if pale := ask[[]string](b, paleTexts); len(pale) > 0 {
 			t.Errorf("not contrast enough: %q", pale)
 		}
-		for _, said := range b.complaints() { // a browser tells of each vain attempt
+		for _, said := range b.complaints() { // a browser reports each vain attempt
 			if !strings.Contains(said, "ERR_CONNECTION_REFUSED") {
 				t.Errorf("the browser complains: %s", said)
 			}

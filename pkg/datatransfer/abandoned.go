@@ -70,7 +70,7 @@ func (l *Link) returned(name string) {
 type opened struct {
 	target *redisconn.Target
 	err    error
-	ctx    context.Context //nolint:containedctx // tells sessions apart
+	ctx    context.Context //nolint:containedctx // distinguishes sessions
 }
 
 // open is redisconn.Open, but ends with ctx, and in any case in time: reading a

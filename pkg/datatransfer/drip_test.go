@@ -13,7 +13,7 @@ import (
 )
 
 // drip passes everything on to a server, but on its first connections (as many
-// as it is told) it lets only so many bytes of the server's through; from then
+// as configured) it lets only so many bytes of the server's through; from then
 // on one byte now and then.
 type drip struct {
 	listener net.Listener

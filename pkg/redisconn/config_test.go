@@ -113,7 +113,7 @@ func TestConfigShowsNoCredentials(t *testing.T) {
 		}
 		for _, report := range reportsOf(c) {
 			if strings.Contains(report, "secret") {
-				t.Errorf("%s: the report %q tells the password", url, report)
+				t.Errorf("%s: the report %q reveals the password", url, report)
 			}
 		}
 	}

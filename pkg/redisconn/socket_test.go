@@ -38,7 +38,7 @@ func option(t *testing.T, c *net.TCPConn, level, name int) int {
 }
 
 // The second line of defence behind the probe is the kernel's, and only as good
-// as what it was told.
+// as what it was configured with.
 func TestTheKernelWatchesToo(t *testing.T) {
 	needRedis(t)
 	t.Parallel()

@@ -122,7 +122,7 @@ func TestThePasswordFileIsReadForEachTarget(t *testing.T) {
 		t.Errorf("cause of %v is %q, want %q", err, got, CausePassword)
 	}
 	if strings.Contains(err.Error(), "first") {
-		t.Errorf("the error tells the password: %v", err)
+		t.Errorf("the error reveals the password: %v", err)
 	}
 	if err := os.WriteFile(cfg.PasswordFile, []byte("second"), 0o600); err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestFileErrorsNameTheFileOnly(t *testing.T) {
 			contains(t, err.Error(), secret)
 		}
 		if strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s: the error tells the file's content: %v", name, err)
+			t.Errorf("%s: the error reveals the file's content: %v", name, err)
 		}
 		if got := CauseOf(err); got != CauseConfig {
 			t.Errorf("%s: cause is %q, want %q", name, got, CauseConfig)

@@ -26,7 +26,7 @@ type CallerConfig struct {
 	Unheard, Silent         string // why there is no answer: nobody has subscribed to the channel, or somebody has
 }
 
-// ErrNoAnswer says that a call expired. Its text tells whether anybody received it.
+// ErrNoAnswer says that a call expired. Its text says whether anybody received it.
 var ErrNoAnswer = errors.New("no answer")
 
 // Caller publishes calls and hands out their answers. A call that is not answered

@@ -30,7 +30,7 @@ type ServerConfig[R any, A Answer] struct {
 	Memory  int64   // bytes of answers to remember; 0, or more than it: MaxMemory
 	// Exact makes another request under an id that had one a mistake, which is
 	// refused, and lets nothing refused be remembered. Otherwise the id alone
-	// tells requests apart.
+	// distinguishes requests.
 	Exact bool
 	// Parse reads a request into one that has what every request of its channel
 	// has. With an error it returns what could be read; ErrElsewhere is no mistake.

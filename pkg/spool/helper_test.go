@@ -96,7 +96,7 @@ func mustHold(t testing.TB, s *Spool, m *frame.Message) {
 
 func allIDs(s *Spool) []frame.ID { return s.IDs(frame.ID{}, 1<<30) }
 
-// lostIDs is every ID the losses name, in the order told.
+// lostIDs is every ID the losses name, in the order reported.
 func lostIDs(t testing.TB, losses []Loss) []frame.ID {
 	t.Helper()
 	var ids []frame.ID

@@ -111,7 +111,7 @@ func copyFile(t *testing.T, from, to string) {
 }
 
 // A disk that takes writes and fails to keep them: a sparse disk image on a
-// tmpfs too small for it. What it refused is told, and what it kept stays.
+// tmpfs too small for it. What it refused is reported, and what it kept stays.
 func TestDiskThatFailsToStore(t *testing.T) {
 	for name, count := range map[string]uint64{"one by one": 4, "all at once": 100} {
 		t.Run(name, func(t *testing.T) {

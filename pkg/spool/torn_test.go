@@ -88,7 +88,7 @@ func TestDamagedFiles(t *testing.T) {
 	}
 }
 
-// checkDamaged wants frame 1-2 lost and told once, and its neighbours whole.
+// checkDamaged wants frame 1-2 lost and reported once, and its neighbours whole.
 func checkDamaged(t *testing.T, s *Spool, dir, name string, lost []Loss) {
 	t.Helper()
 	known := slices.Contains(allIDs(s), id(1, 2))
@@ -102,7 +102,7 @@ func checkDamaged(t *testing.T, s *Spool, dir, name string, lost []Loss) {
 	case !known && !vanished && (!errors.Is(err, ErrGone) || !reflect.DeepEqual(lost, want)):
 		t.Errorf("Open lost %v, want %v; then get says %v", lost, want, err)
 	case vanished && name != "vanished" && name != "a symlink":
-		t.Errorf("the loss is not told")
+		t.Errorf("the loss is not reported")
 	}
 	if _, err := s.Get(id(1, 2)); !errors.Is(err, ErrGone) {
 		t.Errorf("a second get says %v, want %v", err, ErrGone)

@@ -129,7 +129,7 @@ func (r *reader) entries(
 }
 
 // message is the entry's message. With an error there may be one too, as far as it
-// can be told apart.
+// can be distinguished.
 func (r *reader) message(id frame.ID, values map[string]any) (*frame.Message, error) {
 	m, err := frame.ParseEntry(values)
 	if m == nil {

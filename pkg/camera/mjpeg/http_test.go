@@ -387,7 +387,7 @@ func TestHTTPRedirects(t *testing.T) {
 		t.Errorf("a redirect to one that wants a password gave %v", err)
 	}
 	if got := seen.Load().(string); got != "" {
-		t.Errorf("the other server was told %q", got)
+		t.Errorf("the other server received %q", got)
 	}
 }
 

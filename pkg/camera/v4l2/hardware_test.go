@@ -20,7 +20,7 @@ import (
 )
 
 // Tests with the tag device talk to the kernel's virtual camera, vivid, under
-// scripts/camera-vm.sh: only that can be told to fail. FRAMEKEEPER_VIDEO_DEVICE
+// scripts/camera-vm.sh: only that can be made to fail. FRAMEKEEPER_VIDEO_DEVICE
 // names its node; without it the first one is taken.
 
 func vivid(t testing.TB) string {

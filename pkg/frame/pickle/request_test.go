@@ -96,7 +96,7 @@ func TestParseRequestFromPython(t *testing.T) {
 }
 
 // canonical is JSON with sorted keys, one spelling per string and floats as
-// Go writes them, but ints still told apart from floats.
+// Go writes them, but ints still distinguished from floats.
 func canonical(t *testing.T, data []byte) string {
 	t.Helper()
 	dec := json.NewDecoder(bytes.NewReader(data))

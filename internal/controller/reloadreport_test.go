@@ -42,7 +42,7 @@ func TestRefusalIsTold(t *testing.T) {
 	}
 	s.adjust(t, s.state, s.dir+"/<b>elsewhere")
 	hangUp(t)
-	eventually(t, "a status that tells", func() bool { return s.status().Reload != nil })
+	eventually(t, "a status that shows it", func() bool { return s.status().Reload != nil })
 	now := s.status()
 	if o := now.Reload; o.OK || !o.Refused || o.Problems != 1 || !strings.Contains(o.Problem, "elsewhere") || o.AgoS < 0 || o.AgoS > 20 || !now.OK {
 		t.Errorf("refused: got %+v, ok %v", o, now.OK)
