@@ -46,7 +46,7 @@ func completeClaim(ctx context.Context, claim *outbox.Claim, stateDir, camera st
 	}
 	dir := files.Directory{Dir: stateDir, Below: []string{camera}}
 	complete := retry(ctx, func() error {
-		if reason := files.WhyUnwritable(dir); reason != "" { // trying would write, for as long as it lasts
+		if reason, _ := files.WhyUnwritable(dir); reason != "" { // trying would write, for as long as it lasts
 			return errors.New(reason)
 		}
 		return claim.Complete()

@@ -55,7 +55,8 @@ func (d *diskSpool) status() *status.Spool {
 
 // spoolRefusal is why spool_dir cannot be written; "" if it can be.
 func spoolRefusal(dir, camera string) string {
-	return files.WhyUnwritable(files.Directory{Dir: dir, Below: []string{camera}, Reserve: spool.Reserve})
+	reason, _ := files.WhyUnwritable(files.Directory{Dir: dir, Below: []string{camera}, Reserve: spool.Reserve})
+	return reason
 }
 
 // openSpool opens the camera's spool and takes over what an earlier start left

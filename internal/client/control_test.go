@@ -41,7 +41,7 @@ func startController(t *testing.T, b *bench, box string) (commands func() []cont
 				{Process: status.Process{Name: "redcam", State: status.ProcessFailed, LastExit: "exit code 2"}, Reported: status.Reported{Health: status.Failed, Trouble: "its process is failed"}},
 			}, Findings: status.Findings{
 				Reload:     &status.Reload{Refused: true, AgoS: 12, Problem: "config.toml:3: a = \x1b: no", Problems: 2},
-				Unwritable: []files.Unwritable{{Settings: []string{"spool_dir"}, Dir: "/spool", Reason: "read-only file system"}},
+				Unwritable: []files.Unwritable{{Settings: []string{"spool_dir"}, Dir: "/spool", Reason: "read-only file system", Code: files.ReadOnly}},
 			}}, nil
 		case c.Name == control.Reload:
 			r := control.ReloadResult{Sections: []string{"camera"}}

@@ -17,7 +17,6 @@ import (
 	commands "framekeeper/internal/control"
 	"framekeeper/internal/files"
 	"framekeeper/internal/logging"
-	"framekeeper/internal/orphans"
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/sdnotify"
 	"framekeeper/internal/supervise"
@@ -74,7 +73,7 @@ func control(ctx context.Context, cfg *configfile.Config, stderr io.Writer) (err
 type box struct {
 	supervisor *supervise.Supervisor
 	commands   *commands.Server
-	orphans    *orphans.Watcher
+	orphans    *orphans
 	disks      *disks
 	reloader   *reloader
 	notify     func(context.Context) error
@@ -116,7 +115,7 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 		link:       &replaceable[*boxLink]{run: runLink},
 		page:       &replaceable[*web.Server]{run: runPage},
 	}
-	b.orphans = orphans.NewWatcher(func() orphans.Dirs { return spoolDirs(conf.get()) }, conf.logger)
+	b.orphans = newOrphans(conf.get, conf.logger)
 	b.disks = newDisks(func(setting string) (files.Directory, time.Duration) { return diskOf(conf.get(), lock, setting) }, conf.logger)
 	outcomes := newOutcomes(began)
 	reporter := &reporter{
@@ -139,7 +138,7 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 	}
 	pages := &pagePart{current: b.page, report: reporter.report, metrics: handler}
 	b.reloader = &reloader{
-		conf: conf, load: configfile.Load, outcomes: outcomes, supervisor: b.supervisor, options: options, after: b.orphans.Search,
+		conf: conf, load: configfile.Load, outcomes: outcomes, supervisor: b.supervisor, options: options, after: b.orphans.wake.Call,
 		openLog: func(c logging.Config) (zerolog.Logger, io.Closer, error) { return logging.New(c, "controller", stderr) },
 		parts:   []part{servers, links, pages},
 	}
@@ -178,7 +177,7 @@ func (b *box) run(ctx context.Context, hangups <-chan os.Signal) error {
 	<-b.supervisor.Begun() // before it can be given commands
 	start(b.commands.Run)
 	start(b.notify)
-	start(b.orphans.Run)
+	start(b.orphans.run)
 	start(b.disks.run)
 	start(func(ctx context.Context) error { return b.reloader.run(ctx, hangups) })
 	b.link.start(ctx, cancel)

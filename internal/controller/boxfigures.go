@@ -73,9 +73,7 @@ func (r *reporter) read(v metrics.Values) {
 		v.Set("agent_recoveries_total", float64(a.Recoveries), a.Name)
 		v.Set("agent_failures_in_row", float64(a.Failures), a.Name)
 	}
-	if found, searched := r.orphans.Found(); searched {
-		readOrphans(v, found)
-	}
+	readOrphans(v, report.Orphaned)
 	r.disks.read(v)
 	if report.Telemetry != nil {
 		readBox(v, report.Telemetry, time.Now())

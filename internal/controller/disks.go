@@ -8,10 +8,10 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/async"
 	"framekeeper/internal/configfile"
 	"framekeeper/internal/files"
 	"framekeeper/internal/metrics"
-	"framekeeper/internal/orphans"
 	"framekeeper/pkg/spool"
 )
 
@@ -31,24 +31,25 @@ func diskOf(cfg *configfile.Config, lock *os.File, setting string) (files.Direct
 	if setting == "spool_dir" {
 		d = files.Directory{Dir: cfg.Delivery.SpoolDir, Reserve: spool.Reserve}
 	}
-	d.Below = spoolDirs(cfg).Cameras
+	for i := range cfg.Cameras {
+		d.Below = append(d.Below, cfg.Cameras[i].Name)
+	}
 	return d, min(cfg.Controller.Telemetry.LogInterval, diskInterval)
 }
 
-// spoolDirs are where spools may lie, and whose.
-func spoolDirs(cfg *configfile.Config) orphans.Dirs {
-	d := orphans.Dirs{State: cfg.StateDir, Spool: cfg.Delivery.SpoolDir}
-	for i := range cfg.Cameras {
-		d.Cameras = append(d.Cameras, cfg.Cameras[i].Name)
-	}
-	return d
+// untilEnd runs what a disk that does not answer may hold up; then it is abandoned
+// when ctx has ended.
+func untilEnd(ctx context.Context, run func()) {
+	limit, cancel := async.Outlast(ctx, time.Second)
+	defer cancel()
+	_, _ = async.Abandon(limit, func() (struct{}, error) { run(); return struct{}{}, nil })
 }
 
-// disks checks whether these can be written. A check may hang with its disk;
-// nobody waits for it, and that it hangs is then the result.
+// disks checks whether these can be written. A check may hang with its disk, which
+// is then the result.
 type disks struct {
 	where    func(setting string) (files.Directory, time.Duration)
-	check    func(files.Directory) string
+	check    func(files.Directory) (reason string, code files.Code)
 	patience time.Duration // until a check counts as hanging
 	log      func() *zerolog.Logger
 
@@ -58,9 +59,8 @@ type disks struct {
 
 // diskResult is of the last check of one directory.
 type diskResult struct {
-	dir    string
-	reason string    // why it cannot be written; "" if it can be
-	since  time.Time // of the first reason in a row
+	files.Unwritable           // its code is "" if it can be written
+	since            time.Time // of the first reason in a row
 }
 
 func newDisks(where func(string) (files.Directory, time.Duration), log func() *zerolog.Logger) *disks {
@@ -68,16 +68,15 @@ func newDisks(where func(string) (files.Directory, time.Duration), log func() *z
 }
 
 // unwritable are those that cannot be written.
-func (d *disks) unwritable() []files.Unwritable {
+func (d *disks) unwritable() (all []files.Unwritable) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var all []files.Unwritable
 	for _, setting := range diskSettings() {
-		if r := d.results[setting]; r.reason != "" {
-			all = append(all, files.Unwritable{Settings: []string{setting}, Dir: r.dir, Reason: r.reason})
+		if r := d.results[setting]; r.Code != "" {
+			all = append(all, r.Unwritable)
 		}
 	}
-	return files.Merged(all)
+	return all
 }
 
 // read gives the figures of one scrape.
@@ -85,7 +84,7 @@ func (d *disks) read(v metrics.Values) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for setting, r := range d.results {
-		v.Flag("directory_writable", r.reason == "", setting)
+		v.Flag("directory_writable", r.Code == "", setting)
 	}
 }
 
@@ -93,58 +92,40 @@ func (d *disks) read(v metrics.Values) {
 func (d *disks) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, setting := range diskSettings() {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				d.checkOnce(ctx, setting)
-			}
-		})
+		wg.Go(func() { untilEnd(ctx, func() { d.checkAgain(ctx, setting) }) })
 	}
 	wg.Wait()
 	return nil
 }
 
-// checkOnce checks one, and waits until it is time for the next check.
-func (d *disks) checkOnce(ctx context.Context, setting string) {
-	dir, interval := d.where(setting)
-	answer := make(chan string, 1)
-	go func() { answer <- d.check(dir) }() // abandoned at the end if it hangs
-	next := time.NewTimer(d.patience)
-	defer next.Stop()
-	for waiting := true; ; {
-		select {
-		case reason := <-answer:
-			d.note(setting, dir.Dir, reason)
-			waiting = false
-			next.Reset(interval)
-		case <-next.C:
-			if !waiting {
-				return
-			}
-			d.note(setting, dir.Dir, files.Hangs)
-		case <-ctx.Done():
-			return
-		}
+func (d *disks) checkAgain(ctx context.Context, setting string) {
+	for ctx.Err() == nil {
+		dir, interval := d.where(setting)
+		late := time.AfterFunc(d.patience, func() { d.note(setting, dir.Dir, "the disk does not answer", files.Hangs) })
+		reason, code := d.check(dir)
+		late.Stop()
+		d.note(setting, dir.Dir, reason, code)
+		async.Pause(ctx, interval)
 	}
 }
 
 // note takes a result, and logs what is new.
-func (d *disks) note(setting, dir, reason string) {
-	now := diskResult{dir: dir, reason: reason, since: time.Now()}
+func (d *disks) note(setting, dir, reason string, code files.Code) {
+	now := diskResult{files.Unwritable{Settings: []string{setting}, Dir: dir, Reason: reason, Code: code}, time.Now()}
 	d.mu.Lock()
 	before := d.results[setting]
-	if before.reason != "" {
+	if before.Code != "" {
 		now.since = before.since
 	}
 	d.results[setting] = now
 	d.mu.Unlock()
 	switch {
-	case before.reason == reason:
-	case reason == "":
+	case before.Reason == reason:
+	case code == "":
 		d.log().Info().Str("setting", setting).Str("dir", dir).Int64("lasted_ms", time.Since(before.since).Milliseconds()).
 			Msg("The directory can be written again")
 	default:
-		t := files.Unwritable{Reason: reason}
-		d.log().Error().Str("setting", setting).Str("dir", dir).Str("reason", reason).Str("advice", t.Advice()).
+		d.log().Error().Str("setting", setting).Str("dir", dir).Str("reason", reason).Str("advice", now.Advice()).
 			Msg("A directory cannot be written: nothing can be saved there for an outage or a restart")
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 // A card that becomes read-only, or full, changes nothing as long as all goes
 // well. It has to be reported before the next outage.
-func TestADiskThatCannotBeWrittenIsTold(t *testing.T) {
+func TestADiskThatCannotBeWrittenIsReported(t *testing.T) {
 	s := newScene(t)
 	s.awaitReady(t, 2)
 	disk := filepath.Join(s.dir, "spool")
@@ -40,7 +40,7 @@ func TestADiskThatCannotBeWrittenIsTold(t *testing.T) {
 	want := "spool_dir cannot be written: " + disk + ": read-only file system"
 	s.awaitUnwritable(t, want)
 	if f := s.scrape(t); f.value("directory_writable", "setting=spool_dir") != 0 || f.value("directory_writable", "setting=state_dir") != 1 {
-		t.Error("the figures do not say it, or say it of state_dir")
+		t.Error("the figures do not show it, or say it of state_dir")
 	}
 	if page := s.page(); !strings.Contains(page, "<a href=\"#unwritable0\">spool_dir</a> cannot be written") || !strings.Contains(page, disk+": read-only file system") {
 		t.Errorf("the page does not show it:\n%s", page)
@@ -65,13 +65,13 @@ func TestADiskThatCannotBeWrittenIsTold(t *testing.T) {
 	s.awaitUnwritable(t, "")
 	for _, message := range []string{"A directory cannot be written", "The directory can be written again"} {
 		if n := strings.Count(s.stderr.String(), message); n != 2 {
-			t.Errorf("the log says %d times %q, want twice", n, message)
+			t.Errorf("%d times in the log: %q, want twice", n, message)
 		}
 	}
 }
 
 // Agents go on without it, and so does all that can be seen of them.
-func TestAStateDirThatWasDeletedIsTold(t *testing.T) {
+func TestAStateDirThatWasDeletedIsReported(t *testing.T) {
 	s := newScene(t)
 	s.awaitReady(t, 2)
 	eventually(t, "a figure", func() bool { return s.scrape(t).value("directory_writable", "setting=state_dir") == 1 })
@@ -83,7 +83,7 @@ func TestAStateDirThatWasDeletedIsTold(t *testing.T) {
 		t.Errorf("--status: got %v and\n%s", err, text)
 	}
 	if s.scrape(t).value("directory_writable", "setting=state_dir") != 0 {
-		t.Error("the figures do not say it")
+		t.Error("the figures do not show it")
 	}
 	if err := os.Rename(s.state+".old", s.state); err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func TestAStateDirThatWasDeletedIsTold(t *testing.T) {
 	s.awaitUnwritable(t, "")
 }
 
-// awaitUnwritable waits until /readyz shows what begins so, or of nothing, of a
+// awaitUnwritable waits until /readyz reports what begins so, or nothing, of a
 // box that is ready all the time: frames come as before.
 func (s setup) awaitUnwritable(t *testing.T, want string) {
 	t.Helper()
@@ -117,13 +117,13 @@ func TestADiskThatDoesNotAnswer(t *testing.T) {
 	}, func() *zerolog.Logger { return &nop })
 	d.patience = 10 * time.Millisecond
 	hangs, checks := make(chan struct{}), async.NewWake()
-	d.check = func(p files.Directory) string {
+	d.check = func(p files.Directory) (string, files.Code) {
 		if p.Dir == "/spool" {
 			<-hangs
-			return ""
+			return "", ""
 		}
 		checks.Call()
-		return "the disk is full"
+		return "the disk is full", files.Full
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -132,8 +132,8 @@ func TestADiskThatDoesNotAnswer(t *testing.T) {
 		_ = d.run(ctx) // it never fails
 	}()
 	troubles := func() string { return fmt.Sprint(d.unwritable()) }
-	full := "{[state_dir] " + state + " the disk is full}"
-	eventually(t, "both to be reported", func() bool { return troubles() == "["+full+" {[spool_dir] /spool the disk does not answer}]" })
+	full := "{[state_dir] " + state + " the disk is full full}"
+	eventually(t, "both to be reported", func() bool { return troubles() == "["+full+" {[spool_dir] /spool the disk does not answer hangs}]" })
 	for range 3 { // it is checked again and again
 		<-checks
 	}

@@ -6,7 +6,6 @@ import (
 
 	"framekeeper/internal/agentapi"
 	"framekeeper/internal/cli"
-	"framekeeper/internal/orphans"
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/status"
 	"framekeeper/internal/web"
@@ -22,7 +21,7 @@ type reporter struct {
 	agents   func() []status.Process
 	link     *replaceable[*boxLink]
 	server   *replaceable[*redisserver.Server]
-	orphans  *orphans.Watcher
+	orphans  *orphans
 	disks    *disks
 	outcomes *outcomes
 }
@@ -39,12 +38,11 @@ func (r *reporter) report() web.Report {
 	for _, other := range side.rivals.Alive() {
 		shared = append(shared, other.Shown())
 	}
-	orphaned, _ := r.orphans.Found()
 	report := web.Report{
 		Report: status.Report{
 			Head: status.Head{
 				Box: cfg.Controller.Box, Version: cli.Version(), Link: link, SharedWith: shared,
-				Findings: status.Findings{Reload: r.outcomes.latest(now), Unwritable: r.disks.unwritable(), Orphaned: orphaned},
+				Findings: status.Findings{Reload: r.outcomes.latest(now), Unwritable: r.disks.unwritable(), Orphaned: r.orphans.last()},
 			},
 			Stuck: stuck(&cfg.Redis, s, now), Agents: r.agents(), Seen: side.presences.observations(),
 		},

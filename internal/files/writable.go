@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Directory is a directory to keep things in.
+// Directory is a directory to store things in.
 type Directory struct {
 	Dir   string
 	Below []string // directories in it that count too, if they are there
@@ -19,26 +19,31 @@ type Directory struct {
 	// If it is not there any more, the directory is not the one that is worked with.
 	Lock *os.File
 
-	// Reserve is what the place's user leaves free of a disk of that size; nil:
+	// Reserve is what the directory's user leaves free of a disk of that size; nil:
 	// nothing. With less than half of it the disk counts as full: at all of it the
 	// user stops by itself, and comes and goes around that.
 	Reserve func(size int64) int64
 }
 
-// Unwritable is a place that cannot be written.
-type Unwritable struct {
-	Settings []string `json:"settings"` // several if one lies in another
-	Dir      string   `json:"dir"`      // of the first
-	Reason   string   `json:"reason"`
-}
+// Code is the kind of reason why a directory cannot be written.
+type Code string
 
-// The reasons that are not the kernel's own words.
+// The codes. "" is a directory that can be written.
 const (
-	full     = "the disk is full"
-	noInodes = "the disk has no inode left for another file"
-	gone     = "its lock is not there any more: the directory was deleted, moved or mounted over"
-	Hangs    = "the disk does not answer" // for who waits for WhyUnwritable
+	Full     Code = "full"
+	ReadOnly Code = "read_only"
+	Gone     Code = "gone"    // the directory is not the one that is worked with
+	Hangs    Code = "hangs"   // for who waits for WhyUnwritable
+	Refused  Code = "refused" // anything else: no permission, no directory
 )
+
+// Unwritable is a directory that cannot be written.
+type Unwritable struct {
+	Settings []string `json:"settings"` // which name it
+	Dir      string   `json:"dir"`
+	Reason   string   `json:"reason"`
+	Code     Code     `json:"code,omitempty"`
+}
 
 // minFree is what a file system must have left. A camera's state needs less than
 // 1 KiB, and a block for its name.
@@ -52,42 +57,42 @@ const minFree = 64 << 10
 // on SD cards. So it sees what the kernel reports (mounted read-only, no
 // permission, no room), and not a card that accepts writes and forgets them. A
 // disk that does not answer blocks it, so the caller must be able to wait.
-func WhyUnwritable(p Directory) string {
-	if reason := look(p.Dir, p.Reserve); reason != "" {
-		return reason
+func WhyUnwritable(d Directory) (reason string, code Code) {
+	if reason, code = whyUnwritable(d.Dir, d.Reserve); code != "" {
+		return reason, code
 	}
-	for _, name := range p.Below {
-		if err := access(filepath.Join(p.Dir, name)); err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Sprintf("%s: %v", name, err)
+	for _, name := range d.Below {
+		if err := access(filepath.Join(d.Dir, name)); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Sprintf("%s: %v", name, err), codeOf(err)
 		}
 	}
-	if p.Lock != nil && !holds(p) {
-		return gone
+	if d.Lock != nil && !holds(d) {
+		return "its lock is not there any more: the directory was deleted, moved or mounted over", Gone
 	}
-	return ""
+	return "", ""
 }
 
 // holds reports whether the lock is where it was made.
-func holds(p Directory) bool {
-	had, err := p.Lock.Stat()
+func holds(d Directory) bool {
+	had, err := d.Lock.Stat()
 	if err != nil {
 		return true // closed: its user is ending
 	}
-	has, err := os.Stat(filepath.Join(p.Dir, filepath.Base(p.Lock.Name())))
+	has, err := os.Stat(filepath.Join(d.Dir, filepath.Base(d.Lock.Name())))
 	return err == nil && os.SameFile(had, has)
 }
 
-func look(dir string, reserve func(int64) int64) string {
+func whyUnwritable(dir string, reserve func(int64) int64) (string, Code) {
 	err := access(dir)
 	if above := filepath.Dir(dir); errors.Is(err, unix.ENOENT) && above != dir {
-		return look(above, reserve) // it is made when it is needed
-	}
-	if err != nil {
-		return err.Error()
+		return whyUnwritable(above, reserve) // it is made when it is needed
 	}
 	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return err.Error()
+	if err == nil {
+		err = unix.Statfs(dir, &s)
+	}
+	if err != nil {
+		return err.Error(), codeOf(err)
 	}
 	unit, least := int64(s.Bsize), int64(minFree) //nolint:unconvert // it is an int32 on 32-bit ARM
 	if reserve != nil {
@@ -95,50 +100,41 @@ func look(dir string, reserve func(int64) int64) string {
 	}
 	switch { // some file systems count nothing
 	case s.Blocks > 0 && int64(s.Bavail)*unit < least: //nolint:gosec // no disk is that large
-		return full
+		return "the disk is full", Full
 	case s.Files > 0 && s.Ffree == 0:
-		return noInodes
+		return "the disk has no inode left for another file", Full
 	}
-	return ""
+	return "", ""
 }
 
-// access asks for the directory itself: of a file there the kernel would say
-// that it can be written. A file system that is read-only is noticed here too.
+// access asks for the directory itself: of a file there the kernel would report
+// that it can be written. A file system that is read-only it reports here too.
 func access(dir string) error { return unix.Access(dir+"/.", unix.W_OK|unix.X_OK) }
 
-// Merged makes one trouble of those that are one.
-func Merged(all []Unwritable) []Unwritable {
-	var out []Unwritable
-next:
-	for _, t := range all {
-		for i := range out {
-			if o := &out[i]; o.Reason == t.Reason && strings.HasPrefix(filepath.Clean(t.Dir)+"/", filepath.Clean(o.Dir)+"/") {
-				o.Settings = append(o.Settings[:len(o.Settings):len(o.Settings)], t.Settings...)
-				continue next
-			}
-		}
-		out = append(out, t)
+func codeOf(err error) Code {
+	if errors.Is(err, unix.EROFS) {
+		return ReadOnly
 	}
-	return out
+	return Refused
 }
 
-// Name is what cannot be written: "state_dir and spool_dir".
-func (t *Unwritable) Name() string { return strings.Join(t.Settings, " and ") }
+// Name is what cannot be written: "state_dir".
+func (u *Unwritable) Name() string { return strings.Join(u.Settings, " and ") }
 
-func (t *Unwritable) String() string {
-	return fmt.Sprintf("%s cannot be written: %s: %s", t.Name(), t.Dir, t.Reason)
+func (u *Unwritable) String() string {
+	return fmt.Sprintf("%s cannot be written: %s: %s", u.Name(), u.Dir, u.Reason)
 }
 
 // Advice is what to do about it.
-func (t *Unwritable) Advice() string {
-	switch {
-	case t.Reason == full, t.Reason == noInodes:
+func (u *Unwritable) Advice() string {
+	switch u.Code {
+	case Full:
 		return "free the disk"
-	case t.Reason == gone:
+	case Gone:
 		return "bring it back, or restart the controller, which makes it anew: systemctl restart framekeeper-controller, or scripts/stop.sh and start.sh"
-	case t.Reason == Hangs:
+	case Hangs:
 		return "check the disk, or restart the box"
-	case strings.Contains(t.Reason, unix.EROFS.Error()):
+	case ReadOnly:
 		return "mount it for writing; a card that became read-only by itself is failing: replace it"
 	default:
 		return "correct it, or give the directory to the user that the controller runs as"

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -22,14 +21,24 @@ func disk(t *testing.T, options string) string {
 	return dir
 }
 
-func want(t *testing.T, p Directory, reason string) {
+const (
+	full     = "the disk is full"
+	noInodes = "the disk has no inode left for another file"
+	gone     = "its lock is not there any more: the directory was deleted, moved or mounted over"
+)
+
+func want(t *testing.T, d Directory, reason string) {
 	t.Helper()
-	if got := WhyUnwritable(p); got != reason {
-		t.Errorf("%s: got %q, want %q", p.Dir, got, reason)
+	code, listed := map[string]Code{"": "", full: Full, noInodes: Full, gone: Gone, "read-only file system": ReadOnly}[reason]
+	if !listed {
+		code = Refused
+	}
+	if got, c := WhyUnwritable(d); got != reason || c != code {
+		t.Errorf("%s: got %q, code %q, want %q, code %q", d.Dir, got, c, reason, code)
 	}
 }
 
-func TestLook(t *testing.T) {
+func TestWhyUnwritable(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o777); err != nil {
@@ -42,9 +51,9 @@ func TestLook(t *testing.T) {
 	want(t, Directory{Dir: dir, Below: []string{"none", "file"}}, "file: not a directory")
 }
 
-// Who works with a directory that has gone keeps nothing, and leaves its place
+// Who works with a directory that has gone stores nothing, and leaves its place
 // to a second one.
-func TestLookAtAPlaceThatIsGone(t *testing.T) {
+func TestDirectoryThatIsGone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -81,7 +90,7 @@ func TestLookAtAPlaceThatIsGone(t *testing.T) {
 	want(t, p, "")
 }
 
-func TestLookAtADiskThatIsReadOnly(t *testing.T) {
+func TestReadOnlyDisk(t *testing.T) {
 	dir := disk(t, "size=1m")
 	want(t, Directory{Dir: dir}, "")
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, "size=1m"); err != nil {
@@ -95,7 +104,7 @@ func TestLookAtADiskThatIsReadOnly(t *testing.T) {
 	want(t, Directory{Dir: dir}, "")
 }
 
-func TestLookAtADiskThatIsFull(t *testing.T) {
+func TestFullDisk(t *testing.T) {
 	dir := disk(t, "size=1m,nr_inodes=4")
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, make([]byte, 1<<20-minFree), 0o600); err != nil {
@@ -120,7 +129,7 @@ func TestLookAtADiskThatIsFull(t *testing.T) {
 
 // A spool leaves a part of its disk to others, so that less than nothing is left
 // for it when they have taken that.
-func TestLookAtADiskWhoseReserveIsGone(t *testing.T) {
+func TestDiskWhoseReserveIsGone(t *testing.T) {
 	dir := disk(t, "size=16m")
 	half := func(size int64) int64 { return size / 2 }
 	file := filepath.Join(dir, "file")
@@ -134,7 +143,7 @@ func TestLookAtADiskWhoseReserveIsGone(t *testing.T) {
 }
 
 // Root may write wherever the file system lets it, so somebody else has to look.
-func TestLookWithoutPermission(t *testing.T) {
+func TestDirectoryWithoutPermission(t *testing.T) {
 	dir := t.TempDir()
 	below := filepath.Join(dir, "cam1")
 	if err := os.Mkdir(below, 0o555); err != nil {
@@ -152,34 +161,16 @@ func TestLookWithoutPermission(t *testing.T) {
 	want(t, Directory{Dir: below}, "permission denied")
 }
 
-func TestMerged(t *testing.T) {
-	state := Unwritable{Settings: []string{"state_dir"}, Dir: "./state", Reason: full}
-	in := Unwritable{Settings: []string{"spool_dir"}, Dir: "state/spool", Reason: full}
-	beside := Unwritable{Settings: []string{"spool_dir"}, Dir: "state2", Reason: full}
-	other := Unwritable{Settings: []string{"spool_dir"}, Dir: "state/spool", Reason: Hangs}
-	both := Unwritable{Settings: []string{"state_dir", "spool_dir"}, Dir: "./state", Reason: full}
-	for _, c := range [][2][]Unwritable{
-		{{state, in}, {both}},
-		{{state, beside}, {state, beside}},
-		{{state, other}, {state, other}},
-		{nil, nil},
-	} {
-		if got := Merged(c[0]); !reflect.DeepEqual(got, c[1]) {
-			t.Errorf("got %v, want %v", got, c[1])
-		}
-	}
-	if text := both.String(); !strings.Contains(text, "state_dir and spool_dir cannot be written: ./state: the disk is full") || len(state.Settings) != 1 {
-		t.Errorf("got %q, and %v", text, state.Settings)
-	}
-}
-
 func TestAdvice(t *testing.T) {
-	for reason, part := range map[string]string{
-		full: "free the disk", noInodes: "free the disk", Hangs: "restart the box",
-		"cam1: read-only file system": "mount it for writing", "permission denied": "the user",
+	for code, part := range map[Code]string{
+		Full: "free the disk", Hangs: "restart the box", Gone: "restart the controller", ReadOnly: "mount it for writing", Refused: "the user",
 	} {
-		if got := (&Unwritable{Reason: reason}).Advice(); !strings.Contains(got, part) {
-			t.Errorf("%s: got %q, want %q in it", reason, got, part)
+		if got := (&Unwritable{Code: code}).Advice(); !strings.Contains(got, part) {
+			t.Errorf("%s: got %q, want %q in it", code, got, part)
 		}
+	}
+	u := Unwritable{Settings: []string{"state_dir"}, Dir: "./state", Reason: full}
+	if got := u.String(); got != "state_dir cannot be written: ./state: the disk is full" {
+		t.Errorf("got %q", got)
 	}
 }

@@ -124,7 +124,7 @@ func TestJudge(t *testing.T) {
 			"box1 is also another controller's name: the name is shared with controller 0a1b (host pi): neither executes commands that do not name an instance\n" +
 				"box1 is also another controller's name: the name is shared with controller 0a1c: neither executes commands that do not name an instance"},
 		{"read-only disk", func(r *Report) {
-			r.Unwritable = []files.Unwritable{{Settings: []string{"state_dir", "spool_dir"}, Dir: "/state", Reason: "read-only file system"}}
+			r.Unwritable = []files.Unwritable{{Settings: []string{"state_dir", "spool_dir"}, Dir: "/state", Reason: "read-only file system", Code: files.ReadOnly}}
 		}, Degraded, Healthy, "cam1 works", "",
 			"state_dir and spool_dir cannot be written: /state: read-only file system: nothing can be stored there for an outage or a restart"},
 		{"a configuration refused", func(r *Report) { r.Reload = &Reload{Refused: true, Problem: "a: wrong", Problems: 3} }, Degraded, Healthy, "cam1 works", "",

@@ -73,13 +73,13 @@ func TestKeysStay(t *testing.T) {
 		cameras.health cameras.link cameras.note cameras.reason cameras.trouble cameras.writable controller health link.advice link.cause
 		link.live link.since link.state namesakes ok order reasons redis.hangs redis.last_exit redis.maxmemory redis.pid redis.restarts
 		redis.since redis.state redis.used_memory reload.ago_s reload.at reload.ok reload.problem reload.problems reload.refused
-		unowned.bytes unowned.camera unowned.dir unowned.frames unowned.state unwritable.dir unwritable.reason unwritable.settings version`},
+		unowned.bytes unowned.camera unowned.dir unowned.frames unowned.state unwritable.code unwritable.dir unwritable.reason unwritable.settings version`},
 		{Box{}, `
 		box cameras.advice cameras.capture cameras.failures cameras.for_s cameras.hangs cameras.health cameras.last_exit
 		cameras.last_recovery cameras.link cameras.name cameras.next_start cameras.note cameras.pid cameras.ready cameras.recoveries
 		cameras.restarts cameras.says cameras.since cameras.state cameras.trouble cameras.unexpected_ends config link_s loaded_s ok
 		reload.ago_s reload.at reload.ok reload.problem reload.problems reload.refused unowned.bytes unowned.camera unowned.dir
-		unowned.frames unowned.state unwritable.dir unwritable.reason unwritable.settings uptime_s version`},
+		unowned.frames unowned.state unwritable.code unwritable.dir unwritable.reason unwritable.settings uptime_s version`},
 	} {
 		if got, want := keys(reflect.TypeOf(c.schema), ""), strings.Fields(c.want); !slices.Equal(got, want) {
 			t.Errorf("%T: got the keys\n%s\nwant\n%s", c.schema, strings.Join(got, " "), strings.Join(want, " "))
