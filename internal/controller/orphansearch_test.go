@@ -164,6 +164,7 @@ func TestSearchOfADiskThatHangs(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- o.run(ctx) }()
+	time.Sleep(50 * time.Millisecond) // so that the search hangs, as a rule
 	if found := o.last(); found != nil {
 		t.Errorf("got %v although nobody could search", found)
 	}
@@ -171,9 +172,9 @@ func TestSearchOfADiskThatHangs(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	end, err := os.OpenFile(pipe, os.O_WRONLY, 0) // lets the search go
+	end, err := os.OpenFile(pipe, os.O_RDWR, 0) // lets the search go, whenever it comes
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = end.Close()
+	t.Cleanup(func() { _ = end.Close() })
 }
