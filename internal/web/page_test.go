@@ -52,7 +52,7 @@ func TestPageInABrowser(t *testing.T) {
 		box.change(func(r *Report) {
 			r.Agents[0] = status.Process{Name: "cam1", State: status.ProcessCrashLoop, LastExit: "exit code 1"}
 		})
-		b.until("the next trouble", `document.querySelector("[role=status]").innerText.includes("cam1 ends again and again")`)
+		b.until("the next trouble", `document.querySelector("[role=status]").innerText.includes("cam1 is in a crash loop")`)
 		if !ask[bool](b, `document.activeElement === document.querySelector(".verdict a")`) {
 			t.Error("the page took the focus away")
 		}

@@ -22,7 +22,7 @@ func TestView(t *testing.T) {
 		t.Errorf("got %+v, %q", c, c.Todo())
 	}
 	report.Agents[0].State = status.ProcessStopped
-	if c := report.view(now).Cameras[0]; c.Todo() != "When it is wanted again: " || c.Command != "client control --box box1 start cam1" || c.Figures[1].Name != "for" {
+	if c := report.view(now).Cameras[0]; c.Todo() != "To start it again: " || c.Command != "client control --box box1 start cam1" || c.Figures[1].Name != "for" {
 		t.Errorf("got %+v, %q", c, c.Todo())
 	}
 }
