@@ -22,7 +22,7 @@ func named(name string, s Spec) Spec { s.Name = name; return s }
 func TestCommands(t *testing.T) {
 	out := &output{}
 	s, _ := running(t, Options{
-		Agents: []Spec{part2spec("talking"), named("cam2", part2spec("obedient"))}, Output: out, Log: testLog(t), SettleTime: 2 * time.Second,
+		Agents: []Spec{agentSpec("talking"), named("cam2", agentSpec("obedient"))}, Output: out, Log: testLog(t), SettleTime: 2 * time.Second,
 	})
 	eventually(t, "a ready agent", func() bool { return s.Agents()[0].Ready })
 	first := s.Agents()[0]
@@ -71,7 +71,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestRestartTellsTheFailure(t *testing.T) {
-	s, stop := running(t, Options{Agents: []Spec{part2spec("exit", "2")}, Log: testLog(t)})
+	s, stop := running(t, Options{Agents: []Spec{agentSpec("exit", "2")}, Log: testLog(t)})
 	eventually(t, "a failed agent", func() bool { return s.Agents()[0].State == Failed })
 	for name, command := range map[string]func(context.Context, string) (Status, error){"restart": s.Restart, "start": s.Start} {
 		if _, err := command(within(t), "cam1"); err == nil || !strings.Contains(err.Error(), "exit code 2") {
@@ -90,7 +90,7 @@ func TestRestartTellsTheFailure(t *testing.T) {
 // A reload may come while a command waits for its process, which then has to make
 // way: that is no failure of it.
 func TestRestartIsOvertaken(t *testing.T) {
-	s, _ := running(t, Options{Agents: []Spec{part2spec("obedient")}, Log: testLog(t), SettleTime: 3 * time.Second})
+	s, _ := running(t, Options{Agents: []Spec{agentSpec("obedient")}, Log: testLog(t), SettleTime: 3 * time.Second})
 	eventually(t, "an agent", func() bool { return s.Agents()[0].State == Running })
 	type result struct {
 		Status
@@ -102,7 +102,7 @@ func TestRestartIsOvertaken(t *testing.T) {
 		restarted <- result{got, err}
 	}()
 	eventually(t, "its successor", func() bool { return s.Agents()[0].Restarts == 1 && s.Agents()[0].State == Running })
-	changed := part2spec("obedient")
+	changed := agentSpec("obedient")
 	changed.Settings = "other"
 	if _, err := s.Update(within(t), Options{Agents: []Spec{changed}, Log: testLog(t), SettleTime: 3 * time.Second}); err != nil {
 		t.Errorf("update: %v", err)
@@ -113,7 +113,7 @@ func TestRestartIsOvertaken(t *testing.T) {
 }
 
 func TestRestartOfACameraThatGoes(t *testing.T) {
-	s, _ := running(t, Options{Agents: []Spec{part2spec("obedient")}, Log: testLog(t), SettleTime: time.Minute})
+	s, _ := running(t, Options{Agents: []Spec{agentSpec("obedient")}, Log: testLog(t), SettleTime: time.Minute})
 	eventually(t, "an agent", func() bool { return s.Agents()[0].State == Running })
 	restarted := make(chan error, 1)
 	go func() {
@@ -131,7 +131,7 @@ func TestRestartOfACameraThatGoes(t *testing.T) {
 
 func TestCommandGivesUpInTime(t *testing.T) {
 	out := &output{}
-	s, _ := running(t, Options{Agents: []Spec{part2spec("stubborn")}, Output: out, Log: testLog(t), StopTimeout: time.Second})
+	s, _ := running(t, Options{Agents: []Spec{agentSpec("stubborn")}, Output: out, Log: testLog(t), StopTimeout: time.Second})
 	out.number(t, "grandchild")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
@@ -144,7 +144,7 @@ func TestCommandGivesUpInTime(t *testing.T) {
 
 func TestUpdate(t *testing.T) {
 	out := &output{}
-	agents := []Spec{part2spec("talking"), named("cam2", part2spec("talking")), named("cam3", part2spec("talking")), named("cam5", part2spec("talking"))}
+	agents := []Spec{agentSpec("talking"), named("cam2", agentSpec("talking")), named("cam3", agentSpec("talking")), named("cam5", agentSpec("talking"))}
 	s, _ := running(t, Options{Agents: agents, Output: out, Log: testLog(t)})
 	eventually(t, "ready agents", func() bool {
 		return !slices.ContainsFunc(s.Agents(), func(a Status) bool { return !a.Ready })
@@ -155,7 +155,7 @@ func TestUpdate(t *testing.T) {
 	before := s.Agents()
 	changed, stopped := agents[1], agents[3]
 	changed.Settings, stopped.Settings = "new", "new"
-	next := []Spec{changed, agents[0], named("cam4", part2spec("talking")), stopped}
+	next := []Spec{changed, agents[0], named("cam4", agentSpec("talking")), stopped}
 	got, err := s.Update(within(t), Options{Agents: next, Log: testLog(t), Settings: Settings{RecoveryCommand: "true", RecoveryAfter: 1}})
 	if err != nil || !slices.Equal(got.Started, []string{"cam4"}) || !slices.Equal(got.Restarted, []string{"cam2"}) ||
 		!slices.Equal(got.Stopped, []string{"cam3"}) || !slices.Equal(got.Kept, []string{"cam1", "cam5"}) {
@@ -178,7 +178,7 @@ func TestUpdate(t *testing.T) {
 	if _, err := s.Update(within(t), Options{Agents: next[:1], Log: testLog(t)}); err != nil {
 		t.Error(err)
 	}
-	broken := named("cam6", part2spec("exit", "2"))
+	broken := named("cam6", agentSpec("exit", "2"))
 	got, err = s.Update(within(t), Options{Agents: append(next, broken), Log: testLog(t)})
 	if err == nil || !strings.Contains(err.Error(), "camera cam6: the new cam-agent has ended") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v, want only that cam6 does not run", err)
@@ -209,7 +209,7 @@ func TestHandsOverConfig(t *testing.T) {
 // end has never two.
 func TestNeverTwoOfOneCamera(t *testing.T) {
 	out := &output{}
-	stubborn := part2spec("stubborn")
+	stubborn := agentSpec("stubborn")
 	s, _ := running(t, Options{Agents: []Spec{stubborn}, Output: out, Log: testLog(t), StopTimeout: time.Second, SettleTime: 10 * time.Millisecond})
 	out.number(t, "grandchild")
 	first := s.Agents()[0].PID
@@ -219,7 +219,7 @@ func TestNeverTwoOfOneCamera(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "camera cam1: not stopped within the time given") || len(s.Agents()) != 0 {
 		t.Errorf("got %v and %+v, want that it still stops", err, s.Agents())
 	}
-	_, err = s.Update(within(t), Options{Agents: []Spec{part2spec("talking")}, Log: testLog(t), SettleTime: time.Second})
+	_, err = s.Update(within(t), Options{Agents: []Spec{agentSpec("talking")}, Log: testLog(t), SettleTime: time.Second})
 	if now := s.Agents(); err != nil || len(now) != 1 || now[0].State != Running || now[0].PID == first || alive(first) {
 		t.Errorf("got %v and %+v, want a new process after the end of the first", err, now)
 	}

@@ -85,7 +85,7 @@ func play(part string, args []string) int {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
 	case "supervise": // a whole supervisor, to be killed from outside
-		s := New(Options{Agents: []Spec{part2spec("obedient")}, Output: os.Stdout})
+		s := New(Options{Agents: []Spec{agentSpec("obedient")}, Output: os.Stdout})
 		_ = s.Run(context.Background())
 		return 0
 	}
@@ -116,7 +116,7 @@ func beat(frames string) int {
 	}
 }
 
-func part2spec(part string, args ...string) Spec {
+func agentSpec(part string, args ...string) Spec {
 	self, err := os.Executable()
 	if err != nil {
 		panic(err)

@@ -5,7 +5,8 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"unicode"
+
+	"framekeeper/internal/text"
 )
 
 // maxLine bounds what one line of an agent may occupy here.
@@ -98,13 +99,5 @@ func isCrash(line []byte) bool {
 	return found && bytes.HasPrefix(name, []byte("SIG")) && !bytes.ContainsRune(name, ' ')
 }
 
-func printable(line []byte) string {
-	const enough = 300
-	text := string(line[:min(len(line), enough)])
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, text))
-}
+// printable is a line as a log or status may show it.
+func printable(line []byte) string { return text.Printable(strings.TrimSpace(string(line)), 300) }

@@ -48,7 +48,7 @@ func TestLinesAreBounded(t *testing.T) {
 func TestLastLineIsPrintable(t *testing.T) {
 	l := &lines{sink: &sink{w: &output{}}}
 	_, _ = l.Write([]byte("\x1b[31mbad\x00\xff thing\r\n  \n"))
-	if got, want := l.lastLine(), "[31mbad thing"; got != want {
+	if got, want := l.lastLine(), "\ufffd[31mbad\ufffd\ufffd thing"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 func TestRestartsAfterCrash(t *testing.T) {
 	out := &output{}
-	s, stop := running(t, Options{Agents: []Spec{part2spec("obedient")}, Output: out, Log: testLog(t), BackoffMin: time.Millisecond})
+	s, stop := running(t, Options{Agents: []Spec{agentSpec("obedient")}, Output: out, Log: testLog(t), BackoffMin: time.Millisecond})
 	first := out.number(t, "pid")
 	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func endings(t *testing.T, n int, o Options) ([]time.Duration, Status) {
 }
 
 func TestBackoffGrowsIntoCrashLoop(t *testing.T) {
-	agents := []Spec{part2spec("exit", "1")}
+	agents := []Spec{agentSpec("exit", "1")}
 	seen, at4 := endings(t, 4, Options{Agents: agents, Settings: Settings{RestartBackoffMax: 3 * time.Second}})
 	want := []time.Duration{200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond, 1600 * time.Millisecond}
 	if !slices.Equal(seen, want) {
@@ -115,7 +115,7 @@ func TestBackoffJitter(t *testing.T) {
 		random float64
 		want   time.Duration
 	}{{0, 150 * time.Millisecond}, {1, 250 * time.Millisecond}} {
-		seen, _ := endings(t, 1, Options{Agents: []Spec{part2spec("exit", "1")}, Random: func() float64 { return c.random }})
+		seen, _ := endings(t, 1, Options{Agents: []Spec{agentSpec("exit", "1")}, Random: func() float64 { return c.random }})
 		if seen[0] != c.want {
 			t.Errorf("random %v: got a pause of %v, want %v", c.random, seen[0], c.want)
 		}
@@ -131,7 +131,7 @@ func TestLongLifeForgivesQuickEnds(t *testing.T) {
 		now = now.Add(time.Minute)
 		return now
 	}
-	seen, got := endings(t, 7, Options{Agents: []Spec{part2spec("exit", "1")}, Now: clock})
+	seen, got := endings(t, 7, Options{Agents: []Spec{agentSpec("exit", "1")}, Now: clock})
 	for i, d := range seen {
 		if d != 200*time.Millisecond {
 			t.Errorf("pause %d: got %v, want 200ms", i, d)
@@ -150,17 +150,17 @@ func TestExitCodes(t *testing.T) {
 		pause  time.Duration
 		reason []string
 	}{
-		{part2spec("exit", "2"), Failed, 30 * time.Second, []string{"configuration", "exit code 2"}},
-		{part2spec("say", "cam-agent: source needs OpenCV", "2"), Failed, 30 * time.Second, []string{"exit code 2): source needs OpenCV"}},
-		{part2spec("exit", "3"), Backoff, 200 * time.Millisecond, []string{"the camera gave up (exit code 3)"}},
-		{part2spec("say", "cam-agent: camera abandoned after 5 attempts to reopen it: no /dev/video0: plug it in", "3"), Backoff, 200 * time.Millisecond,
+		{agentSpec("exit", "2"), Failed, 30 * time.Second, []string{"configuration", "exit code 2"}},
+		{agentSpec("say", "cam-agent: source needs OpenCV", "2"), Failed, 30 * time.Second, []string{"exit code 2): source needs OpenCV"}},
+		{agentSpec("exit", "3"), Backoff, 200 * time.Millisecond, []string{"the camera gave up (exit code 3)"}},
+		{agentSpec("say", "cam-agent: camera abandoned after 5 attempts to reopen it: no /dev/video0: plug it in", "3"), Backoff, 200 * time.Millisecond,
 			[]string{"camera abandoned after 5 attempts to reopen it (exit code 3): no /dev/video0: plug it in"}},
-		{part2spec("say", "gst: something else", "3"), Backoff, 200 * time.Millisecond, []string{"the camera gave up (exit code 3): gst: something else"}},
-		{part2spec("exit", "4"), Backoff, 200 * time.Millisecond, []string{"another cam-agent serves the camera (exit code 4)"}},
-		{part2spec("say", "cam-agent: redis: "+outbox.ErrClaimed.Error()+": process 7 on host box2 answers for it", "4"), Backoff, 200 * time.Millisecond,
+		{agentSpec("say", "gst: something else", "3"), Backoff, 200 * time.Millisecond, []string{"the camera gave up (exit code 3): gst: something else"}},
+		{agentSpec("exit", "4"), Backoff, 200 * time.Millisecond, []string{"another cam-agent serves the camera (exit code 4)"}},
+		{agentSpec("say", "cam-agent: redis: "+outbox.ErrClaimed.Error()+": process 7 on host box2 answers for it", "4"), Backoff, 200 * time.Millisecond,
 			[]string{"another cam-agent serves the camera (exit code 4): process 7 on host box2 answers for it"}},
-		{part2spec("say", loader, "127"), Failed, 30 * time.Second, []string{"libopencv_core.so.406", "apt-get install libopencv-dev", "--noopencv"}},
-		{part2spec("say", "sh: no such thing", "127"), Backoff, 200 * time.Millisecond, []string{"127", "no such thing"}},
+		{agentSpec("say", loader, "127"), Failed, 30 * time.Second, []string{"libopencv_core.so.406", "apt-get install libopencv-dev", "--noopencv"}},
+		{agentSpec("say", "sh: no such thing", "127"), Backoff, 200 * time.Millisecond, []string{"127", "no such thing"}},
 		{Spec{Name: "cam1", Path: "/nowhere/cam-agent"}, Failed, 30 * time.Second, []string{"/nowhere/cam-agent", "no such file"}},
 	} {
 		seen, got := endings(t, 1, Options{Agents: []Spec{c.spec}})
@@ -180,7 +180,7 @@ func TestExitCodes(t *testing.T) {
 
 func TestStopKillsTheStubborn(t *testing.T) {
 	out := &output{}
-	s, stop := running(t, Options{Agents: []Spec{part2spec("stubborn")}, Output: out, Log: testLog(t), StopTimeout: 50 * time.Millisecond})
+	s, stop := running(t, Options{Agents: []Spec{agentSpec("stubborn")}, Output: out, Log: testLog(t), StopTimeout: 50 * time.Millisecond})
 	child, grandchild := out.number(t, "pid"), out.number(t, "grandchild")
 	stop()
 	eventually(t, "the end of both processes", func() bool { return !alive(child) && !alive(grandchild) })
@@ -192,7 +192,7 @@ func TestStopKillsTheStubborn(t *testing.T) {
 // A crashed agent must not leave an exec source behind that holds the camera.
 func TestCrashTakesGrandchildrenAlong(t *testing.T) {
 	out := &output{}
-	_, _ = running(t, Options{Agents: []Spec{part2spec("messy")}, Output: out, Log: testLog(t), BackoffMin: time.Hour})
+	_, _ = running(t, Options{Agents: []Spec{agentSpec("messy")}, Output: out, Log: testLog(t), BackoffMin: time.Hour})
 	child, grandchild := out.number(t, "pid"), out.number(t, "grandchild")
 	if err := syscall.Kill(child, syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
@@ -202,7 +202,7 @@ func TestCrashTakesGrandchildrenAlong(t *testing.T) {
 
 func TestAgentsVanishWithAKilledSupervisor(t *testing.T) {
 	out := &output{}
-	spec := part2spec("supervise")
+	spec := agentSpec("supervise")
 	parent := exec.Command(spec.Path, spec.Args...)
 	parent.Stdout = out
 	parent.WaitDelay = 10 * time.Second
@@ -222,7 +222,7 @@ func TestAgentsVanishWithAKilledSupervisor(t *testing.T) {
 func TestManyAgents(t *testing.T) {
 	var specs []Spec
 	for _, name := range []string{"a", "b", "c"} {
-		spec := part2spec("obedient")
+		spec := agentSpec("obedient")
 		spec.Name = name
 		specs = append(specs, spec)
 	}

@@ -35,7 +35,7 @@ func TestHungAgentIsReplaced(t *testing.T) {
 			out := &output{}
 			log, said := journal(t)
 			s, _ := running(t, Options{
-				Agents: []Spec{part2spec("beating", "1")}, Output: out, Log: log, BackoffMin: time.Millisecond,
+				Agents: []Spec{agentSpec("beating", "1")}, Output: out, Log: log, BackoffMin: time.Millisecond,
 				Settings: Settings{WatchdogTimeout: shortWatchdog}, DumpTimeout: 2 * time.Second,
 			})
 			first := out.number(t, "pid")
@@ -77,7 +77,7 @@ func TestSilenceShows(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			out := &output{}
-			s, stop := running(t, Options{Agents: []Spec{part2spec("beating", "1")}, Output: out, Log: testLog(t), Settings: Settings{WatchdogTimeout: time.Minute}, StopTimeout: time.Millisecond})
+			s, stop := running(t, Options{Agents: []Spec{agentSpec("beating", "1")}, Output: out, Log: testLog(t), Settings: Settings{WatchdogTimeout: time.Minute}, StopTimeout: time.Millisecond})
 			pid := out.number(t, "pid")
 			eventually(t, "a sign of life", func() bool { return s.Agents()[0].Ready })
 			began := time.Now()
@@ -107,13 +107,13 @@ func TestSilenceShows(t *testing.T) {
 // It says what it is, but beats no more: something in it hangs.
 func TestTalkIsNoSignOfLife(t *testing.T) {
 	out := &output{}
-	s, _ := running(t, Options{Agents: []Spec{part2spec("talking")}, Output: out, Log: testLog(t), BackoffMin: time.Millisecond, Settings: Settings{WatchdogTimeout: shortWatchdog}})
+	s, _ := running(t, Options{Agents: []Spec{agentSpec("talking")}, Output: out, Log: testLog(t), BackoffMin: time.Millisecond, Settings: Settings{WatchdogTimeout: shortWatchdog}})
 	eventually(t, "the end of one that only talks", func() bool { return s.Agents()[0].Hangs > 0 })
 }
 
 func TestNothingIsKilledThatBeats(t *testing.T) {
 	out := &output{}
-	s, stop := running(t, Options{Agents: []Spec{part2spec("beating", "1")}, Output: out, Log: testLog(t), Settings: Settings{WatchdogTimeout: shortWatchdog}})
+	s, stop := running(t, Options{Agents: []Spec{agentSpec("beating", "1")}, Output: out, Log: testLog(t), Settings: Settings{WatchdogTimeout: shortWatchdog}})
 	out.number(t, "pid")
 	eventually(t, "many signs of life", func() bool { return strings.Count(out.String(), "beat\n") > 40 })
 	if a := s.Agents()[0]; a.Hangs != 0 || a.Restarts != 0 {
@@ -149,7 +149,7 @@ func TestALateLookProvesNothing(t *testing.T) {
 // configuration.
 func TestCrashIsNoUsageError(t *testing.T) {
 	for part, want := range map[string]string{"panic": "panic: all is lost", "fatal": "fatal error: sync: unlock of unlocked mutex"} {
-		seen, got := endings(t, 1, Options{Agents: []Spec{part2spec(part)}})
+		seen, got := endings(t, 1, Options{Agents: []Spec{agentSpec(part)}})
 		if got.State != Backoff || seen[0] != 200*time.Millisecond || !strings.Contains(got.LastExit, want) {
 			t.Errorf("%s: got %s, pause %v, reason %q; want backoff, 200ms, %q", part, got.State, seen[0], got.LastExit, want)
 		}
@@ -170,7 +170,7 @@ func recoveries(t *testing.T, n int, o Options) (Status, string) {
 
 func TestRecoveryCommand(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ran")
-	agent := part2spec("exit", "3")
+	agent := agentSpec("exit", "3")
 	agent.Source = "rtsp://10.0.0.5/…"
 	got, log := recoveries(t, 2, Options{
 		Agents: []Spec{agent}, Settings: Settings{RecoveryAfter: 3,
@@ -203,7 +203,7 @@ func TestRecoveryCommandThatFails(t *testing.T) {
 		{"yes | head -n 10000; exit 1", "exit status 1", enough},
 	} {
 		got, log := recoveries(t, 1, Options{
-			Agents: []Spec{part2spec("exit", "3")}, RecoveryTimeout: c.timeout, Settings: Settings{RecoveryAfter: 1, RecoveryCommand: c.command},
+			Agents: []Spec{agentSpec("exit", "3")}, RecoveryTimeout: c.timeout, Settings: Settings{RecoveryAfter: 1, RecoveryCommand: c.command},
 		})
 		if got.LastRecovery != c.outcome {
 			t.Errorf("%s: got %q, want %q", c.command, got.LastRecovery, c.outcome)
@@ -221,21 +221,21 @@ func TestRecoveryCommandThatFails(t *testing.T) {
 // agent, an agent that is stopped; and one frame starts the count anew.
 func TestRecoveryCommandIsNotForOthers(t *testing.T) {
 	for _, agent := range []Spec{
-		part2spec("exit", "2"), part2spec("exit", "4"), part2spec("exit", "1"), part2spec("exit", "0"),
-		part2spec("frames", "3"), {Name: "cam1", Path: "/nowhere/cam-agent"},
+		agentSpec("exit", "2"), agentSpec("exit", "4"), agentSpec("exit", "1"), agentSpec("exit", "0"),
+		agentSpec("frames", "3"), {Name: "cam1", Path: "/nowhere/cam-agent"},
 	} {
 		_, got := endings(t, 2, Options{Agents: []Spec{agent}, Settings: Settings{RecoveryAfter: 1, RecoveryCommand: "true"}})
 		if got.Recoveries != 0 || got.Failures != 0 {
 			t.Errorf("%v: got %d runs, %d failures, want none", agent.Args, got.Recoveries, got.Failures)
 		}
 	}
-	for _, agent := range []Spec{part2spec("exit", "3"), part2spec("panic"), part2spec("kill")} {
+	for _, agent := range []Spec{agentSpec("exit", "3"), agentSpec("panic"), agentSpec("kill")} {
 		_, got := endings(t, 4, Options{Agents: []Spec{agent}, Settings: Settings{RecoveryAfter: 2, RecoveryCommand: "true"}})
 		if got.Recoveries < 1 {
 			t.Errorf("%v: got %d runs of the command after 4 ends, want some", agent.Args, got.Recoveries)
 		}
 	}
-	_, got := endings(t, 3, Options{Agents: []Spec{part2spec("exit", "3")}, Settings: Settings{RecoveryAfter: 1}})
+	_, got := endings(t, 3, Options{Agents: []Spec{agentSpec("exit", "3")}, Settings: Settings{RecoveryAfter: 1}})
 	if got.Recoveries != 0 || got.Failures != 3 {
 		t.Errorf("without a command: got %+v, want 3 failures and no run", got)
 	}
@@ -245,7 +245,7 @@ func TestRecoveryCommandsRunOneAtATime(t *testing.T) {
 	dir := t.TempDir()
 	var agents []Spec
 	for i := range 3 {
-		spec := part2spec("exit", "3")
+		spec := agentSpec("exit", "3")
 		spec.Name = fmt.Sprint("cam", i)
 		agents = append(agents, spec)
 	}
@@ -277,7 +277,7 @@ func TestStopWaitsForTheRecoveryCommand(t *testing.T) {
 		{"echo off; sleep 100", "cut off: the controller is stopping"},
 	} {
 		log, said := journal(t)
-		s, stop := running(t, Options{Agents: []Spec{part2spec("exit", "3")}, Log: log, Settings: Settings{RecoveryAfter: 1, RecoveryCommand: c.command}})
+		s, stop := running(t, Options{Agents: []Spec{agentSpec("exit", "3")}, Log: log, Settings: Settings{RecoveryAfter: 1, RecoveryCommand: c.command}})
 		eventually(t, "the running command", func() bool { return strings.Contains(said.String(), `"off"`) })
 		began := time.Now()
 		stop()

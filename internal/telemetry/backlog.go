@@ -3,6 +3,8 @@ package telemetry
 import (
 	"sync"
 	"time"
+
+	"framekeeper/internal/async"
 )
 
 // How much is kept while nothing can be published: the last hour, unless that
@@ -18,7 +20,7 @@ const (
 // goroutine.
 type Backlog struct {
 	now   func() time.Time
-	added chan struct{} // capacity 1: a sample was added
+	added async.Wake // a sample was
 
 	mu      sync.Mutex // guards all below
 	entries []entry
@@ -34,7 +36,7 @@ type entry struct {
 
 // NewBacklog makes an empty one.
 func NewBacklog() *Backlog {
-	return &Backlog{now: time.Now, added: make(chan struct{}, 1)}
+	return &Backlog{now: time.Now, added: async.NewWake()}
 }
 
 // add appends a sample.
@@ -48,10 +50,7 @@ func (b *Backlog) add(s *Sample) {
 	b.bytes += len(payload)
 	b.trim()
 	b.mu.Unlock()
-	select {
-	case b.added <- struct{}{}:
-	default:
-	}
+	b.added.Call()
 }
 
 // trim drops from the front what is beyond the bounds. The caller holds mu.
