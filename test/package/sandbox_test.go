@@ -74,6 +74,9 @@ func TestSandbox(t *testing.T) {
 
 // cameras are a program that writes JPEGs, and a device that is not there.
 const cameras = `
+[controller]
+recovery_after = 1
+recovery_command = "systemctl start ` + portUnit + `"
 [[camera]]
 name = "execcam"
 source = "exec:sh -c 'while cat /var/lib/framekeeper/still.jpg; do sleep 0.05; done'"
@@ -93,7 +96,6 @@ func TestCameras(t *testing.T) {
 	b.must(t, "systemctl", "start", controller)
 	b.frame(t)
 	b.must(t, "install", "-o", "framekeeper", "/tmp/out.jpg", "/var/lib/framekeeper/still.jpg")
-	b.must(t, "sed", "-i", `s/^recovery_after = .*/recovery_after = 1/; s/^recovery_command = .*/recovery_command = "systemctl start `+portUnit+`"/`, configFile)
 	b.must(t, "sh", "-c", `printf %s "$1" >>`+configFile, "sh", cameras)
 	b.must(t, "systemctl", "restart", controller)
 	eventually(t, 60*time.Second, "a frame of exec:", func() bool {
