@@ -66,7 +66,10 @@ func TestEmbeddedRedis(t *testing.T) {
 	if err := syscall.Kill(stopped, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	b.await("the replacement of one that hung", func() bool { r := b.health().Redis; return r != nil && r.Hangs == 1 && r.State == status.ProcessRunning })
+	b.await("the replacement of one that hung", func() bool {
+		r := b.health().Redis
+		return r != nil && r.Hangs == 1 && r.State == status.ProcessRunning
+	})
 	b.awaitFrames(10, "cam1", "cam2")
 	if alive(stopped) {
 		t.Error("the redis-server that hung is still there")
