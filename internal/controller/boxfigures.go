@@ -1,14 +1,19 @@
 package controller
 
 import (
+	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"framekeeper/internal/metrics"
 	"framekeeper/internal/status"
 	"framekeeper/internal/telemetry"
+	"framekeeper/pkg/datatransfer"
 )
 
 // boxFigures names what read reads.
@@ -146,4 +151,16 @@ func readRedis(v metrics.Values, s *status.RedisServer) {
 	if s.Used > 0 {
 		v.Set("embedded_redis_memory_used_bytes", float64(s.Used))
 	}
+}
+
+// newMetrics makes the metrics of the box: the controller's own, and those of its
+// agents, who are asked at each scrape. They outlive the parts that a reload
+// replaces.
+func newMetrics(r *reporter) (*metrics.Link, http.Handler, error) {
+	link := metrics.NewLink("controller_", func() datatransfer.LinkStatus { return r.link.get().link.Status() })
+	own, err := metrics.NewRegistry(nil, link, metrics.NewTable(boxFigures(), r.read))
+	if err != nil {
+		return nil, nil, fmt.Errorf("make metrics: %w", err)
+	}
+	return link, metrics.Handler(prometheus.Gatherers{own, &metrics.Agents{Sockets: r.sockets}}), nil
 }

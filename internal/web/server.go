@@ -17,6 +17,7 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -162,4 +163,59 @@ type debugLog struct{ log zerolog.Logger }
 func (d debugLog) Write(p []byte) (int, error) {
 	d.log.Debug().Str("part", "http").Msg(strings.TrimSpace(string(p)))
 	return len(p), nil
+}
+
+// ownNames lets a request through that names the page by an address or by a name
+// without a dot (localhost, the box's own). Any other name may have been made to
+// mean this box by somebody whose web page then reads ours, in the browser of a
+// visitor that sits here: it is of the same origin.
+func ownNames(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !ownName(r.Host) {
+			http.Error(w, "without http_user the page answers only to the box's address or localhost "+
+				"(a proxy can send Host: localhost)", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func ownName(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	return !strings.Contains(name, ".") || strings.HasSuffix(name, ".localhost") || net.ParseIP(name) != nil
+}
+
+// Settings are the keys of the [controller] table that are about the page.
+type Settings struct {
+	HTTP             string `toml:"http"`      // host:port; "": no page
+	HTTPUser         string `toml:"http_user"` // "": no password is asked for
+	HTTPPasswordFile string `toml:"http_password_file"`
+}
+
+// Default is what applies when the file leaves them out.
+func Default() Settings { return Settings{HTTP: "127.0.0.1:8080"} }
+
+// Validate reports everything that is wrong with them.
+func (s *Settings) Validate(report func(key, value, expected string)) {
+	if (s.HTTPUser == "") != (s.HTTPPasswordFile == "") {
+		report("http_user", s.HTTPUser, "http_user and http_password_file together, or neither")
+	}
+	if strings.Contains(s.HTTPUser, ":") { // it ends the name on the wire: nobody would get in
+		report("http_user", s.HTTPUser, "a name without a colon")
+	}
+	if s.HTTP == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(s.HTTP)
+	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n > 65535 {
+		report("http", s.HTTP, `"host:port", or "" for none`)
+		return
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) && s.HTTPUser == "" {
+		report("http", s.HTTP, "a loopback address such as 127.0.0.1:8080, unless http_user and http_password_file are set")
+	}
 }
