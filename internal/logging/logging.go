@@ -38,7 +38,7 @@ func New(cfg Config, program string, stderr io.Writer) (zerolog.Logger, io.Close
 			With().Str("program", program).Logger()
 	}
 	direct := logger(out)
-	lines := newSteady(out, func(lost uint64) {
+	lines := newNonBlocking(out, func(lost uint64) {
 		direct.Warn().Uint64("lines", lost).Msg("Log lines are lost: nobody reads them, or the disk hangs")
 	})
 	return logger(lines), &closer{lines, file}, nil
@@ -59,7 +59,7 @@ func Begin(cfg Config, program string, stderr io.Writer) (zerolog.Logger, io.Clo
 }
 
 // stamp adds the time. zerolog's own timestamp has whole seconds unless a
-// global is changed, which is too coarse to tell what a lost connection cost.
+// global is changed, which is too coarse to report what a lost connection cost.
 func stamp(e *zerolog.Event, _ zerolog.Level, _ string) {
 	e.Str(zerolog.TimestampFieldName, time.Now().Format("2006-01-02T15:04:05.000Z07:00"))
 }
@@ -77,7 +77,7 @@ func open(cfg Config, program string, stderr io.Writer) (io.Writer, io.Closer, e
 }
 
 // tryFile finds out at the start what lumberjack would only find out at the
-// first line, when there is nobody left to tell.
+// first line, when there is nobody left to report.
 func tryFile(name string) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return fmt.Errorf("make directory: %w", err)

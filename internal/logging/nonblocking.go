@@ -15,14 +15,14 @@ const (
 	queueBytes    = 1 << 20
 )
 
-// steady is a writer that never holds up whoever logs: a pipe nobody reads, a
+// nonBlocking is a writer that never holds up whoever logs: a pipe nobody reads, a
 // stopped terminal or a hung disk would otherwise stop every goroutine at its
 // next line, the link to Redis first. Each line is waited for, so that it is
 // out when Write returns; once one takes too long, lines wait in a queue, and
 // what finds no room there is counted and reported when lines pass again.
-type steady struct {
+type nonBlocking struct {
 	out   io.Writer
-	tell  func(lost uint64) // writes to out; set before the first line
+	report  func(lost uint64) // writes to out; set before the first line
 	queue chan line
 	done  chan struct{} // closed when the last line is out
 
@@ -39,14 +39,14 @@ type line struct {
 	written chan struct{} // closed when it is out
 }
 
-func newSteady(out io.Writer, tell func(lost uint64)) *steady {
-	s := &steady{out: out, tell: tell, queue: make(chan line, queueLines), done: make(chan struct{})}
+func newNonBlocking(out io.Writer, report func(lost uint64)) *nonBlocking {
+	s := &nonBlocking{out: out, report: report, queue: make(chan line, queueLines), done: make(chan struct{})}
 	go s.drain() // Close waits for it, unless it hangs
 	return s
 }
 
 // Write never fails: there is nobody to report to.
-func (s *steady) Write(p []byte) (int, error) {
+func (s *nonBlocking) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -77,7 +77,7 @@ func (s *steady) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (s *steady) drain() {
+func (s *nonBlocking) drain() {
 	defer close(s.done)
 	for l := range s.queue {
 		_, _ = s.out.Write(l.text)
@@ -88,13 +88,13 @@ func (s *steady) drain() {
 		}
 		s.behind.Store(false)
 		if lost := s.lost.Swap(0); lost > 0 {
-			s.tell(lost)
+			s.report(lost)
 		}
 	}
 }
 
 // Close waits for the last line, but not for ever; all says whether it is out.
-func (s *steady) Close() (all bool) {
+func (s *nonBlocking) Close() (all bool) {
 	s.mu.Lock()
 	if !s.closed {
 		s.closed = true
@@ -114,20 +114,20 @@ func (s *steady) Close() (all bool) {
 // Lines makes a writer for the lines of others, each Write a whole one, that
 // never holds up whoever writes: what w does not take in time is left out, and
 // reported once w takes lines again. Close waits for the last line, but not for ever.
-func Lines(w io.Writer, tell func(lost uint64)) io.WriteCloser {
-	return lines{newSteady(w, tell)}
+func Lines(w io.Writer, report func(lost uint64)) io.WriteCloser {
+	return lines{newNonBlocking(w, report)}
 }
 
-type lines struct{ *steady }
+type lines struct{ *nonBlocking }
 
 func (l lines) Close() error {
-	l.steady.Close() // nobody is left to report lost lines to
+	l.nonBlocking.Close() // nobody is left to report lost lines to
 	return nil
 }
 
 // closer ends a logger.
 type closer struct {
-	lines *steady
+	lines *nonBlocking
 	file  io.Closer
 }
 
@@ -141,7 +141,7 @@ func (c *closer) Close() error {
 // Say writes a program's last words to w, but does not wait for ever: a pipe
 // that nobody reads must not keep a process from ending.
 func Say(w io.Writer, text string) {
-	s := newSteady(w, func(uint64) {})
+	s := newNonBlocking(w, func(uint64) {})
 	_, _ = s.Write([]byte(text + "\n"))
 	s.Close()
 }
