@@ -21,10 +21,10 @@ const (
 // out when Write returns; once one takes too long, lines wait in a queue, and
 // what finds no room there is counted and reported when lines pass again.
 type nonBlocking struct {
-	out   io.Writer
-	report  func(lost uint64) // writes to out; set before the first line
-	queue chan line
-	done  chan struct{} // closed when the last line is out
+	out    io.Writer
+	report func(lost uint64) // writes to out; set before the first line
+	queue  chan line
+	done   chan struct{} // closed when the last line is out
 
 	behind atomic.Bool // lines are not waited for
 	lost   atomic.Uint64
