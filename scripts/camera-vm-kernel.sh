@@ -62,9 +62,9 @@ prepare_kernel() {
 	dir=$vm_cache/kernel-$sum
 	[ -d "$dir" ] || {
 		need_packages xz-utils zstd
-		rm -rf "$vm_cache"/kernel-* # of earlier scripts
 		say "unpacking a kernel into ${dir#"$root/"}"
 		in_scratch "$dir" build_initramfs || die "cannot prepare a kernel, see above"
+		find "$vm_cache" -maxdepth 1 -name 'kernel-*' ! -name "kernel-$sum*" -exec rm -rf {} + # of earlier scripts
 	}
 	kernel=$dir/vmlinuz initramfs=$dir/initramfs release=$(cat "$dir/release")
 }
