@@ -140,9 +140,9 @@ go_test() {
 count() { cat "$work"/events.*.json 2>/dev/null | grep -c "\"Action\":\"$1\".*\"Test\":" || true; }
 
 unit_tests() {
-	# Two packages at a time: more would starve each other on a small machine.
-	local packages flags=(-race -p 2 -timeout 10m)
-	[ "$quick" = no ] || flags=(-short -p 2 -timeout 5m)
+	# A few packages at a time: most tests wait, but many would starve each other.
+	local packages flags=(-race -p 3 -timeout 10m)
+	[ "$quick" = no ] || flags=(-short -p 3 -timeout 5m)
 	mapfile -t packages < <(go list ./... | grep -v '^framekeeper/test/')
 	go_test "${flags[@]}" "${packages[@]}"
 }
@@ -156,8 +156,8 @@ program_tests() {
 }
 
 # Whole boxes, the package in a Debian of its own, cameras in machines of their
-# own: they wait most of the time.
-system_tests() { program_tests -p 3 -parallel 3 ./test/box ./test/camera ./test/package; }
+# own: they wait most of the time, or emulate one processor.
+system_tests() { program_tests -p 2 -parallel 3 ./test/box ./test/camera ./test/package; }
 
 # The fault tests measure times, so nothing else runs beside them.
 fault_tests() { program_tests -p 1 ./test/faults/...; }

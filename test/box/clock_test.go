@@ -57,7 +57,6 @@ var rightTime = time.Date(2026, 11, 25, 8, 0, 0, 0, time.UTC)
 // TestClock runs a box without a battery: it starts in 1970, learns the time
 // while it works, and starts again with the right time and without.
 func TestClock(t *testing.T) {
-	t.Parallel()
 	switch scene := os.Getenv(sceneVariable); scene {
 	case "":
 		m := newMachineTest(t)

@@ -63,7 +63,6 @@ var powerCameras = []string{"cam1", "cam2"}
 // it works, while frames go to disk, while it starts. What was not written to
 // the disk is gone then.
 func TestPowerCutsOfBox(t *testing.T) {
-	t.Parallel()
 	replace := strings.NewReplacer("EMBEDDED", "true", "SYNC", "batch")
 	cutPower(t, replace.Replace(powerBox), "works", "spools", "starts", "spools", "spools")
 }
@@ -72,7 +71,6 @@ func TestPowerCutsOfBox(t *testing.T) {
 // it is sent, beside a Redis that has every entry on disk before it says so. Then
 // nothing that was in the stream may be lost.
 func TestPowerCutsOfAll(t *testing.T) {
-	t.Parallel()
 	replace := strings.NewReplacer("EMBEDDED", "false", "SYNC", "always")
 	cutPower(t, replace.Replace(powerBox), "works", "spools", "starts", "works")
 }
