@@ -159,7 +159,7 @@ func (e *Evidence) reported(now time.Time) Judgement {
 	case a.NoSocket != "":
 		return Judgement{Health: Degraded, Summary: "works, but without metrics and settings", Reasons: []Reason{{NoSocket, a.NoSocket}}}
 	}
-	return Judgement{Health: Healthy, Summary: "works"}
+	return Judgement{Health: Healthy, Summary: "is healthy"}
 }
 
 // troubled judges by what the agent itself reports.

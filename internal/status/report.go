@@ -145,7 +145,7 @@ func (s OrphanedSpool) Item() Item {
 
 // link is the controller's own connection.
 func (r *Report) link() Item {
-	j := Judgement{Health: Healthy, Summary: "works"}
+	j := Judgement{Health: Healthy, Summary: "is healthy"}
 	switch {
 	case r.Link.Live:
 	case r.Redis != nil && r.Redis.State != ProcessRunning:

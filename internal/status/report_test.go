@@ -61,7 +61,7 @@ func TestJudge(t *testing.T) {
 		advice string // a part of it
 		others string // the lines of what else is not healthy, one each
 	}{
-		{"healthy", func(*Report) {}, Healthy, Healthy, "cam1 works", "", ""},
+		{"healthy", func(*Report) {}, Healthy, Healthy, "cam1 is healthy", "", ""},
 		{"link down", see(func(a *Agent) { a.Link.State, a.Writable = "DOWN", false }), Failed, Failed,
 			"cam1 has no connection to Redis: its link to Redis is DOWN; Redis does not accept its frames", "automatically", ""},
 		{"parts hang", see(func(a *Agent) { a.Link.Stuck = []string{"spool", "log"} }), Failed, Failed,
@@ -84,7 +84,7 @@ func TestJudge(t *testing.T) {
 			"cam1 does not report: the status in Redis is of another process: process 42 has written none yet", "restart cam1", ""},
 		{"the same, of a young process", all(see(func(a *Agent) { a.PID = 41 }), func(r *Report) { r.Agents[0].Since = now }), Unknown, Unknown,
 			"cam1 is starting: the status in Redis is of another process: process 42 has written none yet", "", ""},
-		{"a status without a process", see(func(a *Agent) { a.PID = 0 }), Healthy, Healthy, "cam1 works", "", ""},
+		{"a status without a process", see(func(a *Agent) { a.PID = 0 }), Healthy, Healthy, "cam1 is healthy", "", ""},
 
 		{"not read yet", func(r *Report) { r.Seen = nil }, Failed, Failed, "cam1 does not report: its status has not been read yet", "restart", ""},
 		{"not read yet, not ready", all(func(r *Report) { r.Seen = nil }, func(r *Report) { r.Agents[0].Ready = false }), Unknown, Unknown,
@@ -116,20 +116,20 @@ func TestJudge(t *testing.T) {
 		{"another Redis", func(r *Report) { r.Redis = &RedisServer{State: ProcessWaiting, LastExit: "port taken"} }, Failed, Unknown,
 			"cam1 works, but not with the Redis of this box: it is connected to a Redis that is not this box's own", "",
 			"Redis of this box does not run; its start is tried again: port taken"},
-		{"own Redis", func(r *Report) { r.Redis = &RedisServer{State: ProcessRunning, LastExit: "signal: killed"} }, Healthy, Healthy, "cam1 works", "", ""},
+		{"own Redis", func(r *Report) { r.Redis = &RedisServer{State: ProcessRunning, LastExit: "signal: killed"} }, Healthy, Healthy, "cam1 is healthy", "", ""},
 
-		{"stuck", func(r *Report) { r.Stuck = []string{"the link has not moved for 1m0s"} }, Failed, Healthy, "cam1 works", "",
+		{"stuck", func(r *Report) { r.Stuck = []string{"the link has not moved for 1m0s"} }, Failed, Healthy, "cam1 is healthy", "",
 			"Controller hangs: the link has not moved for 1m0s"},
-		{"name shared", func(r *Report) { r.SharedWith = []string{"0a1b (host pi)", "0a1c"} }, Failed, Healthy, "cam1 works", "",
+		{"name shared", func(r *Report) { r.SharedWith = []string{"0a1b (host pi)", "0a1c"} }, Failed, Healthy, "cam1 is healthy", "",
 			"box1 is also another controller's name: the name is shared with controller 0a1b (host pi): neither executes commands that do not name an instance\n" +
 				"box1 is also another controller's name: the name is shared with controller 0a1c: neither executes commands that do not name an instance"},
 		{"read-only disk", func(r *Report) {
 			r.Unwritable = []files.Unwritable{{Settings: []string{"state_dir", "spool_dir"}, Dir: "/state", Reason: "read-only file system", Code: files.ReadOnly}}
-		}, Degraded, Healthy, "cam1 works", "",
+		}, Degraded, Healthy, "cam1 is healthy", "",
 			"state_dir and spool_dir cannot be written: /state: read-only file system: nothing can be stored there for an outage or a restart"},
-		{"a configuration refused", func(r *Report) { r.Reload = &Reload{Refused: true, Problem: "a: wrong", Problems: 3} }, Degraded, Healthy, "cam1 works", "",
+		{"a configuration refused", func(r *Report) { r.Reload = &Reload{Refused: true, Problem: "a: wrong", Problems: 3} }, Degraded, Healthy, "cam1 is healthy", "",
 			"Configuration is refused; the old one stays in force: a: wrong; and 2 more"},
-		{"an orphaned spool", func(r *Report) { r.Orphaned = []OrphanedSpool{{Camera: "gone", Frames: 1}} }, Degraded, Healthy, "cam1 works", "",
+		{"an orphaned spool", func(r *Report) { r.Orphaned = []OrphanedSpool{{Camera: "gone", Frames: 1}} }, Degraded, Healthy, "cam1 is healthy", "",
 			"gone is not configured: 1 frame waits on disk for it"},
 	} {
 		r := good(now)
