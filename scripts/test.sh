@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Every check there is, as CI runs it. Needs bash, Go and apt; installs the rest.
 #
-#   test.sh            all of it
+#   test.sh            all tests
+#   test.sh --full     the same with every power cut and four times the fuzzing, as CI runs it
 #   test.sh --quick    without race detector, linter and fuzzing; short tests only
 #
-# FUZZ_TIME (default 20000x, inputs; or a time such as 30s) is how long each fuzz
+# FUZZ_TIME (default 5000x, with --full 20000x; inputs; or a time such as 30s) is how long each fuzz
 # target runs. A time as short as a second can end in Go's own "context deadline
 # exceeded". With CI=true a skipped test is a failure.
 # shellcheck disable=SC2317  # step calls the functions
@@ -13,12 +14,16 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 quick=no
+fuzz_time=${FUZZ_TIME:-5000x}
 case ${1:-} in
 '') ;;
+--full)
+	fuzz_time=${FUZZ_TIME:-20000x}
+	export BOX_TEST_FULL=yes
+	;;
 --quick) quick=yes ;;
-*) die "unknown argument $1; usage: test.sh [--quick]" ;;
+*) die "unknown argument $1; usage: test.sh [--full | --quick]" ;;
 esac
-fuzz_time=${FUZZ_TIME:-20000x}
 
 cd "$root"
 work=$(mktemp -d)

@@ -31,9 +31,10 @@ import (
 	"framekeeper/internal/status"
 )
 
-// State and Status are the schema's.
 type (
-	State  = status.ProcessState
+	// State is how far an agent's process is.
+	State = status.ProcessState
+	// Status is an agent's process as others see it.
 	Status = status.Process
 )
 

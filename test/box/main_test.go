@@ -13,6 +13,7 @@ import (
 const (
 	binVariable   = "BOX_TEST_BIN"
 	sceneVariable = "BOX_TEST_SCENE"
+	fullVariable  = "BOX_TEST_FULL" // "yes": all power cuts there are; test.sh --full
 )
 
 func TestMain(m *testing.M) {
