@@ -38,12 +38,13 @@ func IsUsage(err error) bool {
 
 // Root completes a program's root command: --config into config, --version, and
 // errors that are returned as one line instead of printed with a page of usage.
+// It sets none of cobra's templates: with text/template in use the linker leaves
+// out no method of any package, which makes a program larger by 12 MB.
 func Root(cmd *cobra.Command, config *string) *cobra.Command {
 	cmd.Version = Version()
 	cmd.SilenceUsage = true
 	cmd.SilenceErrors = true
 	cmd.PersistentFlags().StringVar(config, "config", "config.toml", "the configuration `FILE`")
-	cmd.SetVersionTemplate(cmd.Name() + " {{.Version}}\n")
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return Usagef("%w; see %s --help", err, cmd.CommandPath())

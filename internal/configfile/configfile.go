@@ -19,7 +19,7 @@ import (
 	"framekeeper/internal/receiver"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
-	"framekeeper/internal/web"
+	"framekeeper/internal/web/access"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/redisconn"
@@ -48,7 +48,7 @@ type Client struct {
 }
 
 var _ = [...]config.Section{&redisconn.Config{}, &outbox.Delivery{}, &logging.Config{}, &Controller{},
-	&telemetry.Settings{}, &web.Settings{}, &supervise.Settings{}, &images.Config{}, &receiver.Config{}, &camera.Config{}}
+	&telemetry.Settings{}, &access.Settings{}, &supervise.Settings{}, &images.Config{}, &receiver.Config{}, &camera.Config{}}
 
 // defaults is a configuration whose file is empty, with the defaults of a camera.
 func defaults() *Config {
@@ -221,12 +221,12 @@ func (c *Config) checkRedisNames(r *config.Report) {
 type Controller struct {
 	Box       string `toml:"box"` // "": the host name
 	Telemetry telemetry.Settings
-	Web       web.Settings
+	Web       access.Settings
 	Agents    supervise.Settings
 }
 
 func defaultController() Controller {
-	return Controller{Telemetry: telemetry.Default(), Web: web.Default(), Agents: supervise.Default()}
+	return Controller{Telemetry: telemetry.Default(), Web: access.Default(), Agents: supervise.Default()}
 }
 
 // FillNames gives the box and its log topic their defaults.
