@@ -68,12 +68,13 @@ func openSpool(d outbox.Delivery, camera string, claim *outbox.Claim, frames *ou
 		return nil, fmt.Errorf("open spool: %w: %w", outbox.ErrClaimed, err)
 	}
 	if err != nil {
+		refusal := spoolRefusal(d.SpoolDir, camera) // before the log line: whoever reads that may mend the disk at once
 		log.Error().Err(err).Str("dir", dir).
 			Msg("The spool cannot be used: frames that Redis does not take stay in memory only")
 		if claim.Spool != "" {
 			declareUnknown(claim)
 		}
-		return &diskSpool{refusal: spoolRefusal(d.SpoolDir, camera)}, nil
+		return &diskSpool{refusal: refusal}, nil
 	}
 	if err := claim.SetSpool(dir); err != nil {
 		log.Warn().Err(err).Msg("The spool's directory cannot be saved: after a change of spool_dir the frames in the old one will not be found")
