@@ -1,6 +1,6 @@
 // Package access is where a box's page is and who may see it: keys of the
 // [controller] table. It is apart from package web so that a program which reads
-// the configuration, and shows no page, does without the page's templates (13 MB of
+// the configuration, and shows no page, does without the page's templates (12 MB of
 // an agent's binary).
 package access
 
