@@ -58,11 +58,11 @@ func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Write
 }
 
 // Main runs the program until it returns and yields its exit code. The first
-// SIGINT or SIGTERM cancels its context; a second one ends the process at once.
+// SIGINT or SIGTERM cancels its context; a second one ends the process at once. One
+// that comes when the program has returned changes nothing: its exit code stands.
 func Main(p Program) int {
 	redisconn.Quiet() // what go-redis would write to standard error, the link reports anyway
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	context.AfterFunc(ctx, func() {
 		<-time.After(p.Grace)
 		stop() // signals have their default effect again
@@ -74,6 +74,9 @@ func Main(p Program) int {
 	// only fail.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	err := p.Run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	// From here on signals are received and discarded, also after stop. signal.Ignore
+	// would not do: one that arrives while it takes effect ends the process.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
 	if err != nil {
 		logging.Say(os.Stderr, lines(p.Name, err))
 	}
