@@ -2,15 +2,17 @@ package stream
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/async"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
-	"framekeeper/pkg/redisconn"
 )
 
 const (
@@ -26,8 +28,12 @@ type ConsumerConfig struct {
 	// Handle gets every entry once, in order: frames, "started", "dropped". The
 	// watermark moves on when it returns nil. An error is tried again.
 	Handle func(ctx context.Context, m *frame.Message) error
+	Now    func() time.Time // nil: time.Now
 	Log    zerolog.Logger
 }
+
+// ErrUnhandled is what Step fails with when Handle does.
+var ErrUnhandled = errors.New("entry not handled")
 
 // ConsumerStats accounts for every ID between the first and the watermark.
 type ConsumerStats struct {
@@ -49,10 +55,14 @@ type Consumer struct {
 	cfg ConsumerConfig
 
 	// Only the worker uses these.
-	begun bool
-	seen  map[uint64]uint64 // epoch → its highest sequence number passed
-	check time.Time         // when to compare the watermark with the stream's end again
-	above time.Time         // since when the watermark is above it
+	begun   bool
+	held    []Entry           // read and not passed yet
+	fresh   bool              // the first of them was the first of a reply
+	trimmed bool              // what is missing before it was removed from the stream's start
+	failing bool              // it cannot be handled, and that was logged
+	seen    map[uint64]uint64 // epoch → its highest sequence number passed
+	check   time.Time         // when to compare the watermark with the stream's end again
+	above   time.Time         // since when the watermark is above it
 
 	mu    sync.Mutex // guards stats
 	stats ConsumerStats
@@ -60,6 +70,9 @@ type Consumer struct {
 
 // NewConsumer prepares a consumer.
 func NewConsumer(cfg ConsumerConfig) *Consumer {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	c := &Consumer{
 		reader: reader{key: cfg.Key, log: cfg.Log}, cfg: cfg,
 		begun: !cfg.From.IsZero() || cfg.FromStart, seen: map[uint64]uint64{},
@@ -82,14 +95,47 @@ func (c *Consumer) Stats() ConsumerStats {
 func (c *Consumer) Worker() datatransfer.Worker {
 	return datatransfer.Worker{Name: "read frames", Run: func(ctx context.Context, s *datatransfer.Session) error {
 		c.check, c.above = time.Time{}, time.Time{}
-		return c.run(ctx, s, c.step)
+		return c.run(ctx, s, c.attempt)
 	}}
 }
 
-// step reads once and handles what came.
-func (c *Consumer) step(ctx context.Context, conn *redis.Conn) error {
+// attempt takes a step; an entry that cannot be handled is tried again after a pause.
+func (c *Consumer) attempt(ctx context.Context, conn *redis.Conn) error {
+	err := c.Step(ctx, redisSource{conn, c.key})
+	if !errors.Is(err, ErrUnhandled) {
+		return err
+	}
+	if !c.failing {
+		c.log.Error().Stringer("id", c.held[0].ID).Err(err).Msg("A frame could not be handled; it is tried again every second")
+	}
+	c.failing = true
+	async.Pause(ctx, retryWait)
+	return nil
+}
+
+// Step reads once, and handles what came. It waits for nothing but the source: an
+// error that wraps ErrUnhandled is Handle's, and the next step begins with that
+// entry. A Consumer without a Worker is driven by calling Step, by one goroutine.
+func (c *Consumer) Step(ctx context.Context, s Source) error {
+	if len(c.held) == 0 {
+		if err := c.read(ctx, s); err != nil {
+			return err
+		}
+	}
+	for len(c.held) > 0 {
+		if err := c.consume(ctx, s, c.held[0]); err != nil {
+			return err
+		}
+		c.held, c.fresh, c.trimmed, c.failing = c.held[1:], false, false, false
+	}
+	c.held = nil
+	return nil
+}
+
+// read holds what the source has above the watermark.
+func (c *Consumer) read(ctx context.Context, s Source) error {
 	if !c.begun {
-		last, err := redisconn.LastID(ctx, conn, c.key, "+")
+		last, err := s.Last(ctx)
 		if err != nil {
 			return err
 		}
@@ -98,59 +144,50 @@ func (c *Consumer) step(ctx context.Context, conn *redis.Conn) error {
 		c.stats.Watermark = last
 		c.mu.Unlock()
 	}
-	after := c.Stats().Watermark.String()
-	if after == "" {
-		after = "0"
-	}
-	entries, err := c.entries(ctx, readBlock, func(limit context.Context) *redis.XStreamSliceCmd {
-		return conn.XRead(limit, &redis.XReadArgs{Streams: []string{c.key, after}, Count: c.wanted(), Block: readBlock})
-	})
+	mark := c.Stats().Watermark
+	entries, err := s.Read(ctx, mark, c.wanted(), readBlock)
 	switch {
 	case err != nil:
 		return err
 	case len(entries) == 0:
-		return c.checkEnd(ctx, conn)
+		return c.checkEnd(ctx, s)
 	}
 	c.check, c.above = time.Time{}, time.Time{}
-	for i, e := range entries {
-		id, err := frame.ParseID(e.ID)
-		if err != nil {
-			return err
-		}
-		if seq, ok := c.seen[id.Epoch]; ok && id.Seq <= seq {
-			c.pass(id, gap{}, func(s *ConsumerStats) { s.Duplicates++ })
-			continue
-		}
-		if err := c.consume(ctx, conn, id, e.Values, i == 0); err != nil {
-			return err
-		}
-	}
+	c.held, c.fresh = entries, true
 	return nil
 }
 
-// consume handles one entry, the first one of a reply or not.
-func (c *Consumer) consume(ctx context.Context, conn *redis.Conn, id frame.ID, values map[string]any, first bool) error {
-	m, damage := c.message(id, values)
+// consume handles one entry.
+func (c *Consumer) consume(ctx context.Context, s Source, e Entry) error {
+	if seq, ok := c.seen[e.ID.Epoch]; ok && e.ID.Seq <= seq {
+		c.pass(e.ID, gap{}, func(s *ConsumerStats) { s.Duplicates++ })
+		return nil
+	}
+	m, damage := c.message(e.ID, e.Values)
 	var h frame.Header // of a damaged entry nothing is believed
 	if damage == nil {
 		h = m.Header
 	}
-	g := gapBefore(c.Stats().Watermark, id, h)
-	if g.missing > 0 && first { // only before a reply's first entry can something have been trimmed
+	g := gapBefore(c.Stats().Watermark, e.ID, h)
+	if g.missing > 0 && c.fresh { // only before a reply's first entry can something have been trimmed
 		var err error
-		if g.trimmed, err = c.isFirst(ctx, conn, id); err != nil {
+		if c.trimmed, err = isFirst(ctx, s, e.ID); err != nil {
 			return err
 		}
 	}
+	c.fresh, g.trimmed = false, c.trimmed // as it was when the entry was read, however long Handle takes
 	if damage != nil {
-		c.log.Error().Stringer("id", id).Err(damage).Msg("A stream entry is unreadable and is skipped")
-		c.pass(id, g, func(s *ConsumerStats) { s.Corrupt++ })
+		c.log.Error().Stringer("id", e.ID).Err(damage).Msg("A stream entry is unreadable and is skipped")
+		c.pass(e.ID, g, func(s *ConsumerStats) { s.Corrupt++ })
 		return nil
 	}
-	if err := c.handle(ctx, m); err != nil {
-		return err
+	if err := c.cfg.Handle(ctx, m); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("%w: %w", ErrUnhandled, err)
 	}
-	c.pass(id, g, func(s *ConsumerStats) {
+	c.pass(e.ID, g, func(s *ConsumerStats) {
 		switch {
 		case h.Status == frame.StatusOK:
 			s.Delivered++
@@ -161,45 +198,26 @@ func (c *Consumer) consume(ctx context.Context, conn *redis.Conn, id frame.ID, v
 	return nil
 }
 
-// handle calls Handle until it succeeds.
-func (c *Consumer) handle(ctx context.Context, m *frame.Message) error {
-	for failed := false; ; failed = true {
-		err := c.cfg.Handle(ctx, m)
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case !failed:
-			c.log.Error().Stringer("id", m.Header.ID).Err(err).Msg("A frame could not be handled; it is tried again every second")
-		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // checkEnd notices a stream that began anew below our watermark: state and Redis
 // were lost together. It is believed after restartWait.
-func (c *Consumer) checkEnd(ctx context.Context, conn *redis.Conn) error {
-	if time.Now().Before(c.check) {
+func (c *Consumer) checkEnd(ctx context.Context, s Source) error {
+	now := c.cfg.Now()
+	if now.Before(c.check) {
 		return nil
 	}
-	last, err := redisconn.LastID(ctx, conn, c.key, "+")
+	last, err := s.Last(ctx)
 	if err != nil {
 		return err
 	}
 	mark := c.Stats().Watermark
 	switch {
 	case last.IsZero() || !last.Less(mark):
-		c.check, c.above = time.Now().Add(restartWait), time.Time{} // seldom: Redis sends the image along
+		c.check, c.above = now.Add(restartWait), time.Time{} // seldom: Redis sends the image along
 		return nil
 	case c.above.IsZero():
-		c.above = time.Now()
+		c.above = now
 		return nil
-	case time.Since(c.above) < restartWait:
+	case now.Sub(c.above) < restartWait:
 		return nil
 	}
 	c.log.Warn().Stringer("watermark", mark).Stringer("last", last).Msg("The stream was created again; it is read from its start")

@@ -2,11 +2,8 @@ package stream
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/redis/go-redis/v9"
 
 	"framekeeper/pkg/frame"
 )
@@ -62,16 +59,9 @@ func missedEnd(mark frame.ID, h frame.Header) uint64 {
 
 // isFirst reports whether an entry is the stream's first, so that what is missing
 // before it was trimmed.
-func (c *Consumer) isFirst(ctx context.Context, conn *redis.Conn, id frame.ID) (bool, error) {
-	first, err := conn.XRangeN(ctx, c.key, "-", "+", 1).Result()
-	if err != nil {
-		return false, fmt.Errorf("read first entry of %s: %w", c.key, err)
-	}
-	if len(first) == 0 {
-		return true, nil // all of it, meanwhile
-	}
-	oldest, err := frame.ParseID(first[0].ID)
-	return !oldest.Less(id), err
+func isFirst(ctx context.Context, s Source, id frame.ID) (bool, error) {
+	oldest, err := s.First(ctx)
+	return oldest.IsZero() || !oldest.Less(id), err // all of it, meanwhile
 }
 
 // pass moves the watermark over an entry and the gap before it.

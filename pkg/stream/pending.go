@@ -17,7 +17,7 @@ const (
 // read reads entries: new ones for ">", or this worker's own pending ones above an
 // ID.
 func (g *GroupConsumer) read(ctx context.Context, conn *redis.Conn, after string, block time.Duration) ([]redis.XMessage, error) {
-	return g.entries(ctx, block, func(limit context.Context) *redis.XStreamSliceCmd {
+	return readEntries(ctx, g.key, block, func(limit context.Context) *redis.XStreamSliceCmd {
 		return conn.XReadGroup(limit, &redis.XReadGroupArgs{
 			Group: g.cfg.Group, Consumer: g.cfg.Name, Streams: []string{g.key, after}, Count: g.wanted(), Block: block,
 		})

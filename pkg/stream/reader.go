@@ -109,11 +109,11 @@ func (r *reader) wanted() int64 {
 	return min(max(int64(replyBytes/r.mean), 1), replyEntries)
 }
 
-// entries are those that come within block; none is no error. The deadline moves
+// readEntries returns those that come within block; none is no error. The deadline moves
 // on while bytes arrive (see package redisconn), so that it bounds silence and not
 // the transfer.
-func (r *reader) entries(
-	ctx context.Context, block time.Duration, read func(context.Context) *redis.XStreamSliceCmd,
+func readEntries(
+	ctx context.Context, key string, block time.Duration, read func(context.Context) *redis.XStreamSliceCmd,
 ) ([]redis.XMessage, error) {
 	limit, cancel := context.WithTimeout(ctx, max(block, 0)+readSlack)
 	defer cancel()
@@ -124,7 +124,7 @@ func (r *reader) entries(
 	case err == nil, errors.Is(err, redis.Nil), ctx.Err() != nil:
 		return nil, nil
 	default:
-		return nil, fmt.Errorf("read %s: %w", r.key, err)
+		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
 }
 
