@@ -24,6 +24,7 @@ type Session struct {
 	workers *parts // Admit and the workers
 	target  *redisconn.Target
 	data    *redis.Client
+	probe   string      // its own channel
 	opened  []io.Closer // by stages, to be closed when the session's end has its reason
 	last    io.Closer   // the probe's connection, to be closed when nobody uses it any more
 }
@@ -106,6 +107,7 @@ func (l *Link) stages(s *Session) (wasLive bool, err error) {
 	control := s.target.Client(redisconn.Control)
 	s.opened = append(s.opened, control)
 	p := newProber(l.cfg.Name, l.cfg.Redis, s)
+	s.probe = p.channel
 
 	ps := control.Subscribe(s.ctx) // no channel yet: nothing is sent
 	s.opened = append(s.opened, ps)
