@@ -17,6 +17,7 @@ import (
 
 	"framekeeper/internal/async"
 	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
 	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/redisconn"
 )
@@ -133,7 +134,7 @@ func (p *presence) read(ctx context.Context, r redis.Cmdable) (*identity, time.D
 		left = 0
 	}
 	var i identity
-	if json.Unmarshal([]byte(text), &i) != nil || left < 0 {
+	if frame.Decode([]byte(text), &i) != nil || left < 0 {
 		return nil, 0, nil // not an agent's status, or one that would stand forever
 	}
 	return &i, left, nil
@@ -221,7 +222,7 @@ func (p *presence) report(err error) error {
 // reportRival reports an agent that was started beside this one by force.
 func (p *presence) reportRival(old string) {
 	var i identity
-	if old == "" || json.Unmarshal([]byte(old), &i) != nil ||
+	if old == "" || frame.Decode([]byte(old), &i) != nil ||
 		i.Instance == p.Instance || i.dead(p.Owner) || i.Instance == p.rival {
 		return
 	}

@@ -73,7 +73,7 @@ func TestRecallFromSpool(t *testing.T) {
 	add(request("long ago"), clock.Now()-2*recallWindow.Microseconds())
 	add(nil, clock.Now()) // a frame nobody requested
 	add([]byte(`{"angle":25}`), clock.Now())
-	add(request("early"), clock.Now())
+	add([]byte(`{"id":"early","ID":"late"}`), clock.Now()) // "ID" is a key of the sender's
 	add(request("late"), clock.Now())
 	testkit.Eventually(t, "everything unsent is on disk", func() bool { _, all := log.Persisted(); return all })
 	stop()

@@ -200,8 +200,8 @@ func TestReadSettings(t *testing.T) {
 		`{"quality": "high"}`:                 "cannot unmarshal string",
 		`{"quality": 8.5}`:                    "cannot unmarshal number 8.5",
 		`{"controls": {"gain": 1e99}}`:        "cannot unmarshal number",
-		`{} {}`:                               "something follows",
-		``:                                    "EOF",
+		`{} {}`:                               "after top-level value",
+		``:                                    "unexpected end",
 		`{"a":"` + strings.Repeat("x", 70000): "more than 65536 bytes",
 	} {
 		_, err := readSettings(strings.NewReader(text))

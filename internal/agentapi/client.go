@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"syscall"
+
+	"framekeeper/pkg/frame"
 )
 
 // ErrNoAgent means that nobody serves the socket, or not in time.
@@ -65,7 +67,7 @@ func (c Client) do(ctx context.Context, method, url string, body []byte, limit i
 		return b, nil
 	}
 	var f failure
-	if json.Unmarshal(b, &f) == nil && f.Error != "" {
+	if frame.Decode(b, &f) == nil && f.Error != "" {
 		return nil, errors.New(f.Error)
 	}
 	return nil, fmt.Errorf("ask agent at %s for %s: %s", c.Path, url, resp.Status)

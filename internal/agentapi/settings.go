@@ -1,7 +1,6 @@
 package agentapi
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"strings"
 
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/frame"
 )
 
 // Settings are what can be changed of a camera while its agent runs. As a change,
@@ -113,13 +113,8 @@ func readSettings(r io.Reader) (Settings, error) {
 	if len(b) > maxBody {
 		return s, fmt.Errorf("settings of more than %d bytes", maxBody)
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
+	if err := frame.DecodeStrict(b, &s); err != nil {
 		return s, fmt.Errorf("settings: %w; expected an object such as %s", err, sample)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return s, errors.New("settings: something follows the object")
 	}
 	return s, nil
 }

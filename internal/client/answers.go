@@ -17,6 +17,7 @@ import (
 	"framekeeper/internal/control"
 	"framekeeper/internal/status"
 	"framekeeper/internal/text"
+	"framekeeper/pkg/frame"
 )
 
 // replyText is what came of a command: the answer for programs, or its result for
@@ -44,7 +45,7 @@ func replyText(r *control.Reply, asJSON bool) (string, error) {
 // shown decodes a result and shows it.
 func shown[T any](result json.RawMessage, show func(*T) string) (string, error) {
 	var v T
-	if err := json.Unmarshal(result, &v); err != nil {
+	if err := frame.Decode(result, &v); err != nil {
 		return "", fmt.Errorf("read result: %w", err)
 	}
 	return show(&v), nil

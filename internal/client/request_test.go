@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,8 +56,20 @@ func TestRequestToStdout(t *testing.T) {
 	b.stdout = buffer{}
 	b.mustClient("request", "--camera", "redcam", "--json")
 	var h frame.Header
-	if err := json.Unmarshal([]byte(b.stdout.String()), &h); err != nil || h.Camera != "redcam" || strings.Count(b.stdout.String(), "\n") != 1 {
+	if err := frame.Decode([]byte(b.stdout.String()), &h); err != nil || h.Camera != "redcam" || strings.Count(b.stdout.String(), "\n") != 1 {
 		t.Errorf("--json: got %q, %v, want one header", &b.stdout, err)
+	}
+}
+
+// A key that differs from "id" in its case is one of the sender's.
+func TestRequestWithAnotherID(t *testing.T) {
+	b := newBench(t, "pubsub", "greencam1")
+	a := startAgent(t, b.redis, "greencam1", "pubsub")
+	for _, value := range []any{7.0, "other"} {
+		b.mustClient("request", "--set", fmt.Sprintf("ID=%v", value), "--timeout", "3s")
+		if asked := a.asked[len(a.asked)-1]; asked["ID"] != value || asked["id"] == "" {
+			t.Errorf("request: got %v, want ID %v beside the client's own id", asked, value)
+		}
 	}
 }
 

@@ -210,7 +210,7 @@ func (r report) write(out io.Writer, cam *camera.Config, health status.Health, a
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s, reported %s\n", cam.Name, health, r.age(cam.StatusInterval))
 	fields := map[string]string{}
-	decoder := json.NewDecoder(bytes.NewReader(r.body))
+	decoder := json.NewDecoder(bytes.NewReader(r.body)) //nolint:forbidigo // into a map, whose keys are exact
 	decoder.UseNumber()
 	var body map[string]any
 	if err := decoder.Decode(&body); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -39,7 +40,7 @@ func isAnnouncement(payload []byte) bool {
 }
 
 func parseAnnouncement(payload []byte) (a announcement, ok bool) {
-	if len(payload) > maxAnnouncement || json.Unmarshal(payload, &a) != nil || a.Instance == "" || len(a.Hears) > maxRivals {
+	if len(payload) > maxAnnouncement || frame.Decode(payload, &a) != nil || a.Instance == "" || len(a.Hears) > maxRivals {
 		return announcement{}, false
 	}
 	a.Instance, a.Host, a.Address = plain(a.Instance), plain(a.Host), plain(a.Address)

@@ -68,8 +68,8 @@ func Parse(data []byte) (Command, error) {
 		text, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), frame.ErrRequest.Error()+": "), "; expected one object")
 		return c, refuse("%s; expected one object such as %s", text, sample)
 	}
-	var keys map[string]json.RawMessage // a map, because struct fields would match "Command" too
-	if err := json.Unmarshal(r.Object, &keys); err != nil {
+	var keys map[string]json.RawMessage
+	if err := frame.Decode(r.Object, &keys); err != nil {
 		return c, refuse("not JSON: %v", err)
 	}
 	if err := decode(keys, key{"instance", &c.Instance, "a string"}, key{"command", &c.Name, "a string"}); err != nil {
@@ -141,7 +141,7 @@ type key struct {
 func decode(values map[string]json.RawMessage, keys ...key) error {
 	for _, k := range keys {
 		v, ok := values[k.name]
-		if ok && (string(v) == "null" || json.Unmarshal(v, k.into) != nil) {
+		if ok && (string(v) == "null" || frame.Decode(v, k.into) != nil) {
 			return refuse("%s is %.40s, expected %s", k.name, v, k.expected)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"framekeeper/internal/supervise"
+	"framekeeper/pkg/frame"
 )
 
 // The two outcomes of a command.
@@ -52,7 +53,7 @@ func encode(c *Command, rivals *Rivals, result any, failure error, now time.Time
 // ParseReply reads an answer.
 func ParseReply(data []byte) (*Reply, error) {
 	var r Reply
-	if err := json.Unmarshal(data, &r); err != nil {
+	if err := frame.Decode(data, &r); err != nil {
 		return nil, fmt.Errorf("read answer: %w", err)
 	}
 	if r.Status != OK && r.Status != Error {

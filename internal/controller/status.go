@@ -3,7 +3,6 @@ package controller
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"framekeeper/internal/status"
 	"framekeeper/internal/text"
 	"framekeeper/internal/web"
+	"framekeeper/pkg/frame"
 )
 
 // answerTime is how long a controller may take to say how it is.
@@ -162,7 +162,8 @@ func askHealth(ctx context.Context, cfg web.Settings) (*status.Ready, error) {
 		return nil, fmt.Errorf("what answers at %s wants another user or password: the controller takes over changed ones at its start or a reload, client control reload", addr)
 	}
 	var h status.Ready
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&h); err != nil || h.Controller == "" {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil || frame.Decode(body, &h) != nil || h.Controller == "" {
 		return nil, fmt.Errorf("what answers at %s (%s) is not this configuration's controller", addr, resp.Status)
 	}
 	return &h, nil

@@ -2,7 +2,6 @@ package receiver
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -121,7 +120,7 @@ func echoes(m *frame.Message, angle int) bool {
 	var request struct {
 		Angle *int `json:"angle"`
 	}
-	err := json.Unmarshal(m.Header.Request, &request)
+	err := frame.Decode(m.Header.Request, &request)
 	return err == nil && request.Angle != nil && *request.Angle == angle
 }
 

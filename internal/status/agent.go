@@ -1,9 +1,8 @@
 package status
 
 import (
-	"encoding/json"
-
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/frame"
 	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/rpc"
 	"framekeeper/pkg/spool"
@@ -104,6 +103,6 @@ type Encoded struct {
 
 // ParseAgent reads an agent's status.
 func ParseAgent(text []byte) (a Agent, err error) {
-	err = json.Unmarshal(text, &a)
+	err = frame.Decode(text, &a)
 	return a, err
 }

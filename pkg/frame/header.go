@@ -65,7 +65,7 @@ func (h *Header) RequestID() string {
 	var key struct {
 		ID string `json:"id"`
 	}
-	if len(h.Request) == 0 || json.Unmarshal(h.Request, &key) != nil {
+	if len(h.Request) == 0 || Decode(h.Request, &key) != nil {
 		return ""
 	}
 	return key.ID
@@ -77,7 +77,7 @@ var _ interface{ IsZero() bool } = ID{}
 // ParseHeader reads one header. Unknown keys are ignored.
 func ParseHeader(data []byte) (Header, error) {
 	var h Header
-	if err := json.Unmarshal(data, &h); err != nil {
+	if err := Decode(data, &h); err != nil {
 		return Header{}, fmt.Errorf("parse header: %w", err)
 	}
 	switch h.Status {

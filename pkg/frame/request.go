@@ -56,8 +56,8 @@ func ParseRequest(data []byte) (Request, error) {
 	if len(object) == 0 || object[0] != '{' {
 		return r, refuse("a JSON %s; expected one object such as {\"angle\": 25}", kind(object))
 	}
-	var keys map[string]json.RawMessage // a map, because struct fields would match "ID" and "Id" too
-	if err := json.Unmarshal(object, &keys); err != nil {
+	var keys map[string]json.RawMessage
+	if err := Decode(object, &keys); err != nil {
 		return r, refuse("not JSON: %v", err)
 	}
 	r.Object = object
@@ -69,7 +69,7 @@ func (r *Request) reserved(keys map[string]json.RawMessage) error {
 		if kind(v) != "string" {
 			return refuse("id is a %s, expected a string", kind(v))
 		}
-		if err := json.Unmarshal(v, &r.ID); err != nil {
+		if err := Decode(v, &r.ID); err != nil {
 			return refuse("id: %v", err)
 		}
 		if len(r.ID) > MaxRequestID {
@@ -96,7 +96,7 @@ func milliseconds(key string, v json.RawMessage, low, high time.Duration) (time.
 		return 0, refuse("%s is a %s, expected a number of milliseconds", key, kind(v))
 	}
 	var ms float64
-	if err := json.Unmarshal(v, &ms); err != nil || math.IsNaN(ms) ||
+	if err := Decode(v, &ms); err != nil || math.IsNaN(ms) ||
 		ms < float64(low)/1e6 || ms > float64(high)/1e6 {
 		return 0, refuse("%s is %.40s, expected %d to %d", key, v, low.Milliseconds(), high.Milliseconds())
 	}

@@ -115,7 +115,7 @@ func (c *Claim) load() (s savedState, found bool) {
 		}
 		return s, false
 	}
-	if err := json.Unmarshal(b, &s); err != nil {
+	if err := frame.Decode(b, &s); err != nil {
 		c.Clean = false
 		aside := c.path + ".corrupt"
 		_ = os.Rename(c.path, aside)
@@ -163,7 +163,7 @@ func (c *Claim) Complete() error {
 func readState(path string) (s savedState, err error) {
 	b, err := os.ReadFile(path) //nolint:gosec // below state_dir
 	if err == nil {
-		err = json.Unmarshal(b, &s)
+		err = frame.Decode(b, &s)
 	}
 	return s, err
 }
