@@ -175,6 +175,7 @@ func (c *Config) Check(r *config.Report) {
 		}
 		seen[name] = true
 	}
+	c.checkDirectories(r)
 	c.checkRedisNames(r)
 }
 

@@ -4,23 +4,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
 
 	"framekeeper/internal/files"
+	"framekeeper/pkg/frame"
 )
 
 // ErrCannotMove says that a spool can only be read where it is: the other place is on
-// another disk, cannot be made, or holds something.
+// another disk, cannot be made, or holds something; or what is not the spool's lies in
+// its own directory, and would move along.
 var ErrCannotMove = errors.New("the spool cannot move there")
 
 // Move takes a spool that nobody has open to another place on the same disk,
 // and says whether there was anything to move. Its frames are durable there when
-// it returns. On ErrStays and ErrInUse it is where it was.
+// it returns. On ErrCannotMove and ErrInUse it is where it was.
 func Move(ctx context.Context, from, to string) (moved bool, err error) {
-	if held, err := containsFrames(ctx, from); !held || err != nil {
+	held, foreign := false, ""
+	err = walk(ctx, from, visitor{
+		frame: func(place, frame.ID, string, fs.FileInfo) error { held = true; return nil },
+		other: func(path string) {
+			if path != filepath.Join(from, tempName) {
+				foreign = path
+			}
+		},
+	})
+	switch {
+	case err != nil || !held:
 		return false, err
+	case foreign != "":
+		return false, fmt.Errorf("%w: %s is not the spool's", ErrCannotMove, foreign)
 	}
 	root, err := lockDir(from)
 	if err != nil {

@@ -33,6 +33,23 @@ func TestMove(t *testing.T) {
 	if err := os.Remove(filepath.Join(to, "7")); err != nil {
 		t.Fatal(err)
 	}
+	// An agent's lock and state, where its spool_dir was its state_dir, stay.
+	for _, foreign := range []string{"lock", "7/note", "7/0/7-1.frame.bak", "8"} {
+		path := filepath.Join(from, foreign)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want(foreign+" is not the spool's", false, ErrCannotMove)
+		if err := os.Remove(path); err != nil {
+			t.Errorf("%s: %v, want it where it was", foreign, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(from, tempName), nil, 0o600); err != nil { // a killed process left it
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(from, quarantineName), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	want("the place is empty", true, nil)
 	s = mustOpen(t, config(to))
 	mustHold(t, s, message(id(7, 1), 5000))

@@ -23,18 +23,6 @@ func Count(ctx context.Context, dir string) (frames int, bytes int64, err error)
 	return frames, bytes, err
 }
 
-var errFound = errors.New("found")
-
-// containsFrames reports whether there is any frame in a directory. It is Count, but
-// stops at the first.
-func containsFrames(ctx context.Context, dir string) (bool, error) {
-	err := walk(ctx, dir, visitor{frame: func(place, frame.ID, string, fs.FileInfo) error { return errFound }})
-	if errors.Is(err, errFound) {
-		return true, nil
-	}
-	return false, err
-}
-
 // visitor is called with what walk finds.
 type visitor struct {
 	frame func(p place, id frame.ID, path string, info fs.FileInfo) error // a file with a frame's name
