@@ -87,7 +87,7 @@ func TestPoolSharesTheFrames(t *testing.T) {
 				"claimed": "0", "failed": "0", "poisoned": "0", "declared": "0", "duplicates": "0", "lost": "0",
 			})
 			wantSummary(t, other.summary(), map[string]string{"requests": "0", "handled": theirs, "stored": theirs, "failed": "0", "lost": "0"})
-			for _, label := range []string{"captured", "delivered", "trimmed", "undeclared", "unknown (agent kills)"} {
+			for _, label := range []string{"captured", "delivered", "trimmed", "undeclared", "unknown (open gaps)"} {
 				if got, ok := b.summary()[label]; ok {
 					t.Errorf("summary %s: got %s, want no such row: one of a pool cannot know", label, got)
 				}
@@ -215,7 +215,7 @@ func TestSummaryAccountsForTheStream(t *testing.T) {
 	b.await("the last image", func() bool { return len(b.files("greencam1")) == 3 })
 	stop()
 	wantSummary(t, b.summary(), map[string]string{
-		"captured": "8", "delivered": "3", "declared": "3", "trimmed": "0", "unknown (agent kills)": "1", "undeclared": "2",
+		"captured": "8", "delivered": "3", "declared": "3", "trimmed": "0", "unknown (open gaps)": "1", "undeclared": "2",
 		"duplicates": "0", "lost": "2",
 	})
 }

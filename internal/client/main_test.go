@@ -133,7 +133,7 @@ func (b *bench) files(camera string) []string {
 	return found
 }
 
-const labelWidth = len("unknown (agent kills)") // the longest label
+const labelWidth = len("unknown (open gaps)") // the longest label
 
 // summary reads the last column of the summary.
 func (b *bench) summary() map[string]string {

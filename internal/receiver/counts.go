@@ -76,7 +76,7 @@ func (c *cameraReceiver) totals() totals {
 	case c.reader != nil:
 		s := c.reader.stats()
 		t.n[delivered], t.n[declared], t.n[trimmed] = s.Delivered, s.Declared, s.Trimmed
-		t.n[undeclared], t.n[unknown] = s.Undeclared, s.UncleanStart
+		t.n[undeclared], t.n[unknown] = s.Undeclared, s.Unknown
 		t.n[duplicates] += s.Duplicates
 		t.n[corrupt] += s.Corrupt // these never reach the store
 		t.leftUnknown = c.reader.end == nil
@@ -147,15 +147,16 @@ func (r row) cell(t *totals, took time.Duration) string {
 	return "-"
 }
 
-const unknownLabel = "unknown (agent kills)" // the longest one
+const unknownLabel = "unknown (open gaps)" // the longest one
 
 // rows are the summary's lines in their order. requests = answered + errors +
 // timeouts; those of the timeouts that are "too early" were made before the
 // camera's agent was there, and are not lost.
 //
 // A stream that is read alone is accounted for: what was captured is known as far
-// as the stream accounts for it, and kills of the agent may have taken more with them. Of a
-// consumer group one consumer sees its share only, and no holes.
+// as the stream accounts for it, but for gaps of unknown length: a kill of the agent,
+// or the end of an epoch that was trimmed. Of a consumer group one consumer sees its
+// share only, and no holes.
 func (r *Receiver) rows() []row {
 	count := func(label string, i counter) row {
 		return row{label, func(t *totals, _ time.Duration) any { return t.n[i] }}

@@ -35,12 +35,16 @@ type ConsumerConfig struct {
 // ErrUnhandled is what Step fails with when Handle does.
 var ErrUnhandled = errors.New("entry not handled")
 
-// ConsumerStats accounts for every ID between the first and the watermark.
+var errAgain = errors.New("the stream has changed since it was read")
+
+// ConsumerStats accounts for every ID between the first and the watermark, each in
+// one figure. A frame that comes after it was counted missing is delivered then.
 type ConsumerStats struct {
 	Watermark    frame.ID `json:"watermark"`
 	Delivered    uint64   `json:"delivered"`     // frames handled
 	Declared     uint64   `json:"declared"`      // lost, as a "dropped" entry declares
 	Trimmed      uint64   `json:"trimmed"`       // removed from the stream's start before they were read
+	Unknown      uint64   `json:"unknown"`       // gaps of unknown length: starts after a kill, ends of epochs that were trimmed
 	Undeclared   uint64   `json:"undeclared"`    // missing without a declaration: must never happen
 	Duplicates   uint64   `json:"duplicates"`    // read again and not handled
 	Corrupt      uint64   `json:"corrupt"`       // length or checksum wrong, not handled
@@ -55,14 +59,14 @@ type Consumer struct {
 	cfg ConsumerConfig
 
 	// Only the worker uses these.
-	begun   bool
-	held    []Entry           // read and not passed yet
-	fresh   bool              // the first of them was the first of a reply
-	trimmed bool              // what is missing before it was removed from the stream's start
-	failing bool              // it cannot be handled, and that was logged
-	seen    map[uint64]uint64 // epoch → its highest sequence number passed
-	check   time.Time         // when to compare the watermark with the stream's end again
-	above   time.Time         // since when the watermark is above it
+	begun    bool
+	held     []Entry // read and not passed yet
+	fresh    bool    // the first of them was the first of a reply
+	trimmed  bool    // what is missing before it was removed from the stream's start
+	failing  bool    // it cannot be handled, and that was logged
+	passages ledger
+	check    time.Time // when to compare the watermark with the stream's end again
+	above    time.Time // since when the watermark is above it
 
 	mu    sync.Mutex // guards stats
 	stats ConsumerStats
@@ -75,13 +79,21 @@ func NewConsumer(cfg ConsumerConfig) *Consumer {
 	}
 	c := &Consumer{
 		reader: reader{key: cfg.Key, log: cfg.Log}, cfg: cfg,
-		begun: !cfg.From.IsZero() || cfg.FromStart, seen: map[uint64]uint64{},
+		begun: !cfg.From.IsZero() || cfg.FromStart, passages: ledger{},
 	}
-	c.stats.Watermark = cfg.From
-	if !cfg.From.IsZero() {
-		c.seen[cfg.From.Epoch] = cfg.From.Seq
-	}
+	c.beginAfter(cfg.From)
 	return c
+}
+
+// beginAfter sets the watermark. What was passed before is this consumer's business
+// no more than what an earlier one handled.
+func (c *Consumer) beginAfter(id frame.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.Watermark = id
+	if !id.IsZero() {
+		c.passages[id.Epoch] = &passage{high: id.Seq}
+	}
 }
 
 // Stats accounts for what was read.
@@ -123,7 +135,12 @@ func (c *Consumer) Step(ctx context.Context, s Source) error {
 		}
 	}
 	for len(c.held) > 0 {
-		if err := c.consume(ctx, s, c.held[0]); err != nil {
+		err := c.consume(ctx, s, c.held[0])
+		if errors.Is(err, errAgain) {
+			c.held = nil
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		c.held, c.fresh, c.trimmed, c.failing = c.held[1:], false, false, false
@@ -140,9 +157,7 @@ func (c *Consumer) read(ctx context.Context, s Source) error {
 			return err
 		}
 		c.begun = true
-		c.mu.Lock()
-		c.stats.Watermark = last
-		c.mu.Unlock()
+		c.beginAfter(last)
 	}
 	mark := c.Stats().Watermark
 	entries, err := s.Read(ctx, mark, c.wanted(), readBlock)
@@ -159,42 +174,33 @@ func (c *Consumer) read(ctx context.Context, s Source) error {
 
 // consume handles one entry.
 func (c *Consumer) consume(ctx context.Context, s Source, e Entry) error {
-	if seq, ok := c.seen[e.ID.Epoch]; ok && e.ID.Seq <= seq {
-		c.pass(e.ID, gap{}, func(s *ConsumerStats) { s.Duplicates++ })
+	m, damage := c.message(e.ID, e.Values)
+	h := &frame.Header{} // of a damaged entry nothing is believed
+	if damage == nil {
+		h = &m.Header
+	}
+	if c.passages.passed(e.ID) && c.passages.duplicate(e.ID, h, damage != nil) {
+		c.passAgain(e.ID)
 		return nil
 	}
-	m, damage := c.message(e.ID, e.Values)
-	var h frame.Header // of a damaged entry nothing is believed
-	if damage == nil {
-		h = m.Header
-	}
-	g := gapBefore(c.Stats().Watermark, e.ID, h)
-	if g.missing > 0 && c.fresh { // only before a reply's first entry can something have been trimmed
+	mark := c.Stats().Watermark
+	g := c.passages.gapBefore(mark, e.ID, h)
+	if c.fresh && (g.missing() > 0 || g.open) { // only before a reply's first entry can something have been trimmed
 		var err error
-		if c.trimmed, err = isFirst(ctx, s, e.ID); err != nil {
+		if c.trimmed, err = wasTrimmed(ctx, s, mark, e.ID); err != nil {
 			return err
 		}
 	}
-	c.fresh, g.trimmed = false, c.trimmed // as it was when the entry was read, however long Handle takes
+	c.fresh = false // that holds as it was when the entry was read, however long Handle takes
 	if damage != nil {
 		c.log.Error().Stringer("id", e.ID).Err(damage).Msg("A stream entry is unreadable and is skipped")
-		c.pass(e.ID, g, func(s *ConsumerStats) { s.Corrupt++ })
-		return nil
-	}
-	if err := c.cfg.Handle(ctx, m); err != nil {
+	} else if err := c.cfg.Handle(ctx, m); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		return fmt.Errorf("%w: %w", ErrUnhandled, err)
 	}
-	c.pass(e.ID, g, func(s *ConsumerStats) {
-		switch {
-		case h.Status == frame.StatusOK:
-			s.Delivered++
-		case h.Status == frame.StatusStarted && h.Clean != nil && !*h.Clean:
-			s.UncleanStart++
-		}
-	})
+	c.pass(e.ID, g, h, damage != nil)
 	return nil
 }
 

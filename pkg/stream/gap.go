@@ -2,87 +2,118 @@ package stream
 
 import (
 	"context"
-	"maps"
-	"slices"
 
 	"framekeeper/pkg/frame"
 )
 
-// maxEpochs bounds how many epochs a consumer remembers for recognising what it
-// has seen; each is one start of the agent.
-const maxEpochs = 64
-
-// gap is what lies between the watermark and an entry. The missing IDs were
-// trimmed, or are undeclared. Unknown is what a start after a kill says of frames
-// without an ID (ConsumerStats.UncleanStart).
+// gap is what is missing before an entry, as far as the entry tells: IDs of its own
+// epoch, and of an earlier one, whose end a "started" entry names.
 type gap struct {
-	missing  uint64 // IDs that no entry declares lost
-	declared uint64 // IDs that the entry itself declares lost
-	trimmed  bool   // the missing ones were removed from the stream's start
+	own     run
+	earlier uint64 // an epoch
+	end     run    // of that one
+	open    bool   // it has the end of an epoch too, which nothing names
 }
 
-// gapBefore compares an entry with the watermark.
-func gapBefore(mark, id frame.ID, h frame.Header) (g gap) {
-	first := id // of the IDs the entry stands for
+func (g *gap) missing() uint64 { return g.own.size() + g.end.size() }
+
+// covered is the first of the IDs that an entry stands for.
+func covered(id frame.ID, h *frame.Header) uint64 {
 	if h.Status == frame.StatusDropped && h.First.Epoch == id.Epoch && h.First.Less(id) {
-		first = h.First
+		return max(h.First.Seq, 1)
 	}
-	if !mark.IsZero() {
-		next := mark.Next()
-		if id.Epoch != mark.Epoch {
-			next = frame.ID{Epoch: id.Epoch, Seq: 1}
-			g.missing = missedEnd(mark, h)
-		}
-		if next.Less(first) {
-			g.missing += first.Seq - next.Seq
-		}
-		first = frame.Later(first, next)
+	return id.Seq
+}
+
+// gapBefore compares an entry with what was passed before it.
+func (l ledger) gapBefore(mark, id frame.ID, h *frame.Header) (g gap) {
+	g.own, g.end = above(0, 0), above(0, 0)
+	last := max(covered(id, h), 1) - 1
+	if p := l[id.Epoch]; p != nil {
+		g.own = above(p.high, last)
+	} else if !mark.IsZero() {
+		g.own = above(0, last)
 	}
-	if h.Status == frame.StatusDropped && !id.Less(first) {
-		g.declared = id.Seq - first.Seq + 1
+	g.open = !mark.IsZero() && mark.Epoch != id.Epoch && !l.passed(id)
+	if h.Status != frame.StatusStarted || h.Previous == nil || h.Previous.Epoch >= id.Epoch {
+		return g
+	}
+	g.open = g.open && h.Previous.Epoch != mark.Epoch
+	g.earlier = h.Previous.Epoch
+	if p := l[g.earlier]; p != nil {
+		g.end = above(p.high, h.Previous.Seq)
+	} else if !mark.IsZero() && mark.Less(*h.Previous) {
+		g.end = above(0, h.Previous.Seq)
 	}
 	return g
 }
 
-// missedEnd counts what is missing of earlier epochs, as far as a "started" entry
-// has their end.
-func missedEnd(mark frame.ID, h frame.Header) uint64 {
-	switch {
-	case h.Status != frame.StatusStarted || h.Previous == nil || !mark.Less(*h.Previous):
-		return 0
-	case h.Previous.Epoch == mark.Epoch:
-		return h.Previous.Seq - mark.Seq
-	default:
-		return h.Previous.Seq
-	}
-}
-
-// isFirst reports whether an entry is the stream's first, so that what is missing
-// before it was trimmed.
-func isFirst(ctx context.Context, s Source, id frame.ID) (bool, error) {
+// wasTrimmed reports whether what is missing between the watermark and a reply's first
+// entry was removed from the stream's start. It fails with errAgain when entries were
+// added there since the reply, as after the stream vanished.
+func wasTrimmed(ctx context.Context, s Source, mark, id frame.ID) (bool, error) {
 	oldest, err := s.First(ctx)
-	return oldest.IsZero() || !oldest.Less(id), err // all of it, meanwhile
+	switch {
+	case err != nil:
+		return false, err
+	case oldest.IsZero() || !oldest.Less(id): // or all of it was removed meanwhile
+		return true, nil
+	case mark.Less(oldest):
+		return false, errAgain
+	}
+	next, err := s.Read(ctx, mark, 1, 0)
+	if err == nil && len(next) > 0 && next[0].ID != id {
+		err = errAgain
+	}
+	return false, err
 }
 
 // pass moves the watermark over an entry and the gap before it.
-func (c *Consumer) pass(id frame.ID, g gap, count func(*ConsumerStats)) {
-	c.seen[id.Epoch] = max(c.seen[id.Epoch], id.Seq)
-	if len(c.seen) > maxEpochs {
-		delete(c.seen, slices.Min(slices.Collect(maps.Keys(c.seen))))
-	}
+func (c *Consumer) pass(id frame.ID, g gap, h *frame.Header, damaged bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	mark := c.stats.Watermark
-	c.stats.Watermark = id
-	c.stats.Declared += g.declared
-	count(&c.stats)
-	switch {
-	case g.missing == 0:
-	case g.trimmed:
-		c.stats.Trimmed += g.missing
-	default:
-		c.stats.Undeclared += g.missing
-		c.log.Error().Stringer("after", mark).Stringer("before", id).Uint64("frames", g.missing).
+	s, l := &c.stats, c.passages
+	lost := undeclared
+	if c.trimmed {
+		lost = trimmed
+	} else if g.missing() > 0 {
+		c.log.Error().Stringer("after", s.Watermark).Stringer("before", id).Uint64("frames", g.missing()).
 			Msg("Frames are missing from the stream and were not declared lost")
 	}
+	unclean := h.Status == frame.StatusStarted && h.Clean != nil && !*h.Clean
+	if unclean {
+		s.UncleanStart++
+	}
+	if unclean && len(l) > 0 || g.open && c.trimmed {
+		s.Unknown++
+	}
+	first := covered(id, h)
+	begin := first // of the IDs that count
+	if !s.Watermark.IsZero() {
+		begin = min(first, 1)
+	}
+	l.open(id.Epoch, begin)
+	l.count(id.Epoch, g.own.as(lost), s)
+	if g.end.size() > 0 {
+		l.open(g.earlier, 1)
+		l.count(g.earlier, g.end.as(lost), s)
+	}
+	switch {
+	case damaged:
+		l.count(id.Epoch, run{id.Seq, id.Seq, corrupt}, s)
+	case h.Status == frame.StatusDropped:
+		l.count(id.Epoch, run{first, id.Seq, declared}, s)
+	default:
+		l.deliver(id, h.Status, s)
+	}
+	l.forget(id.Epoch)
+	s.Watermark = id
+}
+
+// passAgain moves the watermark over an entry that was passed before.
+func (c *Consumer) passAgain(id frame.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.Watermark = id
+	c.stats.Duplicates++
 }

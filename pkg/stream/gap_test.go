@@ -48,15 +48,15 @@ func TestGapsAreClassed(t *testing.T) {
 		"declared at the stream's start": {frame.ID{}, []frame.Header{dropped(1, 7), ok(8)},
 			ConsumerStats{Delivered: 1, Declared: 7}},
 		"a new epoch":                   {id(90, 7), []frame.Header{startedAfter(100, id(90, 7), true), ok(1)}, ConsumerStats{Delivered: 1}},
-		"a new epoch without its start": {id(90, 7), []frame.Header{ok(4)}, ConsumerStats{Delivered: 1, Trimmed: 3}},
+		"a new epoch without its start": {id(90, 7), []frame.Header{ok(4)}, ConsumerStats{Delivered: 1, Trimmed: 3, Unknown: 1}},
 		"an epoch's end was trimmed": {id(90, 7), []frame.Header{startedAfter(100, id(90, 9), true), ok(1)},
 			ConsumerStats{Delivered: 1, Trimmed: 2}},
 		"an epoch's end is missing": {id(90, 7), []frame.Header{{ID: id(90, 7)}, startedAfter(100, id(90, 9), true), ok(1)},
 			ConsumerStats{Delivered: 1, Undeclared: 2}},
 		"a whole epoch was trimmed": {id(90, 7), []frame.Header{startedAfter(100, id(95, 9), true), ok(1)},
-			ConsumerStats{Delivered: 1, Trimmed: 9}},
+			ConsumerStats{Delivered: 1, Trimmed: 9, Unknown: 1}},
 		"killed": {id(90, 7), []frame.Header{startedAfter(100, id(90, 2), false), ok(1)},
-			ConsumerStats{Delivered: 1, UncleanStart: 1}},
+			ConsumerStats{Delivered: 1, UncleanStart: 1, Unknown: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t)

@@ -54,7 +54,6 @@ type GroupConsumer struct {
 	// Only the worker uses these.
 	finished []string       // entries that Redis may still have as pending
 	tries    map[string]int // of pending entries that are handed out again, by ID
-	high     frame.ID       // the highest ID handled
 	resumed  *redis.Conn    // on which this worker's own pending entries were read
 	claimed  time.Time      // when idle entries were last looked for
 	waiting  bool           // the stream is not there, and that was logged
@@ -214,11 +213,8 @@ func (g *GroupConsumer) finish(ctx context.Context, e redis.XMessage, sum *Group
 		return false, nil
 	}
 	sum.Handled++
-	mark := g.high
-	if tries > 0 {
-		mark = frame.ID{} // whoever had it did not count it
+	if m.Header.Status == frame.StatusDropped {
+		sum.Declared += id.Seq - covered(id, &m.Header) + 1
 	}
-	sum.Declared += gapBefore(mark, id, m.Header).declared
-	g.high = frame.Later(g.high, id)
 	return true, nil
 }
