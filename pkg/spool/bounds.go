@@ -127,6 +127,7 @@ func (s *Spool) discard(id frame.ID) error {
 func (s *Spool) forget(id frame.ID) {
 	s.mu.Lock()
 	e, emptied := s.index.remove(id)
+	delete(s.failing, id)
 	s.mu.Unlock()
 	s.free.avail += cost(int64(e.size))
 	_ = s.pending[id].Close() // open, it would keep its space; nil is fine

@@ -109,6 +109,18 @@ func (x *index) newest() frame.ID {
 	return b.id(len(b.entries) - 1)
 }
 
+// latest is up to n IDs, the last first, without those to skip.
+func (x *index) latest(n int, skip func(frame.ID) bool) (ids []frame.ID) {
+	for _, b := range slices.Backward(x.blocks) {
+		for i := len(b.entries) - 1; i >= 0 && len(ids) < n; i-- {
+			if id := b.id(i); !skip(id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
+
 // after is up to n IDs above id.
 func (x *index) after(id frame.ID, n int) []frame.ID {
 	n = min(n, x.frames)

@@ -2,9 +2,11 @@ package spool
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 )
 
@@ -96,6 +98,32 @@ func TestOpenRefuses(t *testing.T) {
 	for _, path := range []string{file, filepath.Join(file, "x")} {
 		if _, _, err := Open(config(path)); err == nil {
 			t.Errorf("open of %s succeeds, it is a file", path)
+		}
+	}
+}
+
+// The group may read what waits, others may not, whatever the process's umask.
+func TestModes(t *testing.T) {
+	umask := syscall.Umask(0)
+	defer syscall.Umask(umask)
+	dir := filepath.Join(t.TempDir(), "spool")
+	s := mustOpen(t, config(dir))
+	for seq := uint64(1); seq <= 2; seq++ {
+		mustPut(t, s, message(id(1, seq), 10))
+	}
+	if err := os.Truncate(s.path(id(1, 1)), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(id(1, 1)); !errors.Is(err, ErrCorrupt) {
+		t.Fatal(err)
+	}
+	for _, name := range append(fileNames(t, dir), "") {
+		want := fs.FileMode(0o640)
+		if name == "" || name[len(name)-1] == '/' {
+			want = 0o750
+		}
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: mode %v, %v, want %v", name, info.Mode().Perm(), err, want)
 		}
 	}
 }

@@ -14,9 +14,10 @@ import (
 )
 
 // Get reads a frame. ErrGone: it is not there, and if it was lost a Loss said so.
-// ErrCorrupt: its file is damaged or has vanished; it is set aside, the frame is not
-// in the spool any more, and the caller has a loss to declare. After any other error
-// the frame is still there.
+// ErrCorrupt: its file is proven to be damaged, or has vanished; it is set aside, the
+// frame is not in the spool any more, and the caller has a loss to declare. After any
+// other error, which may pass (EIO, EMFILE, EACCES and the like), the frame is still
+// there. One that does not pass is damage in the end: see outlasted.
 func (s *Spool) Get(id frame.ID) (*frame.Message, error) {
 	s.mu.Lock()
 	e, ok := s.index.get(id)
@@ -24,9 +25,15 @@ func (s *Spool) Get(id frame.ID) (*frame.Message, error) {
 	if !ok {
 		return nil, fmt.Errorf("read frame %s: %w", id, ErrGone)
 	}
-	m, err := readFrame(s.path(id), id, int64(e.size))
+	m, err := s.readFrame(id, int64(e.size))
 	if err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.failing, id)
 		return m, nil
+	}
+	if !errors.Is(err, ErrCorrupt) && s.outlasted(id) {
+		err = fmt.Errorf("%w: %w, while other files can be read", ErrCorrupt, err)
 	}
 	if !errors.Is(err, ErrCorrupt) {
 		return nil, s.failed(fmt.Errorf("read frame %s: %w", id, err))
@@ -79,14 +86,18 @@ func readHeader(path string) (frame.Header, error) {
 	return frame.ParseHeader(text)
 }
 
-// readFrame reads a file that should have size bytes. A sector that cannot be
-// read and a file that is not there are damage; other errors may pass.
-func readFrame(path string, id frame.ID, size int64) (*frame.Message, error) {
-	data, err := readExactly(path, size)
+// readFrame reads the file of a frame, which should have size bytes. ErrCorrupt is
+// proof of damage; other errors may pass.
+func (s *Spool) readFrame(id frame.ID, size int64) (*frame.Message, error) {
+	path := s.path(id)
+	data, err := s.read(path, size)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if err := s.vanished(path); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: its file has vanished", ErrCorrupt)
-	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EIO), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	case err != nil:
 		return nil, err

@@ -20,7 +20,8 @@ import (
 // a killed one left half-written and reads names and sizes; Get reads the files.
 // Losses are frames whose files are too short or in the wrong directory, and those
 // that exceed the bounds. A directory on a read-only disk can be opened: its frames can
-// still be delivered.
+// still be delivered. With a directory in it that cannot be read it is not opened: what
+// is there must not pass for missing.
 func Open(cfg Config) (s *Spool, losses []Loss, err error) {
 	if cfg.Dir == "" || cfg.MaxBytes <= 0 {
 		return nil, nil, fmt.Errorf("open spool %q of %d bytes: a directory and a size are needed", cfg.Dir, cfg.MaxBytes)
@@ -32,7 +33,10 @@ func Open(cfg Config) (s *Spool, losses []Loss, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("open spool %s: %w", cfg.Dir, err)
 	}
-	s = &Spool{cfg: cfg, opened: cfg.Now(), root: root, pending: map[frame.ID]*os.File{}, dirty: map[string]struct{}{}}
+	s = &Spool{
+		cfg: cfg, opened: cfg.Now(), root: root, pending: map[frame.ID]*os.File{}, dirty: map[string]struct{}{},
+		read: readExactly, failing: map[frame.ID]failure{},
+	}
 	losses, err = s.scan()
 	if err != nil {
 		files.Unlock(root)

@@ -17,6 +17,8 @@
 //     that is what they occupy), and MinFree bytes of the disk stay free as far as that
 //     depends on the spool. What exceeds that is dropped, oldest first, and each lost ID
 //     is returned once, in a Loss.
+//   - An error that may pass is never a loss: a file that cannot be read now is held, and
+//     a disk that is full, read-only or out of descriptors costs nothing that is there.
 //   - Removals are not synced: after a power cut delivered frames may be back. The
 //     caller removes them again.
 //   - No text from outside becomes a path; only an ID's digits do. Files that the spool
@@ -105,17 +107,19 @@ type Spool struct {
 	dirty     map[string]struct{}   // directories with names not known to be on disk
 	inherited bool                  // files of an earlier process that may not be on disk
 	free      freeDisk
-	noRoom    bool // dropping the oldest did not help against a full disk
 
-	mu    sync.Mutex // guards the fields below; never held during I/O
-	index index
-	stats Stats // only the counters
+	read func(path string, size int64) ([]byte, error) // readExactly; tests break it
+
+	mu      sync.Mutex // guards the fields below; never held during I/O
+	index   index
+	stats   Stats // only the counters
+	failing map[frame.ID]failure
 }
 
 const (
 	maxFrame       = int(512 * bytesize.MiB) // Redis takes no larger value
-	dirMode        = 0o755
-	fileMode       = 0o644
+	dirMode        = 0o750
+	fileMode       = 0o640
 	tempName       = "put.tmp"
 	quarantineName = "quarantine"
 )

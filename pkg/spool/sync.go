@@ -51,7 +51,7 @@ func (s *Spool) Sync() (losses []Loss, err error) {
 		}
 	}
 	again := err != nil
-	refused, e := s.settle(files)
+	refused, unknown, e := s.settle(files)
 	err = cmp.Or(err, e)
 	left, e := syncDirs(dirs)
 	err = cmp.Or(err, e)
@@ -63,6 +63,11 @@ func (s *Spool) Sync() (losses []Loss, err error) {
 	s.inherited = s.inherited || again
 	for _, dir := range left {
 		s.dirty[dir] = struct{}{}
+	}
+	for _, id := range unknown {
+		if _, open := s.pending[id]; !open && s.holds(id) {
+			s.pending[id] = nil
+		}
 	}
 	return s.dropRefused(refused), s.failed(fmt.Errorf("sync spool: %w", explain(err)))
 }
@@ -83,30 +88,31 @@ func (s *Spool) dropRefused(refused []frame.ID) (losses []Loss) {
 	return losses
 }
 
-// settle syncs the files' data and closes them; err is the first failure.
-func (s *Spool) settle(files map[frame.ID]*os.File) (refused []frame.ID, err error) {
+// settle syncs the files' data and closes them; err is the first failure. A file that
+// was closed because too many were open (nil) is opened again; where that fails,
+// nothing is known of its data.
+func (s *Spool) settle(files map[frame.ID]*os.File) (refused, unknown []frame.ID, err error) {
 	for _, id := range slices.SortedFunc(maps.Keys(files), frame.ID.Compare) {
-		if e := syncData(files[id], s.path(id)); e != nil {
-			refused = append(refused, id)
+		f, e := files[id], error(nil)
+		if f == nil {
+			f, e = os.Open(s.path(id))
+		}
+		switch {
+		case errors.Is(e, fs.ErrNotExist): // removed since
+			continue
+		case e != nil:
+			unknown = append(unknown, id)
+		default:
+			e = retried(func() error { return unix.Fdatasync(int(f.Fd())) })
+			if e = cmp.Or(e, f.Close()); e != nil {
+				refused = append(refused, id)
+			}
+		}
+		if e != nil {
 			err = cmp.Or(err, fmt.Errorf("frame %s: %w", id, e))
 		}
 	}
-	return refused, err
-}
-
-// syncData syncs and closes f. nil stands for a file that was closed before
-// because too many were open.
-func syncData(f *os.File, path string) (err error) {
-	if f == nil {
-		if f, err = os.Open(path); errors.Is(err, fs.ErrNotExist) {
-			return nil // removed since
-		}
-		if err != nil {
-			return err
-		}
-	}
-	err = retried(func() error { return unix.Fdatasync(int(f.Fd())) })
-	return cmp.Or(err, f.Close())
+	return refused, unknown, err
 }
 
 func closeAll(files map[frame.ID]*os.File) {

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"framekeeper/pkg/frame"
 )
@@ -15,7 +14,8 @@ import (
 // losses hold even with an error; one of them is the frame itself if it is older than
 // all that would have to go. With an error nothing of the frame is on disk and the
 // caller still has it: ErrDiskFull and ErrReadOnly may pass, errTooLarge does not. A
-// frame that is there already stays as it is.
+// disk that is fuller than it says (quota, inodes) costs no older ones. A frame that is
+// there already stays as it is.
 func (s *Spool) Put(m *frame.Message) (losses []Loss, err error) {
 	s.ops.Lock()
 	defer s.ops.Unlock()
@@ -43,7 +43,7 @@ func (s *Spool) put(m *frame.Message) (losses []Loss, err error) {
 	if err != nil || !fits {
 		return losses, err
 	}
-	if losses, err = s.writeOrReplace(m, need, losses); err != nil {
+	if err := s.write(m); err != nil {
 		return losses, err
 	}
 	s.free.avail -= need
@@ -58,30 +58,6 @@ func (s *Spool) put(m *frame.Message) (losses []Loss, err error) {
 	s.index.insert(id, size, s.ticks(s.cfg.Now()))
 	s.stats.Written++
 	return losses, nil
-}
-
-// writeOrReplace writes the file; on a disk that is fuller than it says (quota, inodes)
-// in the room of the oldest. If that does not help it is not tried again before a write
-// succeeds: the frames on disk are worth more.
-func (s *Spool) writeOrReplace(m *frame.Message, need int64, losses []Loss) ([]Loss, error) {
-	err := s.write(m)
-	if !errors.Is(err, ErrDiskFull) || s.noRoom {
-		s.noRoom = s.noRoom && err != nil
-		return losses, err
-	}
-	for before := s.Stats().Bytes; before-s.Stats().Bytes < need; {
-		oldest, _, ok := s.oldest()
-		if !ok || !oldest.Less(m.Header.ID) {
-			break
-		}
-		if losses, err = s.drop(losses, oldest, ReasonDisk); err != nil {
-			break
-		}
-	}
-	err = s.write(m)
-	s.noRoom = err != nil
-	s.free.asked = time.Time{} // what was known is wrong
-	return losses, err
 }
 
 func (s *Spool) holds(id frame.ID) bool {
