@@ -51,6 +51,7 @@ type agent struct {
 	groups    *consumerGroups
 	socket    *socket
 	presence  *presence
+	inquiry   *inquiry
 	link      *datatransfer.Link
 }
 

@@ -80,6 +80,7 @@ func pipeline(ctx context.Context, cfg *configfile.Config, cam camera.Config, d 
 		Key: cam.StatusKey(), Topic: cam.StatusTopic(), Interval: cam.StatusInterval,
 		Instance: claim.Instance, Owner: claim.StateID, Status: a.newStatus(), Change: a.statusChange, Log: log,
 	}}
+	a.inquiry = newInquiry(cam, cfg.Redis.CheckTimeout)
 	a.link = a.newLink()
 	return a.run(ctx, sdnotify.FromEnv(os.Getenv))
 }
@@ -92,10 +93,18 @@ func (a *agent) newLink() *datatransfer.Link {
 	} else {
 		workers = append(workers, outbox.NewChannelWriter(a.cam.StreamTopic, a.cam.Name, a.clock, a.frames, a.log).Worker())
 	}
+	receive := func(payload []byte, arrived time.Time) {
+		if a.inquiry.foreign(payload) {
+			a.statusChange.Call() // whoever asks, or has stopped asking while this process was frozen, is to be noticed
+		}
+		if !a.inquiry.own(payload) {
+			a.responder.receive(payload, arrived)
+		}
+	}
 	return datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis: a.cfg.Redis, Name: a.cam.Name, Admit: a.admit, Workers: workers, Log: a.log,
 		OnOutage: a.meters.link.Lost, OnRecovery: a.meters.link.Back,
-		Subscriptions: []datatransfer.Subscription{{Channel: a.cam.RequestTopic, Handle: a.responder.receive}},
+		Subscriptions: []datatransfer.Subscription{{Channel: a.cam.RequestTopic, Handle: receive}},
 		MaxMessage:    16 * frame.MaxRequestBytes, // so that a larger request can be refused with its own id; more costs no memory
 	})
 }
@@ -103,7 +112,8 @@ func (a *agent) newLink() *datatransfer.Link {
 // admit prepares a session before it may be LIVE: is another agent there, how far
 // is the stream, what did an earlier start answer?
 func (a *agent) admit(ctx context.Context, s *datatransfer.Session) error {
-	if err := a.presence.admit(ctx, s.Data()); err != nil {
+	ask := func(ctx context.Context) (alive bool, err error) { return a.inquiry.ask(ctx, s.Client(maxRefusal)) }
+	if err := a.presence.admit(ctx, s.Data(), ask); err != nil {
 		return err
 	}
 	if a.cfg.Delivery.Mode.Streams() {

@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,14 +14,8 @@ import (
 
 	"framekeeper/internal/async"
 	"framekeeper/pkg/datatransfer"
-	"framekeeper/pkg/frame"
-	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/redisconn"
 )
-
-// presencePoll is how often a start reads a foreign status, to see whether it is
-// renewed.
-const presencePoll = 100 * time.Millisecond
 
 // presenceConfig configures how an agent publishes its presence.
 type presenceConfig struct {
@@ -42,7 +33,7 @@ type presenceConfig struct {
 type presence struct {
 	presenceConfig
 
-	noRival   bool        // none was alive at the start
+	noRival   bool        // none was alive at the start: see admit
 	withdrawn atomic.Bool // the status is not shown again
 
 	mu      sync.Mutex // guards all below; held while a status is shown
@@ -50,94 +41,31 @@ type presence struct {
 	rival   string     // the last one that was logged
 }
 
-// identity are the keys of a status by which agents differ.
-type identity struct {
-	Instance string `json:"instance"`
-	Owner    string `json:"owner"`
-	Host     string `json:"host"`
-	PID      int    `json:"pid"`
-	Boot     string `json:"boot"` // of the machine: no two share it, nor two starts of one
-	TimeUS   int64  `json:"time_us"`
-}
-
-// bootID names this start of this machine; "" where it is unknown. Boxes made
-// from one image share host name and state directory, but not this.
-func bootID() string {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(id))
-}
-
-// dead reports whether the status is from a process that cannot live any more:
-// one of our own state directory, which we have locked, or one of this machine
-// whose process is not there, as after a kill where the directory does not persist.
-// Whether another machine's process lives is unknown, however alike the machines are.
-func (i *identity) dead(owner string) bool {
-	if boot := bootID(); i.Boot != "" && boot != "" && i.Boot != boot {
-		return false
-	}
-	host, err := os.Hostname()
-	return i.Owner == owner ||
-		err == nil && i.Host == host && i.PID > 0 && errors.Is(syscall.Kill(i.PID, 0), syscall.ESRCH)
-}
-
-// admit checks, once, whether another agent is alive: one whose status comes from
-// another state directory and is renewed meanwhile. A status that is not renewed
-// belongs to a dead agent and is replaced when it expires.
-func (p *presence) admit(ctx context.Context, r redis.Cmdable) error {
-	if p.noRival {
-		return nil
-	}
-	first, left, err := p.read(ctx, r)
-	if err != nil {
-		return err
-	}
-	if first == nil || first.Instance == p.Instance || first.dead(p.Owner) {
-		p.noRival = true
-		return nil
-	}
-	p.Log.Warn().Str("host", first.Host).Int("pid", first.PID).Int64("for_ms", left.Milliseconds()).
-		Msg("Another agent's status is in Redis; checking whether it is renewed")
-	for {
-		if !async.Pause(ctx, presencePoll) {
-			return ctx.Err()
-		}
-		now, _, err := p.read(ctx, r)
-		switch {
-		case err != nil:
-			return err
-		case now == nil:
-			p.noRival = true
-			return nil
-		case now.TimeUS != first.TimeUS || now.Instance != first.Instance:
-			return &datatransfer.FatalError{Err: fmt.Errorf("%w: process %d on host %s answers for it over the same Redis; stop one of them, or give this camera another name",
-				outbox.ErrClaimed, now.PID, now.Host)}
-		}
-	}
-}
-
-// read reads the present status; nil if there is none.
-func (p *presence) read(ctx context.Context, r redis.Cmdable) (*identity, time.Duration, error) {
+// read reads the status as it stands in Redis.
+func (p *presence) read(ctx context.Context, r redis.Cmdable) (reading, error) {
 	text, err := r.Get(ctx, p.Key).Result()
 	switch {
 	case errors.Is(err, redis.Nil):
-		return nil, 0, nil
+		return reading{}, nil
 	case err != nil && redisconn.EndsSession(err):
-		return nil, 0, fmt.Errorf("read %s: %w", p.Key, err)
+		return reading{}, fmt.Errorf("read %s: %w", p.Key, err)
 	case err != nil:
-		return nil, 0, nil // not permitted to read: then rivals are not detected
+		return reading{hidden: true}, nil
 	}
 	left, err := r.PTTL(ctx, p.Key).Result()
 	if err != nil {
 		left = 0
 	}
-	var i identity
-	if frame.Decode([]byte(text), &i) != nil || left < 0 {
-		return nil, 0, nil // not an agent's status, or one that would stand forever
+	return newReading(text, left), nil
+}
+
+// set replaces the status and returns the one before.
+func (p *presence) set(ctx context.Context, r redis.Cmdable, text []byte) (old string, err error) {
+	old, err = r.SetArgs(ctx, p.Key, text, redis.SetArgs{TTL: 3 * p.Interval, Get: true}).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return "", fmt.Errorf("set %s: %w", p.Key, err)
 	}
-	return &i, left, nil
+	return old, nil
 }
 
 // worker renews the status at every interval and at every change.
@@ -173,11 +101,7 @@ func (p *presence) show(ctx context.Context, r redis.Cmdable) error {
 	if err != nil {
 		return fmt.Errorf("encode status: %w", err)
 	}
-	old, err := r.SetArgs(ctx, p.Key, text, redis.SetArgs{TTL: 3 * p.Interval, Get: true}).Result()
-	var notSet error
-	if err != nil && !errors.Is(err, redis.Nil) {
-		notSet = fmt.Errorf("set %s: %w", p.Key, err)
-	}
+	old, notSet := p.set(ctx, r, text)
 	if redisconn.EndsSession(notSet) {
 		return notSet
 	}
@@ -197,8 +121,8 @@ func (p *presence) show(ctx context.Context, r redis.Cmdable) error {
 // is gone at once, and not only when the key expires.
 func (p *presence) withdraw(ctx context.Context, r redis.Cmdable) error {
 	p.withdrawn.Store(true)
-	i, _, err := p.read(ctx, r)
-	if err != nil || i == nil || i.Instance != p.Instance {
+	i, err := p.read(ctx, r)
+	if err != nil || i.Instance != p.Instance {
 		return err
 	}
 	if err := r.Del(ctx, p.Key).Err(); err != nil {
@@ -221,9 +145,8 @@ func (p *presence) report(err error) error {
 
 // reportRival reports an agent that was started beside this one by force.
 func (p *presence) reportRival(old string) {
-	var i identity
-	if old == "" || frame.Decode([]byte(old), &i) != nil ||
-		i.Instance == p.Instance || i.dead(p.Owner) || i.Instance == p.rival {
+	i := newReading(old, 0)
+	if !p.foreign(i) || i.Instance == p.rival {
 		return
 	}
 	p.rival = i.Instance

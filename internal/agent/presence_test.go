@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,14 +17,15 @@ import (
 	"framekeeper/internal/async"
 	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
+	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
-	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/redisconn"
 )
 
 const statusKey, statusTopic = "status:testcam", "status/testcam"
 
-// agentAt is a link with a Presence, as one agent has it.
+// agentAt is a link with a presence, as one agent has it. It echoes every request but
+// its own question once it is LIVE.
 type agentAt struct {
 	link *datatransfer.Link
 	log  *testkit.Log
@@ -40,7 +40,32 @@ func present(t *testing.T, cfg redisconn.Config, instance, owner string, interva
 		Key: statusKey, Topic: statusTopic, Interval: interval, Instance: instance, Owner: owner, Change: async.NewWake(), Log: zerolog.New(a.log),
 		Status: func() any { return identity{Instance: instance, Owner: owner, Host: "box", PID: 7, TimeUS: n.Add(1)} },
 	}}
-	a.link = datatransfer.NewLink(datatransfer.LinkConfig{Redis: cfg, Name: "testcam", Admit: func(ctx context.Context, s *datatransfer.Session) error { return p.admit(ctx, s.Data()) }, Workers: []datatransfer.Worker{p.worker()}, Log: zerolog.Nop()})
+	i := newInquiry(camera.Config{RequestTopic: "request/testcam", StreamTopic: "stream/testcam"}, 0)
+	i.wait = 500 * time.Millisecond
+	echoes := make(chan []byte, 10)
+	echo := datatransfer.Worker{Name: "echo", Run: func(ctx context.Context, s *datatransfer.Session) error {
+		for {
+			select {
+			case e := <-echoes:
+				if err := s.Data().Publish(ctx, i.answers, e).Err(); err != nil {
+					return err
+				}
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}}
+	a.link = datatransfer.NewLink(datatransfer.LinkConfig{
+		Redis: cfg, Name: "testcam", Workers: []datatransfer.Worker{p.worker(), echo}, Log: zerolog.Nop(),
+		Subscriptions: []datatransfer.Subscription{{Channel: i.requests, Handle: func(payload []byte, _ time.Time) {
+			if !i.own(payload) {
+				echoes <- payload
+			}
+		}}},
+		Admit: func(ctx context.Context, s *datatransfer.Session) error {
+			return p.admit(ctx, s.Data(), func(ctx context.Context) (bool, error) { return i.ask(ctx, s.Client(maxRefusal)) })
+		},
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.link.Run(ctx) }()
@@ -93,66 +118,6 @@ func TestPresenceIsShownAndExpires(t *testing.T) {
 	testkit.Eventually(t, "a dead agent's status expires", func() bool { return shown(t, c).Instance == "" })
 }
 
-func TestASecondAgentIsRefused(t *testing.T) {
-	testkit.NeedRedis(t)
-	t.Parallel()
-	server := redistest.Start(t)
-	first := present(t, testkit.Unhurried(server.URL()), "i1", "o1", 200*time.Millisecond)
-	first.waitLive(t)
-	testkit.Eventually(t, "the first one shows itself", func() bool { return shown(t, server.Client()).Instance == "i1" })
-	second := present(t, testkit.Fast(server.URL()), "i2", "o2", 200*time.Millisecond)
-	testkit.Eventually(t, "the second one gives up", func() bool {
-		return second.link.Status().State == datatransfer.Down && second.link.Status().Detail != ""
-	})
-	if err := second.end(); !errors.Is(err, outbox.ErrClaimed) {
-		t.Errorf("the second agent's Run returned %v, want %v", err, outbox.ErrClaimed)
-	}
-	if s := first.link.Status(); s.Outages != 0 || s.State != datatransfer.Live {
-		t.Errorf("the first agent is %+v, want unharmed", s)
-	}
-	if got := shown(t, server.Client()).Instance; got != "i1" {
-		t.Errorf("the status is %q's, want the first agent's", got)
-	}
-}
-
-// Two boxes made from one image have the same host name, the same state
-// directory and hardly the same process numbers.
-func TestASecondBoxOfOneImageIsRefused(t *testing.T) {
-	testkit.NeedRedis(t)
-	t.Parallel()
-	host, err := os.Hostname()
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := redistest.Start(t)
-	stop := make(chan struct{})
-	var renewing sync.WaitGroup
-	renew := func(n int64) {
-		first, _ := json.Marshal(identity{Instance: "i1", Owner: "o", Host: host, PID: 1 << 22, Boot: "another box", TimeUS: n})
-		_ = server.Client().Set(context.Background(), statusKey, first, time.Minute).Err() // the test sees what comes of it
-	}
-	renew(1)
-	renewing.Go(func() {
-		for n := int64(2); ; n++ {
-			select {
-			case <-stop:
-				return
-			case <-time.After(50 * time.Millisecond):
-				renew(n)
-			}
-		}
-	})
-	defer renewing.Wait()
-	defer close(stop)
-	second := present(t, testkit.Fast(server.URL()), "i2", "o", time.Minute)
-	testkit.Eventually(t, "the second one gives up", func() bool {
-		return second.link.Status().State == datatransfer.Down && second.link.Status().Detail != ""
-	})
-	if err := second.end(); !errors.Is(err, outbox.ErrClaimed) {
-		t.Errorf("the second box's Run returned %v, want %v", err, outbox.ErrClaimed)
-	}
-}
-
 // Under OOM the key cannot be set, but subscribers get the status with the reason.
 func TestTheStatusIsPublishedThoughItCannotBeSet(t *testing.T) {
 	testkit.NeedRedis(t)
@@ -192,7 +157,8 @@ type fakeRedis struct {
 	value     string
 	expires   time.Time // zero: never
 	published []string
-	refusal   error // of GET and SET
+	refusal   error  // of GET and SET
+	meanwhile func() // is called once before SET
 }
 
 func (r *fakeRedis) set(v any, ttl time.Duration) {
@@ -230,6 +196,10 @@ func (r *fakeRedis) PTTL(context.Context, string) *redis.DurationCmd {
 }
 
 func (r *fakeRedis) SetArgs(ctx context.Context, key string, value any, a redis.SetArgs) *redis.StatusCmd {
+	if meanwhile := r.meanwhile; meanwhile != nil {
+		r.meanwhile = nil
+		meanwhile()
+	}
 	old, err := r.Get(ctx, key).Result()
 	if r.refusal == nil {
 		r.mu.Lock()
@@ -256,61 +226,6 @@ func presenceOf(log *testkit.Log) *presence {
 		Key: statusKey, Topic: statusTopic, Interval: time.Second, Instance: "i2", Owner: "o2", Change: async.NewWake(), Log: zerolog.New(log),
 		Status: func() any { n++; return identity{Instance: "i2", Owner: "o2", TimeUS: n} },
 	}}
-}
-
-// A status that is not renewed is a dead agent's; of one that is dead for certain
-// nothing is waited for.
-func TestPresenceWaitsForAForeignStatusToExpire(t *testing.T) {
-	host, err := os.Hostname()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead := 1 << 22 // beyond all process numbers
-	for name, c := range map[string]struct {
-		status  any
-		ttl     time.Duration
-		refusal error
-		wait    time.Duration
-	}{
-		"none":                        {},
-		"ours":                        {status: identity{Instance: "i2", Owner: "o1"}, ttl: time.Minute},
-		"of the same state directory": {status: identity{Instance: "i1", Owner: "o2", Host: "box"}, ttl: time.Minute},
-		"of a dead process here":      {status: identity{Instance: "i1", Owner: "o1", Host: host, PID: dead, Boot: bootID()}, ttl: time.Minute},
-		"of a copy of this box":       {status: identity{Instance: "i1", Owner: "o2", Host: host, PID: dead, Boot: "other"}, ttl: time.Minute, wait: time.Minute},
-		"of another box":              {status: identity{Instance: "i1", Owner: "o1", Host: "box"}, ttl: 3 * time.Second, wait: 3 * time.Second},
-		"that never expires":          {status: identity{Instance: "i1", Owner: "o1"}},
-		"that is no agent's":          {status: []int{1}, ttl: time.Minute},
-		"that must not be read":       {status: identity{Instance: "i1", Owner: "o1"}, ttl: time.Minute, refusal: redisError("NOPERM")},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := &fakeRedis{refusal: c.refusal}
-				if c.status != nil {
-					r.set(c.status, c.ttl)
-				}
-				began := time.Now()
-				if err := presenceOf(&testkit.Log{}).admit(t.Context(), r); err != nil {
-					t.Errorf("admit returned %v", err)
-				}
-				if took := time.Since(began); took != c.wait {
-					t.Errorf("admitted after %v, want %v", took, c.wait)
-				}
-			})
-		})
-	}
-}
-
-func TestPresenceRefusesToStartBesideALiveAgent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r, n := &fakeRedis{}, int64(0)
-		renew := func() { n++; r.set(identity{Instance: "i1", Owner: "o1", Host: "box", TimeUS: n}, 3*time.Second) }
-		renew()
-		time.AfterFunc(2*time.Second, renew)
-		err := presenceOf(&testkit.Log{}).admit(t.Context(), r)
-		if fatal := new(datatransfer.FatalError); !errors.Is(err, outbox.ErrClaimed) || !errors.As(err, &fatal) {
-			t.Errorf("admit returned %v, want %v for good", err, outbox.ErrClaimed)
-		}
-	})
 }
 
 func TestPresenceRenewsItsStatus(t *testing.T) {

@@ -281,4 +281,3 @@ func TestWhatIsAboutTheSize(t *testing.T) {
 		}
 	}
 }
-

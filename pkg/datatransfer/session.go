@@ -33,6 +33,13 @@ type Session struct {
 // with the session; do not keep it.
 func (s *Session) Data() *redis.Client { return s.data }
 
+// Client makes a further client of the session, for connections that may end without
+// it. Strings of more than longest bytes come as empty ones there. The caller closes
+// it; its connections end with the session in any case.
+func (s *Session) Client(longest int64) *redis.Client {
+	return s.target.Limited(redisconn.Data, longest)
+}
+
 // Local is this machine's own IP address on the session's connections; "" over
 // a unix socket.
 func (s *Session) Local() string { return s.target.Local() }

@@ -146,16 +146,20 @@ const (
 	Data
 )
 
-// Client makes a client of the target. Every setting away from go-redis's
-// defaults answers a failure that was measured.
-func (t *Target) Client(role Role) *redis.Client {
+// Client makes a client of the target.
+func (t *Target) Client(role Role) *redis.Client { return t.Limited(role, t.longest[role]) }
+
+// Limited makes a client on which strings of more than longest bytes come as empty
+// ones, whatever LimitStrings says. Every setting away from go-redis's defaults
+// answers a failure that was measured.
+func (t *Target) Limited(role Role, longest int64) *redis.Client {
 	o := &redis.Options{
 		Network:  t.network,
 		Addr:     t.addr,
 		Username: t.username,
 		Password: t.password,
 		DB:       t.db,
-		Dialer:   t.dialer(role, t.dialTimeout(role)),
+		Dialer:   t.dialer(role, longest, t.dialTimeout(role)),
 
 		// A PUBLISH whose reply is lost would be sent again: two copies, no error.
 		MaxRetries: -1,
@@ -220,8 +224,7 @@ func (t *Target) dialTimeout(role Role) time.Duration {
 	return t.cfg.DialTimeout
 }
 
-func (t *Target) dialer(role Role, timeout time.Duration) dialFunc {
-	longest := t.longest[role]
+func (t *Target) dialer(role Role, longest int64, timeout time.Duration) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := t.dial(ctx, role, timeout, network, addr)
 		if err != nil || longest == 0 {
