@@ -111,7 +111,28 @@ func (a *agent) serve(payload []byte) {
 func (a *agent) produce() frame.ID {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	m := a.image(nil)
+	return a.give(a.image(nil))
+}
+
+// produceOdd sends one that has something about it.
+func (a *agent) produceOdd(change func(h *frame.Header), image []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	h := a.image(nil).Header
+	h.CRC32C = ""
+	if change != nil {
+		change(&h)
+	}
+	m, err := frame.NewMessage(h, image)
+	if err != nil {
+		a.t.Error(err)
+		return
+	}
+	a.give(m)
+}
+
+// give sends a frame. The caller holds mu.
+func (a *agent) give(m *frame.Message) frame.ID {
 	if a.publish {
 		a.send("PUBLISH", "stream/"+a.camera, m.Wire())
 	}

@@ -158,7 +158,7 @@ func TestPoolSetsAside(t *testing.T) {
 		`{"camera":"greencam1","id":"1000-9","status":"dropped","first":"1000-4","last":"1000-9","count":6,"bytes":0}`, "image", "")
 	a.with(func() { a.next = frame.ID{Epoch: 1000, Seq: 10} })
 	a.produce()
-	stop := b.background("run", "--group", "pool", "--no-requests")
+	stop := b.backgroundUntil("2 lost (2 damaged)", "run", "--group", "pool", "--no-requests")
 	b.await("the last image", func() bool { return len(b.files("greencam1")) >= 2 })
 	stop()
 	wantSummary(t, b.summary(), map[string]string{

@@ -43,10 +43,13 @@ its first client begins at the stream's oldest frame.
 
 Ends at --duration, SIGINT or SIGTERM, and prints a summary. The exit code is 1
 if nothing arrived from a camera that was asked, Redis was never reached, something
-was lost (the summary's "lost"), or images could not be stored; else it is 0.
-Requests made before a camera's agent published anything count as "too early", not
-as lost, unless it never publishes anything. The next run receives the frames
-"left in stream".`,
+was lost, or images could not be stored at the end; else it is 0. "lost" has
+requests without an answer and every frame that was not stored, whatever the
+reason: undeclared, trimmed, corrupt, too large (for images_max_bytes), unstorable
+(no image of this camera), not stored (they came faster than the disk takes them).
+What the agent itself lost is "declared". Requests made before a camera's agent
+published anything count as "too early", not as lost, unless it never publishes
+anything. The next run receives the frames "left in stream".`,
 		Example: `  client run --camera greencam1 --duration 1m
   client run --no-requests --group archive`,
 		Args: cli.Args(),

@@ -36,8 +36,8 @@ func TestBytesBoundHoldsForAllCameras(t *testing.T) {
 		}
 	}
 	wantTree(t, dir, want...)
-	if _, stored, err := s.Save(mustMessage(t, testHeader("cam0", 99), make([]byte, 2<<20))); stored || !errors.Is(err, ErrRefused) {
-		t.Errorf("an image above the limit: got %v, %v, want ErrRefused", stored, err)
+	if _, stored, err := s.Save(mustMessage(t, testHeader("cam0", 99), make([]byte, 2<<20))); stored || !errors.Is(err, ErrTooLarge) {
+		t.Errorf("an image above the limit: got %v, %v, want ErrTooLarge", stored, err)
 	}
 	wantTree(t, dir, want...)
 }

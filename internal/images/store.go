@@ -45,7 +45,8 @@ import (
 // What Save can fail with, by what the caller can do about it. Every other
 // error is the file system's, and trying the same message again may succeed.
 var (
-	ErrRefused  = errors.New("not an image that can be stored")                    // never will be
+	ErrRefused  = errors.New("not an image that can be stored") // never will be
+	ErrTooLarge = fmt.Errorf("%w: larger than images_max_bytes", ErrRefused)
 	ErrCorrupt  = errors.New("image arrived damaged")                              // set aside under corrupt/
 	ErrDiskFull = errors.New("no space left, free some or lower images_max_bytes") // try again later
 	ErrInUse    = errors.New("another client stores images there")                 // Open only
@@ -106,7 +107,7 @@ func (s *Store) reserve(p storedImage) (fresh bool, err error) {
 	defer s.mu.Unlock()
 	size := int64(len(p.body))
 	if size > int64(s.cfg.MaxBytes) {
-		return false, fmt.Errorf("%w: %d bytes, images_max_bytes is %s", ErrRefused, size, s.cfg.MaxBytes)
+		return false, fmt.Errorf("%w, %d bytes of %s", ErrTooLarge, size, s.cfg.MaxBytes)
 	}
 	if s.index.has(p.key) {
 		return false, nil

@@ -34,7 +34,7 @@ type cameraReceiver struct {
 func newCameraReceiver(o *Options, cam *camera.Config, consumer string, q *queue) *cameraReceiver {
 	log := o.Log.With().Str("camera", cam.Name).Logger()
 	c := &cameraReceiver{name: cam.Name, log: log, counts: &counts{}, queue: q}
-	c.storer = &storer{store: o.Store, counts: c.counts, log: log}
+	c.storer = &storer{camera: cam.Name, store: o.Store, counts: c.counts, log: log}
 	if !o.NoRequests {
 		c.requester = newRequester(cam, o.RequestInterval, c.counts, log)
 	}
@@ -130,20 +130,17 @@ func (c *cameraReceiver) consume(ctx context.Context, m *frame.Message) error {
 	return nil
 }
 
-// faults are what went wrong with the camera. What came late, twice or damaged
-// is dealt with and counted, and no fault of the run.
+// faults are what went wrong with the camera. What came late or twice is dealt with
+// and counted, and no fault of the run.
 func (c *cameraReceiver) faults() []string {
 	t := c.totals()
 	var all []string
 	if t.n[requests] > 0 && t.n[answered] == 0 && t.n[frames] == 0 {
 		all = append(all, fmt.Sprintf("nothing arrived for %d requests (%d error replies, %d without an answer)",
 			t.n[requests], t.n[errorReplies], t.unanswered()))
-	} else if lost := t.lost(); lost > 0 {
-		all = append(all, fmt.Sprintf("%d lost (%d requests without an answer, %d holes in the stream)",
-			lost, lost-t.n[undeclared], t.n[undeclared]))
 	}
-	if n := t.n[dropped]; n > 0 {
-		all = append(all, fmt.Sprintf("%d frames not stored", n))
+	if lost := t.lost(); lost > 0 && (len(all) == 0 || lost > t.missed()) {
+		all = append(all, fmt.Sprintf("%d lost (%s)", lost, t.losses()))
 	}
 	if err := c.storer.refusal.Load(); err != nil {
 		all = append(all, fmt.Sprintf("images could not be stored at the end: %s", *err))

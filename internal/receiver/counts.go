@@ -25,9 +25,11 @@ const (
 	storedBytes
 	duplicates
 	corrupt
-	malformed // messages that are none of this camera's
+	oversized  // larger than images_max_bytes
+	unstorable // no image of this camera
+	malformed  // published messages that are none of this camera's
 	storeFailures
-	dropped
+	dropped // arrived faster than they could be stored
 
 	delivered
 	declared
@@ -106,7 +108,7 @@ func (r *Receiver) totals() totals {
 
 // troubles is the live line's one figure for everything that went wrong.
 func (t *totals) troubles() (sum uint64) {
-	for _, i := range []counter{errorReplies, timeouts, wrong, malformed, corrupt, storeFailures, dropped, undeclared} {
+	for _, i := range []counter{errorReplies, timeouts, wrong, malformed, corrupt, oversized, unstorable, storeFailures, dropped, trimmed, undeclared} {
 		sum += t.n[i]
 	}
 	return sum
@@ -115,11 +117,45 @@ func (t *totals) troubles() (sum uint64) {
 // unanswered are requests that came to nothing: timed out, or abandoned at the end.
 func (t *totals) unanswered() uint64 { return t.n[requests] - t.n[answered] - t.n[errorReplies] }
 
-// lost is what should have come and did not: requests without any answer, but
-// for those made before the camera's agent was there, and holes in the stream
-// that nothing accounts for.
+// lossReasons are why a frame that the agent gave was not stored, in words that follow
+// a number. What the agent itself lost is declared, and no loss of the client's.
+var lossReasons = []struct { //nolint:gochecknoglobals // a constant table
+	counter counter
+	words   string
+}{
+	{undeclared, "holes in the stream"},
+	{trimmed, "trimmed from the stream before they were read"},
+	{corrupt, "damaged"},
+	{oversized, "larger than images_max_bytes"},
+	{unstorable, "no images of this camera"},
+	{dropped, "came faster than they could be stored"},
+}
+
+// missed are requests without any answer, but for those made before the camera's
+// agent was there.
+func (t *totals) missed() uint64 { return t.unanswered() - min(t.n[early], t.unanswered()) }
+
+// lost is what should have come or been stored and was not, whatever the reason.
 func (t *totals) lost() uint64 {
-	return t.unanswered() - min(t.n[early], t.unanswered()) + t.n[undeclared]
+	n := t.missed()
+	for _, r := range lossReasons {
+		n += t.n[r.counter]
+	}
+	return n
+}
+
+// losses are the reasons of lost, each with its number.
+func (t *totals) losses() string {
+	var all []string
+	if n := t.missed(); n > 0 {
+		all = append(all, fmt.Sprintf("%d requests without an answer", n))
+	}
+	for _, r := range lossReasons {
+		if n := t.n[r.counter]; n > 0 {
+			all = append(all, fmt.Sprintf("%d %s", n, r.words))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // row is one line of the summary. Its value is a whole number, a number with one
@@ -189,6 +225,8 @@ func (r *Receiver) rows() []row {
 		{"stored MiB", func(t *totals, _ time.Duration) any { return float64(t.n[storedBytes]) / (1 << 20) }},
 		count("duplicates", duplicates),
 		count("corrupt", corrupt),
+		count("too large", oversized),
+		count("unstorable", unstorable),
 		count("malformed", malformed),
 		count("not stored", dropped),
 	}

@@ -38,7 +38,7 @@ func TestEarlyRequestsAreNotLost(t *testing.T) {
 	reason := errors.New("disk full")
 	c.storer.refusal.Store(&reason)
 	all := strings.Join(c.faults(), ", ")
-	for _, want := range []string{"1 lost", "4 frames not stored", "disk full"} {
+	for _, want := range []string{"5 lost (1 requests without an answer, 4 came faster than they could be stored)", "disk full"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("faults: got %q, want %q in it", all, want)
 		}

@@ -3,6 +3,7 @@ package receiver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ const (
 
 // storer stores one camera's frames and counts what became of them.
 type storer struct {
+	camera  string
 	store   *images.Store // nil: nothing is stored
 	counts  *counts
 	log     zerolog.Logger
@@ -61,6 +63,10 @@ func (s *storer) save(ctx context.Context, m *frame.Message) error {
 // try stores one frame unless it never can be; after an error, trying again may
 // help.
 func (s *storer) try(m *frame.Message) error {
+	if m.Header.Camera != s.camera {
+		s.lose(unstorable, m, fmt.Errorf("%w: camera %.80q", images.ErrRefused, m.Header.Camera))
+		return nil
+	}
 	path, isNew, err := s.store.Save(m)
 	switch {
 	case err == nil && isNew:
@@ -71,14 +77,25 @@ func (s *storer) try(m *frame.Message) error {
 	case errors.Is(err, images.ErrCorrupt):
 		s.counts.add(corrupt, 1)
 		s.log.Warn().Err(err).Stringer("id", m.Header.ID).Str("file", path).Msg("A damaged image was set aside")
+	case errors.Is(err, images.ErrTooLarge):
+		s.lose(oversized, m, err)
 	case errors.Is(err, images.ErrRefused):
-		s.counts.add(malformed, 1)
-		s.log.Debug().Err(err).Stringer("id", m.Header.ID).Msg("A message was not stored")
+		s.lose(unstorable, m, err)
 	default:
 		s.counts.add(storeFailures, 1)
 		return err
 	}
 	return nil
+}
+
+// lose counts a frame that can never be stored. The first one of each reason is
+// logged: there may be thirty a second.
+func (s *storer) lose(reason counter, m *frame.Message, err error) {
+	level := zerolog.DebugLevel
+	if s.counts.n[reason].Add(1) == 1 {
+		level = zerolog.ErrorLevel
+	}
+	s.log.WithLevel(level).Err(err).Stringer("id", m.Header.ID).Msg("A frame cannot be stored and is lost")
 }
 
 // queue holds published frames that wait to be stored.

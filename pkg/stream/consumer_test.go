@@ -195,12 +195,13 @@ func TestConsumerPassesOverCorruptEntries(t *testing.T) {
 	server.Do("XADD", testKey, "100-4", "header", `not JSON`, "image", "")
 	server.Do("XADD", testKey, "100-5", "something", "else")
 	server.Do("XADD", testKey, "100-6", "header", `{"id":"100-9","status":"ok","bytes":0}`, "image", "")
-	frames(t, c, 7, 8)
+	server.Do("XADD", testKey, "100-7", "header", `{"id":"100-7","status":"error","error":"stalled","bytes":0}`, "image", "")
+	frames(t, c, 8, 8)
 	r := newRecorder(t, testkit.Fast(server.URL()), nil)
 	s := r.upTo(t, 100, 8)
-	expect(t, r.handed(), "1", "2", "7", "8")
-	if s.Corrupt != 4 || s.Undeclared+s.Trimmed != 0 || s.Delivered != 4 {
-		t.Errorf("%+v, want 4 corrupt, 4 delivered, none missing", s)
+	expect(t, r.handed(), "1", "2", "8")
+	if s.Corrupt != 5 || s.Undeclared+s.Trimmed != 0 || s.Delivered != 3 {
+		t.Errorf("%+v, want 5 corrupt, 3 delivered, none missing", s)
 	}
 }
 

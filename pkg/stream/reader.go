@@ -32,6 +32,7 @@ const (
 var (
 	errLeft    = errors.New("the worker has left its group") // ends the reading of a session in order
 	errOtherID = errors.New("the header's ID is not the entry's")
+	errNoEntry = errors.New("an error reply is no entry of a stream")
 )
 
 // reader is what both consumers share. Only the session's worker uses it.
@@ -141,8 +142,11 @@ func (r *reader) message(id frame.ID, values map[string]any) (*frame.Message, er
 		}
 		r.mean += (n - r.mean) / 8
 	}
-	if m.Header.ID != id {
+	switch {
+	case m.Header.ID != id:
 		return nil, errOtherID
+	case m.Header.Status == frame.StatusError:
+		return nil, errNoEntry
 	}
 	return m, err
 }
