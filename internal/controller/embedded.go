@@ -23,10 +23,10 @@ func (p *serverPart) make(ctx context.Context, cfg *configfile.Config) (*redisse
 	if !cfg.Redis.Embedded {
 		return nil, nil //nolint:nilnil // none is what was asked for
 	}
-	memory := serverMemory(cfg)
+	memory, frame := serverMemory(cfg)
 	warnOfMemory(memory, p.log())
 	server, err := redisserver.New(ctx, redisserver.Options{
-		Redis: cfg.Redis, Dir: filepath.Join(cfg.StateDir, "redis"), Memory: memory, Log: p.log, HangTimeout: cfg.Controller.Agents.WatchdogTimeout,
+		Redis: cfg.Redis, Dir: filepath.Join(cfg.StateDir, "redis"), Memory: memory, Frame: frame, Log: p.log, HangTimeout: cfg.Controller.Agents.WatchdogTimeout,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
@@ -48,15 +48,22 @@ func serverSettings(c *configfile.Config) any {
 	if !c.Redis.Embedded {
 		return nil
 	}
-	return [...]any{c.Redis.URL, c.Redis.Username, c.Redis.PasswordFile, c.Controller.Agents.WatchdogTimeout, serverMemory(c)}
+	memory, frame := serverMemory(c)
+	return [...]any{c.Redis.URL, c.Redis.Username, c.Redis.PasswordFile, c.Controller.Agents.WatchdogTimeout, memory, frame}
 }
 
-// serverMemory bounds what the streams of all cameras may take.
-func serverMemory(cfg *configfile.Config) int64 {
-	if !cfg.Delivery.Mode.Streams() {
-		return redisserver.MemoryFor(len(cfg.Cameras), 0)
+// serverMemory bounds what the streams of all cameras may take, and the frames on
+// their way; frame is the largest of all.
+func serverMemory(cfg *configfile.Config) (memory, frame int64) {
+	largest := make([]int64, len(cfg.Cameras))
+	for i := range cfg.Cameras {
+		largest[i] = cfg.Cameras[i].LargestFrame()
+		frame = max(frame, largest[i])
 	}
-	return redisserver.MemoryFor(len(cfg.Cameras), int64(cfg.Delivery.StreamMaxBytes))
+	if !cfg.Delivery.Mode.Streams() {
+		return redisserver.MemoryFor(0, largest...), frame
+	}
+	return redisserver.MemoryFor(int64(cfg.Delivery.StreamMaxBytes), largest...), frame
 }
 
 // warnOfMemory reports a server that may take more than half of what there is.
@@ -68,7 +75,7 @@ func warnOfMemory(bound int64, log *zerolog.Logger) {
 	all := int64(uint64(info.Totalram) * uint64(info.Unit)) //nolint:gosec,unconvert // bytes; 32 bits on some machines
 	if bound > all/2 {
 		log.Warn().Int64("maxmemory", bound).Int64("memory", all).
-			Msg("Embedded Redis may take more than half of this box's memory: lower delivery.stream_max_bytes")
+			Msg("Embedded Redis may take more than half of this box's memory: lower delivery.stream_max_bytes, or what the cameras take (width, height, encoding)")
 	}
 }
 

@@ -10,15 +10,37 @@ import (
 )
 
 // What the server needs besides the streams: its own, the clients' buffers, of
-// which one that lags may fill 32 MB, and the answers on their way.
+// which one that lags may fill 32 MB, and the frames on their way.
 const (
 	headroom = 64 << 20
-	overhead = 4 // a quarter of each stream, for its index and the allocator
+	overhead = 4 // a quarter of what is stored or sent, for indexes and the allocator
+	// inFlight is how often a camera's largest frame is in memory outside the stream's
+	// bound: as the argument of the PUBLISH and of the XADD, as the entry before the
+	// oldest is trimmed, in a reader's answer, and twice for each of two subscribers.
+	inFlight = 8
+
+	// How much may wait for a subscriber: always, and for a minute. Redis's own defaults.
+	waitMost, waitMinute = 32 << 20, 8 << 20
+	// waiting is how many of the largest frames may wait in any case.
+	waiting = 2
 )
 
-// MemoryFor is the bound of a server that holds the streams of so many cameras.
-func MemoryFor(cameras int, streamBytes int64) int64 {
-	return int64(cameras)*(streamBytes+streamBytes/overhead) + headroom
+// MemoryFor is the bound of a server that holds a stream of so many bytes for each
+// camera, whose largest frames are given.
+func MemoryFor(streamBytes int64, largest ...int64) int64 {
+	total := int64(headroom)
+	for _, frame := range largest {
+		total += withOverhead(streamBytes + inFlight*frame)
+	}
+	return total
+}
+
+func withOverhead(n int64) int64 { return n + n/overhead }
+
+// subscriberLimit is the line that bounds what waits for a subscriber.
+func (s *settings) subscriberLimit() string {
+	frames := withOverhead(waiting*s.frame) + 1<<20 // headers, and Redis's lists
+	return fmt.Sprintf("client-output-buffer-limit pubsub %d %d 60", max(waitMost, frames), max(waitMinute, frames))
 }
 
 // refused are the commands with which a user could stop the server, turn it
@@ -33,6 +55,7 @@ type settings struct {
 	addrs    []netip.Addr
 	dir      string
 	memory   int64
+	frame    int64 // the largest
 	password string // "": none is asked for
 }
 
@@ -48,6 +71,7 @@ func (s *settings) conf() []byte {
 		"appendonly no",
 		"maxmemory " + strconv.FormatInt(s.memory, 10),
 		"maxmemory-policy noeviction",
+		s.subscriberLimit(),
 		"maxclients 1000",
 		"databases " + strconv.Itoa(max(16, s.endpoint.database+1)),
 		"protected-mode yes",

@@ -26,7 +26,7 @@ func TestConf(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		s := settings{endpoint: e, addrs: c.addrs, dir: "/d", memory: MemoryFor(2, 64<<20), password: c.password}
+		s := settings{endpoint: e, addrs: c.addrs, dir: "/d", memory: MemoryFor(64<<20, 0, 0), password: c.password}
 		text := string(s.conf())
 		lines := strings.Split(text, "\n")
 		for _, want := range append(c.want, "maxmemory 234881024", "maxmemory-policy noeviction", `save ""`, "appendonly no") {

@@ -81,7 +81,7 @@ func (s *Server) stop(child *supervise.Child) {
 
 // settings finds out what the next process is to be started with.
 func (s *Server) settings(ctx context.Context) (*settings, error) {
-	set := &settings{endpoint: s.endpoint, dir: s.opt.Dir, memory: s.opt.Memory}
+	set := &settings{endpoint: s.endpoint, dir: s.opt.Dir, memory: s.opt.Memory, frame: s.opt.Frame}
 	if os.MkdirAll(set.dir, 0o700) != nil {
 		set.dir = "/" // a read-only disk: nothing is written there anyway
 	}

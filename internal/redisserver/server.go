@@ -41,6 +41,7 @@ type Options struct {
 	Redis  redisconn.Config
 	Dir    string                 // its working directory; made when needed. It writes nothing there
 	Memory int64                  // its bound, see MemoryFor
+	Frame  int64                  // the largest frame: two can wait for a subscriber
 	Log    func() *zerolog.Logger // as it is configured now
 
 	HangTimeout time.Duration // 10 s without an answer

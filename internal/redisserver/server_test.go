@@ -130,11 +130,12 @@ func passwordFile(t *testing.T, password string) string {
 
 func TestServesWithItsBounds(t *testing.T) {
 	cfg := freeURL(t, "127.0.0.1")
-	s := begin(t, Options{Redis: cfg, Memory: MemoryFor(2, 8<<20)})
+	s := begin(t, Options{Redis: cfg, Memory: MemoryFor(8<<20, 1<<20, 2<<20), Frame: 2 << 20})
 	got := s.awaitRunning()
 	c := client(t, cfg)
 	for key, want := range map[string]string{
-		"maxmemory": fmt.Sprint(2*(8<<20)*5/4 + headroom), "maxmemory-policy": "noeviction", "save": "", "appendonly": "no", "bind": "127.0.0.1",
+		"maxmemory": fmt.Sprint((2*(8<<20)+8*(3<<20))*5/4 + headroom), "maxmemory-policy": "noeviction", "save": "", "appendonly": "no", "bind": "127.0.0.1",
+		"client-output-buffer-limit": fmt.Sprintf("normal 0 0 0 slave 268435456 67108864 60 pubsub %d %d 60", 32<<20, 8<<20),
 	} {
 		got, err := c.ConfigGet(t.Context(), key).Result()
 		if err != nil || got[key] != want {
@@ -201,7 +202,7 @@ func TestHungServerIsReplaced(t *testing.T) {
 func TestServerWithAnEndlessScriptIsReplaced(t *testing.T) {
 	cfg := freeURL(t, "127.0.0.1")
 	// Redis says BUSY after 5 s, and nothing before.
-	s := begin(t, Options{Redis: cfg, Memory: MemoryFor(1, 1<<20), HangTimeout: 6 * time.Second})
+	s := begin(t, Options{Redis: cfg, Memory: MemoryFor(1<<20, 0), HangTimeout: 6 * time.Second})
 	s.awaitRunning()
 	looping, user := make(chan error, 1), client(t, cfg)
 	go func() {

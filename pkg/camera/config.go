@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"time"
 
+	"framekeeper/internal/bytesize"
 	"framekeeper/pkg/frame"
 )
 
@@ -114,6 +115,16 @@ func (c *Config) StatusKey() string { return "status:" + c.Name }
 // Interval is the time from one frame to the next at the configured rate.
 func (c *Config) Interval() time.Duration {
 	return time.Duration(float64(time.Second) / c.FPS)
+}
+
+// LargestFrame is about how many bytes a frame may have at the configured size: all its
+// pixels, or a byte each as a JPEG, which is more than the finest needs.
+func (c *Config) LargestFrame() int64 {
+	n := int64(c.Width) * int64(c.Height)
+	if c.Encoding != frame.JPEG || c.Wire == WirePickle { // whose answers have the pixels
+		n *= 3
+	}
+	return min(n, int64(512*bytesize.MiB)) // Redis takes no more
 }
 
 // Validate reports everything that is wrong with the table. The source's own
