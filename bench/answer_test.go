@@ -68,8 +68,8 @@ func bareEcho(b *testing.B, s *redistest.Server, image []byte) (stop func()) {
 func agentSide(b *testing.B, s *redistest.Server, image []byte) (stop func()) {
 	b.Helper()
 	s.Do("DEL", framesKey)
-	o := newOutbox(b, image)
-	p := outbox.NewPublisher(streamName, o, 32<<20, zerolog.Nop())
+	o := newOutbox()
+	p := outbox.NewPublisher(outbox.PublisherConfig{Topic: streamName, Limit: 32 << 20, Log: zerolog.Nop()}, o)
 	nop := zerolog.Nop()
 	r := rpc.NewServer(rpc.ServerConfig[frame.Request, *outbox.Item]{
 		What: "request", Rate: 1e6, Log: func() *zerolog.Logger { return &nop },
@@ -94,7 +94,7 @@ func agentSide(b *testing.B, s *redistest.Server, image []byte) (stop func()) {
 				return
 			}
 			for _, asked := range r.Take(func(rpc.Pending[frame.Request]) bool { return true }) {
-				item, err := o.Add(outbox.Options{Stream: true, Answer: true}, build(image))
+				item, err := o.Add(outbox.Options{Answer: true}, build(image))
 				if err != nil {
 					b.Error(err)
 					return

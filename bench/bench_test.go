@@ -57,20 +57,12 @@ func server(b *testing.B) *redistest.Server {
 	return redistest.Start(b)
 }
 
-// newOutbox makes one whose epoch has its first entry.
-func newOutbox(b *testing.B, image []byte) *outbox.Log {
-	b.Helper()
-	o := outbox.NewLog(1, 32<<20, zerolog.Nop())
-	if err := o.Start(build(image[:0])); err != nil {
-		b.Fatal(err)
-	}
-	return o
+func newOutbox() *outbox.Log {
+	return outbox.NewLog(outbox.LogConfig{Camera: cameraName, Epoch: 1, Limit: 32 << 20, Stream: 64 << 20, Log: zerolog.Nop()})
 }
 
 func newStreamWriter(o *outbox.Log) *outbox.StreamWriter {
-	return outbox.NewStreamWriter(outbox.StreamWriterConfig{
-		Key: framesKey, Camera: cameraName, MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop(),
-	}, o)
+	return outbox.NewStreamWriter(outbox.StreamWriterConfig{Key: framesKey, Log: zerolog.Nop()}, o)
 }
 
 // live runs a link and returns once it is LIVE. stop ends it.

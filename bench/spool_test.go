@@ -150,11 +150,8 @@ func drain(b *testing.B, srv *redistest.Server, all []*frame.Message) time.Durat
 	dir := b.TempDir()
 	s := openSpool(b, dir)
 	put(b, s, all)
-	o := outbox.NewLog(2, 32<<20, zerolog.Nop())
-	if err := o.Start(build(nil)); err != nil {
-		b.Fatal(err)
-	}
-	sp := outbox.NewSpooler(o, s, nil, false, zerolog.Nop())
+	o := outbox.NewLog(outbox.LogConfig{Camera: cameraName, Epoch: 2, Limit: 32 << 20, Stream: 64 << 20, Log: zerolog.Nop()})
+	sp := outbox.NewSpooler(o, s, nil, zerolog.Nop())
 	ctx, cancel := context.WithCancel(context.Background())
 	kept := make(chan error, 1)
 	go func() { kept <- sp.Run(ctx) }()

@@ -46,6 +46,7 @@ type agent struct {
 	frames    *outbox.Log
 	publisher *outbox.Publisher
 	writer    *outbox.StreamWriter
+	channel   *outbox.ChannelWriter
 	spool     *diskSpool
 	settings  *liveSettings
 	groups    *consumerGroups
@@ -98,6 +99,7 @@ func (a *agent) start(part func(name string, run func(context.Context) error), r
 	part("monitor", (&monitor{
 		health: a.grabber.Health, resync: a.clock.Resync, hanging: a.spool.hanging, dir: a.cfg.Delivery.SpoolDir, changed: a.statusChange.Call, log: a.log,
 	}).run)
+	part("journal", func(ctx context.Context) error { return a.claim.Run(ctx, a.frames) })
 	part("claim", func(ctx context.Context) error { return completeClaim(ctx, a.claim, a.cfg.StateDir, a.cam.Name, a.log) })
 	part("socket", func(ctx context.Context) error { return a.socket.run(ctx, a.settings, registry) })
 	if manager != nil {
@@ -157,6 +159,7 @@ func (a *agent) finish(ctx context.Context, withdraw bool) {
 	ctx, cancel := context.WithTimeout(ctx, finishTime)
 	defer cancel()
 	a.responder.close(ctx)
+	a.frames.SpoolAll() // a slow line may not take in time what a slow card has to have
 	if a.linkState() != datatransfer.Live {
 		return
 	}
@@ -179,7 +182,7 @@ func (a *agent) finish(ctx context.Context, withdraw bool) {
 
 // release closes the spool and ends the claim when all parts have ended.
 func (a *agent) release(cause error) error {
-	last, all := a.frames.Persisted()
+	_, all := a.frames.Persisted()
 	unsent := a.frames.Stats().Unsent
 	if a.spool.store != nil {
 		if err := a.spool.store.Close(); err != nil {
@@ -191,7 +194,9 @@ func (a *agent) release(cause error) error {
 		}
 	}
 	stopped := errors.Is(cause, context.Canceled)
-	a.claim.Release(last, (stopped || errors.Is(cause, errSpoolUsable) || errors.As(cause, new(*cameraError))) && all)
+	if stopped || errors.Is(cause, errSpoolUsable) || errors.As(cause, new(*cameraError)) {
+		a.claim.Release(a.frames, all)
+	}
 	if stopped {
 		a.log.Info().Int("unsent", unsent).Bool("all_durable", all).Msg("Agent stopped")
 		return nil

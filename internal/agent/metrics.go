@@ -38,13 +38,12 @@ func newMeters(link func() datatransfer.LinkStatus) *meters {
 }
 
 // observeAnswer measures each answer that has been published.
-func (m *meters) observeAnswer(clock *frame.Clock) func(*outbox.Item) {
-	return func(item *outbox.Item) {
-		msg := item.Message()
-		if msg == nil || msg.Header.Status != frame.StatusOK || msg.Header.RequestedUS == 0 {
+func (m *meters) observeAnswer(clock *frame.Clock) func(frame.Header) {
+	return func(h frame.Header) {
+		if h.Status != frame.StatusOK || h.RequestedUS == 0 {
 			return
 		}
-		took := clock.Now() - msg.Header.RequestedUS
+		took := clock.Now() - h.RequestedUS
 		m.request.Observe(float64(max(took, 0)) / 1e6) // the clock may have been set meanwhile
 	}
 }

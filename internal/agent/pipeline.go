@@ -56,21 +56,25 @@ func pipeline(ctx context.Context, cfg *configfile.Config, cam camera.Config, d 
 	}
 	a.meters = newMeters(func() datatransfer.LinkStatus { return a.link.Status() })
 	a.grabber = camera.NewGrabber(cam, d.open, log)
-	a.frames = outbox.NewLog(claim.Epoch, retain, log)
-	a.publisher = outbox.NewPublisher(cam.StreamTopic, a.frames, retain, log)
-	a.publisher.Observe(a.meters.observeAnswer(a.clock))
-	a.writer = outbox.NewStreamWriter(outbox.StreamWriterConfig{
-		Key: cam.FramesKey, Camera: cam.Name, MaxBytes: int64(cfg.Delivery.StreamMaxBytes), Clock: a.clock, Log: log,
+	a.frames = outbox.NewLog(outbox.LogConfig{
+		Camera: cam.Name, Limit: retain, Stream: streamBound(cfg.Delivery), DiskFirst: cfg.Delivery.Sync == outbox.SyncAlways,
+		Clock: a.clock, Claim: claim, Log: log,
+	})
+	ceiling := outbox.NewCeiling(log)
+	a.publisher = outbox.NewPublisher(outbox.PublisherConfig{
+		Topic: cam.StreamTopic, Limit: retain, Wire: wires[cam.Wire].published(), Ceiling: ceiling,
+		Observe: a.meters.observeAnswer(a.clock), Log: log,
+	}, a.frames)
+	a.writer = outbox.NewStreamWriter(outbox.StreamWriterConfig{Key: cam.FramesKey, Ceiling: ceiling, Log: log}, a.frames)
+	a.channel = outbox.NewChannelWriter(outbox.ChannelWriterConfig{
+		Topic: cam.StreamTopic, Wire: wires[cam.Wire].published(), Ceiling: ceiling, Log: log,
 	}, a.frames)
 	a.responder = newResponder(responderConfig{
-		Camera: cam, Delivery: cfg.Delivery, Source: a.grabber, Encoder: camera.NewEncoder(cam, d.jpeg),
+		Camera: cam, Delivery: cfg.Delivery, Source: a.grabber, Encoder: camera.NewEncoder(encoded(cam, cfg.Delivery.Mode), d.jpeg),
 		Frames: a.frames, Publisher: a.publisher, Clock: a.clock, EncodeTime: a.meters.encode,
 		CameraChanged: a.statusChange.Call, Log: log,
 	})
 	if a.spool, err = openSpool(cfg.Delivery, cam.Name, claim, a.frames, log); err != nil {
-		return err
-	}
-	if err := a.frames.Start(a.startedMessage); err != nil {
 		return err
 	}
 	a.settings = &liveSettings{cam: cam, controls: a.grabber, output: a.responder, changed: a.statusChange.Call, log: log}
@@ -91,7 +95,7 @@ func (a *agent) newLink() *datatransfer.Link {
 	if a.cfg.Delivery.Mode.Streams() {
 		workers = append(workers, a.writer.Worker(), a.groups.worker())
 	} else {
-		workers = append(workers, outbox.NewChannelWriter(a.cam.StreamTopic, a.cam.Name, a.clock, a.frames, a.log).Worker())
+		workers = append(workers, a.channel.Worker())
 	}
 	receive := func(payload []byte, arrived time.Time) {
 		if a.inquiry.foreign(payload) {
@@ -117,7 +121,7 @@ func (a *agent) admit(ctx context.Context, s *datatransfer.Session) error {
 		return err
 	}
 	if a.cfg.Delivery.Mode.Streams() {
-		if err := a.writer.Admit(ctx, s, a.claim.SetEpoch); err != nil {
+		if err := a.writer.Admit(ctx, s); err != nil {
 			return err
 		}
 		if !a.responder.isOpen() && a.cam.Wire == camera.WireJSON {
@@ -136,10 +140,19 @@ func (a *agent) admit(ctx context.Context, s *datatransfer.Session) error {
 	return nil
 }
 
-// startedMessage is the epoch's first entry.
-func (a *agent) startedMessage(id frame.ID) (*frame.Message, error) {
-	return frame.NewMessage(frame.Header{
-		Camera: a.cam.Name, ID: id, Status: frame.StatusStarted, PublishedUS: a.clock.Now(),
-		Previous: &a.claim.Previous, Clean: &a.claim.Clean,
-	}, nil)
+// streamBound is how many bytes the stream may have; 0: there is none.
+func streamBound(d outbox.Delivery) int64 {
+	if !d.Mode.Streams() {
+		return 0
+	}
+	return int64(d.StreamMaxBytes)
+}
+
+// encoded is the camera with the encoding that is needed: where only the old system's
+// wire carries images, raw pixels.
+func encoded(cam camera.Config, mode outbox.Mode) camera.Config {
+	if wires[cam.Wire].reply != nil && !mode.Streams() {
+		cam.Encoding = frame.Raw
+	}
+	return cam
 }

@@ -104,7 +104,7 @@ func (r *recall) fromSpool(s *outbox.Spooler) {
 func (r *recall) rememberAll(found *recalled) {
 	for _, m := range slices.Backward(found.answers) {
 		if id := m.Header.RequestID(); id != "" {
-			r.Remember(id, outbox.NewItem(m, nil))
+			r.Remember(id, outbox.NewItem(m))
 		}
 	}
 }

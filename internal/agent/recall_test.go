@@ -22,17 +22,12 @@ import (
 func spooledLog(t *testing.T, dir string, epoch uint64) (log *outbox.Log, spooler *outbox.Spooler, stop func()) {
 	t.Helper()
 	nop := zerolog.Nop()
-	log = outbox.NewLog(epoch, 1<<20, nop)
+	log = outbox.NewLog(outbox.LogConfig{Camera: "testcam", Epoch: epoch, Limit: 1 << 20, Stream: 64 << 20, Log: nop})
 	disk, losses, err := spool.Open(spool.Config{Dir: dir, MaxBytes: 64 << 20, MaxAge: time.Hour, Log: nop})
 	if err != nil {
 		t.Fatal(err)
 	}
-	spooler = outbox.NewSpooler(log, disk, losses, false, nop)
-	if err := log.Start(func(id frame.ID) (*frame.Message, error) {
-		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusStarted}, nil)
-	}); err != nil {
-		t.Fatal(err)
-	}
+	spooler = outbox.NewSpooler(log, disk, losses, nop)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- spooler.Run(ctx) }()
@@ -62,7 +57,7 @@ func TestRecallFromSpool(t *testing.T) {
 	clock := frame.NewClock()
 	log, _, stop := spooledLog(t, dir, 100)
 	add := func(request []byte, at int64) {
-		item, err := log.Add(outbox.Options{Stream: true, Answer: request != nil}, func(id frame.ID) (*frame.Message, error) {
+		item, err := log.Add(outbox.Options{Answer: request != nil}, func(id frame.ID) (*frame.Message, error) {
 			return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusOK, PublishedUS: at, Request: request}, make([]byte, 4000))
 		})
 		if err != nil {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"time"
 
 	"framekeeper/pkg/camera"
@@ -78,10 +79,14 @@ func (r *responder) publish(h frame.Header, f *camera.Frame, img camera.Image) {
 }
 
 func (r *responder) add(h frame.Header, f *camera.Frame, img camera.Image, answer bool) (*outbox.Item, error) {
-	opt := outbox.Options{Stream: r.Delivery.Mode.Streams() || !answer, Answer: answer}
-	if r.wire.reply != nil && (answer || r.Delivery.Mode.Publishes()) {
-		var err error
-		if opt.Payload, err = r.rawReply(h, f); err != nil {
+	opt := outbox.Options{Answer: answer, Unlogged: answer && !r.Delivery.Mode.Streams()}
+	if r.wire.reply != nil && img.Encoding != frame.Raw && (answer || r.Delivery.Mode.Publishes()) {
+		bgr, err := r.Encoder.RawBGR(nil, f)
+		if err != nil {
+			return nil, err
+		}
+		h.Width, h.Height = f.Width, f.Height
+		if opt.Payload, err = r.wire.reply(h, bgr); err != nil {
 			return nil, err
 		}
 	}
@@ -91,15 +96,22 @@ func (r *responder) add(h frame.Header, f *camera.Frame, img camera.Image, answe
 	})
 }
 
-// rawReply is the frame in the wire's own reply, as raw pixels whatever the
-// camera's encoding.
-func (r *responder) rawReply(h frame.Header, f *camera.Frame) ([]byte, error) {
-	bgr, err := r.Encoder.RawBGR(nil, f)
-	if err != nil {
-		return nil, err
+// published derives what the channel gets from a message that the log has: on the
+// old system's wire raw pixels. nil stands for the message as it is.
+func (w wire) published() outbox.Wire {
+	if w.reply == nil {
+		return nil
 	}
-	h.Width, h.Height = f.Width, f.Height
-	return r.wire.reply(h, bgr)
+	return func(m *frame.Message) ([]byte, error) {
+		h, image := m.Header, m.Image()
+		if h.Status == frame.StatusOK && h.Encoding != frame.Raw { // read back from the spool
+			var err error
+			if image, err = camera.DecodeBGR(image, h.Encoding, h.Width, h.Height); err != nil {
+				return nil, fmt.Errorf("derive reply of frame %s: %w", h.ID, err)
+			}
+		}
+		return w.reply(h, image)
+	}
 }
 
 func (r *responder) fail(p pending, why failure, reason error) {
@@ -117,13 +129,7 @@ func (r *responder) refusal(req frame.Request, arrived time.Time, reason error) 
 	if err != nil {
 		return nil, err
 	}
-	var payload []byte
-	if r.wire.reply != nil {
-		if payload, err = r.wire.reply(h, nil); err != nil {
-			return nil, err
-		}
-	}
-	return outbox.NewItem(m, payload), nil
+	return outbox.NewItem(m), nil
 }
 
 // publishRate chooses frames so that publish_fps of them a second go out, whatever

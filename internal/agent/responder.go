@@ -221,8 +221,11 @@ func (r *responder) answerable(f *camera.Frame) []pending {
 		return nil
 	}
 	lane, idle := r.Publisher.Room()
-	room, empty := r.Frames.Room()
-	room, empty = min(room, lane), empty && idle
+	room, empty := lane, idle
+	if r.Delivery.Mode.Streams() {
+		log, logEmpty := r.Frames.Room()
+		room, empty = min(room, log), empty && logEmpty
+	}
 	r.full = false
 	size := r.size
 	if pixels := int64(f.Width * f.Height * 3); size == 0 {

@@ -91,7 +91,7 @@ func (l *fakeLog) Add(opt outbox.Options, build outbox.Build) (*outbox.Item, err
 	if err != nil {
 		return nil, err
 	}
-	return outbox.NewItem(m, opt.Payload), nil
+	return outbox.NewItem(m), nil
 }
 
 func (l *fakeLog) Room() (int64, bool) {
@@ -205,7 +205,7 @@ func TestResponderAnswersWithANewExposure(t *testing.T) {
 {"n":1}: 7-2, exposure 2
 {"n":3}: 7-3, exposure 2`)
 		for _, opt := range b.frames.added {
-			if !opt.Stream || !opt.Answer {
+			if opt.Unlogged || !opt.Answer {
 				t.Errorf("added with %+v, want an answer that goes into the stream", opt)
 			}
 		}
@@ -220,7 +220,7 @@ func TestResponderServesNothingBeforeItIsOpen(t *testing.T) {
 		b.want(t, "")
 		b.open()
 		b.want(t, `{}: 7-1, exposure 1`)
-		if b.frames.added[0].Stream {
+		if !b.frames.added[0].Unlogged {
 			t.Error("an answer went into the stream in delivery pubsub")
 		}
 	})
@@ -338,7 +338,7 @@ func TestResponderPublishesAtItsRate(t *testing.T) {
 				t.Errorf("%s: %d frames with a rate of 0", mode, n)
 			}
 			for _, opt := range b.frames.added {
-				if !opt.Stream || opt.Answer {
+				if opt.Unlogged || opt.Answer {
 					t.Errorf("%s: added with %+v, want a frame for the stream", mode, opt)
 				}
 			}

@@ -14,7 +14,6 @@ import (
 	"framekeeper/internal/files"
 	"framekeeper/internal/sdnotify"
 	"framekeeper/internal/status"
-	"framekeeper/pkg/frame"
 	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/spool"
 )
@@ -62,7 +61,10 @@ func spoolRefusal(dir, camera string) string {
 // openSpool opens the camera's spool and takes over what an earlier start left
 // there. A disk that cannot be used is logged, not fatal.
 func openSpool(d outbox.Delivery, camera string, claim *outbox.Claim, frames *outbox.Log, log zerolog.Logger) (*diskSpool, error) {
-	dir := spoolDir(filepath.Join(d.SpoolDir, camera), claim, log)
+	dir, lost := spoolDir(filepath.Join(d.SpoolDir, camera), claim, log)
+	if lost {
+		frames.WithoutSpool()
+	}
 	s, losses, err := spool.Open(spool.Config{Dir: dir, MaxBytes: int64(d.SpoolMaxBytes), MaxAge: d.SpoolMaxAge, Log: log})
 	if errors.Is(err, spool.ErrInUse) {
 		return nil, fmt.Errorf("open spool: %w: %w", outbox.ErrClaimed, err)
@@ -72,23 +74,14 @@ func openSpool(d outbox.Delivery, camera string, claim *outbox.Claim, frames *ou
 		log.Error().Err(err).Str("dir", dir).
 			Msg("The spool cannot be used: frames that Redis does not take stay in memory only")
 		if claim.Spool != "" {
-			declareUnknown(claim)
+			frames.WithoutSpool()
 		}
 		return &diskSpool{refusal: refusal}, nil
 	}
 	if err := claim.SetSpool(dir); err != nil {
 		log.Warn().Err(err).Msg("The spool's directory cannot be saved: after a change of spool_dir the frames in the old one will not be found")
 	}
-	spooler := outbox.NewSpooler(frames, s, losses, d.Sync == outbox.SyncAlways, log)
-	if epoch := frames.Epoch(); epoch != claim.Epoch {
-		if err := claim.SetEpoch(epoch); err != nil {
-			return nil, err
-		}
-	}
-	if last, _ := frames.Persisted(); claim.Previous.Less(last) {
-		claim.Previous = last
-	}
-	return &diskSpool{store: s, spooler: spooler}, nil
+	return &diskSpool{store: s, spooler: outbox.NewSpooler(frames, s, losses, log)}, nil
 }
 
 // moveTime limits the move from another directory than the configured one. Its disk may be the reason why it is not configured any more; or it is
@@ -106,14 +99,15 @@ func moveLimit() time.Duration {
 // spoolDir is the directory for the spool. Where spool_dir has changed, frames may
 // wait in the one before, and Redis takes IDs in their order only: so they move to
 // the configured one, which costs nothing on the same disk, or are sent from there
-// first. The directory changes at a start after that.
-func spoolDir(configured string, claim *outbox.Claim, log zerolog.Logger) string {
+// first. The directory changes at a start after that. lost: the one before cannot be
+// read, and readers learn that what it had is unknown.
+func spoolDir(configured string, claim *outbox.Claim, log zerolog.Logger) (dir string, lost bool) {
 	if absolute, err := filepath.Abs(configured); err == nil {
 		configured = absolute
 	}
 	before := claim.Spool
 	if before == "" || before == configured {
-		return configured
+		return configured, false
 	}
 	log = log.With().Str("before", before).Str("now", configured).Logger()
 	moved, err := moveSpool(before, configured)
@@ -123,17 +117,13 @@ func spoolDir(configured string, claim *outbox.Claim, log zerolog.Logger) string
 	case err == nil, errors.Is(err, spool.ErrInUse): // nothing waits there, or not for us
 	case errors.Is(err, spool.ErrCannotMove):
 		log.Warn().Err(err).Msg("The spool_dir has changed, but the old one has unsent frames: it is used until a start finds it empty")
-		return before
+		return before, false
 	default:
-		declareUnknown(claim)
+		lost = true
 		log.Error().Err(err).Msg("The spool_dir has changed, and the old one cannot be read: its unsent frames are given up")
 	}
-	return configured
+	return configured, lost
 }
-
-// declareUnknown is for a spool that may have frames and cannot be read: readers
-// learn that everything since the last entry in the stream is unknown.
-func declareUnknown(claim *outbox.Claim) { claim.Clean, claim.Previous = false, frame.ID{} }
 
 // moveSpool is spool.Move, abandoned if the disk hangs.
 func moveSpool(from, to string) (moved bool, err error) {

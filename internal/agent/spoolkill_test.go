@@ -31,7 +31,7 @@ func beginWithSpool(dir string) error {
 		return err
 	}
 	fmt.Println("begin")
-	opened, err := openSpool(delivery, "greencam1", claim, outbox.NewLog(claim.Epoch, 1<<20, zerolog.Nop()), zerolog.Nop())
+	opened, err := openSpool(delivery, "greencam1", claim, outbox.NewLog(outbox.LogConfig{Camera: "greencam1", Limit: 1 << 20, Stream: 64 << 20, Claim: claim, Log: zerolog.Nop()}), zerolog.Nop())
 	if err != nil {
 		return err
 	}

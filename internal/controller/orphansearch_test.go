@@ -59,7 +59,7 @@ func saveSpool(t *testing.T, stateDir, name, dir string) {
 	if err := claim.SetSpool(dir); err != nil {
 		t.Fatal(err)
 	}
-	claim.Release(frame.ID{}, true)
+	claim.Release(outbox.NewLog(outbox.LogConfig{Camera: name, Limit: 1 << 20, Claim: claim, Log: zerolog.Nop()}), true)
 }
 
 // orphanConfig names two directories, and the cameras that are configured.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/redis/go-redis/v9"
 
@@ -17,16 +16,23 @@ import (
 // all. Before the first one it also renumbers what is unsent if the stream already
 // has our epoch or a higher one (the clock was behind and the saved epoch lost), or
 // has gone beyond frames of earlier starts that wait here.
-func (w *StreamWriter) Admit(ctx context.Context, s *datatransfer.Session, saveEpoch func(epoch uint64) error) error {
-	conn := s.Data().Conn()
-	defer func() { _ = conn.Close() }()
-	if err := w.checkNode(ctx, conn); err != nil || w.admitted || w.frames.sentAny() {
+func (w *StreamWriter) Admit(ctx context.Context, s *datatransfer.Session) error {
+	conn := redisStream{conn: s.Data().Conn(), key: w.cfg.Key}
+	defer conn.close()
+	if err := checkNode(ctx, conn.conn, w.cfg.Key); err != nil {
 		return err
 	}
-	last, _, err := w.lastID(ctx, conn)
+	return w.admit(ctx, &conn)
+}
+
+func (w *StreamWriter) admit(ctx context.Context, r streamConn) error {
+	if w.admitted || w.frames.sentAny() {
+		return nil
+	}
+	end, err := r.End(ctx)
 	var had map[uint64]frame.ID
 	if err == nil {
-		had, err = w.overtaken(ctx, conn, last)
+		had, err = w.overtaken(ctx, r, end.Last)
 	}
 	if err != nil {
 		if redisconn.EndsSession(err) {
@@ -34,39 +40,34 @@ func (w *StreamWriter) Admit(ctx context.Context, s *datatransfer.Session, saveE
 		}
 		return nil // the worker meets it again and logs it
 	}
-	w.admitted = true
 	before := w.frames.Epoch()
-	ahead := last.Epoch >= before
-	if last.Epoch == math.MaxUint64 || !ahead && len(had) == 0 { // there is none above that: a conflict
-		return nil
-	}
-	epoch, err := w.frames.renumber(last, had)
+	changed, err := w.frames.renumber(end.Last, had)
 	if err != nil {
 		return &datatransfer.FatalError{Err: err}
 	}
-	if epoch == before {
+	w.admitted = true
+	if !changed {
 		return nil
 	}
 	why := "The stream has continued since unsent frames of an earlier start; they are renumbered and sent first"
-	if ahead {
+	if end.Last.Epoch >= before {
 		why = "The stream is ahead of this agent's clock; the epoch is raised above it"
 	}
-	w.cfg.Log.Warn().Uint64("epoch", epoch).Stringer("last", last).Msg(why)
-	return saveEpoch(epoch)
+	w.cfg.Log.Warn().Uint64("epoch", w.frames.Epoch()).Stringer("last", end.Last).Msg(why)
+	w.frames.saveEpoch()
+	return nil
 }
 
 // overtaken looks up, for each epoch of frames that wait here and are below the
 // stream's end, up to where the stream has it; zero: not at all.
-func (w *StreamWriter) overtaken(ctx context.Context, conn *redis.Conn, last frame.ID) (map[uint64]frame.ID, error) {
+func (w *StreamWriter) overtaken(ctx context.Context, r streamConn, last frame.ID) (map[uint64]frame.ID, error) {
 	had := map[uint64]frame.ID{}
 	for _, epoch := range w.frames.overtaken(last) {
-		last, err := redisconn.LastID(ctx, conn, w.cfg.Key, fmt.Sprint(epoch)) // in place of an ID it means its last one
+		id, err := r.EpochEnd(ctx, epoch)
 		if err != nil {
 			return nil, err
 		}
-		if had[epoch] = (frame.ID{}); last.Epoch == epoch {
-			had[epoch] = last
-		}
+		had[epoch] = id
 	}
 	return had, nil
 }
@@ -76,16 +77,16 @@ var errReplica = errors.New("this Redis is a replica")
 // checkNode asks, in one round trip, for the role and whether the stream can be
 // read. It does not read the last entry, which comes with its image: on a slow line
 // that is for the worker to wait for.
-func (w *StreamWriter) checkNode(ctx context.Context, conn *redis.Conn) error {
+func checkNode(ctx context.Context, conn *redis.Conn, key string) error {
 	p := conn.Pipeline()
 	role := p.Do(ctx, "ROLE")
-	length := p.XLen(ctx, w.cfg.Key)
+	length := p.XLen(ctx, key)
 	_, _ = p.Exec(ctx) // each has its own error
 	if err := checkMaster(role); err != nil {
 		return err
 	}
 	if err := length.Err(); redisconn.EndsSession(err) {
-		return fmt.Errorf("read length of %s: %w", w.cfg.Key, err)
+		return fmt.Errorf("read length of %s: %w", key, err)
 	}
 	return nil
 }

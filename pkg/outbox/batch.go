@@ -3,156 +3,239 @@ package outbox
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/spool"
 )
 
-// This file is the log as the session's writer uses it: what is to be sent next,
-// and what Redis is known to have.
+// streamEntry is one entry of the stream, or message of the channel.
+type streamEntry struct {
+	id  frame.ID
+	msg *frame.Message
+}
 
-// batch is up to n items or size bytes from the head of what is unsent. They stay
-// there.
-func (l *Log) batch(n int, size int64) (items []*Item) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, e := range l.unsent.items {
-		if len(items) == n || !e.sendable() || (len(items) > 0 && size < e.size) || (l.diskFirst && !l.diskFailed && e.spoolable()) {
+// batch is what is on its way to Redis: the oldest unsent items, which stay as they
+// are until it is committed or has failed.
+type batch struct {
+	log     *Log
+	items   []*item
+	entries []streamEntry
+	floor   frame.ID // what the stream may trim with them: everything below
+}
+
+// begin takes up to n items or size bytes from the head of what is unsent. Frames
+// of ceiling bytes (0: none) or more are given up: Redis does not accept them. An error
+// means that the disk cannot give the first one now. nil: there is nothing to send.
+func (l *Log) begin(n int, size, ceiling int64) (*batch, error) {
+	b := &batch{log: l, items: l.take(n, size, ceiling)}
+	for i, e := range b.items {
+		m, err := l.message(e)
+		if err != nil {
+			l.fail(b.items[i:])
+			if b.items = b.items[:i]; i == 0 {
+				return nil, err
+			}
 			break
 		}
+		b.entries = append(b.entries, streamEntry{e.id, m})
+	}
+	if len(b.items) == 0 {
+		return nil, nil //nolint:nilnil // nothing to send is no error
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.settle() // what was read from disk needs room
+	b.floor = l.bound.floorWith(b.entries)
+	return b, nil
+}
+
+// beginBatch begins a batch of what Redis may accept, one by one if singly. Without
+// one it returns how long to wait for it.
+func beginBatch(ctx context.Context, l *Log, c *Ceiling, test sizeTester, singly bool) (*batch, time.Duration, error) {
+	n := batchItems
+	if singly || c.suspicious() {
+		n = 1
+	}
+	b, err := l.begin(n, batchBytes, c.limit())
+	l.logRead(err)
+	if err != nil {
+		return nil, refusedWait, nil
+	}
+	if b == nil {
+		return nil, idle, nil
+	}
+	for _, e := range b.entries {
+		fits, err := c.fits(ctx, entryKey(e.id), int64(e.msg.Size()), test)
+		if err != nil || !fits {
+			b.fail() // the next one leaves it out
+			return nil, 0, err
+		}
+	}
+	return b, 0, nil
+}
+
+// logRead logs, once, that the disk cannot give what is to be sent.
+func (l *Log) logRead(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil && !l.readFailed {
+		l.cfg.Log.Warn().Err(err).Msg("A frame on disk cannot be read now; it is tried again every second")
+	}
+	l.readFailed = err != nil
+}
+
+// ended notes that the connection ended while the batch was sent.
+func (b *batch) ended(c *Ceiling) {
+	for _, e := range b.entries {
+		c.ended(entryKey(e.id), int64(e.msg.Size()))
+	}
+}
+
+// take marks the items of a batch.
+func (l *Log) take(n int, size, ceiling int64) (items []*item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := l.delivered; i < len(l.items); i++ {
+		e := l.items[i]
+		if len(items) == n || e.progress != unsent || (len(items) > 0 && size < e.size) ||
+			(l.cfg.DiskFirst && !l.diskFailed && l.store != nil && e.spoolable() && !e.isStarted) {
+			break
+		}
+		if ceiling > 0 && e.size >= ceiling && !e.isLost() {
+			i -= l.loseAt(i, tooLarge(e.size))
+			e = l.items[i]
+		}
 		size -= e.size
+		l.set(e, e.place, inFlight)
 		items = append(items, e)
-		l.inFlight = e.id
 	}
 	return items
 }
 
-// nextBatch waits for a batch; nil when ctx ends.
-func (l *Log) nextBatch(ctx context.Context) []*Item {
-	for {
-		if items := l.batch(batchItems, batchBytes); len(items) > 0 {
-			return items
-		}
-		if !await(ctx, l.sendable) {
-			return nil
-		}
-	}
-}
-
-// message is what an item of a batch sends: its message, read back from disk if
-// need be, or the declaration that it is. A file that cannot be read becomes one.
-func (l *Log) message(e *Item) (*frame.Message, *declaration) {
-	if m := e.Message(); m != nil {
-		return m, nil
-	}
+// message is what an item in flight sends: its message, read back from disk if
+// need be, or the declaration that it is. A file that is gone or damaged becomes
+// one; any other error may pass.
+func (l *Log) message(e *item) (*frame.Message, error) {
 	l.mu.Lock()
-	lost, disk, file := e.lost, l.disk, e.file
-	if lost != nil {
-		lost.inward = lost.last
+	m, file, store := e.msg, e.file, l.store
+	var err error
+	switch {
+	case m != nil:
+	case e.isStarted:
+		m, err = l.startedMessage()
+	case e.place == nowhere:
+		m, err = l.declaration(e)
 	}
 	l.mu.Unlock()
-	if lost != nil || disk == nil {
-		return nil, lost
+	if m != nil || err != nil {
+		return m, err
 	}
-	m, err := disk.get(file)
+	m, err = store.Get(file)
 	if err == nil {
 		m, err = withID(m, e.id)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
-		if e.lost != nil { // the spool dropped it right after
-			e.lost = nil
-			l.stats.Dropped--
+		where := inMemoryAndDisk
+		if e.file.IsZero() { // the spool gave it up right after
+			where, e.reason = inMemory, ""
 		}
-		l.unsent.setMessage(e, m) // until Redis has it, and then while there is room
+		l.load(e, m, where)
 		return m, nil
 	}
-	if e.lost == nil { // otherwise the spool has reported it meanwhile
-		l.log.Error().Stringer("id", e.id).Err(err).Msg("A frame on disk is unreadable")
-		if errors.Is(err, spool.ErrGone) { // dropped to make room; the report is on its way
-			l.drop(e, reasonSpool)
-		} else {
-			l.drop(e, reasonUnreadable)
-		}
+	if !errors.Is(err, spool.ErrGone) && !errors.Is(err, spool.ErrCorrupt) {
+		return nil, fmt.Errorf("read frame %s back: %w", e.id, err)
 	}
-	e.lost.inward = e.id
-	return nil, e.lost
+	l.cfg.Log.Error().Stringer("id", e.id).Err(err).Msg("A frame on disk is unreadable")
+	reason := e.reason
+	switch {
+	case reason != "":
+	case errors.Is(err, spool.ErrGone): // dropped to make room; the report is on its way
+		reason = reasonSpool
+	default:
+		reason = reasonUnreadable
+	}
+	l.lose(e, reason)
+	return l.declaration(e)
 }
 
-// delivered notes that Redis has everything up to id.
-func (l *Log) delivered(id frame.ID) {
+// commit notes that Redis has the first n items.
+func (b *batch) commit(n int) {
+	l := b.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.inFlight = frame.ID{}
-	l.retain(id)
-	l.stats.Durable = frame.Later(l.stats.Durable, id)
-	l.enforceLimit()
+	for i, e := range b.items[:n] {
+		l.deliver(e)
+		l.bound.add(b.entries[i])
+	}
+	b.items, b.entries = b.items[n:], b.entries[n:]
+	if len(b.items) == 0 {
+		l.raiseFloor(b.floor)
+	}
+	l.settle()
+	l.notify()
 }
 
-// rejected notes that nothing of a batch is on its way any more, for nobody
-// accepted it: its frames are as old as any, and make room for newer ones.
-func (l *Log) rejected() {
+// fail notes that what was not committed is not on its way any more.
+func (b *batch) fail() { b.log.fail(b.items) }
+
+func (l *Log) fail(items []*item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.inFlight = frame.ID{}
-	l.enforceLimit()
-}
-
-// retain moves what Redis has up to id from the unsent to the retained items. The
-// caller has mu.
-func (l *Log) retain(id frame.ID) {
-	e := l.unsent.head()
-	for ; e != nil && !id.Less(e.id); e = l.unsent.head() {
-		l.unsent.pop()
-		if e.lost == nil {
-			l.stats.Sent++
-		} else {
-			l.declared(e.lost, id)
-		}
-		if e.onDisk() {
-			l.removable = e.file
-			l.spoolable.Call()
-		}
-		if e.memory > 0 || e.lost != nil {
-			l.retained.push(e) // without holes, so that it can all be added again
-		} else {
-			l.retained = queue{}
+	for _, e := range items {
+		if e.progress == inFlight {
+			l.set(e, e.place, unsent)
+			if e.place == onDisk && e.file.IsZero() { // the spool gave it up meanwhile
+				l.loseAt(l.items.search(e.id), e.reason)
+			}
 		}
 	}
-	if e != nil && e.lost != nil && e.lost.first.Epoch == id.Epoch && !id.Less(e.lost.first) {
-		l.declared(e.lost, id)
-		rest := *e.lost
-		rest.first = id.Next()
-		e.lost = &rest
-	}
-	close(l.drained)
-	l.drained = make(chan struct{})
+	l.settle()
 }
 
-// resume prepares for a stream whose last entry of ours is last (zero: none): what
-// Redis lost is unsent again, and declared if it is not in memory any more. It
-// returns how many frames are sent again.
-func (l *Log) resume(last frame.ID) (again int) {
+// deliver notes that Redis has the item, which is the first that is not delivered.
+func (l *Log) deliver(e *item) {
+	switch {
+	case e.isLost():
+		l.declared(e)
+	case !e.isStarted:
+		l.stats.Sent++
+	}
+	if !e.file.IsZero() {
+		l.removable = e.file
+		e.file = frame.ID{}
+		l.spoolable.Call()
+	}
+	where := inMemory
+	if e.place == onDisk || e.place == nowhere {
+		where = nowhere
+	}
+	if e.place == onDisk { // an earlier start sent it: there is nothing to retain
+		e.reason = ""
+	}
+	l.set(e, where, delivered)
+	l.delivered++
+	l.stats.Durable = frame.Later(l.stats.Durable, e.id)
+	l.ledger.delivered = frame.Later(l.ledger.delivered, e.id)
+}
+
+// raiseFloor notes that the stream has trimmed everything below.
+func (l *Log) raiseFloor(floor frame.ID) {
+	if floor.IsZero() {
+		return
+	}
+	l.ledger.raiseFloor(floor)
+	l.bound.trim(floor)
+}
+
+// sentAny reports whether Redis has been given something: the epoch is settled.
+func (l *Log) sentAny() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.inFlight = frame.ID{}
-	n := 0
-	for items := l.retained.items; n < len(items) && last.Less(items[len(items)-1-n].id); n++ {
-		e := items[len(items)-1-n]
-		e.redisLost, e.diskRefused = true, false
-		if e.lost == nil {
-			again++
-		}
-	}
-	l.unsent.pushFront(l.retained.popLast(n)...)
-	l.stats.Sent -= uint64(again)   //nolint:gosec // not negative
-	l.stats.Resent += uint64(again) //nolint:gosec // not negative
-	l.offered = frame.ID{}
-	l.retain(last)
-	l.stats.Durable = last
-	l.declareMissing(last)
-	return again
+	return l.delivered > 0 || l.stats.Durable.Epoch == l.epoch
 }
 
 // setWritable notes whether a writer is at work and Redis accepts frames: if not,
@@ -160,20 +243,12 @@ func (l *Log) resume(last frame.ID) (again int) {
 func (l *Log) setWritable(is bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	was := l.writable.Swap(is)
-	if is {
+	was := l.writable
+	if l.writable = is; is {
 		return
 	}
 	if was { // the disk is offered what only memory was to have
 		l.offerAgain()
 	}
-	l.inFlight = frame.ID{}
 	l.spoolable.Call()
-}
-
-// sentAny reports whether Redis has been given something: the epoch is settled.
-func (l *Log) sentAny() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.stats.Sent > 0 || len(l.retained.items) > 0 || l.stats.Durable.Epoch == l.epoch
 }

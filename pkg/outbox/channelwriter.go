@@ -5,13 +5,19 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"framekeeper/pkg/datatransfer"
-	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
 )
+
+// ChannelWriterConfig configures a ChannelWriter.
+type ChannelWriterConfig struct {
+	Topic   string
+	Wire    Wire
+	Ceiling *Ceiling // nil: messages of every size are sent
+	Log     zerolog.Logger
+}
 
 // ChannelWriter publishes the logged frames in delivery pubsub: continuous frames in
 // ID order, those of a lost session after it. A frame counts as delivered once Redis
@@ -19,11 +25,8 @@ import (
 // there is room and are never written to disk: months without a subscriber must not
 // wear out an SD card.
 type ChannelWriter struct {
-	topic  string
-	camera string
-	clock  *frame.Clock
+	cfg    ChannelWriterConfig
 	frames *Log
-	log    zerolog.Logger
 
 	// Only the worker uses these.
 	receivers receivers
@@ -39,12 +42,14 @@ const (
 	receiversSome
 )
 
-// noReceiversWait is how often a frame without a receiver is published again.
-const noReceiversWait = time.Second
+const (
+	noReceiversWait = time.Second // before a frame without a receiver is published again
+	idle            = -time.Second
+)
 
 // NewChannelWriter prepares the writer of one channel.
-func NewChannelWriter(topic, camera string, clock *frame.Clock, frames *Log, log zerolog.Logger) *ChannelWriter {
-	return &ChannelWriter{topic: topic, camera: camera, clock: clock, frames: frames, log: log}
+func NewChannelWriter(cfg ChannelWriterConfig, frames *Log) *ChannelWriter {
+	return &ChannelWriter{cfg: cfg, frames: frames}
 }
 
 // Worker publishes what is unsent while a session lasts.
@@ -53,73 +58,75 @@ func (w *ChannelWriter) Worker() datatransfer.Worker {
 }
 
 func (w *ChannelWriter) run(ctx context.Context, s *datatransfer.Session) error {
-	conn := s.Data().Conn()
-	defer func() { _ = conn.Close() }()
-	defer w.frames.setWritable(false)
-	if w.receivers == receiversUnknown {
-		w.frames.setMemoryOnly(true)
-	}
-	w.frames.setWritable(true)
+	conn := redisChannel{conn: s.Data().Conn(), topic: w.cfg.Topic}
+	defer conn.close()
+	defer w.end()
+	w.begin()
 	for {
-		items := w.frames.nextBatch(ctx)
-		if items == nil {
-			return nil
-		}
-		var wait time.Duration
-		err := w.frames.watched(s, func() (err error) {
-			wait, err = w.publish(ctx, conn, items)
+		wait := time.Duration(0)
+		err := w.frames.watched(s.Acked, func() (err error) {
+			wait, err = w.step(ctx, conn, sizeTest(s))
 			return err
 		})
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if wait > 0 && !pause(ctx, wait) {
+		case wait == idle && !await(ctx, w.frames.sendable), wait > 0 && !pause(ctx, wait):
 			return nil
 		}
 	}
 }
 
-// publish sends a batch in one pipeline. It returns how long to wait before what had
-// no receiver or was refused is published again.
-func (w *ChannelWriter) publish(ctx context.Context, conn *redis.Conn, items []*Item) (time.Duration, error) {
-	for i, r := range publish(ctx, conn, w.topic, items, w.payload) {
-		switch err := r.Err(); {
-		case err == nil && r.Val() > 0:
-			w.frames.delivered(items[i].id)
+// begin begins a session.
+func (w *ChannelWriter) begin() {
+	w.cfg.Ceiling.sessionBegins()
+	if w.receivers == receiversUnknown {
+		w.frames.setMemoryOnly(true)
+	}
+	w.frames.setWritable(true)
+}
+
+// end ends a session.
+func (w *ChannelWriter) end() { w.frames.setWritable(false) }
+
+// step publishes one batch. It returns how long to wait before the next; idle: until
+// there is something to send.
+func (w *ChannelWriter) step(ctx context.Context, c channelConn, test sizeTester) (wait time.Duration, err error) {
+	b, wait, err := beginBatch(ctx, w.frames, w.cfg.Ceiling, test, false)
+	if b == nil {
+		return wait, err
+	}
+	defer b.fail()
+	var payloads [][]byte
+	for _, e := range b.entries {
+		payload, err := w.cfg.Wire.of(e.msg)
+		if err != nil {
+			return 0, fmt.Errorf("publish %s: %w", e.id, err)
+		}
+		payloads = append(payloads, payload)
+	}
+	for _, r := range c.publish(ctx, payloads) {
+		switch {
+		case r.err == nil && r.receivers > 0:
+			b.commit(1)
 			w.setReceivers(receiversSome)
 			w.refused = false
-		case err == nil:
+		case r.err == nil:
 			w.setReceivers(receiversNone)
-			w.frames.rejected()
 			return noReceiversWait, nil
-		case redisconn.EndsSession(err):
-			return 0, fmt.Errorf("publish: %w", err)
+		case redisconn.EndsSession(r.err):
+			b.ended(w.cfg.Ceiling)
+			return 0, fmt.Errorf("publish: %w", r.err)
 		default:
 			if !w.refused {
-				logRefused(w.log, w.topic, err)
+				logRefused(w.cfg.Log, w.cfg.Topic, r.err)
 			}
 			w.refused = true
 			return refusedWait, nil
 		}
 	}
+	w.cfg.Ceiling.passed()
 	return 0, nil
-}
-
-// publish publishes items in one pipeline; each reply has its own error.
-func publish(ctx context.Context, conn *redis.Conn, topic string, items []*Item, payload func(*Item) []byte) []*redis.IntCmd {
-	replies := make([]*redis.IntCmd, len(items))
-	_, _ = conn.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for i, item := range items {
-			replies[i] = pipe.Publish(ctx, topic, payload(item))
-		}
-		return nil
-	})
-	return replies
-}
-
-func logRefused(log zerolog.Logger, topic string, err error) {
-	log.Error().Str("channel", topic).Err(err).Str("advice", redisconn.CauseOf(err).Advice()).
-		Msg("Redis refuses PUBLISH; it is tried again every second")
 }
 
 func (w *ChannelWriter) setReceivers(now receivers) {
@@ -129,20 +136,6 @@ func (w *ChannelWriter) setReceivers(now receivers) {
 	w.receivers = now
 	w.frames.setMemoryOnly(now == receiversNone)
 	if now == receiversNone {
-		w.log.Info().Str("channel", w.topic).Msg("The channel has no subscriber; the newest frames wait in memory")
+		w.cfg.Log.Info().Str("channel", w.cfg.Topic).Msg("The channel has no subscriber; the newest frames wait in memory")
 	}
-}
-
-func (w *ChannelWriter) payload(item *Item) []byte {
-	m, lost := w.frames.message(item)
-	if m == nil {
-		var err error
-		if m, err = lost.message(w.camera, w.clock); err != nil {
-			return nil
-		}
-	}
-	if item.payload != nil && lost == nil {
-		return item.payload
-	}
-	return m.Wire()
 }

@@ -2,9 +2,11 @@ package outbox
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +23,10 @@ import (
 // ErrClaimed says that another agent serves this camera.
 var ErrClaimed = errors.New("another cam-agent serves this camera")
 
-const stateName = "state.json"
+const (
+	stateName   = "state.json"
+	journalName = "journal"
+)
 
 // savedState is state_dir/<camera>/state.json.
 type savedState struct {
@@ -36,16 +41,17 @@ type savedState struct {
 // used, and what the start before left. One goroutine uses it; only Complete and
 // Locked may be called beside that.
 type Claim struct {
-	Instance   string   // this process
-	StateID    string   // this state directory
-	Epoch      uint64   // of this start
-	Previous   frame.ID // the last ID known to be durable before
-	Clean      bool     // the start before ended in order, or this is the first
-	EpochSaved bool     // the state directory could be written at the start
-	Spool      string   // the directory of the spool of the start before; "" if unknown
+	Instance   string // this process
+	StateID    string // this state directory
+	Epoch      uint64 // of this start
+	EpochSaved bool   // the state directory could be written at the start
+	Spool      string // the directory of the spool of the start before; "" if unknown
 
-	path string
-	log  zerolog.Logger
+	path    string // of state.json
+	journal *Journal
+	ledger  ledger // of the journal, with this start's epoch
+	last    frame.ID
+	log     zerolog.Logger
 
 	mu    sync.Mutex // guards what is saved, Epoch and Spool too, and all below
 	lock  *os.File   // nil: not locked
@@ -57,7 +63,7 @@ type Claim struct {
 // read-only must not end the frames.
 func TakeClaim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Claim, error) {
 	c := &Claim{
-		Instance: frame.NewRequestID(), StateID: frame.NewRequestID(), Clean: true,
+		Instance: frame.NewRequestID(), StateID: frame.NewRequestID(),
 		path: filepath.Join(stateDir, camera, stateName), log: log,
 	}
 	if err := c.takeLock(); err != nil {
@@ -67,19 +73,41 @@ func TakeClaim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Cla
 		log.Error().Err(err).Str("state_dir", stateDir).
 			Msg("The agent has no lock and no saved epoch: state_dir cannot be written; make it writable")
 	}
-	saved, found := c.load()
-	c.Epoch = max(saved.Epoch+1, uint64(max(now.Unix(), 1))) //nolint:gosec // not negative
-	if found {
-		c.Previous, c.Clean, c.Spool = saved.Last, saved.Clean, saved.Spool
-		c.StateID = cmp.Or(saved.StateID, c.StateID)
-	}
+	saved := c.load()
+	c.Spool, c.last, c.StateID = saved.Spool, saved.Last, cmp.Or(saved.StateID, c.StateID)
+	c.journal = openJournal(diskJournal{filepath.Join(filepath.Dir(c.path), journalName)}, log)
+	c.ledger = c.journal.start
+	c.ledger.merge(saved)
+	c.Epoch = c.ledger.next(now)
+	c.ledger.open(c.Epoch)
 	if c.lock != nil {
-		err := c.save(c.state())
+		err := cmp.Or(c.save(c.state()), c.journal.save(c.ledger, now, true))
 		if c.EpochSaved = err == nil; err != nil {
 			log.Error().Err(err).Msg("The epoch cannot be saved: IDs depend on the clock alone")
 		}
 	}
 	return c, nil
+}
+
+// merge takes over what an earlier program saved, which kept no journal.
+func (l *ledger) merge(s savedState) {
+	if _, known := l.find(s.Epoch); known || s.Epoch == 0 {
+		return
+	}
+	l.give(s.Last)
+	l.open(s.Epoch).closed = s.Clean
+}
+
+// next is the epoch of a new start.
+func (l *ledger) next(now time.Time) uint64 {
+	next := uint64(max(now.Unix(), 1)) //nolint:gosec // not negative
+	if n := len(l.epochs); n > 0 && l.epochs[n-1].number < math.MaxUint64 {
+		next = max(next, l.epochs[n-1].number+1)
+	}
+	for _, m := range l.moves { // a start that did not get far may have no line of its own
+		next = max(next, m.epoch+1)
+	}
+	return next
 }
 
 func (c *Claim) takeLock() error {
@@ -104,25 +132,22 @@ func (c *Claim) takeLock() error {
 	return nil
 }
 
-// load reads what the last start left. A file that cannot be read is set aside; then
-// the start before does not count as clean.
-func (c *Claim) load() (s savedState, found bool) {
+// load reads what the last start left. A file that cannot be read is set aside.
+func (c *Claim) load() (s savedState) {
 	b, err := os.ReadFile(c.path)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) && c.lock != nil {
-			c.Clean = false
 			c.log.Warn().Err(err).Msg("The saved state cannot be read; the agent starts without it")
 		}
-		return s, false
+		return s
 	}
 	if err := frame.Decode(b, &s); err != nil {
-		c.Clean = false
 		aside := c.path + ".corrupt"
 		_ = os.Rename(c.path, aside)
 		c.log.Warn().Err(err).Str("set_aside", aside).Msg("The saved state is corrupt; the agent starts without it")
-		return savedState{}, false
+		return savedState{}
 	}
-	return s, true
+	return s
 }
 
 func (c *Claim) save(s savedState) error {
@@ -139,7 +164,7 @@ func (c *Claim) save(s savedState) error {
 
 // state is the state while the agent runs: it has not ended in order.
 func (c *Claim) state() savedState {
-	return savedState{Epoch: max(c.Epoch, c.floor), Last: c.Previous, StateID: c.StateID, Spool: c.Spool}
+	return savedState{Epoch: max(c.Epoch, c.floor), Last: c.last, StateID: c.StateID, Spool: c.Spool}
 }
 
 // Complete does what TakeClaim could not, because the state directory could not be
@@ -157,7 +182,7 @@ func (c *Claim) Complete() error {
 		c.floor = max(c.floor, saved.Epoch)
 		c.Spool = cmp.Or(c.Spool, saved.Spool)
 	}
-	return c.save(c.state())
+	return cmp.Or(c.save(c.state()), c.journal.save(c.ledger, time.Now(), true))
 }
 
 func readState(path string) (s savedState, err error) {
@@ -175,12 +200,15 @@ func (c *Claim) Locked() bool {
 	return c.lock != nil
 }
 
-// SetEpoch saves a higher epoch, before any of its IDs is used.
-func (c *Claim) SetEpoch(epoch uint64) error {
+// setEpoch saves a higher epoch, before any of its IDs is used.
+func (c *Claim) setEpoch(epoch uint64, l ledger) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.Epoch = epoch
-	return c.saveIfLocked()
+	c.Epoch, c.ledger = epoch, l
+	if c.lock == nil {
+		return nil
+	}
+	return cmp.Or(c.save(c.state()), c.journal.save(l, time.Now(), true))
 }
 
 // SetSpool saves the spool's directory, before any frame is there.
@@ -211,16 +239,27 @@ func SavedSpool(stateDir, camera string) string {
 	return saved.Spool
 }
 
-// Release ends the claim. clean says that everything is durable.
-func (c *Claim) Release(last frame.ID, clean bool) {
+// Release ends the claim in order: all IDs that the log has given are known to the
+// journal, wherever their frames are. state.json is for a program without a journal:
+// clean says that everything is durable.
+func (c *Claim) Release(l *Log, clean bool) {
+	last, _ := l.Persisted()
+	c.release(l.snapshot(), last, clean)
+}
+
+// Run saves what is new of a log's IDs now and then, until ctx ends.
+func (c *Claim) Run(ctx context.Context, l *Log) error { return c.journal.Run(ctx, l) }
+
+func (c *Claim) release(l ledger, last frame.ID, clean bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lock == nil {
 		return
 	}
+	l.open(c.Epoch).closed = true
 	s := c.state()
-	s.Last, s.Clean = last, clean
-	if err := c.save(s); err != nil {
+	s.Last, s.Clean = frame.Later(last, c.last), clean
+	if err := cmp.Or(c.journal.save(l, time.Now(), false), c.save(s)); err != nil {
 		c.log.Warn().Err(err).Msg("The state cannot be saved at the agent's end")
 	}
 	files.Unlock(c.lock)

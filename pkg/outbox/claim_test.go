@@ -41,6 +41,25 @@ func killed(o *Claim) {
 	o.lock = nil
 }
 
+// end is an orderly end of a log that has given IDs up to last.
+func (c *Claim) end(last frame.ID, clean bool) {
+	l := c.ledger.clone()
+	l.give(last)
+	c.release(l, last, clean)
+}
+
+// before is what this start says of those before.
+func (c *Claim) before() (previous frame.ID, clean bool) {
+	return c.ledger.newestBefore(c.Epoch), c.ledger.complete(frame.ID{}, c.Epoch)
+}
+
+// raise is what a log does whose epoch has to be higher.
+func (c *Claim) raise(to uint64) error {
+	l := c.ledger.clone()
+	l.open(to)
+	return c.setEpoch(to, l)
+}
+
 func TestEpochsRiseAndNeverRepeat(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -59,7 +78,7 @@ func TestEpochsRiseAndNeverRepeat(t *testing.T) {
 		if i%2 == 0 {
 			killed(o)
 		} else {
-			o.Release(id(o.Epoch, 5), true)
+			o.end(id(o.Epoch, 5), true)
 		}
 	}
 }
@@ -68,25 +87,29 @@ func TestTheNextStartReadsHowTheLastOneEnded(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first, _ := claim(t, dir, noon)
-	if !first.Clean || !first.Previous.IsZero() || !first.EpochSaved {
+	if previous, clean := first.before(); !clean || !previous.IsZero() || !first.EpochSaved {
 		t.Errorf("first start: %+v, want clean, nothing before, durable", first)
 	}
-	first.Release(id(first.Epoch, 42), true)
+	first.end(id(first.Epoch, 42), true)
 	second, _ := claim(t, dir, noon)
-	if !second.Clean || second.Previous != id(first.Epoch, 42) || second.StateID != first.StateID || second.Instance == first.Instance {
+	if previous, clean := second.before(); !clean || previous != id(first.Epoch, 42) || second.StateID != first.StateID || second.Instance == first.Instance {
 		t.Errorf("after an orderly end: %+v, want clean, previous %s, the same owner, another instance", second, id(first.Epoch, 42))
 	}
-	if err := second.SetEpoch(second.Epoch + 1000); err != nil {
+	if err := second.raise(second.Epoch + 1000); err != nil {
 		t.Fatal(err)
 	}
 	killed(second)
 	third, _ := claim(t, dir, noon)
-	if third.Clean || third.Previous != id(first.Epoch, 42) || third.Epoch != second.Epoch+1 {
+	if previous, clean := third.before(); clean || previous != id(first.Epoch, 42) || third.Epoch != second.Epoch+1 {
 		t.Errorf("after a kill: %+v, want unclean, previous %s, epoch %d", third, id(first.Epoch, 42), second.Epoch+1)
 	}
-	third.Release(id(third.Epoch, 3), false)
-	if fourth, _ := claim(t, dir, noon); fourth.Clean || fourth.Previous != id(third.Epoch, 3) {
-		t.Errorf("after an end with frames left: %+v, want unclean, previous %s", fourth, id(third.Epoch, 3))
+	third.end(id(third.Epoch, 3), true)
+	fourth, _ := claim(t, dir, noon)
+	if previous, clean := fourth.before(); clean || previous != id(third.Epoch, 3) {
+		t.Errorf("an orderly end after a kill that nobody was told of: %+v, want unclean, previous %s", fourth, id(third.Epoch, 3))
+	}
+	if !fourth.ledger.complete(id(third.Epoch, 2), fourth.Epoch) {
+		t.Error("a stream that has the third start's entries: got unclean, want clean")
 	}
 }
 
@@ -103,16 +126,16 @@ func TestTheNextStartReadsWhereTheSpoolWas(t *testing.T) {
 	if err := o.SetSpool("/data/spool/cam1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.SetEpoch(o.Epoch + 5); err != nil {
+	if err := o.raise(o.Epoch + 5); err != nil {
 		t.Fatal(err)
 	}
 	killed(o)
 	o, _ = claim(t, dir, time.Now())
 	want("after a kill", o, "/data/spool/cam1")
-	o.Release(frame.ID{Epoch: o.Epoch, Seq: 3}, true)
+	o.end(frame.ID{Epoch: o.Epoch, Seq: 3}, true)
 	o, _ = claim(t, dir, time.Now())
 	want("after an orderly end", o, "/data/spool/cam1")
-	o.Release(frame.ID{}, true)
+	o.end(frame.ID{}, true)
 	if got := SavedSpool(dir, "cam2"); got != "" {
 		t.Errorf("of a camera that never was: got %q", got)
 	}
@@ -136,9 +159,9 @@ func TestASecondClaimIsRefused(t *testing.T) {
 	if other, err := TakeClaim(dir, "othercam", noon, zerolog.Nop()); err != nil {
 		t.Errorf("another camera is refused too: %v", err)
 	} else {
-		other.Release(frame.ID{}, true)
+		other.end(frame.ID{}, true)
 	}
-	first.Release(frame.ID{}, true)
+	first.end(frame.ID{}, true)
 	claim(t, dir, noon)
 }
 
@@ -147,13 +170,13 @@ func TestACorruptStateIsSetAside(t *testing.T) {
 	for _, text := range []string{"", "{", `{"epoch":"x"}`, `{"last":"x"}`, "[]"} {
 		dir := t.TempDir()
 		first, _ := claim(t, dir, noon)
-		first.Release(id(first.Epoch, 9), true)
+		first.end(id(first.Epoch, 9), true)
 		if err := os.WriteFile(first.path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		o, log := claim(t, dir, noon.Add(time.Minute))
-		if o.Clean {
-			t.Errorf("%q: the start before counts as clean, though nothing is known of it", text)
+		if previous, _ := o.before(); previous != id(first.Epoch, 9) {
+			t.Errorf("%q: got previous %s, want it from the journal", text, previous)
 		}
 		if aside, err := os.ReadFile(first.path + ".corrupt"); err != nil || string(aside) != text {
 			t.Errorf("%q: set aside is %q (%v)", text, aside, err)
@@ -182,10 +205,10 @@ func TestAnUnwritableStateDirectoryWarnsAndRuns(t *testing.T) {
 	if !strings.Contains(log.String(), "make it writable") || !strings.Contains(log.String(), `"level":"error"`) {
 		t.Errorf("the log has no error with advice: %s", log)
 	}
-	if err := o.SetEpoch(o.Epoch + 7); err != nil || o.Epoch != uint64(noon.Unix())+7 {
+	if err := o.raise(o.Epoch + 7); err != nil || o.Epoch != uint64(noon.Unix())+7 {
 		t.Errorf("raise: %v, epoch %d", err, o.Epoch)
 	}
-	o.Release(frame.ID{}, true)
+	o.end(frame.ID{}, true)
 }
 
 // What could not be locked and saved at the start is, once it can be; and the
@@ -217,9 +240,9 @@ func TestAClaimIsCompleted(t *testing.T) {
 		if _, err := TakeClaim(dir, "testcam", noon, zerolog.Nop()); !errors.Is(err, ErrClaimed) {
 			t.Errorf("%s: a second claim got %v", name, err)
 		}
-		o.Release(frame.ID{Epoch: o.Epoch, Seq: 7}, true)
+		o.end(frame.ID{Epoch: o.Epoch, Seq: 7}, true)
 		next, _ := claim(t, dir, noon)
-		if next.Epoch != want+1 || !next.Clean || next.Previous.Seq != 7 || (next.Spool == "/data") != (there != "") {
+		if previous, clean := next.before(); next.Epoch != want+1 || !clean || previous.Seq != 7 || (next.Spool == "/data") != (there != "") {
 			t.Errorf("%s: the next start is %+v, want epoch %d after a clean end", name, next, want+1)
 		}
 	}

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -8,24 +9,6 @@ import (
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/spool"
 )
-
-// declaration stands in the log for lost frames: a run of IDs of one epoch.
-type declaration struct {
-	first, last frame.ID
-	reason      string
-
-	unsent frame.ID // the first of them that Redis never had; zero if it had all
-	inward frame.ID // the last one that an entry on its way to Redis declares
-}
-
-// message is the declaration as an entry of the stream.
-func (d *declaration) message(camera string, clock *frame.Clock) (*frame.Message, error) {
-	return frame.NewMessage(frame.Header{
-		Camera: camera, ID: d.last, Status: frame.StatusDropped,
-		First: d.first, Last: d.last, Count: d.last.Seq - d.first.Seq + 1,
-		Reason: d.reason, PublishedUS: clock.Now(),
-	}, nil)
-}
 
 // Reasons for losses that the spool has nothing to do with.
 const (
@@ -35,6 +18,7 @@ const (
 	reasonRestart     = "not on disk after a restart"
 	reasonUnreadable  = "its file was unreadable"
 	reasonSpool       = "the spool dropped it"
+	reasonTooLarge    = "Redis, or what is before it, does not accept a message of " // so many bytes
 )
 
 // lossKinds are the reasons in one word, for metrics.
@@ -44,7 +28,7 @@ var lossKinds = map[string]string{ //nolint:gochecknoglobals // a constant table
 	reasonRedisLost:     "redis_lost",
 	reasonRestart:       "restart",
 	reasonUnreadable:    "damaged",
-	reasonSpool:         "spool_full",
+	reasonTooLarge:      "too_large",
 	spool.ReasonFull:    "spool_full",
 	spool.ReasonAge:     "spool_age",
 	spool.ReasonDisk:    "disk_full",
@@ -52,64 +36,89 @@ var lossKinds = map[string]string{ //nolint:gochecknoglobals // a constant table
 	spool.ReasonRefused: "disk_error",
 }
 
+// tooLarge is why a frame that Redis never accepts is lost.
+func tooLarge(size int64) string { return fmt.Sprintf("%s%d bytes", reasonTooLarge, size) }
+
 // LossKinds are all the words Losses uses.
 func LossKinds() []string {
 	return slices.Compact(slices.Sorted(maps.Values(lossKinds)))
 }
 
-// Losses counts the frames lost since the start, by kind. Unlike Stats.Dropped it
-// never falls: a frame that is read back after all, or was in Redis already, stays
-// counted.
-func (l *Log) Losses() map[string]uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return maps.Clone(l.losses)
-}
-
 // countLoss counts n lost frames. The caller has mu, as for all below.
 func (l *Log) countLoss(reason string, n uint64) {
+	if strings.HasPrefix(reason, reasonTooLarge) {
+		reason = reasonTooLarge
+	}
 	if kind, known := lossKinds[reason]; known {
 		l.losses[kind] += n
 	}
 }
 
-// drop makes a declaration of an unsent frame.
-func (l *Log) drop(e *Item, reason string) {
+// lostRun is an item that declares the frames from first to last.
+func lostRun(first, last frame.ID, reason string) *item {
+	return &item{first: first, id: last, place: nowhere, progress: unsent, reason: reason}
+}
+
+// declaration is a lost run as an entry of the stream.
+func (l *Log) declaration(e *item) (*frame.Message, error) {
+	e.declaredTo = e.id
+	return frame.NewMessage(frame.Header{
+		Camera: l.cfg.Camera, ID: e.id, Status: frame.StatusDropped,
+		First: e.first, Last: e.id, Count: e.count(), Reason: e.reason, PublishedUS: l.cfg.Clock.Now(),
+	}, nil)
+}
+
+// lose gives up a frame that Redis does not have.
+func (l *Log) lose(e *item, reason string) {
 	l.stats.Dropped++
 	l.countLoss(reason, 1)
-	e.file = frame.ID{}
-	e.lost = &declaration{first: e.id, last: e.id, reason: reason, unsent: e.id}
+	l.ledger.addLoss(e.id, e.id, reason)
+	l.set(e, nowhere, e.progress)
+	e.file, e.reason, e.dropped, e.size = frame.ID{}, reason, e.id, 0
 }
 
-// dropAt drops the unsent frame at index i, evicts it, and joins its declaration
-// to those before and after it.
-func (l *Log) dropAt(i int, reason string) {
-	e := l.unsent.items[i]
-	l.drop(e, reason)
-	l.unsent.setMessage(e, nil)
-	e.payload, e.size = nil, 0
-	after := i+1 < len(l.unsent.items) && l.joinDeclarations(i)
-	before := i > 0 && l.joinDeclarations(i-1)
-	if !before && !after && reason != reasonNoReceivers { // that is logged once, and may last for months
-		l.log.Warn().Stringer("first", e.id).Str("reason", reason).Msg("Frames are being lost; the stream declares which ones")
+// loseAt gives up the frame at index i and joins it to lost ones beside it. It
+// returns by how much its index is lower afterwards.
+func (l *Log) loseAt(i int, reason string) (lower int) {
+	e := l.items[i]
+	l.lose(e, reason)
+	after := l.join(i)
+	before := i > l.delivered && l.join(i-1)
+	if !before && !after && reason != reasonNoReceivers && !strings.HasPrefix(reason, reasonTooLarge) { // these are logged once, and may last for months
+		l.cfg.Log.Warn().Stringer("first", e.id).Str("reason", reason).Msg("Frames are being lost; the stream declares which ones")
 	}
+	if before {
+		return 1
+	}
+	return 0
 }
 
-// joinDeclarations makes one declaration of the items at i and i+1, if both are.
-func (l *Log) joinDeclarations(i int) bool {
-	a, b := l.unsent.items[i], l.unsent.items[i+1]
-	if a.lost == nil || b.lost == nil || a.id.Epoch != b.id.Epoch || !l.inFlight.Less(a.id) {
+// maxApart is how many items a log may have before lost runs with answers between
+// them are joined.
+const maxApart = 10_000
+
+// join makes one lost run of the items at i and i+1, if both are and neither is on
+// its way.
+func (l *Log) join(i int) bool {
+	if i+1 >= len(l.items) {
 		return false
 	}
-	joined := &declaration{
-		first: a.lost.first, last: b.lost.last, reason: joinReasons(a.lost.reason, b.lost.reason),
-		unsent: a.lost.unsent, inward: frame.Later(a.lost.inward, b.lost.inward),
+	a, b := l.items[i], l.items[i+1]
+	if !a.isLost() || !b.isLost() || a.id.Epoch != b.id.Epoch || a.progress != unsent || b.progress != unsent {
+		return false
 	}
-	if joined.unsent.IsZero() {
-		joined.unsent = b.lost.unsent
+	between := b.first.Seq - a.id.Seq - 1 // in delivery pubsub, answers
+	if between > 0 && len(l.items) < maxApart {
+		return false
 	}
-	b.lost = joined
-	l.unsent.remove(i)
+	b.others += a.others + between
+	b.first = a.first
+	b.reason = joinReasons(a.reason, b.reason)
+	b.declaredTo = frame.Later(a.declaredTo, b.declaredTo)
+	if !a.dropped.IsZero() {
+		b.dropped = a.dropped
+	}
+	l.items.remove(i)
 	return true
 }
 
@@ -121,49 +130,18 @@ func joinReasons(a, b string) string {
 	return a + "; " + b
 }
 
-// declareMissing declares what is missing between the stream's last entry and the
-// first unsent item.
-func (l *Log) declareMissing(last frame.ID) {
-	head := frame.ID{Epoch: l.epoch, Seq: l.next}
-	if e := l.unsent.head(); e != nil {
-		head = e.first()
+// declared accounts for a lost run that Redis has: as declared, or as the frames
+// themselves, which were given up while they were on their way.
+func (l *Log) declared(e *item) {
+	if !e.declaredTo.IsZero() && !e.declaredTo.Less(e.first) {
+		l.cfg.Log.Warn().Stringer("first", e.first).Stringer("last", e.declaredTo).Str("reason", e.reason).Msg("Lost frames are declared in the stream")
 	}
-	first := last.Next()
-	if last.Epoch != head.Epoch {
-		if head.Epoch != l.epoch {
-			return // frames of an earlier start: its losses are not recorded
-		}
-		first = frame.ID{Epoch: l.epoch, Seq: 1}
-	}
-	if !first.Less(head) {
+	if e.dropped.IsZero() {
 		return
 	}
-	l.countLoss(reasonRedisLost, head.Seq-first.Seq)
-	l.unsent.pushFront(newDeclaration(first, head, reasonRedisLost))
-}
-
-// newDeclaration is an item that declares the frames from first up to, but not
-// including, end.
-func newDeclaration(first, end frame.ID, reason string) *Item {
-	last := frame.ID{Epoch: end.Epoch, Seq: end.Seq - 1}
-	return &Item{id: last, lost: &declaration{first: first, last: last, reason: reason}}
-}
-
-// declared accounts for a declaration when Redis has everything up to id: the
-// declaration itself, or the frames, dropped while their batch was on its way.
-func (l *Log) declared(d *declaration, id frame.ID) {
-	if !d.inward.IsZero() && !id.Less(d.inward) {
-		l.log.Warn().Stringer("first", d.first).Stringer("last", d.inward).Msg("Lost frames are declared in the stream")
-	}
-	if d.unsent.IsZero() {
-		return
-	}
-	first, last := frame.Later(frame.Later(d.first, d.unsent), d.inward.Next()), d.last
-	if id.Less(last) {
-		last = id
-	}
-	if !last.Less(first) && last.Epoch == first.Epoch {
-		n := last.Seq - first.Seq + 1
+	first := frame.Later(frame.Later(e.first, e.dropped), e.declaredTo.Next())
+	if first.Epoch == e.id.Epoch && !e.id.Less(first) {
+		n := e.id.Seq - first.Seq + 1
 		l.stats.Sent += n
 		l.stats.Dropped -= n
 	}

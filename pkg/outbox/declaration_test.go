@@ -25,7 +25,7 @@ func TestLossKinds(t *testing.T) {
 }
 
 func TestLossesAreCountedByKind(t *testing.T) {
-	o := NewLog(7, 3000, zerolog.Nop())
+	o := newLog(7, 3000, zerolog.Nop())
 	addFrames(t, o, 10)
 	lost := o.Losses()
 	if len(lost) != 1 || lost["memory_full"] == 0 || lost["memory_full"] != o.Stats().Dropped {
@@ -41,7 +41,7 @@ func TestLossesAreCountedByKind(t *testing.T) {
 // not logged.
 func TestFramesWithoutReceiversAreNoShortageOfMemory(t *testing.T) {
 	var log strings.Builder
-	o := NewLog(7, 3000, zerolog.New(&log))
+	o := newLog(7, 3000, zerolog.New(&log))
 	o.setMemoryOnly(true)
 	addFrames(t, o, 10)
 	lost := o.Losses()
@@ -51,7 +51,7 @@ func TestFramesWithoutReceiversAreNoShortageOfMemory(t *testing.T) {
 	if log.Len() > 0 {
 		t.Errorf("it was logged:\n%s", log.String())
 	}
-	if loss := o.unsent.items[0].lost; loss == nil || !strings.Contains(loss.reason, "no subscriber") {
+	if loss := o.items[0]; !loss.isLost() || !strings.Contains(loss.reason, "no subscriber") {
 		t.Errorf("got the loss %+v, want its reason", loss)
 	}
 	o.setMemoryOnly(false)
@@ -64,7 +64,7 @@ func TestFramesWithoutReceiversAreNoShortageOfMemory(t *testing.T) {
 func addFrames(t *testing.T, o *Log, n int) {
 	t.Helper()
 	for range n {
-		if _, err := o.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
+		if _, err := o.Add(Options{}, func(id frame.ID) (*frame.Message, error) {
 			return frame.NewMessage(frame.Header{Camera: "c", ID: id, Status: frame.StatusOK}, make([]byte, 1000))
 		}); err != nil {
 			t.Fatal(err)

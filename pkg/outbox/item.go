@@ -1,93 +1,113 @@
 package outbox
 
-import (
-	"sync/atomic"
+import "framekeeper/pkg/frame"
 
-	"framekeeper/pkg/frame"
+// place is where an item's message is.
+type place uint8
+
+const (
+	inMemory place = iota
+	inMemoryAndDisk
+	onDisk
+	nowhere // lost, or delivered and evicted
+	places
 )
 
-// Item is one entry of the log: a frame on its way to the channel, to the stream
-// or to both, or the declaration of lost frames. Any goroutine may have it, and
-// uses its methods.
+func (p place) String() string {
+	return [...]string{"Memory", "MemoryAndDisk", "Disk", "Lost"}[p]
+}
+
+// progress is how far an item has come.
+type progress uint8
+
+const (
+	awaitingPublish progress = iota // an answer: it enters the stream after it was published
+	unsent
+	inFlight
+	delivered
+	progresses
+)
+
+func (p progress) String() string {
+	return [...]string{"AwaitingPublish", "Unsent", "InFlight", "Delivered"}[p]
+}
+
+// Item is a frame, or a reply that no log has, on its way to the channel. It holds
+// its message whatever the log does with its own.
 type Item struct {
-	msg     atomic.Pointer[frame.Message] // nil: on disk only, or a declaration
-	payload []byte                        // published instead of msg's wire form, if not nil (the old system's wire)
-	length  int64                         // of what is published
-
-	answer    bool         // it enters the stream after it was published
-	published atomic.Bool  // or cannot be
-	queued    atomic.Bool  // it waits in a Publisher's lane
-	pins      atomic.Int32 // users that need the message in memory
-
-	// The Log's mutex guards all below.
-
-	id          frame.ID     // of a declaration: the last ID that it declares
-	lost        *declaration // nil: a frame
-	file        frame.ID     // the ID under which the spool has it; zero: it does not
-	redisLost   bool         // it was in Redis, which lost it
-	diskRefused bool         // the spool was offered it and does not have it: nothing waits for the disk
-	size        int64        // of the message, in memory or not
-	memory      int64        // bytes it takes in memory
+	msg       *frame.Message
+	payload   []byte // published instead of what is derived from msg; nil: that
+	logged    *item  // nil: no log has it
+	published bool   // its lane's mutex guards it
 }
 
-// NewItem makes an item that no stream will have, such as an error reply. payload,
-// if not nil, is published instead of the message's wire form.
-func NewItem(m *frame.Message, payload []byte) *Item {
-	item := &Item{id: m.Header.ID, payload: payload, length: int64(m.Size() + len(payload))}
-	item.setMessage(m)
-	return item
+// NewItem makes an item that no log has, such as an error reply.
+func NewItem(m *frame.Message) *Item { return &Item{msg: m} }
+
+// Size is what the item takes in memory, in bytes.
+func (i *Item) Size() int64 { return int64(i.msg.Size() + len(i.payload)) }
+
+// Message is the item's message. Its ID is the one it was given first (see Log.renumber).
+func (i *Item) Message() *frame.Message { return i.msg }
+
+// item is one entry of the log: a frame, a run of lost frames, or the epoch's first
+// entry. The Log's mutex guards all of it.
+type item struct {
+	id       frame.ID // of a lost run: its last
+	first    frame.ID // the first of a lost run; else the same as id
+	place    place
+	progress progress
+	msg      *frame.Message // nil unless in memory
+	size     int64          // of the message
+	file     frame.ID       // under which the spool has it; zero: it does not
+	reason   string         // of a loss; or why the spool gave the file up
+
+	isStarted  bool     // "<epoch>-0"
+	refused    bool     // the spool was offered it and does not have it: nothing waits for the disk
+	resent     bool     // Redis had it, and lost it
+	others     uint64   // of a lost run: how many of its IDs are answers, which are not lost
+	dropped    frame.ID // of a lost run: the first that Redis never had; zero if it had all
+	declaredTo frame.ID // of a lost run: the last one that an entry sent to Redis declares
 }
 
-// Message is the item's message; nil if it is not in memory. It changes only when
-// frames are renumbered before the first session.
-func (i *Item) Message() *frame.Message { return i.msg.Load() }
+func (i *item) isLost() bool { return i.place == nowhere && !i.isStarted }
 
-// Size is the size of what is published, in bytes.
-func (i *Item) Size() int64 { return i.length }
+// count is how many frames an item stands for.
+func (i *item) count() uint64 { return i.id.Seq - i.first.Seq + 1 - i.others }
 
-// Pin keeps the item's message in memory until as many calls of Unpin.
-func (i *Item) Pin() { i.pins.Add(1) }
-
-// Unpin takes one Pin back.
-func (i *Item) Unpin() { i.pins.Add(-1) }
-
-func (i *Item) pinned() bool { return i.pins.Load() > 0 }
-
-// enqueue marks the item as waiting in a lane; false if it waits already.
-func (i *Item) enqueue() bool { return i.queued.CompareAndSwap(false, true) }
-
-func (i *Item) dequeue() { i.queued.Store(false) }
-
-// wire is what is published; the item must be pinned.
-func (i *Item) wire() []byte {
-	if i.payload != nil {
-		return i.payload
+// memory is what the item takes there, in bytes.
+func (i *item) memory() int64 {
+	if i.msg == nil {
+		return 0
 	}
-	return i.Message().Wire()
+	return i.size
 }
-
-// sendable reports whether the item may enter the stream.
-func (i *Item) sendable() bool { return !i.answer || i.published.Load() }
-
-func (i *Item) onDisk() bool { return !i.file.IsZero() }
 
 // spoolable reports whether the item is for the disk and not there yet.
-func (i *Item) spoolable() bool { return !i.onDisk() && !i.diskRefused && i.lost == nil }
-
-// first is the lowest ID that the item accounts for.
-func (i *Item) first() frame.ID {
-	if i.lost != nil {
-		return i.lost.first
-	}
-	return i.id
+func (i *item) spoolable() bool {
+	return i.place == inMemory && i.progress != delivered && i.msg != nil && !i.refused
 }
 
-// setMessage puts a message into memory, or evicts it (nil).
-func (i *Item) setMessage(m *frame.Message) {
-	i.msg.Store(m)
-	i.memory = 0
-	if m != nil {
-		i.size = int64(m.Size())
-		i.memory = i.size + int64(len(i.payload))
-	}
+// transitions lists, for each state of an item, the states that may follow it.
+var transitions = map[state][]state{ //nolint:gochecknoglobals // a constant table
+	{inMemory, awaitingPublish}:        {{inMemory, unsent}, {inMemoryAndDisk, awaitingPublish}},
+	{inMemoryAndDisk, awaitingPublish}: {{inMemoryAndDisk, unsent}, {inMemory, awaitingPublish}},
+	{inMemory, unsent}:                 {{inMemoryAndDisk, unsent}, {inMemory, inFlight}, {inMemory, delivered}, {nowhere, unsent}},
+	{inMemoryAndDisk, unsent}:          {{onDisk, unsent}, {inMemory, unsent}, {inMemoryAndDisk, inFlight}, {inMemory, delivered}, {nowhere, unsent}},
+	{onDisk, unsent}:                   {{onDisk, inFlight}, {nowhere, unsent}, {nowhere, delivered}},
+	{nowhere, unsent}:                  {{nowhere, inFlight}, {nowhere, delivered}},
+	{inMemory, inFlight}:               {{inMemoryAndDisk, inFlight}, {inMemory, unsent}, {inMemory, delivered}},
+	{inMemoryAndDisk, inFlight}:        {{inMemory, inFlight}, {inMemoryAndDisk, unsent}, {inMemory, delivered}},
+	{onDisk, inFlight}:                 {{inMemoryAndDisk, inFlight}, {inMemory, inFlight}, {onDisk, unsent}, {nowhere, inFlight}, {nowhere, delivered}},
+	{nowhere, inFlight}:                {{nowhere, unsent}, {nowhere, delivered}},
+	{inMemory, delivered}:              {{inMemory, unsent}},
+	{nowhere, delivered}:               {{nowhere, unsent}},
 }
+
+// state is all of an item's truth.
+type state struct {
+	place    place
+	progress progress
+}
+
+func (s state) String() string { return s.place.String() + "/" + s.progress.String() }

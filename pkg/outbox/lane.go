@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"framekeeper/internal/async"
@@ -15,16 +16,19 @@ type lane struct {
 	wake async.Wake
 
 	mu           sync.Mutex // guards all below
-	waiting      list
-	bytes        int64 // of those
-	sending      int   // taken from the queue, not yet confirmed
+	waiting      []*Item
+	queued       map[*Item]struct{} // those waiting
+	bytes        int64              // of those
+	sending      int                // taken from the queue, not yet confirmed
 	sendingBytes int64
 	refused      bool // Redis refuses to publish, which is logged
 	stats        LaneStats
 	drained      chan struct{} // closed and replaced when everything was published
 }
 
-func newLane() lane { return lane{wake: async.NewWake(), drained: make(chan struct{})} }
+func newLane() lane {
+	return lane{wake: async.NewWake(), queued: map[*Item]struct{}{}, drained: make(chan struct{})}
+}
 
 // LaneStats counts messages.
 type LaneStats struct {
@@ -36,18 +40,16 @@ type LaneStats struct {
 }
 
 func (l *lane) put(item *Item, limit int64) (dropped []*Item) {
-	if !item.enqueue() {
-		return nil
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	item.Pin()
-	l.waiting.push(item)
-	l.bytes += item.length
+	if _, waits := l.queued[item]; waits {
+		return nil
+	}
+	l.waiting = append(l.waiting, item)
+	l.queued[item] = struct{}{}
+	l.bytes += item.Size()
 	for len(l.waiting) > 1 && (l.bytes > limit || len(l.waiting) > maxWaiting) {
-		old := l.pop()
-		old.Unpin()
-		dropped = append(dropped, old)
+		dropped = append(dropped, l.pop())
 		l.stats.Dropped++
 	}
 	l.wake.Call()
@@ -56,9 +58,11 @@ func (l *lane) put(item *Item, limit int64) (dropped []*Item) {
 
 // pop takes the head out. The caller has mu.
 func (l *lane) pop() *Item {
-	item := l.waiting.pop()
-	item.dequeue()
-	l.bytes -= item.length
+	item := l.waiting[0]
+	l.waiting[0] = nil
+	l.waiting = l.waiting[1:]
+	delete(l.queued, item)
+	l.bytes -= item.Size()
 	return item
 }
 
@@ -77,10 +81,10 @@ func (l *lane) snapshot() LaneStats {
 func (l *lane) take(n int, size int64) (items []*Item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.waiting) > 0 && len(items) < n && (len(items) == 0 || l.waiting[0].length <= size) {
+	for len(l.waiting) > 0 && len(items) < n && (len(items) == 0 || l.waiting[0].Size() <= size) {
 		item := l.pop()
-		size -= item.length
-		l.sendingBytes += item.length
+		size -= item.Size()
+		l.sendingBytes += item.Size()
 		items = append(items, item)
 	}
 	l.sending = len(items)
@@ -94,26 +98,28 @@ func (l *lane) putBack(items []*Item) {
 	defer l.mu.Unlock()
 	var back []*Item
 	for _, item := range items {
-		if !item.enqueue() {
-			item.Unpin()
+		if _, waits := l.queued[item]; waits {
 			continue
 		}
+		l.queued[item] = struct{}{}
+		l.bytes += item.Size()
 		back = append(back, item)
-		l.bytes += item.length
 	}
-	l.waiting.pushFront(back...)
+	l.waiting = slices.Insert(l.waiting, 0, back...)
 	l.sending, l.sendingBytes = 0, 0
 }
 
-// confirmed counts a published item and its receivers.
-func (l *lane) confirmed(item *Item, receivers int64, err error) {
+// confirmed counts a published item and its receivers, and reports whether it was
+// published for the first time.
+func (l *lane) confirmed(item *Item, receivers int64, err error) (first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sendingBytes -= item.length
+	l.sendingBytes -= item.Size()
 	if err != nil {
 		l.stats.Refused++
 	} else {
 		l.stats.Published++
+		first, item.published = !item.published, true
 		if receivers == 0 {
 			l.stats.NoReceivers++
 		}
@@ -123,6 +129,7 @@ func (l *lane) confirmed(item *Item, receivers int64, err error) {
 		close(l.drained)
 		l.drained = make(chan struct{})
 	}
+	return first
 }
 
 // setRefused notes a refusal, and reports whether it is the first.

@@ -39,7 +39,7 @@ type entry struct {
 func newModel(t *testing.T, seed uint64, limit int64) *model {
 	return &model{
 		t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 1)), limit: limit,
-		frames: NewLog(modelEpoch, limit, zerolog.Nop()),
+		frames: newLog(modelEpoch, limit, zerolog.Nop()),
 	}
 }
 
@@ -54,17 +54,17 @@ func (m *model) note(format string, args ...any) { m.log = append(m.log, fmt.Spr
 func (m *model) add() {
 	image := make([]byte, m.rnd.IntN(900))
 	answer := m.rnd.IntN(4) == 0
-	item, err := m.frames.Add(Options{Stream: true, Answer: answer}, func(id frame.ID) (*frame.Message, error) {
+	item, err := m.frames.Add(Options{Answer: answer}, func(id frame.ID) (*frame.Message, error) {
 		return frame.NewMessage(frame.Header{Camera: "c", ID: id, Status: frame.StatusOK}, image)
 	})
 	if err != nil {
 		m.failf("add: %v", err)
 	}
 	m.given++
-	if item.id != (frame.ID{Epoch: modelEpoch, Seq: m.given}) {
-		m.failf("frame %d got ID %s", m.given, item.id)
+	if item.msg.Header.ID != (frame.ID{Epoch: modelEpoch, Seq: m.given}) {
+		m.failf("frame %d got ID %s", m.given, item.msg.Header.ID)
 	}
-	m.largest = max(m.largest, item.length)
+	m.largest = max(m.largest, item.Size())
 	if answer {
 		m.answers = append(m.answers, item)
 	}
@@ -73,7 +73,10 @@ func (m *model) add() {
 }
 
 func (m *model) bounded() {
-	if s := m.frames.Stats(); s.MemorySize > m.limit+m.largest {
+	m.frames.mu.Lock()
+	fixed := m.frames.sum(awaitingPublish, inFlight) // these cannot leave
+	m.frames.mu.Unlock()
+	if s := m.frames.Stats(); s.MemorySize > max(m.limit, fixed)+m.largest {
 		m.failf("%d bytes are in memory, more than %d and one frame", s.MemorySize, m.limit)
 	}
 }
@@ -97,7 +100,7 @@ func (m *model) last() uint64 {
 
 // xadd is Redis's rule: an ID that is not above the last one is refused.
 func (m *model) xadd(e entry) bool {
-	if e.seq <= m.last() {
+	if len(m.stream) > 0 && e.seq <= m.last() {
 		return false
 	}
 	m.stream = append(m.stream, e)
@@ -107,10 +110,13 @@ func (m *model) xadd(e entry) bool {
 // batch sends one batch the way the StreamWriter does, and lets it fail: before,
 // in the middle of, or after what Redis did, between other goroutines' Adds.
 func (m *model) batch() {
-	adds := m.taken(m.frames.batch(1+m.rnd.IntN(5), int64(200+m.rnd.IntN(3000))))
-	if len(adds) == 0 {
+	b := m.begin(1+m.rnd.IntN(5), int64(200+m.rnd.IntN(3000)))
+	if b == nil {
 		return
 	}
+	defer m.bounded()
+	defer b.fail()
+	adds := taken(b)
 	m.note("batch %v", adds)
 	for range m.rnd.IntN(6) {
 		m.add() // while it is under way
@@ -118,19 +124,22 @@ func (m *model) batch() {
 	switch m.rnd.IntN(6) {
 	case 0: // nothing arrived
 		m.note("lost request")
+		b.fail()
 		m.reconnect()
 	case 1: // all arrived, the reply did not
 		m.note("lost reply")
 		for _, e := range adds {
 			m.xadd(e)
 		}
+		b.fail()
 		m.reconnect()
 	case 2: // one by one, and the connection ends in between
 		stop := m.rnd.IntN(len(adds) + 1)
 		m.note("one by one, up to %d", stop)
 		for _, e := range adds[:stop] {
-			m.oneByOne(e)
+			m.oneByOne(b, e)
 		}
+		b.fail()
 		m.reconnect()
 	default:
 		for _, e := range adds {
@@ -138,26 +147,34 @@ func (m *model) batch() {
 				m.failf("%v was refused", e)
 			}
 		}
-		m.frames.delivered(frame.ID{Epoch: modelEpoch, Seq: adds[len(adds)-1].seq})
+		b.commit(len(adds))
 	}
-	m.bounded()
+}
+
+func (m *model) begin(n int, size int64) *batch {
+	b, err := m.frames.begin(n, size, 0)
+	if err != nil {
+		m.failf("begin: %v", err)
+	}
+	return b
 }
 
 // taken is what a batch's items add to the stream.
-func (m *model) taken(items []*Item) (adds []entry) {
-	for _, item := range items {
-		if _, loss := m.frames.message(item); loss != nil {
-			adds = append(adds, entry{loss.first.Seq, loss.last.Seq, false})
+func taken(b *batch) (adds []entry) {
+	for _, e := range b.entries {
+		h := e.msg.Header
+		if h.Status == frame.StatusDropped {
+			adds = append(adds, entry{h.First.Seq, h.Last.Seq, false})
 		} else {
-			adds = append(adds, entry{item.id.Seq, item.id.Seq, true})
+			adds = append(adds, entry{h.ID.Seq, h.ID.Seq, h.Status == frame.StatusOK})
 		}
 	}
 	return adds
 }
 
-func (m *model) oneByOne(e entry) {
+func (m *model) oneByOne(b *batch, e entry) {
 	m.xadd(e) // refused: known already
-	m.frames.delivered(frame.ID{Epoch: modelEpoch, Seq: e.seq})
+	b.commit(1)
 	if m.rnd.IntN(3) == 0 {
 		m.add()
 	}
@@ -165,7 +182,11 @@ func (m *model) oneByOne(e entry) {
 
 // reconnect is a new session's look at the stream.
 func (m *model) reconnect() {
-	m.frames.resume(frame.ID{Epoch: modelEpoch, Seq: m.last()})
+	last := frame.ID{}
+	if len(m.stream) > 0 {
+		last = frame.ID{Epoch: modelEpoch, Seq: m.last()}
+	}
+	m.frames.resume(last)
 	m.note("resume %d", m.last())
 	m.bounded()
 }
@@ -188,18 +209,20 @@ func (m *model) settle() {
 	m.publish(true)
 	m.reconnect()
 	for {
-		adds := m.taken(m.frames.batch(16, 1<<20))
-		if len(adds) == 0 {
+		b := m.begin(16, 1<<20)
+		if b == nil {
 			break
 		}
-		for _, e := range adds {
+		for _, e := range taken(b) {
 			m.must(e)
 		}
-		last := adds[len(adds)-1].seq
-		m.frames.delivered(frame.ID{Epoch: modelEpoch, Seq: last})
+		b.commit(len(b.entries))
 	}
 	next := uint64(1)
 	for _, e := range m.stream {
+		if e.seq == 0 { // "started"
+			continue
+		}
 		if e.first != next {
 			m.failf("after %d comes %v: undeclared loss, or declared twice", next-1, e)
 		}
@@ -266,11 +289,13 @@ func TestABatchUnderWayDoesNotLiftTheBound(t *testing.T) {
 		m.add()
 	}
 	m.publish(true)
-	if items := m.frames.batch(4, 1<<20); len(items) != 4 {
-		t.Fatalf("%d items in the batch, want 4", len(items))
+	b := m.begin(4, 1<<20)
+	if len(b.items) != 4 {
+		t.Fatalf("%d items in the batch, want 4", len(b.items))
 	}
 	for range 1000 {
 		m.add() // checks the bound
 	}
+	b.fail()
 	m.settle()
 }

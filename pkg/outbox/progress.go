@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"framekeeper/pkg/datatransfer"
 )
 
 // progressInterval is how often a batch on its way is looked at.
@@ -16,9 +14,9 @@ const progressInterval = 50 * time.Millisecond
 type progressWatch struct {
 	mu     sync.Mutex // guards all below
 	timer  *time.Timer
-	every  time.Duration         // between two looks
-	s      *datatransfer.Session // that the batch is sent in; nil: none is
-	acked  uint64                // bytes the peer's kernel had at the last look
+	every  time.Duration // between two looks
+	acked  func() uint64 // bytes the peer's kernel has; nil: no batch is sent
+	had    uint64        // those at the last look
 	looked bool
 }
 
@@ -27,10 +25,10 @@ type progressWatch struct {
 // probe only finds when its time is over: until then frames would pile up in memory,
 // where a kill or a power cut takes them. They go to disk instead. A slow line makes
 // progress, and wears out no SD card. One goroutine sends.
-func (l *Log) watched(s *datatransfer.Session, send func() error) error {
+func (l *Log) watched(acked func() uint64, send func() error) error {
 	p := &l.progress
 	p.mu.Lock()
-	p.s, p.looked = s, false
+	p.acked, p.looked = acked, false
 	if p.timer == nil {
 		p.timer = time.AfterFunc(p.every, l.lookAtProgress)
 	} else {
@@ -40,9 +38,9 @@ func (l *Log) watched(s *datatransfer.Session, send func() error) error {
 	err := send()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.s = nil
+	p.acked = nil
 	p.timer.Stop()
-	l.stuck.Store(false)
+	l.setStuck(false)
 	return err
 }
 
@@ -52,15 +50,24 @@ func (l *Log) lookAtProgress() {
 	p := &l.progress
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.s == nil {
+	if p.acked == nil {
 		return
 	}
-	now := p.s.Acked()
-	if p.looked && now == p.acked && !l.stuck.Swap(true) {
+	now := p.acked()
+	if p.looked && now == p.had {
+		l.setStuck(true)
+	}
+	p.had, p.looked = now, true
+	p.timer.Reset(p.every)
+}
+
+func (l *Log) setStuck(is bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if is && !l.stuck {
 		l.spoolable.Call()
 	}
-	p.acked, p.looked = now, true
-	p.timer.Reset(p.every)
+	l.stuck = is
 }
 
 // await waits for a wake-up; false when ctx ends first.

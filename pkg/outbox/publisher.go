@@ -2,15 +2,36 @@ package outbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
 )
+
+// Wire derives what is published from a message. nil stands for (*frame.Message).Wire.
+type Wire func(*frame.Message) ([]byte, error)
+
+func (w Wire) of(m *frame.Message) ([]byte, error) {
+	if w == nil {
+		return m.Wire(), nil
+	}
+	return w(m)
+}
+
+// PublisherConfig configures a Publisher.
+type PublisherConfig struct {
+	Topic   string
+	Limit   int64 // bytes that each lane may take
+	Wire    Wire
+	Ceiling *Ceiling           // nil: messages of every size are sent
+	Observe func(frame.Header) // of each answer that Redis has accepted for the first time; nil: nobody does. It must not block
+	Log     zerolog.Logger
+}
 
 // Publisher publishes a camera's answers and continuous frames. What a lost session
 // did not confirm is published again by the next one: receivers may get a message
@@ -18,27 +39,17 @@ import (
 //
 // Any goroutine may queue; the session's workers publish.
 type Publisher struct {
-	topic   string
+	cfg     PublisherConfig
 	entries *Log
-	limit   int64
-	log     zerolog.Logger
-	observe func(*Item) // nil: nobody does
 
 	answers lane
 	frames  lane
 }
 
-// NewPublisher makes a publisher whose lanes take at most limit bytes each.
-func NewPublisher(topic string, entries *Log, limit int64, log zerolog.Logger) *Publisher {
-	return &Publisher{
-		topic: topic, entries: entries, limit: limit, log: log,
-		answers: newLane(), frames: newLane(),
-	}
+// NewPublisher makes a publisher of a log's frames.
+func NewPublisher(cfg PublisherConfig, entries *Log) *Publisher {
+	return &Publisher{cfg: cfg, entries: entries, answers: newLane(), frames: newLane()}
 }
-
-// Observe sets what is called with each answer when Redis has accepted it for the
-// first time. f must not block, nor keep the item. It is set before the workers run.
-func (p *Publisher) Observe(f func(*Item)) { p.observe = f }
 
 // Answer queues the answer to a request. One that waits already, because its request
 // was repeated, stays where it is: on a slow link copies would crowd out everything
@@ -56,7 +67,7 @@ func (p *Publisher) Room() (bytes int64, empty bool) {
 	l := &p.answers
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return p.limit - l.bytes - l.sendingBytes, l.idle()
+	return p.cfg.Limit - l.bytes - l.sendingBytes, l.idle()
 }
 
 // Stats are the counts of the answers and of the continuous frames.
@@ -81,65 +92,154 @@ func (p *Publisher) Workers() []datatransfer.Worker {
 }
 
 func (p *Publisher) put(l *lane, item *Item) {
-	dropped := l.put(item, p.limit)
+	dropped := l.put(item, p.cfg.Limit)
 	for _, d := range dropped {
 		p.entries.Published(d)
 	}
 	if len(dropped) > 0 && l.snapshot().Dropped == uint64(len(dropped)) {
-		p.log.Warn().Msg("Messages are dropped: too many wait for the link; the status counts them")
+		p.cfg.Log.Warn().Msg("Messages are dropped: too many wait for the link; the status counts them")
 	}
 }
-
-// errRefused is a refusal that an operator can lift.
-var errRefused = errors.New("publish")
 
 func (p *Publisher) run(ctx context.Context, s *datatransfer.Session, l *lane) error {
-	conn := s.Data().Conn()
-	defer func() { _ = conn.Close() }()
+	conn := redisChannel{conn: s.Data().Conn(), topic: p.cfg.Topic}
+	defer conn.close()
 	for {
-		items := l.take(batchItems, batchBytes)
-		if len(items) == 0 {
-			if !await(ctx, l.wake) {
-				return nil
-			}
-			continue
-		}
-		switch err := p.publish(ctx, conn, l, items); {
-		case errors.Is(err, errRefused):
-			if l.setRefused() {
-				logRefused(p.log, p.topic, err)
-			}
-			if !pause(ctx, refusedWait) {
-				return nil
-			}
+		wait, err := p.step(ctx, conn, l, sizeTest(s))
+		switch {
 		case err != nil:
 			return err
+		case wait == idle && !await(ctx, l.wake), wait > 0 && !pause(ctx, wait):
+			return nil
 		}
 	}
 }
 
-// publish sends the items in one pipeline. What was not confirmed goes back.
-func (p *Publisher) publish(ctx context.Context, conn *redis.Conn, l *lane, items []*Item) error {
-	for i, r := range publish(ctx, conn, p.topic, items, (*Item).wire) {
-		item, err := items[i], r.Err()
-		switch {
-		case err == nil, redisconn.CauseOf(err) == redisconn.CauseServer:
-			if err == nil && l == &p.answers && p.observe != nil && !item.published.Load() {
-				p.observe(item)
+// step publishes one batch. It returns how long to wait before the next; idle: until
+// there is something to publish.
+func (p *Publisher) step(ctx context.Context, c channelConn, l *lane, test sizeTester) (wait time.Duration, err error) {
+	n := batchItems
+	if p.cfg.Wire != nil {
+		n = 1 // what is derived may be much larger
+	}
+	items := l.take(n, batchBytes)
+	if len(items) == 0 {
+		return idle, nil
+	}
+	payloads, err := p.payloads(ctx, items, test)
+	if err != nil {
+		l.putBack(items)
+		return 0, err
+	}
+	for i, r := range c.publish(ctx, payloads) {
+		item := items[i]
+		switch cause := redisconn.CauseOf(r.err); {
+		case r.err == nil, cause == redisconn.CauseServer:
+			if l.confirmed(item, r.receivers, r.err) && l == &p.answers && p.cfg.Observe != nil {
+				p.cfg.Observe(item.msg.Header)
 			}
-			l.confirmed(item, r.Val(), err)
-			item.Unpin()
 			p.entries.Published(item)
-		case redisconn.EndsSession(err):
+		case redisconn.EndsSession(r.err):
+			p.cfg.Ceiling.ended(keyOf(l == &p.answers, item), int64(len(payloads[i])))
 			l.putBack(items[i:])
-			return fmt.Errorf("publish: %w", err)
+			return 0, fmt.Errorf("publish: %w", r.err)
 		default: // NOPERM, OOM: the link works
 			l.putBack(items[i:])
 			for _, item := range items[i:] {
 				p.entries.Published(item) // the stream need not wait for that
 			}
-			return fmt.Errorf("%w: %w", errRefused, err)
+			if l.setRefused() {
+				logRefused(p.cfg.Log, p.cfg.Topic, fmt.Errorf("publish: %w", r.err))
+			}
+			return refusedWait, nil
 		}
 	}
-	return nil
+	return 0, nil
+}
+
+// payloads derives what is published. A message that Redis would not accept becomes
+// an error reply.
+func (p *Publisher) payloads(ctx context.Context, items []*Item, test sizeTester) ([][]byte, error) {
+	all := make([][]byte, len(items))
+	for i, item := range items {
+		m, err := p.entries.current(item)
+		if err != nil {
+			return nil, err
+		}
+		payload := item.payload
+		if payload == nil {
+			payload, err = p.cfg.Wire.of(m)
+		}
+		if err == nil {
+			var fits bool
+			if fits, err = p.cfg.Ceiling.fits(ctx, keyOf(true, item), int64(len(payload)), test); err != nil {
+				return nil, err
+			}
+			if !fits {
+				err = fmt.Errorf("%s: %d bytes", reasonTooLarge, len(payload))
+			}
+		}
+		if err != nil {
+			payload, err = p.refusal(m, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all[i] = payload
+	}
+	return all, nil
+}
+
+// refusal is the error reply in place of an answer that cannot be published.
+func (p *Publisher) refusal(m *frame.Message, reason error) ([]byte, error) {
+	h := frame.Header{
+		Camera: m.Header.Camera, Status: frame.StatusError, Error: reason.Error(),
+		Request: m.Header.Request, RequestedUS: m.Header.RequestedUS, PublishedUS: m.Header.PublishedUS,
+	}
+	reply, err := frame.NewMessage(h, nil)
+	if err != nil {
+		return nil, err
+	}
+	p.cfg.Log.Error().Stringer("id", m.Header.ID).Err(reason).Msg("An answer cannot be published; its request gets an error")
+	return p.cfg.Wire.of(reply)
+}
+
+// publishReply is what Redis answers to one PUBLISH.
+type publishReply struct {
+	receivers int64
+	err       error
+}
+
+// channelConn is a channel as the writers use it.
+type channelConn interface {
+	publish(ctx context.Context, payloads [][]byte) []publishReply
+}
+
+// redisChannel is a channel of Redis, over one connection.
+type redisChannel struct {
+	conn  *redis.Conn
+	topic string
+}
+
+func (c redisChannel) close() { _ = c.conn.Close() }
+
+// publish sends all payloads in one pipeline.
+func (c redisChannel) publish(ctx context.Context, payloads [][]byte) []publishReply {
+	cmds := make([]*redis.IntCmd, len(payloads))
+	_, _ = c.conn.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, payload := range payloads {
+			cmds[i] = pipe.Publish(ctx, c.topic, payload)
+		}
+		return nil
+	})
+	replies := make([]publishReply, len(cmds))
+	for i, cmd := range cmds {
+		replies[i] = publishReply{cmd.Val(), cmd.Err()}
+	}
+	return replies
+}
+
+func logRefused(log zerolog.Logger, topic string, err error) {
+	log.Error().Str("channel", topic).Err(err).Str("advice", redisconn.CauseOf(err).Advice()).
+		Msg("Redis refuses PUBLISH; it is tried again every second")
 }

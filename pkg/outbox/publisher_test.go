@@ -32,7 +32,7 @@ type publishing struct {
 func newPublishing(t *testing.T, cfg redisconn.Config, limit int64) *publishing {
 	t.Helper()
 	v := &publishing{out: &testkit.Log{}}
-	v.Publisher = NewPublisher(streamTopic, NewLog(100, 1<<20, zerolog.Nop()), limit, zerolog.New(v.out))
+	v.Publisher = NewPublisher(PublisherConfig{Topic: streamTopic, Limit: limit, Log: zerolog.New(v.out)}, newLog(100, 1<<20, zerolog.Nop()))
 	v.Listener = linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) { c.Workers = v.Workers() })
 	return v
 }
@@ -179,12 +179,12 @@ func TestAnswersDoNotWaitBehindFrames(t *testing.T) {
 
 func TestWhatWaitsForALinkIsBounded(t *testing.T) {
 	t.Parallel()
-	o := NewLog(100, 1<<30, zerolog.Nop())
+	o := newLog(100, 1<<30, zerolog.Nop())
 	log := &testkit.Log{}
-	p := NewPublisher(streamTopic, o, 50_000, zerolog.New(log))
+	p := NewPublisher(PublisherConfig{Topic: streamTopic, Limit: 50_000, Log: zerolog.New(log)}, o)
 	var items []*Item
 	for range 100 {
-		item, err := o.Add(Options{Stream: true, Answer: true}, func(id frame.ID) (*frame.Message, error) {
+		item, err := o.Add(Options{Answer: true}, func(id frame.ID) (*frame.Message, error) {
 			return frame.NewMessage(frame.Header{ID: id, Status: frame.StatusOK}, make([]byte, 1000))
 		})
 		if err != nil {
@@ -198,15 +198,15 @@ func TestWhatWaitsForALinkIsBounded(t *testing.T) {
 		t.Errorf("answers %+v, frames %+v, want about 45 of 100 waiting", a, f)
 	}
 	for i, item := range items { // an answer that will never be published must not delay its entry
-		if gone := i < int(a.Dropped); item.sendable() != gone {
-			t.Errorf("item %d may enter the stream: %v, want %v", i, item.sendable(), gone)
+		if gone := i < int(a.Dropped); (item.logged.progress == unsent) != gone {
+			t.Errorf("item %d may enter the stream: %v, want %v", i, item.logged.progress, gone)
 		}
 	}
 	if n := len(log.Messages()); n != 1 {
 		t.Errorf("the loss was logged %d times, want once: %s", n, log)
 	}
 	for range 3 * maxWaiting {
-		p.Frame(NewItem(items[0].Message(), []byte{}))
+		p.Frame(NewItem(items[0].Message()))
 	}
 	if _, f = p.Stats(); f.Waiting > maxWaiting {
 		t.Errorf("%d small messages wait, want at most %d", f.Waiting, maxWaiting)
@@ -263,7 +263,7 @@ func TestMessagesWithoutReceiversAreCounted(t *testing.T) {
 
 func TestFlushEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	p := NewPublisher(streamTopic, NewLog(100, 1<<20, zerolog.Nop()), 1<<20, zerolog.Nop())
+	p := NewPublisher(PublisherConfig{Topic: streamTopic, Limit: 1 << 20, Log: zerolog.Nop()}, newLog(100, 1<<20, zerolog.Nop()))
 	if err := p.Flush(context.Background()); err != nil {
 		t.Errorf("nothing to flush: %v", err)
 	}
@@ -280,7 +280,7 @@ func TestFlushEndsWithItsContext(t *testing.T) {
 func TestAnAnswerThatStillWaitsIsNotQueuedTwice(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
-	p := NewPublisher(streamTopic, NewLog(100, 1<<20, zerolog.Nop()), 1<<20, zerolog.Nop())
+	p := NewPublisher(PublisherConfig{Topic: streamTopic, Limit: 1 << 20, Log: zerolog.Nop()}, newLog(100, 1<<20, zerolog.Nop()))
 	item := sized(t, 1, 10)
 	for range 5 {
 		p.Answer(item)

@@ -3,6 +3,7 @@ package outbox
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"framekeeper/pkg/frame"
 )
@@ -16,88 +17,164 @@ var errRenumber = errors.New("frames of this epoch were already sent")
 func (l *Log) overtaken(last frame.ID) (epochs []uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range l.unsent.items {
-		epoch := e.id.Epoch
-		if epoch >= last.Epoch || epoch == l.epoch {
+	for _, e := range l.items[l.delivered:] {
+		if e.id.Epoch >= last.Epoch || e.id.Epoch == l.epoch {
 			break
 		}
-		if len(epochs) == 0 || epochs[len(epochs)-1] != epoch {
-			epochs = append(epochs, epoch)
+		if n := len(epochs); n == 0 || epochs[n-1] != e.id.Epoch {
+			epochs = append(epochs, e.id.Epoch)
 		}
 	}
 	return epochs
 }
 
-// renumber gives all items new IDs above last, the end of a stream that is ahead of
-// us (the saved epoch was lost and the clock is behind) or of frames of earlier
-// starts. Frames of earlier starts that are not certain to be in that stream keep
-// their order, in epochs of their own; had is up to where it has their epochs. It is
-// allowed only before anything was sent, and returns the epoch then in use.
-func (l *Log) renumber(last frame.ID, had map[uint64]frame.ID) (uint64, error) {
+// renumber gives what is unsent new IDs above last, the end of a stream that is
+// ahead of us (the saved epoch was lost and the clock is behind) or of frames of
+// earlier starts. Those keep their order, in epochs of their own; had is up to where
+// the stream has their epochs. It is allowed only before anything was sent, and
+// reports whether there was anything to change.
+func (l *Log) renumber(last frame.ID, had map[uint64]frame.ID) (changed bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stats.Sent > 0 || len(l.retained.items) > 0 {
-		return 0, errRenumber
+	if l.delivered > 0 {
+		return false, errRenumber
 	}
-	for e := l.unsent.head(); e != nil; e = l.unsent.head() {
-		end := last
-		if e.id.Epoch != last.Epoch {
-			end = had[e.id.Epoch]
-		}
-		if e.id.Epoch == l.epoch || end.Less(e.id) {
-			break
-		}
-		l.retain(e.id)
+	if last.Epoch == math.MaxUint64 { // there is none above that: a conflict
+		return false, nil
 	}
-	above := last.Epoch
-	if above < l.epoch {
-		if e := l.unsent.head(); e == nil || e.id.Epoch >= last.Epoch {
-			return l.epoch, nil // the stream had what it has gone beyond
-		}
+	l.dropHad(last, had)
+	above := max(last.Epoch, l.epoch)
+	beyond := len(l.items) > 0 && l.items[0].id.Epoch < min(last.Epoch, l.epoch)
+	if last.Epoch < l.epoch && !beyond {
+		return false, nil // the stream had what it has gone beyond
+	}
+	if l.epoch > last.Epoch {
 		above = l.epoch // whose IDs may have been given
 	}
-	id, before := frame.ID{Epoch: above}, uint64(0)
-	for _, e := range l.unsent.items {
-		own := e.id.Epoch == l.epoch
-		if e.id.Epoch != before {
-			before, id = e.id.Epoch, frame.ID{Epoch: id.Epoch + 1}
-		}
-		if id.Seq += e.id.Seq - e.first().Seq + 1; own {
-			id.Seq = e.id.Seq
-		}
-		if err := l.unsent.renumber(e, id); err != nil {
-			return 0, err
-		}
+	epoch, err := l.moveEarlier(above, last, had)
+	if err != nil {
+		return false, err
 	}
-	epoch := id.Epoch
-	if before != l.epoch {
-		epoch++
-	}
-	if l.started != nil {
-		if err := (&queue{}).renumber(l.started, frame.ID{Epoch: epoch}); err != nil {
-			return 0, err
-		}
-	}
-	if l.epoch = epoch; !l.stats.Newest.IsZero() {
-		l.stats.Newest.Epoch = epoch
-	}
-	return epoch, nil
+	return true, l.moveOwn(epoch + 1)
 }
 
-// renumber gives an item of q another ID. What is on disk keeps its file.
-func (q *queue) renumber(e *Item, id frame.ID) error {
-	if d := e.lost; d != nil {
-		n := d.last.Seq - d.first.Seq
-		e.lost = &declaration{first: frame.ID{Epoch: id.Epoch, Seq: id.Seq - n}, last: id, reason: d.reason}
+// dropHad takes out what the stream had. The spool removes files only up to an ID:
+// one behind a frame that is still to be sent goes with that.
+func (l *Log) dropHad(last frame.ID, had map[uint64]frame.ID) {
+	var rest list
+	for len(l.items) > 0 {
+		e := l.items[0]
+		if !l.has(e.id, last, had) {
+			rest.push(l.items.remove(0))
+			continue
+		}
+		removable := l.removable
+		l.deliver(e)
+		if len(rest) > 0 {
+			l.removable = removable
+		}
+		l.pop()
 	}
-	if m := e.Message(); m != nil {
-		m, err := withID(m, id)
-		if err != nil {
+	l.items = rest
+}
+
+// has reports whether the stream had a frame of an earlier start: it has it, or has
+// it no more.
+func (l *Log) has(id, last frame.ID, had map[uint64]frame.ID) bool {
+	switch {
+	case id.Epoch == l.epoch:
+		return false
+	case id.Epoch == last.Epoch:
+		return !last.Less(id)
+	case last.Less(id):
+		return false
+	}
+	return !had[id.Epoch].Less(id) || id.Less(l.ledger.floor) || !l.ledger.delivered.Less(id)
+}
+
+// moveEarlier moves the frames of earlier starts into epochs above one, and returns
+// the last.
+func (l *Log) moveEarlier(above uint64, last frame.ID, had map[uint64]frame.ID) (uint64, error) {
+	from := uint64(0)
+	var m move
+	for _, e := range l.items {
+		if e.id.Epoch == l.epoch {
+			break
+		}
+		if e.id.Epoch != from {
+			from, above = e.id.Epoch, above+1
+			done := had[from].Seq // of this epoch, as far as the stream has had it
+			for _, id := range []frame.ID{last, l.ledger.delivered} {
+				if id.Epoch == from {
+					done = max(done, id.Seq)
+				}
+			}
+			m = l.moveEpoch(from, above, min(done, e.first.Seq-1), e.file)
+		}
+		if err := l.moveItem(e, m); err != nil {
+			return 0, err
+		}
+	}
+	return above, nil
+}
+
+// moveEpoch notes that the IDs of an epoch above done are those of another one,
+// without these. file is the first of them in the spool.
+func (l *Log) moveEpoch(from, to, done uint64, file frame.ID) move {
+	e := l.ledger.open(from)
+	given := e.given - min(done, e.given)
+	e.given -= given
+	l.ledger.give(frame.ID{Epoch: to, Seq: given})
+	before := uint64(0) // a frame that was moved before
+	for _, m := range l.ledger.moves {
+		if m.file == file.Epoch {
+			before = m.minus
+		}
+	}
+	l.ledger.moved(move{file: file.Epoch, minus: before + done, epoch: to})
+	l.ledger.moveLosses(from, done, to)
+	return move{file: from, minus: done, epoch: to}
+}
+
+// moveOwn moves this start's frames into an epoch that the stream accepts.
+func (l *Log) moveOwn(to uint64) error {
+	m := move{file: l.epoch, epoch: to}
+	for _, e := range l.items {
+		if e.id.Epoch != l.epoch || e.isStarted {
+			continue
+		}
+		if err := l.moveItem(e, m); err != nil {
 			return err
 		}
-		q.setMessage(e, m)
 	}
-	e.id = id
+	l.ledger.moved(m)
+	l.ledger.moveLosses(m.file, 0, to)
+	l.changeEpoch(to)
+	if !l.stats.Newest.IsZero() {
+		l.stats.Newest.Epoch = to
+	}
+	return nil
+}
+
+// moveItem gives an item another ID. What is on disk keeps its file.
+func (l *Log) moveItem(e *item, m move) error {
+	e.id = frame.ID{Epoch: m.epoch, Seq: e.id.Seq - m.minus}
+	e.first = frame.ID{Epoch: m.epoch, Seq: e.first.Seq - m.minus}
+	for _, id := range []*frame.ID{&e.dropped, &e.declaredTo} {
+		if !id.IsZero() {
+			*id = frame.ID{Epoch: m.epoch, Seq: id.Seq - min(m.minus, id.Seq)}
+		}
+	}
+	if e.msg == nil {
+		return nil
+	}
+	msg, err := withID(e.msg, e.id)
+	if err != nil {
+		return err
+	}
+	where := e.place
+	l.held[where][e.progress] -= e.memory()
+	l.load(e, msg, where)
 	return nil
 }
 

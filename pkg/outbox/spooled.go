@@ -13,39 +13,101 @@ import (
 // attach takes over the spool that an earlier start left. The epoch is raised above
 // those of the frames there: the saved epoch may be lost and the clock be wrong, and
 // Redis accepts only IDs that rise.
-func (l *Log) attach(d disk, s *spool.Spool, losses []spool.Loss, diskFirst bool) {
+func (l *Log) attach(s Store, losses []spool.Loss) (raised bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.disk, l.diskFirst = d, diskFirst
-	if newest := s.Stats().Newest; newest.Epoch >= l.epoch && newest.Epoch < math.MaxUint64 {
-		l.log.Warn().Uint64("epoch", newest.Epoch+1).Stringer("last", newest).
-			Msg("Frames on disk are ahead of this agent's clock; the epoch is raised above theirs")
-		l.epoch = newest.Epoch + 1
-	}
-	var before frame.ID
-	for ids := s.IDs(before, 1000); len(ids) > 0; ids = s.IDs(before, 1000) {
-		for _, id := range ids {
-			if before.Epoch == id.Epoch && before.Next() != id {
-				l.countLoss(reasonRestart, id.Seq-before.Seq-1)
-				l.unsent.push(newDeclaration(before.Next(), id, reasonRestart))
+	l.store = s
+	var old frame.ID
+	newest := uint64(0)
+	for ids := s.IDs(frame.ID{}, 1000); len(ids) > 0; ids = s.IDs(ids[len(ids)-1], 1000) {
+		for _, file := range ids {
+			id, moved := l.ledger.idOf(file)
+			if moved {
+				old = file
+				continue
 			}
-			l.unsent.push(&Item{id: id, file: id})
-			before = id
+			newest = max(newest, id.Epoch)
+			l.ledger.give(id)
+			l.items.insert(l.items.search(id), &item{id: id, first: id, place: onDisk, progress: unsent, file: file})
 		}
 	}
-	if e := l.unsent.head(); e != nil {
-		l.log.Info().Int("frames", len(l.unsent.items)).Stringer("first", e.id).Stringer("last", before).
+	if newest >= l.epoch && newest < math.MaxUint64 {
+		l.cfg.Log.Warn().Uint64("epoch", newest+1).Stringer("last", l.items[len(l.items)-1].id).
+			Msg("Frames on disk are ahead of this agent's clock; the epoch is raised above theirs")
+		l.changeEpoch(newest + 1)
+		raised = true
+	}
+	l.removable = old
+	if n := len(l.items); n > 0 {
+		l.cfg.Log.Info().Int("frames", n).Stringer("first", l.items[0].id).Stringer("last", l.items[n-1].id).
 			Msg("Frames of an earlier start are on disk; they are sent first")
 	}
-	l.spoolDropped(losses)
+	l.noteLosses(losses)
+	if l.cfg.Stream == 0 {
+		l.insertLosses()
+	}
+	return raised
+}
+
+// changeEpoch is for a log that has given no ID, or gives those it has another one.
+func (l *Log) changeEpoch(to uint64) {
+	given := uint64(0)
+	if i, known := l.ledger.find(l.epoch); known {
+		given = l.ledger.epochs[i].given
+		l.ledger.epochs = append(l.ledger.epochs[:i], l.ledger.epochs[i+1:]...)
+	}
+	l.epoch = to
+	l.ledger.open(to).given = given
+}
+
+// noteLosses has what the spool dropped before it was attached declared with its
+// reason.
+func (l *Log) noteLosses(losses []spool.Loss) {
+	for _, loss := range losses {
+		first, old := l.ledger.idOf(loss.First)
+		last, older := l.ledger.idOf(loss.Last)
+		if old || older || first.Epoch != last.Epoch {
+			continue
+		}
+		l.ledger.give(last)
+		l.ledger.addLoss(first, last, loss.Reason)
+		l.countLoss(loss.Reason, last.Seq-first.Seq+1)
+		l.cfg.Log.Warn().Stringer("first", first).Stringer("last", last).Str("reason", loss.Reason).
+			Msg("Frames of an earlier start were lost; they are declared")
+	}
+}
+
+// insertLosses has what earlier starts gave up declared on the channel. What else is
+// missing there were answers.
+func (l *Log) insertLosses() {
+	for _, s := range l.ledger.losses {
+		if !l.ledger.delivered.Less(s.last) {
+			continue
+		}
+		if s.first.Epoch == l.ledger.delivered.Epoch {
+			s.first = frame.Later(s.first, l.ledger.delivered.Next())
+		}
+		i := l.items.search(s.first)
+		if i == len(l.items) || s.last.Less(l.items[i].first) { // else a power cut brought the files back
+			l.items.insert(i, lostRun(s.first, s.last, s.reason))
+		}
+	}
+}
+
+// WithoutSpool notes that the spool cannot be read, and may have frames of earlier
+// starts.
+func (l *Log) WithoutSpool() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unreadable = true
 }
 
 // spooling is an item on its way to the spool.
 type spooling struct {
-	item    *Item
+	item    *item
 	id      frame.ID
 	msg     *frame.Message
-	refused bool // the spool is full of newer ones
+	refused string // why the spool, full of newer ones, did not take it
 }
 
 // toSpool lists unsent items that are not on disk and should be: all of them while
@@ -53,39 +115,41 @@ type spooling struct {
 func (l *Log) toSpool(n int, all bool) (items []spooling) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	needed := !l.memoryOnly && (!l.writable.Load() || l.stuck.Load() || l.diskFirst || l.nearLimit() || l.drainingDisk())
+	needed := l.ending || !l.memoryOnly && (!l.writable || l.stuck || l.cfg.DiskFirst || l.nearLimit() || l.drainingDisk())
 	if !all && !needed {
 		return nil
 	}
-	start := 0
+	start := l.delivered
 	if !l.offered.IsZero() {
-		start = l.unsent.search(l.offered.Next())
+		start = max(start, l.items.search(l.offered.Next()))
 	}
-	for _, e := range l.unsent.items[start:] {
+	for _, e := range l.items[start:] {
 		if len(items) == n {
 			break
 		}
-		if m := e.Message(); m != nil && e.spoolable() {
-			items = append(items, spooling{item: e, id: e.id, msg: m})
+		if e.spoolable() {
+			items = append(items, spooling{item: e, id: e.id, msg: e.msg})
 		}
 		l.offered = e.id
 	}
 	return items
 }
 
-// offerAll makes toSpool begin at the head again, when the process ends.
-func (l *Log) offerAll() {
+// SpoolAll has everything unsent go to disk from now on: the process is to end.
+func (l *Log) SpoolAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.ending = true
 	l.offerAgain()
+	l.spoolable.Call()
 }
 
 // offerAgain has the spool offered once more what it does not have: it may have
 // room now. The caller has mu.
 func (l *Log) offerAgain() {
 	l.offered = frame.ID{}
-	for _, e := range l.unsent.items {
-		e.diskRefused = false
+	for _, e := range l.items[l.delivered:] {
+		e.refused = false
 	}
 }
 
@@ -99,38 +163,32 @@ func (l *Log) spoolFailed() {
 	l.sendable.Call()
 }
 
-// spooled notes that items are on disk. When memory is filling they are evicted.
+// spooled notes that items are on disk.
 func (l *Log) spooled(items []spooling) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.diskFailed = false
 	for _, s := range items {
 		e := s.item
-		if e.lost != nil {
-			continue
-		}
-		if s.refused {
-			e.diskRefused = true
-			continue
-		}
-		e.file = s.id
-		i := l.unsent.search(e.id)
-		if i == len(l.unsent.items) || l.unsent.items[i] != e { // Redis has it by now
-			if l.removable.Less(s.id) {
-				l.removable = s.id
-				l.spoolable.Call()
+		switch {
+		case s.refused != "":
+			e.refused = true
+			if e.place == inMemory {
+				e.reason = s.refused
 			}
-			continue
-		}
-		filling := l.retained.bytes+l.unsent.bytes > l.limit*3/4
-		if filling && !e.redisLost && l.inFlight.Less(e.id) && !e.pinned() && e.sendable() {
-			l.unsent.setMessage(e, nil)
+		case e.progress == delivered: // Redis has it by now
+			l.removable = frame.Later(l.removable, s.id)
+			l.spoolable.Call()
+		case e.place == inMemory:
+			e.file, e.reason = s.id, ""
+			l.set(e, inMemoryAndDisk, e.progress)
 		}
 	}
+	l.settle()
 	l.sendable.Call()
 }
 
-// takeRemovable is the ID up to which Redis has what is on disk, once.
+// takeRemovable is the file up to which Redis has what is on disk, once.
 func (l *Log) takeRemovable() frame.ID {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,37 +197,42 @@ func (l *Log) takeRemovable() frame.ID {
 	return upTo
 }
 
-// spoolDrops declares what the spool dropped.
+// spoolDrops notes what the spool dropped: what memory does not have is lost.
 func (l *Log) spoolDrops(losses []spool.Loss) {
 	if len(losses) == 0 {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.spoolDropped(losses)
-}
-
-// spoolDropped declares what the spool dropped, except frames in memory that Redis
-// had, is just being sent, or soon will be. The caller has mu.
-func (l *Log) spoolDropped(losses []spool.Loss) {
 	for _, loss := range losses {
-		for i := 0; i < len(l.unsent.items); i++ {
-			e := l.unsent.items[i]
-			if !e.onDisk() || e.file.Less(loss.First) {
+		for i := l.delivered; i < len(l.items); i++ {
+			e := l.items[i]
+			if e.file.IsZero() || e.file.Less(loss.First) {
 				continue
 			}
 			if loss.Last.Less(e.file) {
 				break
 			}
-			if e.memory > 0 && (e.redisLost || l.writable.Load() || !l.inFlight.Less(e.id) || e.pinned()) {
-				e.file, e.diskRefused = frame.ID{}, true
-				continue
-			}
-			before := len(l.unsent.items)
-			l.dropAt(i, loss.Reason)
-			i -= before - len(l.unsent.items)
+			i -= l.spoolDropped(i, loss.Reason)
 		}
 	}
+	l.settle()
+}
+
+// spoolDropped notes that the spool does not have the item at index i any more, and
+// returns by how much its index is lower afterwards.
+func (l *Log) spoolDropped(i int, reason string) (lower int) {
+	e := l.items[i]
+	switch {
+	case e.place == inMemoryAndDisk:
+		e.file, e.reason, e.refused = frame.ID{}, reason, true
+		l.set(e, inMemory, e.progress)
+	case e.progress == inFlight: // it may just be read
+		e.file, e.reason = frame.ID{}, reason
+	default:
+		return l.loseAt(i, reason)
+	}
+	return 0
 }
 
 // setMemoryOnly notes that frames are not to go to disk for now.
@@ -186,8 +249,8 @@ type Earlier struct{ id, file frame.ID }
 func (l *Log) earlier() (all []Earlier) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := len(l.unsent.items) - 1; i >= 0; i-- {
-		if e := l.unsent.items[i]; e.onDisk() && e.id.Epoch != l.epoch {
+	for i := len(l.items) - 1; i >= l.delivered; i-- {
+		if e := l.items[i]; !e.file.IsZero() && e.id.Epoch != l.epoch {
 			all = append(all, Earlier{e.id, e.file})
 		}
 	}

@@ -2,7 +2,7 @@ package outbox
 
 import (
 	"context"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -18,24 +18,38 @@ const (
 	spoolRetry  = 500 * time.Millisecond // after the disk failed
 )
 
+// Store is the disk as the log uses it; *spool.Spool is one.
+type Store interface {
+	IDs(after frame.ID, n int) []frame.ID
+	Put(m *frame.Message) ([]spool.Loss, error)
+	Sync() ([]spool.Loss, error)
+	Remove(upTo frame.ID) error
+	Expire() ([]spool.Loss, error)
+	Get(id frame.ID) (*frame.Message, error)
+	Header(id frame.ID) (frame.Header, error)
+	Stats() spool.Stats
+}
+
 // Spooler writes to disk what Redis does not accept, and removes it when Redis has
 // it. Frames that the disk does not accept either stay in memory, within its limit.
 type Spooler struct {
 	frames  *Log
 	log     zerolog.Logger
-	spool   *spool.Spool
-	failure string // of the disk, "" if it works; only Run
+	store   Store
+	failure string    // of the disk, "" if it works; only step
+	expired time.Time // when that was last looked at; only step
 
-	start     time.Time
-	callBegan atomic.Int64 // when the call that the disk has not answered yet began, in ns after start; 0: none
+	mu    sync.Mutex // guards began
+	began time.Time  // when the call that the disk has not answered yet began; zero: none
 }
 
 // NewSpooler joins a log to a spool and takes over what an earlier start left there.
-// always: frames are not sent before they are on disk.
-func NewSpooler(frames *Log, s *spool.Spool, losses []spool.Loss, always bool, log zerolog.Logger) *Spooler {
-	sp := &Spooler{frames: frames, spool: s, log: log, start: time.Now()}
-	frames.attach(sp, s, losses, always)
-	return sp
+// losses is what the spool dropped when it was opened.
+func NewSpooler(frames *Log, s Store, losses []spool.Loss, log zerolog.Logger) *Spooler {
+	if frames.attach(s, losses) {
+		frames.saveEpoch()
+	}
+	return &Spooler{frames: frames, store: s, log: log}
 }
 
 // Run writes until ctx ends, then once more what is still unsent.
@@ -46,30 +60,46 @@ func (s *Spooler) Run(ctx context.Context) error {
 		select {
 		case <-s.frames.spoolable:
 		case <-tick.C:
-			s.expire()
 		case <-ctx.Done():
-			s.remove()
-			s.frames.offerAll()
-			s.write(true)
+			s.end()
 			return nil
 		}
-		s.remove()
-		wait := spoolPause
-		if !s.write(false) {
-			wait = spoolRetry
+		if wait := s.step(time.Now()); wait > 0 {
+			pause(ctx, wait)
 		}
-		if s.frames.diskFirst && s.failure == "" {
-			continue
-		}
-		pause(ctx, wait)
 	}
+}
+
+// step removes what Redis has, drops what is too old, and writes what is to be on
+// disk. It returns how long to wait at least before the next one.
+func (s *Spooler) step(now time.Time) (wait time.Duration) {
+	s.remove()
+	if since := now.Sub(s.expired); since >= spoolExpire || since < 0 {
+		s.expired = now
+		s.expire()
+	}
+	switch {
+	case !s.write(false):
+		return spoolRetry
+	case s.frames.cfg.DiskFirst && s.failure == "":
+		return 0
+	default:
+		return spoolPause
+	}
+}
+
+// end writes everything that is unsent.
+func (s *Spooler) end() {
+	s.remove()
+	s.frames.SpoolAll()
+	s.write(true)
 }
 
 // expire has the spool drop what is too old or too much.
 func (s *Spooler) expire() {
 	var losses []spool.Loss
 	err := s.call(func() (err error) {
-		losses, err = s.spool.Expire()
+		losses, err = s.store.Expire()
 		return err
 	})
 	s.frames.spoolDrops(losses)
@@ -79,7 +109,7 @@ func (s *Spooler) expire() {
 // remove removes what Redis has.
 func (s *Spooler) remove() {
 	if upTo := s.frames.takeRemovable(); !upTo.IsZero() {
-		s.logFailure(s.call(func() error { return s.spool.Remove(upTo) }))
+		s.logFailure(s.call(func() error { return s.store.Remove(upTo) }))
 	}
 }
 
@@ -103,50 +133,62 @@ func (s *Spooler) write(all bool) bool {
 	}
 }
 
-// writeGroup puts a group on disk and makes it durable.
+// writeGroup puts a group on disk and makes it durable. What the spool drops is
+// reported at once, but for frames of the group, which memory still has.
 func (s *Spooler) writeGroup(items []spooling) error {
 	for i := range items {
 		var losses []spool.Loss
 		err := s.call(func() (err error) {
-			losses, err = s.spool.Put(items[i].msg)
+			losses, err = s.store.Put(items[i].msg)
 			return err
 		})
 		s.frames.spoolDrops(losses)
 		if err != nil {
 			return err
 		}
-		items[i].refused = covers(losses, items[i].id)
+		for k := range items[:i+1] {
+			if reason := covers(losses, items[k].id); reason != "" {
+				items[k].refused = reason
+			}
+		}
 	}
 	return s.call(func() error {
-		_, err := s.spool.Sync() // what it could not make durable is still in memory
+		_, err := s.store.Sync() // what it could not make durable is still in memory
 		return err
 	})
 }
 
-// covers reports whether id is among the losses.
-func covers(losses []spool.Loss, id frame.ID) bool {
+// covers is why id is among the losses, "" if it is not.
+func covers(losses []spool.Loss, id frame.ID) string {
 	for _, l := range losses {
 		if !id.Less(l.First) && !l.Last.Less(id) {
-			return true
+			return l.Reason
 		}
 	}
-	return false
+	return ""
 }
 
 // call does one call to the disk, whose duration Hanging shows.
 func (s *Spooler) call(f func() error) error {
-	s.callBegan.Store(int64(time.Since(s.start)) + 1)
-	defer s.callBegan.Store(0)
+	s.setBegan(time.Now())
+	defer s.setBegan(time.Time{})
 	return f()
+}
+
+func (s *Spooler) setBegan(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.began = t
 }
 
 // Hanging is for how long the disk has not answered a call.
 func (s *Spooler) Hanging() time.Duration {
-	began := s.callBegan.Load()
-	if began == 0 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.began.IsZero() {
 		return 0
 	}
-	return time.Since(s.start) - time.Duration(began)
+	return time.Since(s.began)
 }
 
 // logFailure logs a failure of the disk, each kind once.
@@ -159,22 +201,18 @@ func (s *Spooler) logFailure(err error) {
 }
 
 // Stats is the state of the spool and its counters.
-func (s *Spooler) Stats() spool.Stats { return s.spool.Stats() }
-
-// get reads a frame back. It does not wait for what Run is writing: on a slow disk
-// the backlog would not get out.
-func (s *Spooler) get(id frame.ID) (*frame.Message, error) { return s.spool.Get(id) }
+func (s *Spooler) Stats() spool.Stats { return s.store.Stats() }
 
 // Earlier lists the frames of earlier starts that are still on disk, newest first.
 func (s *Spooler) Earlier() []Earlier { return s.frames.earlier() }
 
 // Header reads the header of a frame of an earlier start, without its image. Its ID
 // is the one it was written under.
-func (s *Spooler) Header(e Earlier) (frame.Header, error) { return s.spool.Header(e.file) }
+func (s *Spooler) Header(e Earlier) (frame.Header, error) { return s.store.Header(e.file) }
 
 // Message reads a frame of an earlier start, under the ID that it has now.
 func (s *Spooler) Message(e Earlier) (*frame.Message, error) {
-	m, err := s.get(e.file)
+	m, err := s.store.Get(e.file)
 	if err == nil {
 		m, err = withID(m, e.id)
 	}

@@ -35,17 +35,13 @@ type spooled struct {
 func newSpooled(t *testing.T, dir string, epoch uint64, retain, size int64, always bool) *spooled {
 	t.Helper()
 	log := zerolog.Nop()
-	o := NewLog(epoch, retain, log)
+	o := newLog(epoch, retain, log)
+	o.cfg.DiskFirst = always
 	s, losses, err := spool.Open(spool.Config{Dir: dir, MaxBytes: size, MaxAge: time.Hour, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	sp := &spooled{Log: o, spooler: NewSpooler(o, s, losses, always, log), image: bytes.Repeat([]byte("x"), 4000)}
-	if err := o.Start(func(id frame.ID) (*frame.Message, error) {
-		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusStarted}, nil)
-	}); err != nil {
-		t.Fatal(err)
-	}
+	sp := &spooled{Log: o, spooler: NewSpooler(o, s, losses, log), image: bytes.Repeat([]byte("x"), 4000)}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- sp.spooler.Run(ctx) }()
@@ -68,7 +64,7 @@ func newSpooled(t *testing.T, dir string, epoch uint64, retain, size int64, alwa
 func (s *spooled) add(t *testing.T, n int) {
 	t.Helper()
 	for range n {
-		_, err := s.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
+		_, err := s.Add(Options{}, func(id frame.ID) (*frame.Message, error) {
 			return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusOK}, s.image)
 		})
 		if err != nil {
@@ -99,10 +95,10 @@ func (s *spooled) drainTo(t *testing.T, server *redistest.Server) *StreamWriter 
 
 func (s *spooled) drainBy(t *testing.T, cfg redisconn.Config) *StreamWriter {
 	t.Helper()
-	a := NewStreamWriter(StreamWriterConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Log)
+	a := newStreamWriter(s.Log)
 	h := linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) {
 		c.Admit = func(ctx context.Context, ses *datatransfer.Session) error {
-			return a.Admit(ctx, ses, func(uint64) error { return nil })
+			return a.Admit(ctx, ses)
 		}
 		c.Workers = []datatransfer.Worker{a.Worker()}
 	})
@@ -419,7 +415,7 @@ func TestPubsubWithoutASubscriberRetainsTheNewest(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 60_000, 64<<20, false)
-	b := NewChannelWriter("stream/testcam", "testcam", frame.NewClock(), s.Log, zerolog.Nop())
+	b := NewChannelWriter(ChannelWriterConfig{Topic: "stream/testcam", Log: zerolog.Nop()}, s.Log)
 	h := linktest.Listen(t, testkit.Fast(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = []datatransfer.Worker{b.Worker()} })
 	h.AwaitLive(t)
 	s.add(t, 10)
@@ -427,8 +423,8 @@ func TestPubsubWithoutASubscriberRetainsTheNewest(t *testing.T) {
 		s.add(t, 5)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		loss := s.unsent.items[0].lost
-		return loss != nil && loss.first.Seq == 1 && loss.last.Seq >= 10 && s.unsent.items[1].lost == nil
+		loss := s.items[0]
+		return loss.isLost() && loss.first.Seq == 1 && loss.id.Seq >= 10 && !s.items[1].isLost()
 	})
 	if lost := s.Losses(); len(lost) != 1 || lost["unheard"] != s.Stats().Dropped {
 		t.Errorf("got %v, want the %d dropped for want of receivers", lost, s.Stats().Dropped)
@@ -440,11 +436,11 @@ func TestPubsubSendsTheFramesOfALostSession(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 60_000, 64<<20, false)
-	b := NewChannelWriter("stream/testcam", "testcam", frame.NewClock(), s.Log, zerolog.Nop())
+	b := NewChannelWriter(ChannelWriterConfig{Topic: "stream/testcam", Log: zerolog.Nop()}, s.Log)
 	s.lookEvery(testkit.Patience)
 	h := linktest.Listen(t, testkit.Unhurried(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = []datatransfer.Worker{b.Worker()} })
 	h.AwaitLive(t)
-	testkit.Eventually(t, "the writer is at work", func() bool { return s.writable.Load() })
+	testkit.Eventually(t, "the writer is at work", func() bool { return s.Log.isWritable() })
 
 	s.add(t, 30) // no subscriber: memory only, the oldest go
 	testkit.Eventually(t, "the writer has noticed", func() bool {
@@ -502,7 +498,7 @@ func TestReadingBackDoesNotWaitForAWrite(t *testing.T) {
 	answer, done := make(chan struct{}), make(chan error)
 	go func() { done <- s.spooler.call(func() error { <-answer; return nil }) }() // as Run does
 	testkit.Eventually(t, "the hanging disk shows", func() bool { return s.spooler.Hanging() > 50*time.Millisecond })
-	if m, err := s.spooler.get(id(100, 2)); err != nil || m.Header.ID != id(100, 2) {
+	if m, err := s.spooler.store.Get(id(100, 2)); err != nil || m.Header.ID != id(100, 2) {
 		t.Errorf("read back %v, %v", m, err)
 	}
 	close(answer)
@@ -513,12 +509,13 @@ func TestReadingBackDoesNotWaitForAWrite(t *testing.T) {
 
 // dropping is a disk that drops a frame while it is read.
 type dropping struct {
+	Store
 	s   *spooled
 	err error // what the read comes to
 }
 
-func (g dropping) get(want frame.ID) (*frame.Message, error) {
-	m, err := g.s.spooler.get(want)
+func (g dropping) Get(want frame.ID) (*frame.Message, error) {
+	m, err := g.Store.Get(want)
 	g.s.spoolDrops([]spool.Loss{{First: want, Last: want, Reason: spool.ReasonFull}})
 	if g.err != nil {
 		return nil, g.err
@@ -535,19 +532,21 @@ func TestAFrameDroppedWhileItIsRead(t *testing.T) {
 		s.add(t, 3)
 		s.onDisk(t)
 		s.mu.Lock()
-		for i := range s.unsent.items {
-			s.unsent.setMessage(s.unsent.items[i], nil)
+		for _, e := range s.items {
+			s.set(e, onDisk, unsent)
 		}
-		s.disk = dropping{s, failure}
+		s.store = dropping{s.store, s, failure}
 		s.mu.Unlock()
-		items := s.batch(2, 1<<20)
-		m, loss := s.message(items[0])
+		b, err := s.begin(1, 1<<20, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
 		want := uint64(0)
 		if failure != nil {
 			want = 1
 		}
-		if (m == nil) != (failure != nil) || (loss == nil) != (failure == nil) {
-			t.Errorf("%v: got message %v, loss %v", failure, m, loss)
+		if lost := b.entries[0].msg.Header.Status == frame.StatusDropped; lost != (failure != nil) {
+			t.Errorf("%v: got %+v", failure, b.entries[0].msg.Header)
 		}
 		if got := s.Stats().Dropped; got != want {
 			t.Errorf("%v: %d frames count as dropped, want %d", failure, got, want)
@@ -581,11 +580,11 @@ func TestFramesOfAFreezeGoToDiskBeforeItIsNoticed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := newSpooled(t, t.TempDir(), 100, 8<<20, 64<<20, false)
-	a := NewStreamWriter(StreamWriterConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Log)
+	a := newStreamWriter(s.Log)
 	s.lookEvery(testkit.Patience)
 	h := linktest.Listen(t, testkit.Unhurried(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = []datatransfer.Worker{a.Worker()} }) // nobody notices
 	h.AwaitLive(t)
-	testkit.Eventually(t, "the stream is looked at", func() bool { return s.writable.Load() })
+	testkit.Eventually(t, "the stream is looked at", func() bool { return s.Log.isWritable() })
 	s.add(t, 1)
 	if err := s.Flush(t.Context()); err != nil {
 		t.Fatal(err)
@@ -617,7 +616,7 @@ func TestADamagedFileOfAFrameThatRedisTook(t *testing.T) {
 	server := redistest.Start(t)
 	dir := t.TempDir()
 	first := newSpooled(t, dir, 100, 8<<20, 64<<20, false)
-	a := NewStreamWriter(StreamWriterConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, first.Log)
+	a := newStreamWriter(first.Log)
 	link := datatransfer.NewLink(datatransfer.LinkConfig{Redis: testkit.Fast(server.URL()), Name: "testcam", Workers: []datatransfer.Worker{a.Worker()}, Log: zerolog.Nop()})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -4,18 +4,16 @@ import (
 	"context"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"framekeeper/pkg/redisconn"
 )
 
 // accepted notes that Redis accepts frames (again). That the stream can be read
 // proves nothing while a frame is rejected: reading works under OOM too.
 func (w *StreamWriter) accepted() {
-	if w.state.rejected {
+	if w.rejected {
 		return
 	}
-	w.state.oomSince = time.Time{}
+	w.oomSince = time.Time{}
 	w.frames.setWritable(true)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -25,8 +23,8 @@ func (w *StreamWriter) accepted() {
 	w.status.Writable, w.status.Conflict, w.status.Cause, w.status.Reason = true, false, "", ""
 }
 
-// rejected notes that Redis does not accept frames, and logs it once per cause.
-func (w *StreamWriter) rejected(cause redisconn.Cause, reason string) {
+// reject notes that Redis does not accept frames, and logs it once per cause.
+func (w *StreamWriter) reject(cause redisconn.Cause, reason string) {
 	w.frames.setWritable(false)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -42,42 +40,43 @@ func (w *StreamWriter) rejected(cause redisconn.Cause, reason string) {
 // More than once within a minute means that Redis evicts it.
 func (w *StreamWriter) vanished() time.Duration {
 	w.frames.setWritable(false) // until it exists again frames go to disk
-	again := !w.state.vanishedAt.IsZero() && time.Since(w.state.vanishedAt) < time.Minute+w.state.vanishWait
-	w.state.vanishedAt = time.Now()
+	again := !w.vanishedAt.IsZero() && w.cfg.Now().Sub(w.vanishedAt) < time.Minute+w.vanishWait
+	w.vanishedAt = w.cfg.Now()
 	if !again {
-		w.state.vanishWait = vanishMin
+		w.vanishWait = vanishMin
 		w.cfg.Log.Warn().Str("stream", w.cfg.Key).Msg("The stream vanished; retained frames are added again")
 	} else {
-		w.state.vanishWait = min(2*w.state.vanishWait, vanishMax)
-		w.rejected(CauseEvicted, "the stream vanishes again and again: if Redis evicts it, set maxmemory-policy noeviction")
+		w.vanishWait = min(2*w.vanishWait, vanishMax)
+		w.reject(CauseEvicted, "the stream vanishes again and again: if Redis evicts it, set maxmemory-policy noeviction")
 	}
 	w.mu.Lock()
 	w.status.Vanished++
 	w.mu.Unlock()
-	return w.state.vanishWait
+	return w.vanishWait
 }
 
 // makeRoom halves our own stream when memory has been short for a while: under
 // OOM even an XADD that trims is refused, so it would never recover alone.
-func (w *StreamWriter) makeRoom(ctx context.Context, conn *redis.Conn, cause redisconn.Cause) {
+func (w *StreamWriter) makeRoom(ctx context.Context, r streamConn, cause redisconn.Cause) {
 	if cause != redisconn.CauseOOM {
 		return
 	}
-	if w.state.oomSince.IsZero() {
-		w.state.oomSince = time.Now()
+	if w.oomSince.IsZero() {
+		w.oomSince = w.cfg.Now()
 	}
-	if time.Since(w.state.oomSince) < w.patience {
+	if w.cfg.Now().Sub(w.oomSince) < w.patience {
 		return
 	}
-	w.state.oomSince = time.Now()
-	n, err := conn.XLen(ctx, w.cfg.Key).Result()
-	if err != nil || n < 2 {
+	w.oomSince = w.cfg.Now()
+	floor := w.frames.halfBound()
+	if floor.IsZero() {
 		return
 	}
-	cut, err := conn.XTrimMaxLen(ctx, w.cfg.Key, n/2).Result()
+	cut, err := r.Trim(ctx, floor)
 	if err != nil {
 		return
 	}
+	w.frames.trimmed(floor)
 	w.mu.Lock()
 	w.status.Trimmed++
 	w.mu.Unlock()

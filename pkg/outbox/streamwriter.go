@@ -8,13 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
-
-	"framekeeper/pkg/datatransfer"
 )
 
 const (
@@ -29,23 +27,30 @@ const (
 
 // StreamWriterConfig says which stream a StreamWriter writes.
 type StreamWriterConfig struct {
-	Key      string
-	Camera   string // for the headers of declarations
-	MaxBytes int64  // the stream's bound
-	Clock    *frame.Clock
-	Log      zerolog.Logger
+	Key     string
+	Ceiling *Ceiling         // nil: frames of every size are sent
+	Now     func() time.Time // nil: time.Now
+	Log     zerolog.Logger
 }
 
 // StreamWriter makes a camera's stream equal to the log: every entry once, in ID
-// order, with its explicit ID, through one connection.
+// order, with its explicit ID, through one connection, and no larger than the log's
+// bound.
 type StreamWriter struct {
 	cfg      StreamWriterConfig
 	frames   *Log
 	patience time.Duration // before our own stream is trimmed to make room
 
 	// Only the link's goroutines use these, one at a time.
-	state    streamState
-	admitted bool // the stream's end was compared with the log once
+	admitted   bool // the stream's end was compared with the log once
+	aligned    bool // and since then nothing unexpected has happened
+	create     bool // the stream does not exist: the next entry makes it
+	singly     bool // Redis refused a batch: the next ones show which entry it was
+	rejected   bool // a frame was not accepted, and none was since
+	surveyed   bool // the entries of earlier starts are known
+	oomSince   time.Time
+	vanishedAt time.Time
+	vanishWait time.Duration
 
 	mu     sync.Mutex // guards status
 	status StreamStatus
@@ -61,30 +66,11 @@ type StreamStatus struct {
 	Trimmed  uint64          `json:"trimmed,omitempty"`  // times it was halved to make room
 }
 
-// streamState is the state of the stream as the worker has seen it.
-type streamState struct {
-	begin      bool    // "started" is still to be added
-	create     bool    // the stream does not exist: the next entry makes it
-	mean       float64 // size of a frame
-	rejected   bool    // a frame was not accepted, and none was since
-	oomSince   time.Time
-	vanishedAt time.Time
-	vanishWait time.Duration
-}
-
-// Causes that only the writer of a stream can find.
-const (
-	CauseConflict redisconn.Cause = "conflict"
-	CauseEvicted  redisconn.Cause = "stream vanished"
-)
-
-var (
-	errConflict = errors.New("the stream has entries that this agent did not write") // somebody else writes there
-	errVanished = errors.New("the stream vanished")                                  // under a live session
-)
-
 // NewStreamWriter prepares the writer of one stream.
 func NewStreamWriter(cfg StreamWriterConfig, frames *Log) *StreamWriter {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	return &StreamWriter{cfg: cfg, frames: frames, patience: oomPatience, status: StreamStatus{Writable: true}}
 }
 
@@ -101,82 +87,142 @@ func (w *StreamWriter) Worker() datatransfer.Worker {
 }
 
 func (w *StreamWriter) run(ctx context.Context, s *datatransfer.Session) error {
-	conn := s.Data().Conn() // one connection: entries of two could overtake each other
-	defer func() { _ = conn.Close() }()
-	defer w.frames.setWritable(false)
-	if err := w.retry(ctx, conn, w.align); err != nil {
-		return err
-	}
-	for ctx.Err() == nil { // retry returns nil when ctx has ended, with items still unsent
-		items := w.frames.batch(batchItems, batchBytes)
-		if len(items) == 0 && !w.state.begin {
-			await(ctx, w.frames.sendable)
-			continue
-		}
-		err := w.frames.watched(s, func() error {
-			return w.retry(ctx, conn, func(ctx context.Context, conn *redis.Conn) error {
-				return w.send(ctx, conn, items)
-			})
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// retry does one step, and handles what is not the session's end: a refusal is
-// logged once; after that, a foreign writer and a vanished stream, the stream's end is
-// compared with the log again. The caller then takes a new batch.
-func (w *StreamWriter) retry(ctx context.Context, conn *redis.Conn, step func(context.Context, *redis.Conn) error) error {
+	conn := &redisStream{conn: s.Data().Conn(), key: w.cfg.Key}
+	defer conn.close()
+	defer w.end()
+	w.begin()
 	for {
-		err := step(ctx, conn)
-		if err == nil {
-			w.accepted()
-			return nil
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		wait := refusedWait
-		switch {
-		case errors.Is(err, errVanished):
-			wait = w.vanished()
-		case errors.Is(err, errConflict):
-			w.rejected(CauseConflict, err.Error()+": end the other writer, or DEL "+w.cfg.Key+" if its entries are not needed")
-		case redisconn.EndsSession(err):
+		wait := time.Duration(0)
+		err := w.frames.watched(s.Acked, func() (err error) {
+			wait, err = w.step(ctx, conn, sizeTest(s))
 			return err
-		default:
-			cause := redisconn.CauseOf(err)
-			w.rejected(cause, strings.TrimSpace(err.Error()+"; "+cause.Advice()))
-			w.makeRoom(ctx, conn, cause)
-		}
-		if !pause(ctx, wait) {
+		})
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case wait == idle && !await(ctx, w.frames.sendable), wait > 0 && !pause(ctx, wait):
 			return nil
 		}
-		step = w.align
 	}
 }
 
-// align compares the stream's end with what the log has sent, once per session and
-// after everything unexpected.
-func (w *StreamWriter) align(ctx context.Context, conn *redis.Conn) error {
-	last, exists, err := w.lastID(ctx, conn)
+// begin begins a session.
+func (w *StreamWriter) begin() {
+	w.cfg.Ceiling.sessionBegins()
+	w.aligned = false
+}
+
+// end ends a session.
+func (w *StreamWriter) end() { w.frames.setWritable(false) }
+
+// step compares the stream's end with the log, once per session and after everything
+// unexpected, or adds one batch. It returns how long to wait before the next; idle:
+// until there is something to send. An error ends the session; what does not is
+// logged once.
+func (w *StreamWriter) step(ctx context.Context, r streamConn, test sizeTester) (wait time.Duration, err error) {
+	if !w.aligned {
+		if err := w.align(ctx, r); err != nil {
+			return w.handle(ctx, r, err)
+		}
+		w.aligned = true
+		w.accepted()
+	}
+	b, wait, err := beginBatch(ctx, w.frames, w.cfg.Ceiling, test, w.singly)
+	if b == nil {
+		return wait, err
+	}
+	defer b.fail()
+	if err := r.Add(ctx, b.entries, b.floor, w.create); err != nil {
+		w.rejected = true
+		if redisconn.EndsSession(err) && !errors.Is(err, errVanished) && !errors.Is(err, errNotAbove) {
+			b.ended(w.cfg.Ceiling)
+		}
+		if w.singly = len(b.entries) > 1; w.singly && redisconn.IsReply(err) {
+			return 0, nil // one entry alone shows the reason
+		}
+		return w.handle(ctx, r, err)
+	}
+	w.rejected, w.create, w.singly = false, false, false
+	b.commit(len(b.entries))
+	w.cfg.Ceiling.passed()
+	w.accepted()
+	return 0, nil
+}
+
+// handle decides what follows from an error: the session's end, or another look at
+// the stream after a while.
+func (w *StreamWriter) handle(ctx context.Context, r streamConn, err error) (time.Duration, error) {
+	w.aligned = false
+	switch {
+	case ctx.Err() != nil:
+		return 0, err
+	case errors.Is(err, errVanished):
+		return w.vanished(), nil
+	case errors.Is(err, errNotAbove): // a lost reply, or another writer: align finds out
+		return 0, nil
+	case errors.Is(err, errConflict):
+		w.reject(CauseConflict, err.Error()+": end the other writer, or DEL "+w.cfg.Key+" if its entries are not needed")
+	case redisconn.EndsSession(err):
+		return 0, err
+	default:
+		cause := redisconn.CauseOf(err)
+		w.reject(cause, strings.TrimSpace(err.Error()+"; "+cause.Advice()))
+		w.makeRoom(ctx, r, cause)
+	}
+	return refusedWait, nil
+}
+
+// align compares the stream's end with what the log has sent.
+func (w *StreamWriter) align(ctx context.Context, r streamConn) error {
+	end, err := r.End(ctx)
 	if err != nil {
 		return err
 	}
-	epoch, newest := w.frames.Epoch(), w.newest()
-	switch {
-	case last.Epoch > epoch, last.Epoch == epoch && newest.Less(last):
+	last, newest := end.Last, w.newest()
+	if newest.Less(last) {
 		return fmt.Errorf("%w (its last ID is %s, ours %s)", errConflict, last, newest)
-	case last.Epoch == epoch:
-		w.state.begin, w.state.create = false, false
-	default:
-		w.state.begin, w.state.create = true, !exists
 	}
+	if err := w.survey(ctx, r, end); err != nil {
+		return err
+	}
+	w.create = !end.Exists
 	if again := w.frames.resume(last); again > 0 {
 		w.cfg.Log.Warn().Int("frames", again).Stringer("after", last).Msg("Redis lost frames; they are added again")
 	}
+	w.frames.seedBound(end)
+	return nil
+}
+
+// survey looks, once, for what no journal has: the epochs of a stream that an
+// earlier program, or another state directory, has written.
+func (w *StreamWriter) survey(ctx context.Context, r streamConn, end streamEnd) error {
+	const most = 16
+	if w.surveyed || end.Entries == 0 || w.frames.knows(end.Last) {
+		w.surveyed = true
+		return nil
+	}
+	first, err := r.First(ctx, frame.ID{})
+	if err != nil {
+		return err
+	}
+	floor := first
+	for range most {
+		if first.IsZero() || first.Epoch >= end.Last.Epoch {
+			break
+		}
+		last, err := r.EpochEnd(ctx, first.Epoch)
+		if err != nil {
+			return err
+		}
+		w.frames.found(last)
+		if first, err = r.First(ctx, frame.ID{Epoch: first.Epoch + 1}); err != nil {
+			return err
+		}
+	}
+	w.frames.foundFloor(floor)
+	w.surveyed = true
 	return nil
 }
 
@@ -186,22 +232,4 @@ func (w *StreamWriter) newest() frame.ID {
 		return id
 	}
 	return frame.ID{Epoch: w.frames.Epoch()} // "started"
-}
-
-// lastID is the ID of the stream's last entry; when it has none, the ID below which
-// it accepts none.
-func (w *StreamWriter) lastID(ctx context.Context, conn *redis.Conn) (id frame.ID, exists bool, err error) {
-	id, err = redisconn.LastID(ctx, conn, w.cfg.Key, "+")
-	if err != nil || !id.IsZero() {
-		return id, err == nil, err
-	}
-	info, err := conn.XInfoStream(ctx, w.cfg.Key).Result()
-	if err == nil {
-		id, err = frame.ParseID(info.LastGeneratedID)
-		return id, true, err
-	}
-	if redisconn.IsReply(err) { // no such key; a denied command is as good as that
-		return id, false, nil
-	}
-	return id, false, fmt.Errorf("read %s: %w", w.cfg.Key, err)
 }

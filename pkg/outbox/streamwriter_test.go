@@ -33,21 +33,14 @@ func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, m
 	t.Helper()
 	log := &testkit.Log{}
 	w := &writer{image: bytes.Repeat([]byte("image"), 200), agent: log}
-	w.frames = NewLog(epoch, retain, zerolog.New(log))
-	w.writer = NewStreamWriter(StreamWriterConfig{
-		Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.New(log),
-	}, w.frames)
+	w.frames = newLog(epoch, retain, zerolog.New(log))
+	w.writer = NewStreamWriter(StreamWriterConfig{Key: testKey, Log: zerolog.New(log)}, w.frames)
 	for _, f := range more {
 		f(w.writer)
 	}
-	if err := w.frames.Start(func(id frame.ID) (*frame.Message, error) {
-		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusStarted}, nil)
-	}); err != nil {
-		t.Fatal(err)
-	}
 	w.Listener = linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) {
 		c.Admit = func(ctx context.Context, s *datatransfer.Session) error {
-			return w.writer.Admit(ctx, s, func(uint64) error { return nil })
+			return w.writer.Admit(ctx, s)
 		}
 		c.Workers = []datatransfer.Worker{w.writer.Worker()}
 	})
@@ -62,7 +55,7 @@ func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, m
 func (w *writer) add(t *testing.T, n int) {
 	t.Helper()
 	for range n {
-		_, err := w.frames.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
+		_, err := w.frames.Add(Options{}, func(id frame.ID) (*frame.Message, error) {
 			return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusOK}, w.image)
 		})
 		if err != nil {
@@ -333,7 +326,9 @@ func TestStreamStaysInItsBound(t *testing.T) {
 	server := redistest.Start(t)
 	w := newWriter(t, testkit.Fast(server.URL()), 100, 1<<20)
 	w.image = make([]byte, 10_000)
-	w.writer.cfg.MaxBytes = 200_000
+	w.frames.mu.Lock()
+	w.frames.bound.max = 200_000
+	w.frames.mu.Unlock()
 	w.add(t, 100)
 	w.drain(t)
 	if n := len(statuses(t, server.Client())); n < 15 || n > 25 {
@@ -347,7 +342,7 @@ func TestAnswersGoOutBeforeTheirEntry(t *testing.T) {
 	server := redistest.Start(t)
 	w := newWriter(t, testkit.Fast(server.URL()), 100, 1<<20)
 	w.AwaitLive(t)
-	item, err := w.frames.Add(Options{Stream: true, Answer: true}, func(id frame.ID) (*frame.Message, error) {
+	item, err := w.frames.Add(Options{Answer: true}, func(id frame.ID) (*frame.Message, error) {
 		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusOK}, w.image)
 	})
 	if err != nil {

@@ -7,12 +7,13 @@ import (
 
 	"framekeeper/internal/testkit"
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/spool"
 )
 
 // wakesSpooler adds a frame of 1000 bytes and reports whether it wakes the spooler.
 func wakesSpooler(t *testing.T, o *Log) bool {
 	t.Helper()
-	_, err := o.Add(Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
+	_, err := o.Add(Options{}, func(id frame.ID) (*frame.Message, error) {
 		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusOK}, make([]byte, 1000))
 	})
 	if err != nil {
@@ -26,12 +27,16 @@ func wakesSpooler(t *testing.T, o *Log) bool {
 	}
 }
 
+// unused is a disk that nobody asks.
+type unused struct{ Store }
+
 // With sync always nothing is sent before it is on disk, so a frame that does
 // not wake the spooler waits for the next second.
 func TestEachFrameWakesTheSpoolerWithSyncAlways(t *testing.T) {
 	for _, always := range []bool{true, false} {
-		o := NewLog(100, 1<<20, zerolog.Nop())
-		o.diskFirst = always
+		o := newLog(100, 1<<20, zerolog.Nop())
+		o.cfg.DiskFirst = always
+		o.store = unused{}
 		o.setWritable(true)
 		for n := range 3 {
 			if got := wakesSpooler(t, o); got != always {
@@ -44,7 +49,7 @@ func TestEachFrameWakesTheSpoolerWithSyncAlways(t *testing.T) {
 // On a link that takes frames more slowly than they come, memory must be
 // relieved before it is full.
 func TestCrowdedMemoryWakesTheSpooler(t *testing.T) {
-	o := NewLog(100, 20_000, zerolog.Nop())
+	o := newLog(100, 20_000, zerolog.Nop())
 	o.setWritable(true)
 	woken := false
 	for !woken && o.Stats().Dropped == 0 {
@@ -63,7 +68,7 @@ func TestCrowdedMemoryWakesTheSpooler(t *testing.T) {
 func TestFramesGoToDiskWhileTheStreamIsGone(t *testing.T) {
 	s := newSpooled(t, t.TempDir(), 100, 40_000, 64<<20, false) // memory for about ten
 	s.setWritable(true)
-	a := NewStreamWriter(StreamWriterConfig{Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.Nop()}, s.Log)
+	a := newStreamWriter(s.Log)
 	a.vanished()
 	for range 10 {
 		s.add(t, 4)
@@ -80,9 +85,16 @@ func TestSyncAlwaysGoesOnWithoutTheDisk(t *testing.T) {
 	s.setWritable(true)
 	s.add(t, 1)
 	s.onDisk(t)
-	if err := s.spooler.spool.Close(); err != nil { // from now on it refuses
+	if err := s.spooler.store.(*spool.Spool).Close(); err != nil { // from now on it refuses
 		t.Fatal(err)
 	}
 	s.add(t, 3)
-	testkit.Eventually(t, "what the disk refused is sent all the same", func() bool { return len(s.batch(batchItems, batchBytes)) == 4 })
+	testkit.Eventually(t, "what the disk refused is sent all the same", func() bool {
+		b, err := s.begin(batchItems, batchBytes, 0)
+		if err != nil || b == nil {
+			return false
+		}
+		defer b.fail()
+		return len(b.items) == 4
+	})
 }

@@ -14,8 +14,6 @@ const (
 // Answer is what a Server remembers for the repeats of a request.
 type Answer interface {
 	Size() int64 // in bytes
-	Pin()        // it is remembered: its bytes have to stay
-	Unpin()      // it is forgotten
 }
 
 // memory has the answers to requests by the requests' ids, the newest within its
@@ -57,7 +55,6 @@ func (m *memory[A]) remember(id string, a A) {
 		m.records[id] = r
 	}
 	m.unlist(r)
-	a.Pin()
 	r.answer, r.place = a, m.order.PushBack(r)
 	m.size += a.Size()
 	for m.order.Len() > MaxAnswers || m.size > m.limit && m.order.Len() > 1 {
@@ -74,5 +71,4 @@ func (m *memory[A]) unlist(r *record[A]) {
 	m.order.Remove(r.place)
 	r.place = nil
 	m.size -= r.answer.Size()
-	r.answer.Unpin()
 }

@@ -31,21 +31,14 @@ func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, m
 	t.Helper()
 	log := &testkit.Log{}
 	w := &writer{image: bytes.Repeat([]byte("image"), 200), agent: log}
-	w.log = outbox.NewLog(epoch, retain, zerolog.New(log))
-	w.writer = outbox.NewStreamWriter(outbox.StreamWriterConfig{
-		Key: testKey, Camera: "testcam", MaxBytes: 64 << 20, Clock: frame.NewClock(), Log: zerolog.New(log),
-	}, w.log)
+	w.log = outbox.NewLog(outbox.LogConfig{Camera: "testcam", Epoch: epoch, Limit: retain, Stream: 64 << 20, Log: zerolog.New(log)})
+	w.writer = outbox.NewStreamWriter(outbox.StreamWriterConfig{Key: testKey, Log: zerolog.New(log)}, w.log)
 	for _, f := range more {
 		f(w.writer)
 	}
-	if err := w.log.Start(func(id frame.ID) (*frame.Message, error) {
-		return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusStarted}, nil)
-	}); err != nil {
-		t.Fatal(err)
-	}
 	w.Listener = linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) {
 		c.Admit = func(ctx context.Context, s *datatransfer.Session) error {
-			return w.writer.Admit(ctx, s, func(uint64) error { return nil })
+			return w.writer.Admit(ctx, s)
 		}
 		c.Workers = []datatransfer.Worker{w.writer.Worker()}
 	})
@@ -60,7 +53,7 @@ func newWriter(t *testing.T, cfg redisconn.Config, epoch uint64, retain int64, m
 func (w *writer) add(t *testing.T, n int) {
 	t.Helper()
 	for range n {
-		_, err := w.log.Add(outbox.Options{Stream: true}, func(id frame.ID) (*frame.Message, error) {
+		_, err := w.log.Add(outbox.Options{}, func(id frame.ID) (*frame.Message, error) {
 			return frame.NewMessage(frame.Header{Camera: "testcam", ID: id, Status: frame.StatusOK}, w.image)
 		})
 		if err != nil {

@@ -1,0 +1,221 @@
+package outbox
+
+import (
+	"cmp"
+	"slices"
+
+	"framekeeper/pkg/frame"
+)
+
+// ledger is what is known of all IDs that were ever given, over every start: enough
+// to name what is missing, whatever is left of the frames. It is plain data; the
+// Log's mutex guards it, the Journal saves it.
+type ledger struct {
+	epochs    []epoch    // ascending
+	delivered frame.ID   // Redis, or a subscriber, has had everything up to here
+	floor     frame.ID   // the stream's entries below it were trimmed
+	moves     []move     // frames that were given other IDs
+	losses    []lossSpan // ascending; frames that were given up
+}
+
+// epoch is one start's IDs, 1 to given.
+type epoch struct {
+	number uint64
+	given  uint64 // more may have been if the start did not end in order
+	closed bool   // it ended in order
+}
+
+// move is a change of IDs: the spool's file <file>-n is frame <epoch>-(n - minus).
+type move struct {
+	file, minus, epoch uint64
+}
+
+// lossSpan is a run of frames of one epoch that were given up.
+type lossSpan struct {
+	first, last frame.ID
+	reason      string
+}
+
+const (
+	maxEpochs = 512 // whose IDs are known; each is one start
+	maxMoves  = 64
+	maxSpans  = 256
+)
+
+func (l *ledger) find(number uint64) (int, bool) {
+	return slices.BinarySearchFunc(l.epochs, number, func(e epoch, n uint64) int { return cmp.Compare(e.number, n) })
+}
+
+// open adds an epoch without frames, if it is not known.
+func (l *ledger) open(number uint64) *epoch {
+	i, known := l.find(number)
+	if !known {
+		l.epochs = slices.Insert(l.epochs, i, epoch{number: number})
+		if len(l.epochs) > maxEpochs {
+			l.epochs = slices.Delete(l.epochs, 0, 1)
+			i = max(i-1, 0)
+		}
+	}
+	return &l.epochs[i]
+}
+
+// give notes that an ID, and all before it in its epoch, were given.
+func (l *ledger) give(id frame.ID) {
+	if id.IsZero() {
+		return
+	}
+	e := l.open(id.Epoch)
+	e.given = max(e.given, id.Seq)
+}
+
+// newestBefore is the highest ID given before an epoch; zero if none is known.
+func (l *ledger) newestBefore(number uint64) frame.ID {
+	for _, e := range slices.Backward(l.epochs) {
+		if e.number < number && e.given > 0 {
+			return frame.ID{Epoch: e.number, Seq: e.given}
+		}
+	}
+	return frame.ID{}
+}
+
+// complete reports whether all IDs that were given after last, the stream's last
+// entry, and before epoch own are known: every start since ended in order.
+func (l *ledger) complete(last frame.ID, own uint64) bool {
+	known := last.IsZero() || last.Epoch >= own
+	for _, e := range l.epochs {
+		if e.number >= own {
+			break
+		}
+		if e.number >= last.Epoch && !e.closed {
+			return false
+		}
+		known = known || e.number == last.Epoch
+	}
+	return known
+}
+
+// span is a run of IDs of one epoch.
+type span struct{ first, last frame.ID }
+
+// above lists the IDs that were given above after and were not trimmed.
+func (l *ledger) above(after frame.ID) (spans []span) {
+	for _, e := range l.epochs {
+		first := uint64(1)
+		for _, bound := range []frame.ID{after.Next(), l.floor} {
+			switch {
+			case e.number < bound.Epoch:
+				first = e.given + 1
+			case e.number == bound.Epoch:
+				first = max(first, bound.Seq)
+			}
+		}
+		if first <= e.given {
+			spans = append(spans, span{frame.ID{Epoch: e.number, Seq: first}, frame.ID{Epoch: e.number, Seq: e.given}})
+		}
+	}
+	return spans
+}
+
+// raiseFloor notes that everything below floor was trimmed, and forgets that.
+func (l *ledger) raiseFloor(floor frame.ID) {
+	if !l.floor.Less(floor) {
+		return
+	}
+	l.floor = floor
+	for len(l.epochs) > 1 && l.epochs[0].number < floor.Epoch {
+		l.epochs = slices.Delete(l.epochs, 0, 1)
+	}
+	l.losses = slices.DeleteFunc(l.losses, func(s lossSpan) bool { return s.last.Less(floor) })
+	l.moves = slices.DeleteFunc(l.moves, func(m move) bool { return m.epoch < floor.Epoch })
+}
+
+// addLoss notes a run of frames of one epoch that were given up.
+func (l *ledger) addLoss(first, last frame.ID, reason string) {
+	i, _ := slices.BinarySearchFunc(l.losses, first, func(s lossSpan, id frame.ID) int { return s.first.Compare(id) })
+	if i > 0 {
+		if p := &l.losses[i-1]; p.last.Epoch == first.Epoch && !p.last.Next().Less(first) && (p.reason == reason || !p.last.Less(last)) {
+			p.last = frame.Later(p.last, last)
+			return
+		}
+	}
+	l.losses = slices.Insert(l.losses, i, lossSpan{first, last, reason})
+	if len(l.losses) > maxSpans {
+		l.joinOldestLosses()
+	}
+}
+
+// joinOldestLosses makes room: two neighbours get one reason, or the oldest is
+// forgotten. Reasons are all that is lost by it.
+func (l *ledger) joinOldestLosses() {
+	for i := range len(l.losses) - 1 {
+		a, b := l.losses[i], l.losses[i+1]
+		if a.last.Next() == b.first {
+			l.losses[i] = lossSpan{a.first, b.last, joinReasons(a.reason, b.reason)}
+			l.losses = slices.Delete(l.losses, i+1, i+2)
+			return
+		}
+	}
+	l.losses = slices.Delete(l.losses, 0, 1)
+}
+
+// reasonOf is why first was given up, and up to where, at most last, that holds; ""
+// if it was not.
+func (l *ledger) reasonOf(first, last frame.ID) (reason string, end frame.ID) {
+	for _, s := range l.losses {
+		switch {
+		case s.last.Less(first):
+		case last.Less(s.first):
+			return "", last
+		case first.Less(s.first):
+			return "", frame.ID{Epoch: first.Epoch, Seq: s.first.Seq - 1}
+		case s.last.Less(last):
+			return s.reason, s.last
+		default:
+			return s.reason, last
+		}
+	}
+	return "", last
+}
+
+// idOf is the ID of the frame in a file of the spool. An older one was delivered
+// before its epoch's IDs were changed: old.
+func (l *ledger) idOf(file frame.ID) (id frame.ID, old bool) {
+	for _, m := range slices.Backward(l.moves) {
+		if m.file != file.Epoch {
+			continue
+		}
+		if file.Seq <= m.minus {
+			return file, true
+		}
+		return frame.ID{Epoch: m.epoch, Seq: file.Seq - m.minus}, false
+	}
+	return file, false
+}
+
+// moved notes a change of IDs. A later one for the same files replaces it.
+func (l *ledger) moved(m move) {
+	l.moves = slices.DeleteFunc(l.moves, func(o move) bool { return o.file == m.file })
+	if l.moves = append(l.moves, m); len(l.moves) > maxMoves {
+		l.moves = slices.Delete(l.moves, 0, 1)
+	}
+}
+
+// moveLosses gives lost frames above done the IDs of another epoch.
+func (l *ledger) moveLosses(from, done, to uint64) {
+	old := l.losses
+	l.losses = nil
+	for _, s := range old {
+		if s.first.Epoch == from && s.last.Seq > done {
+			s.first = frame.ID{Epoch: to, Seq: max(s.first.Seq, done+1) - done}
+			s.last = frame.ID{Epoch: to, Seq: s.last.Seq - done}
+		}
+		l.addLoss(s.first, s.last, s.reason)
+	}
+}
+
+// clone is a copy that shares nothing.
+func (l *ledger) clone() ledger {
+	c := *l
+	c.epochs, c.moves, c.losses = slices.Clone(l.epochs), slices.Clone(l.moves), slices.Clone(l.losses)
+	return c
+}

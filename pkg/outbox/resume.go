@@ -1,0 +1,232 @@
+package outbox
+
+import (
+	"framekeeper/pkg/frame"
+)
+
+// resume prepares for a stream whose last entry is last (zero: it has none): what
+// Redis has is delivered, what it lost is unsent again, and what neither memory nor
+// disk has of it becomes a lost run, of this epoch and of earlier ones. It returns
+// how many frames are sent again.
+func (l *Log) resume(last frame.ID) (again int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last.Epoch < l.epoch {
+		l.ledger.give(last)
+	}
+	l.bound.cut(last)
+	for ; l.delivered > 0 && last.Less(l.items[l.delivered-1].id); l.delivered-- {
+		if e := l.items[l.delivered-1]; l.lostByRedis(e) {
+			again++
+		}
+	}
+	l.stats.Sent -= uint64(again)   //nolint:gosec // not negative
+	l.stats.Resent += uint64(again) //nolint:gosec // not negative
+	l.splitAt(last)
+	for l.delivered < len(l.items) {
+		e := l.items[l.delivered]
+		if last.Less(e.id) && !e.id.Less(l.ledger.floor) {
+			break
+		}
+		if e.progress == awaitingPublish { // its repeat was given up
+			l.set(e, e.place, unsent)
+		}
+		size := e.size
+		l.deliver(e)
+		if !last.Less(e.id) && (size > 0 || e.isLost()) {
+			l.bound.addSize(e.id, size)
+		}
+	}
+	l.stats.Durable = last
+	l.offered = frame.ID{}
+	l.insertStarted(last)
+	l.fill(last)
+	l.settle()
+	l.notify()
+	return again
+}
+
+// lostByRedis makes a delivered item unsent again; true if it is a frame.
+func (l *Log) lostByRedis(e *item) bool {
+	if e.place == nowhere && e.reason == "" {
+		e.reason = reasonRedisLost
+	}
+	l.set(e, e.place, unsent)
+	e.refused, e.resent = false, true
+	return !e.isLost() && !e.isStarted
+}
+
+// splitAt cuts a lost run that Redis has a part of.
+func (l *Log) splitAt(last frame.ID) {
+	i := l.items.search(last)
+	if i >= len(l.items) {
+		return
+	}
+	e := l.items[i]
+	if !e.isLost() || e.first.Epoch != last.Epoch || last.Less(e.first) || !last.Less(e.id) {
+		return
+	}
+	left := *e
+	left.id, e.first = last, last.Next()
+	if last.Less(e.dropped) {
+		left.dropped = frame.ID{}
+	} else if !e.dropped.IsZero() {
+		e.dropped = e.first
+	}
+	if last.Less(e.declaredTo) {
+		left.declaredTo = last
+	} else {
+		e.declaredTo = frame.ID{}
+	}
+	l.items.insert(i, &left)
+}
+
+// insertStarted has "started" sent if the stream has not come to it, and is not
+// beyond it for good.
+func (l *Log) insertStarted(last frame.ID) {
+	id := frame.ID{Epoch: l.epoch}
+	if l.cfg.Stream == 0 || !last.Less(id) || id.Less(l.ledger.floor) {
+		return
+	}
+	l.started = startedHeader{previous: l.ledger.newestBefore(l.epoch), clean: l.ledger.complete(last, l.epoch)}
+	if l.unreadable {
+		l.started = startedHeader{}
+	}
+	i := l.items.search(id)
+	if i < len(l.items) && l.items[i].isStarted {
+		return
+	}
+	l.items.insert(i, &item{id: id, first: id, isStarted: true, progress: unsent})
+}
+
+// startedMessage is the epoch's first entry.
+func (l *Log) startedMessage() (*frame.Message, error) {
+	h := l.started
+	return frame.NewMessage(frame.Header{
+		Camera: l.cfg.Camera, ID: frame.ID{Epoch: l.epoch}, Status: frame.StatusStarted, PublishedUS: l.cfg.Clock.Now(),
+		Previous: &h.previous, Clean: &h.clean,
+	}, nil)
+}
+
+// seedBound takes what the stream has of earlier starts, or of a copy that Redis was
+// restored from, into the stream's bound.
+func (l *Log) seedBound(end streamEnd) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := end.Entries - l.bound.count()
+	if l.bound.max == 0 || old <= 0 {
+		return
+	}
+	before := end.Last
+	if len(l.bound.runs) > 0 {
+		before = l.bound.runs[0].last
+	}
+	var spans []span
+	for _, s := range l.ledger.above(frame.ID{}) {
+		if len(l.bound.runs) > 0 && !s.last.Less(before) {
+			if s.first.Epoch != before.Epoch || !s.first.Less(before) {
+				break
+			}
+			s.last = frame.ID{Epoch: before.Epoch, Seq: before.Seq - 1}
+		}
+		if end.Last.Less(s.last) {
+			if s.first.Epoch != end.Last.Epoch || end.Last.Less(s.first) {
+				break
+			}
+			s.last = end.Last
+		}
+		spans = append(spans, s)
+	}
+	if len(spans) == 0 { // nothing is known of them: they go first
+		spans = []span{{frame.ID{Epoch: before.Epoch, Seq: before.Seq}, before}}
+	}
+	l.bound.seed(spans, old, end.Bytes)
+}
+
+// halfBound is below what half of the stream is.
+func (l *Log) halfBound() frame.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bound.half()
+}
+
+// trimmed notes that the stream has nothing below floor any more.
+func (l *Log) trimmed(floor frame.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.raiseFloor(floor)
+	l.settle()
+}
+
+// knows reports whether the ledger has the IDs of the stream's entries up to last.
+func (l *Log) knows(last frame.ID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, known := l.ledger.find(last.Epoch)
+	return known && (!l.ledger.floor.IsZero() || last.Epoch == l.epoch)
+}
+
+// found notes an entry of an earlier epoch that the stream has.
+func (l *Log) found(id frame.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if id.Epoch < l.epoch {
+		l.ledger.give(id)
+	}
+}
+
+// foundFloor notes the stream's first entry.
+func (l *Log) foundFloor(id frame.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ledger.raiseFloor(id)
+}
+
+// fill adds a lost run for everything that was given above last and is not there.
+func (l *Log) fill(last frame.ID) {
+	var filled list
+	rest := l.items[l.delivered:]
+	for _, s := range l.ledger.above(last) {
+		if l.unreadable && s.first.Epoch != l.epoch {
+			continue // the spool may have them
+		}
+		next := s.first
+		for len(rest) > 0 && !s.last.Less(rest[0].first) {
+			e := rest[0]
+			if floor := l.ledger.floor; e.isLost() && e.first.Less(floor) && !e.id.Less(floor) {
+				e.first = floor // what is below was trimmed
+			}
+			if e.first.Epoch == next.Epoch && next.Less(e.first) {
+				filled = l.appendLost(filled, next, frame.ID{Epoch: next.Epoch, Seq: e.first.Seq - 1})
+			}
+			next = frame.Later(next, e.id.Next())
+			filled, rest = append(filled, e), rest[1:]
+		}
+		if !s.last.Less(next) {
+			filled = l.appendLost(filled, next, s.last)
+		}
+	}
+	l.items = append(append(l.items[:l.delivered:l.delivered], filled...), rest...)
+}
+
+// appendLost appends lost runs, each with its reason; what was not counted as lost
+// before is counted now.
+func (l *Log) appendLost(to list, first, last frame.ID) list {
+	for !last.Less(first) {
+		reason, end := l.ledger.reasonOf(first, last)
+		if reason == "" {
+			reason = reasonRestart
+			if !l.ledger.delivered.Less(first) {
+				reason = reasonRedisLost
+				if l.ledger.delivered.Less(end) {
+					end = l.ledger.delivered
+				}
+			}
+			l.countLoss(reason, end.Seq-first.Seq+1)
+			l.ledger.addLoss(first, end, reason)
+		}
+		to = append(to, lostRun(first, end, reason))
+		first = end.Next()
+	}
+	return to
+}
