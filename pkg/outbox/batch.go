@@ -219,7 +219,7 @@ func (l *Log) deliver(e *item) {
 	l.set(e, where, delivered)
 	l.delivered++
 	l.stats.Durable = frame.Later(l.stats.Durable, e.id)
-	l.ledger.delivered = frame.Later(l.ledger.delivered, e.id)
+	l.ledger.delivered(e.id)
 }
 
 // raiseFloor notes that the stream has trimmed everything below.

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"framekeeper/pkg/frame"
@@ -11,17 +12,17 @@ import (
 // to name what is missing, whatever is left of the frames. It is plain data; the
 // Log's mutex guards it, the Journal saves it.
 type ledger struct {
-	epochs    []epoch    // ascending
-	delivered frame.ID   // Redis, or a subscriber, has had everything up to here
-	floor     frame.ID   // the stream's entries below it were trimmed
-	moves     []move     // frames that were given other IDs
-	losses    []lossSpan // ascending; frames that were given up
+	epochs []epoch    // ascending
+	floor  frame.ID   // the stream's entries below it were trimmed
+	moves  []move     // frames that were given other IDs
+	losses []lossSpan // ascending; frames that were given up
 }
 
 // epoch is one start's IDs, 1 to given.
 type epoch struct {
 	number uint64
 	given  uint64 // more may have been if the start did not end in order
+	sent   uint64 // Redis, or a subscriber, has had those up to this, as frames or declared
 	closed bool   // it ended in order
 }
 
@@ -66,6 +67,23 @@ func (l *ledger) give(id frame.ID) {
 	}
 	e := l.open(id.Epoch)
 	e.given = max(e.given, id.Seq)
+}
+
+// delivered notes that Redis has had an ID, and all before it in its epoch.
+func (l *ledger) delivered(id frame.ID) {
+	e := l.open(id.Epoch)
+	e.sent, e.given = max(e.sent, id.Seq), max(e.given, id.Seq)
+}
+
+// sent is up to where Redis has had an epoch. One that is forgotten was delivered.
+func (l *ledger) sent(number uint64) frame.ID {
+	seq := uint64(0)
+	if i, known := l.find(number); known {
+		seq = l.epochs[i].sent
+	} else if number < l.floor.Epoch {
+		seq = math.MaxUint64
+	}
+	return frame.ID{Epoch: number, Seq: seq}
 }
 
 // newestBefore is the highest ID given before an epoch; zero if none is known.
@@ -122,9 +140,7 @@ func (l *ledger) raiseFloor(floor frame.ID) {
 		return
 	}
 	l.floor = floor
-	for len(l.epochs) > 1 && l.epochs[0].number < floor.Epoch {
-		l.epochs = slices.Delete(l.epochs, 0, 1)
-	}
+	l.epochs = slices.DeleteFunc(l.epochs, func(e epoch) bool { return e.number < floor.Epoch && e.sent >= e.given })
 	l.losses = slices.DeleteFunc(l.losses, func(s lossSpan) bool { return s.last.Less(floor) })
 	l.moves = slices.DeleteFunc(l.moves, func(m move) bool { return m.epoch < floor.Epoch })
 }

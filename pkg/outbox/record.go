@@ -16,8 +16,9 @@ type record struct {
 	Type   recordType `json:"type"`
 	Epoch  uint64     `json:"epoch,omitempty"`
 	Given  uint64     `json:"given,omitempty"`  // epoch: IDs up to this were given
+	Sent   uint64     `json:"sent,omitempty"`   // epoch: Redis has had those up to this, as frames or declared
 	Closed bool       `json:"closed,omitempty"` // epoch: it ended in order, no other was given
-	ID     frame.ID   `json:"id,omitzero"`      // delivered: Redis had all up to this; trimmed: all below this was
+	ID     frame.ID   `json:"id,omitzero"`      // trimmed: all below this was
 	First  frame.ID   `json:"first,omitzero"`   // lost
 	Last   frame.ID   `json:"last,omitzero"`
 	Reason string     `json:"reason,omitempty"`
@@ -29,7 +30,6 @@ type recordType string
 
 const (
 	recordEpoch      recordType = "epoch"
-	recordDelivered  recordType = "delivered"
 	recordTrimmed    recordType = "trimmed"
 	recordLost       recordType = "lost"
 	recordRenumbered recordType = "renumbered"
@@ -50,10 +50,7 @@ func (r record) line() string {
 // lines are all of a ledger, in an order that parseLedger accepts.
 func (l *ledger) lines() (all []string) {
 	for _, e := range l.epochs {
-		all = append(all, record{Type: recordEpoch, Epoch: e.number, Given: e.given, Closed: e.closed}.line())
-	}
-	if !l.delivered.IsZero() {
-		all = append(all, record{Type: recordDelivered, ID: l.delivered}.line())
+		all = append(all, record{Type: recordEpoch, Epoch: e.number, Given: e.given, Sent: e.sent, Closed: e.closed}.line())
 	}
 	if !l.floor.IsZero() {
 		all = append(all, record{Type: recordTrimmed, ID: l.floor}.line())
@@ -96,9 +93,7 @@ func (l *ledger) apply(r record) {
 	switch r.Type {
 	case recordEpoch:
 		e := l.open(r.Epoch)
-		e.given, e.closed = max(e.given, r.Given), r.Closed
-	case recordDelivered:
-		l.delivered = r.ID
+		e.given, e.sent, e.closed = max(e.given, r.Given), max(e.sent, r.Sent), r.Closed
 	case recordTrimmed:
 		l.floor = frame.Later(l.floor, r.ID)
 	case recordRenumbered:

@@ -89,7 +89,7 @@ func (l *Log) has(id, last frame.ID, had map[uint64]frame.ID) bool {
 	case last.Less(id):
 		return false
 	}
-	return !had[id.Epoch].Less(id) || id.Less(l.ledger.floor) || !l.ledger.delivered.Less(id)
+	return !had[id.Epoch].Less(id) || !l.ledger.sent(id.Epoch).Less(id)
 }
 
 // moveEarlier moves the frames of earlier starts into epochs above one, and returns
@@ -104,11 +104,10 @@ func (l *Log) moveEarlier(above uint64, last frame.ID, had map[uint64]frame.ID) 
 		if e.id.Epoch != from {
 			from, above = e.id.Epoch, above+1
 			done := had[from].Seq // of this epoch, as far as the stream has had it
-			for _, id := range []frame.ID{last, l.ledger.delivered} {
-				if id.Epoch == from {
-					done = max(done, id.Seq)
-				}
+			if last.Epoch == from {
+				done = max(done, last.Seq)
 			}
+			done = max(done, l.ledger.sent(from).Seq)
 			m = l.moveEpoch(from, above, min(done, e.first.Seq-1), e.file)
 		}
 		if err := l.moveItem(e, m); err != nil {
@@ -123,8 +122,9 @@ func (l *Log) moveEarlier(above uint64, last frame.ID, had map[uint64]frame.ID) 
 func (l *Log) moveEpoch(from, to, done uint64, file frame.ID) move {
 	e := l.ledger.open(from)
 	given := e.given - min(done, e.given)
-	e.given -= given
+	e.given -= given // before another is opened, which moves e
 	l.ledger.give(frame.ID{Epoch: to, Seq: given})
+	l.ledger.open(to).closed = true
 	before := uint64(0) // a frame that was moved before
 	for _, m := range l.ledger.moves {
 		if m.file == file.Epoch {

@@ -25,7 +25,7 @@ func (l *Log) resume(last frame.ID) (again int) {
 	l.splitAt(last)
 	for l.delivered < len(l.items) {
 		e := l.items[l.delivered]
-		if last.Less(e.id) && !e.id.Less(l.ledger.floor) {
+		if last.Less(e.id) && !(e.id.Less(l.ledger.floor) && !l.ledger.sent(e.id.Epoch).Less(e.id)) {
 			break
 		}
 		if e.progress == awaitingPublish { // its repeat was given up
@@ -216,10 +216,10 @@ func (l *Log) appendLost(to list, first, last frame.ID) list {
 		reason, end := l.ledger.reasonOf(first, last)
 		if reason == "" {
 			reason = reasonRestart
-			if !l.ledger.delivered.Less(first) {
+			if sent := l.ledger.sent(first.Epoch); !sent.Less(first) {
 				reason = reasonRedisLost
-				if l.ledger.delivered.Less(end) {
-					end = l.ledger.delivered
+				if sent.Less(end) {
+					end = sent
 				}
 			}
 			l.countLoss(reason, end.Seq-first.Seq+1)

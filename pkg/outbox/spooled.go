@@ -81,12 +81,11 @@ func (l *Log) noteLosses(losses []spool.Loss) {
 // missing there were answers.
 func (l *Log) insertLosses() {
 	for _, s := range l.ledger.losses {
-		if !l.ledger.delivered.Less(s.last) {
+		sent := l.ledger.sent(s.last.Epoch)
+		if !sent.Less(s.last) {
 			continue
 		}
-		if s.first.Epoch == l.ledger.delivered.Epoch {
-			s.first = frame.Later(s.first, l.ledger.delivered.Next())
-		}
+		s.first = frame.Later(s.first, sent.Next())
 		i := l.items.search(s.first)
 		if i == len(l.items) || s.last.Less(l.items[i].first) { // else a power cut brought the files back
 			l.items.insert(i, lostRun(s.first, s.last, s.reason))
