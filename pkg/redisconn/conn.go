@@ -50,6 +50,7 @@ type conn struct {
 	writeAllowance atomic.Int64  // ns one chunk may take; 0: any
 	quietSince     atomic.Int64  // ns after meter.start: when the silence a read meets began
 	acked          atomic.Uint64 // bytes the far kernel had when the reader last looked
+	unused         atomic.Int64  // since when there is no command under way, ns after meter.start; 0: there is one, or was none yet
 	began, brought atomic.Int64  // when the present wait began or last brought a trickle, ns after meter.start, and what it has brought since
 }
 
@@ -118,6 +119,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		n, err := c.Conn.Read(p)
 		if n > 0 {
 			c.meter.read(c.role, n)
+			c.unused.Store(int64(time.Since(c.meter.start)))
 		}
 		a := c.readAllowance.Load()
 		silent := n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
@@ -152,8 +154,19 @@ func (c *conn) stillSending() bool {
 	return ok && c.acked.Swap(q.acked) != q.acked
 }
 
+// endedIdle reports whether the far side has ended the connection while no command was
+// under way. One begins now.
+func (c *conn) endedIdle() bool {
+	since := c.unused.Swap(0)
+	return since > 0 && c.role == Data && time.Since(c.meter.start)-time.Duration(since) > idleAfter && ended(c.Conn)
+}
+
 // Write sends in chunks, each with the whole deadline to itself.
 func (c *conn) Write(p []byte) (int, error) {
+	if c.endedIdle() {
+		_ = c.Close() // its owner may not let go of it soon
+		return 0, errIdledOut
+	}
 	sent := 0
 	for {
 		chunk := p[sent:min(len(p), sent+writeChunk)]

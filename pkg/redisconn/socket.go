@@ -1,6 +1,7 @@
 package redisconn
 
 import (
+	"errors"
 	"net"
 	"syscall"
 	"time"
@@ -32,6 +33,25 @@ func tune(userTimeout time.Duration) func(network, address string, raw syscall.R
 		}
 		return err
 	}
+}
+
+// ended reports whether the far side has ended the connection, or has said something
+// that nobody asked for: of a TLS connection it is that it ends.
+func ended(c net.Conn) (over bool) {
+	s, ok := c.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		var b [1]byte
+		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		over = !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR)
+	})
+	return over
 }
 
 // queue is a TCP connection's sending side as the kernel sees it.

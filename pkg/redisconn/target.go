@@ -1,7 +1,9 @@
 // Package redisconn turns the [redis] table into connections. It promises that
-// no connection can be silent for longer than its timeouts without an error, and that no client it hands out retries, reconnects or
-// re-subscribes behind its owner's back: that is the session's business, in
-// package datatransfer. It also decides what an error means to an operator.
+// no connection can be silent for longer than its timeouts without an error, and
+// that no client it hands out retries, reconnects or re-subscribes behind its
+// owner's back: that is the session's business, in package datatransfer. One thing
+// is no failure and is mended here: a data connection that was ended because nobody
+// used it. It also decides what an error means to an operator.
 //
 // Why go-redis is used against its defaults: its health check never waits for
 // the PONG, a retried PUBLISH whose reply was lost would be sent twice, a PubSub
@@ -146,11 +148,19 @@ const (
 	Data
 )
 
-// Client makes a client of the target.
-func (t *Target) Client(role Role) *redis.Client { return t.Limited(role, t.longest[role]) }
+// Client makes a client of the target. A data client whose connections are ended while
+// nobody uses them makes new ones without an error.
+func (t *Target) Client(role Role) *redis.Client {
+	c := t.Limited(role, t.longest[role])
+	if role == Data {
+		c.AddHook(redialler{c})
+	}
+	return c
+}
 
 // Limited makes a client on which strings of more than longest bytes come as empty
-// ones, whatever LimitStrings says. Every setting away from go-redis's defaults
+// ones, whatever LimitStrings says, and whose connections end with an error whenever
+// they do. Every setting away from go-redis's defaults
 // answers a failure that was measured.
 func (t *Target) Limited(role Role, longest int64) *redis.Client {
 	o := &redis.Options{
