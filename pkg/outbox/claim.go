@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/files"
@@ -47,10 +46,12 @@ type Claim struct {
 	EpochSaved bool   // the state directory could be written at the start
 	Spool      string // the directory of the spool of the start before; "" if unknown
 
-	path    string // of state.json
+	dir     string    // state_dir/<camera>
+	state   stateFile // state.json there
 	journal *Journal
 	ledger  ledger // of the journal, with this start's epoch
 	last    frame.ID
+	now     func() time.Time
 	log     zerolog.Logger
 
 	mu    sync.Mutex // guards what is saved, Epoch and Spool too, and all below
@@ -64,7 +65,7 @@ type Claim struct {
 func TakeClaim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Claim, error) {
 	c := &Claim{
 		Instance: frame.NewRequestID(), StateID: frame.NewRequestID(),
-		path: filepath.Join(stateDir, camera, stateName), log: log,
+		dir: filepath.Join(stateDir, camera), now: time.Now, log: log,
 	}
 	if err := c.takeLock(); err != nil {
 		if errors.Is(err, ErrClaimed) {
@@ -73,20 +74,26 @@ func TakeClaim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Cla
 		log.Error().Err(err).Str("state_dir", stateDir).
 			Msg("The agent has no lock and no saved epoch: state_dir cannot be written; make it writable")
 	}
+	c.begin(diskFile{filepath.Join(c.dir, stateName)}, diskFile{filepath.Join(c.dir, journalName)}, now)
+	return c, nil
+}
+
+// begin reads what the last start left, and begins a new epoch.
+func (c *Claim) begin(state, journal stateFile, now time.Time) {
+	c.state = state
 	saved := c.load()
 	c.Spool, c.last, c.StateID = saved.Spool, saved.Last, cmp.Or(saved.StateID, c.StateID)
-	c.journal = openJournal(diskJournal{filepath.Join(filepath.Dir(c.path), journalName)}, log)
+	c.journal = openJournal(journal, c.log)
 	c.ledger = c.journal.start
 	c.ledger.merge(saved)
 	c.Epoch = c.ledger.next(now)
 	c.ledger.open(c.Epoch)
 	if c.lock != nil {
-		err := cmp.Or(c.save(c.state()), c.journal.save(c.ledger, now, true))
+		err := cmp.Or(c.save(c.present()), c.journal.save(c.ledger, c.now(), true))
 		if c.EpochSaved = err == nil; err != nil {
-			log.Error().Err(err).Msg("The epoch cannot be saved: IDs depend on the clock alone")
+			c.log.Error().Err(err).Msg("The epoch cannot be saved: IDs depend on the clock alone")
 		}
 	}
-	return c, nil
 }
 
 // merge takes over what an earlier program saved, which kept no journal.
@@ -111,11 +118,10 @@ func (l *ledger) next(now time.Time) uint64 {
 }
 
 func (c *Claim) takeLock() error {
-	dir := filepath.Dir(c.path)
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := os.MkdirAll(c.dir, 0o750); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o640) //nolint:gosec // the operator names state_dir
+	f, err := os.OpenFile(filepath.Join(c.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o640) //nolint:gosec // the operator names state_dir
 	if err != nil {
 		return fmt.Errorf("open lock: %w", err)
 	}
@@ -134,7 +140,7 @@ func (c *Claim) takeLock() error {
 
 // load reads what the last start left. A file that cannot be read is set aside.
 func (c *Claim) load() (s savedState) {
-	b, err := os.ReadFile(c.path)
+	b, err := c.state.Read()
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) && c.lock != nil {
 			c.log.Warn().Err(err).Msg("The saved state cannot be read; the agent starts without it")
@@ -142,8 +148,7 @@ func (c *Claim) load() (s savedState) {
 		return s
 	}
 	if err := frame.Decode(b, &s); err != nil {
-		aside := c.path + ".corrupt"
-		_ = os.Rename(c.path, aside)
+		aside, _ := c.state.SetAside() // it is replaced otherwise
 		c.log.Warn().Err(err).Str("set_aside", aside).Msg("The saved state is corrupt; the agent starts without it")
 		return savedState{}
 	}
@@ -155,15 +160,14 @@ func (c *Claim) save(s savedState) error {
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
 	}
-	// renameio syncs the file; the directory is synced for the rename itself.
-	if err := renameio.WriteFile(c.path, append(b, '\n'), 0o640); err != nil {
+	if err := c.state.Replace(append(b, '\n')); err != nil {
 		return fmt.Errorf("save state: %w", err)
 	}
-	return files.SyncDir(filepath.Dir(c.path))
+	return nil
 }
 
-// state is the state while the agent runs: it has not ended in order.
-func (c *Claim) state() savedState {
+// present is the state while the agent runs: it has not ended in order.
+func (c *Claim) present() savedState {
 	return savedState{Epoch: max(c.Epoch, c.floor), Last: c.last, StateID: c.StateID, Spool: c.Spool}
 }
 
@@ -178,15 +182,15 @@ func (c *Claim) Complete() error {
 			return err
 		}
 	}
-	if saved, err := readState(c.path); err == nil { // on a disk that was not mounted at the start
+	if saved, err := readState(c.state); err == nil { // on a disk that was not mounted at the start
 		c.floor = max(c.floor, saved.Epoch)
 		c.Spool = cmp.Or(c.Spool, saved.Spool)
 	}
-	return cmp.Or(c.save(c.state()), c.journal.save(c.ledger, time.Now(), true))
+	return cmp.Or(c.save(c.present()), c.journal.save(c.ledger, c.now(), true))
 }
 
-func readState(path string) (s savedState, err error) {
-	b, err := os.ReadFile(path) //nolint:gosec // below state_dir
+func readState(f stateFile) (s savedState, err error) {
+	b, err := f.Read()
 	if err == nil {
 		err = frame.Decode(b, &s)
 	}
@@ -208,7 +212,7 @@ func (c *Claim) setEpoch(epoch uint64, l ledger) error {
 	if c.lock == nil {
 		return nil
 	}
-	return cmp.Or(c.save(c.state()), c.journal.save(l, time.Now(), true))
+	return cmp.Or(c.save(c.present()), c.journal.save(l, c.now(), true))
 }
 
 // SetSpool saves the spool's directory, before any frame is there.
@@ -226,13 +230,13 @@ func (c *Claim) saveIfLocked() error {
 	if c.lock == nil {
 		return nil
 	}
-	return c.save(c.state())
+	return c.save(c.present())
 }
 
 // SavedSpool is the directory of the camera's last spool, as its agent has saved it
 // in stateDir; "" if unknown. It is for others than that agent.
 func SavedSpool(stateDir, camera string) string {
-	saved, err := readState(filepath.Join(stateDir, camera, stateName))
+	saved, err := readState(diskFile{filepath.Join(stateDir, camera, stateName)})
 	if err != nil {
 		return ""
 	}
@@ -257,9 +261,9 @@ func (c *Claim) release(l ledger, last frame.ID, clean bool) {
 		return
 	}
 	l.open(c.Epoch).closed = true
-	s := c.state()
+	s := c.present()
 	s.Last, s.Clean = frame.Later(last, c.last), clean
-	if err := cmp.Or(c.journal.save(l, time.Now(), false), c.save(s)); err != nil {
+	if err := cmp.Or(c.journal.save(l, c.now(), false), c.save(s)); err != nil {
 		c.log.Warn().Err(err).Msg("The state cannot be saved at the agent's end")
 	}
 	files.Unlock(c.lock)

@@ -141,11 +141,13 @@ func TestTheNextStartReadsWhereTheSpoolWas(t *testing.T) {
 	}
 }
 
+func statePath(c *Claim) string { return filepath.Join(c.dir, stateName) }
+
 func TestASecondClaimIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first, _ := claim(t, dir, noon)
-	before, err := os.ReadFile(first.path)
+	before, err := os.ReadFile(statePath(first))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +155,7 @@ func TestASecondClaimIsRefused(t *testing.T) {
 	if !errors.Is(err, ErrClaimed) || !strings.Contains(err.Error(), fmt.Sprintf("process %d ", os.Getpid())) {
 		t.Errorf("a second claim got %v, want %v with the pid %d", err, ErrClaimed, os.Getpid())
 	}
-	if after, err := os.ReadFile(first.path); err != nil || string(after) != string(before) {
+	if after, err := os.ReadFile(statePath(first)); err != nil || string(after) != string(before) {
 		t.Errorf("the refused start changed the state from %s to %s (%v)", before, after, err)
 	}
 	if other, err := TakeClaim(dir, "othercam", noon, zerolog.Nop()); err != nil {
@@ -171,14 +173,14 @@ func TestACorruptStateIsSetAside(t *testing.T) {
 		dir := t.TempDir()
 		first, _ := claim(t, dir, noon)
 		first.end(id(first.Epoch, 9), true)
-		if err := os.WriteFile(first.path, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(statePath(first), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		o, log := claim(t, dir, noon.Add(time.Minute))
 		if previous, _ := o.before(); previous != id(first.Epoch, 9) {
 			t.Errorf("%q: got previous %s, want it from the journal", text, previous)
 		}
-		if aside, err := os.ReadFile(first.path + ".corrupt"); err != nil || string(aside) != text {
+		if aside, err := os.ReadFile(statePath(first) + ".corrupt"); err != nil || string(aside) != text {
 			t.Errorf("%q: set aside is %q (%v)", text, aside, err)
 		}
 		if testkit.Count(log.Messages(), "The saved state is corrupt; the agent starts without it") != 1 {
@@ -230,7 +232,7 @@ func TestAClaimIsCompleted(t *testing.T) {
 		want := uint64(noon.Unix())
 		if there != "" {
 			want += 50
-			if err := errors.Join(os.MkdirAll(filepath.Dir(o.path), 0o750), os.WriteFile(o.path, []byte(there), 0o600)); err != nil {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(statePath(o)), 0o750), os.WriteFile(statePath(o), []byte(there), 0o600)); err != nil {
 				t.Fatal(err)
 			}
 		}

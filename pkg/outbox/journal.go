@@ -26,13 +26,13 @@ const (
 	journalLimit    = 16 << 20  // bytes that are read
 )
 
-// journalFile is where a journal is.
-type journalFile interface {
+// stateFile is a file of a camera below state_dir.
+type stateFile interface {
 	Read() ([]byte, error)     // fs.ErrNotExist if there is none
 	Append(line []byte) error  // at the end
 	Sync() error               // what was appended outlives a power cut
 	Replace(all []byte) error  // atomic and durable when it returns nil
-	SetAside() (string, error) // a journal that cannot be used
+	SetAside() (string, error) // one that cannot be used
 }
 
 // Journal saves what is known of a camera's IDs over all its starts (see ledger):
@@ -45,7 +45,7 @@ type journalFile interface {
 // again; the epoch then depends on the clock, and a start after a kill knows of
 // losses only what the stream and the spool show.
 type Journal struct {
-	file journalFile
+	file stateFile
 	log  zerolog.Logger
 
 	mu      sync.Mutex          // guards all below; held during I/O
@@ -58,7 +58,7 @@ type Journal struct {
 
 // openJournal reads a journal. One that cannot be read is nil information: the log
 // starts from what else there is.
-func openJournal(file journalFile, log zerolog.Logger) *Journal {
+func openJournal(file stateFile, log zerolog.Logger) *Journal {
 	j := &Journal{file: file, log: log, written: map[string]struct{}{}}
 	text, err := file.Read()
 	if err != nil {
@@ -158,10 +158,10 @@ func (j *Journal) tick(l *Log, now time.Time) {
 	}
 }
 
-// diskJournal is a journal in the file system.
-type diskJournal struct{ path string }
+// diskFile is one in the file system.
+type diskFile struct{ path string }
 
-func (d diskJournal) Read() ([]byte, error) {
+func (d diskFile) Read() ([]byte, error) {
 	f, err := os.Open(d.path)
 	if err != nil {
 		return nil, err
@@ -170,7 +170,7 @@ func (d diskJournal) Read() ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, journalLimit))
 }
 
-func (d diskJournal) Append(line []byte) error {
+func (d diskFile) Append(line []byte) error {
 	f, err := os.OpenFile(d.path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return err
@@ -179,7 +179,7 @@ func (d diskJournal) Append(line []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-func (d diskJournal) Sync() error {
+func (d diskFile) Sync() error {
 	f, err := os.OpenFile(d.path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
@@ -187,14 +187,14 @@ func (d diskJournal) Sync() error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func (d diskJournal) Replace(all []byte) error {
+func (d diskFile) Replace(all []byte) error {
 	if err := renameio.WriteFile(d.path, all, 0o640); err != nil {
 		return err
 	}
 	return files.SyncDir(filepath.Dir(d.path))
 }
 
-func (d diskJournal) SetAside() (string, error) {
+func (d diskFile) SetAside() (string, error) {
 	aside := d.path + ".corrupt"
 	return aside, os.Rename(d.path, aside)
 }

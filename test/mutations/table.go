@@ -1,0 +1,4 @@
+package main
+
+// mutations are the defects.
+func mutations() []mutation { return nil }
