@@ -31,6 +31,11 @@ type batch struct {
 func (l *Log) begin(n int, size, ceiling int64) (*batch, error) {
 	b := &batch{log: l, items: l.take(n, size, ceiling)}
 	for i, e := range b.items {
+		if i > 0 && l.crowded() { // one frame read from disk may be too much, not more
+			l.fail(b.items[i:])
+			b.items = b.items[:i]
+			break
+		}
 		m, err := l.message(e)
 		if err != nil {
 			l.fail(b.items[i:])
@@ -91,6 +96,14 @@ func (b *batch) ended(c *Ceiling) {
 	for _, e := range b.entries {
 		c.ended(entryKey(e.id), int64(e.msg.Size()))
 	}
+}
+
+// crowded reports whether what is unsent takes more than the limit already.
+func (l *Log) crowded() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.settle()
+	return l.unsentBytes() > l.cfg.Limit
 }
 
 // take marks the items of a batch.
