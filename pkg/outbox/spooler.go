@@ -120,12 +120,12 @@ func (s *Spooler) write(all bool) bool {
 		if len(items) == 0 {
 			return true
 		}
-		if err := s.writeGroup(items); err != nil {
+		n, err := s.writeGroup(items)
+		if s.frames.spooled(items[:n]); err != nil {
 			s.logFailure(err)
 			s.frames.spoolFailed()
 			return false
 		}
-		s.frames.spooled(items)
 		if s.failure != "" {
 			s.failure = ""
 			s.log.Info().Msg("The spool accepts frames again")
@@ -133,9 +133,10 @@ func (s *Spooler) write(all bool) bool {
 	}
 }
 
-// writeGroup puts a group on disk and makes it durable. What the spool drops is
+// writeGroup puts a group on disk and makes it durable, the first n of it if the disk
+// fails. What the spool drops is
 // reported at once, but for frames of the group, which memory still has.
-func (s *Spooler) writeGroup(items []spooling) error {
+func (s *Spooler) writeGroup(items []spooling) (n int, failure error) {
 	for i := range items {
 		var losses []spool.Loss
 		err := s.call(func() (err error) {
@@ -143,19 +144,27 @@ func (s *Spooler) writeGroup(items []spooling) error {
 			return err
 		})
 		s.frames.spoolDrops(losses)
-		if err != nil {
-			return err
+		if failure = err; err != nil {
+			break
 		}
+		n++
 		for k := range items[:i+1] {
 			if reason := covers(losses, items[k].id); reason != "" {
 				items[k].refused = reason
 			}
 		}
 	}
-	return s.call(func() error {
+	if n == 0 {
+		return 0, failure
+	}
+	err := s.call(func() error {
 		_, err := s.store.Sync() // what it could not make durable is still in memory
 		return err
 	})
+	if err != nil {
+		return 0, err
+	}
+	return n, failure
 }
 
 // covers is why id is among the losses, "" if it is not.
