@@ -16,6 +16,7 @@ type ledger struct {
 	floor  frame.ID   // the stream's entries below it were trimmed
 	moves  []move     // frames that were given other IDs
 	losses []lossSpan // ascending; frames that were given up
+	blind  uint64     // the last start that could not read the spool: frames of those before may wait there
 }
 
 // epoch is one start's IDs, 1 to given.

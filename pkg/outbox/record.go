@@ -33,6 +33,7 @@ const (
 	recordTrimmed    recordType = "trimmed"
 	recordLost       recordType = "lost"
 	recordRenumbered recordType = "renumbered"
+	recordBlind      recordType = "blind" // epoch: that start could not read the spool
 )
 
 const maxLine = 64 << 10 // of a journal
@@ -54,6 +55,9 @@ func (l *ledger) lines() (all []string) {
 	}
 	if !l.floor.IsZero() {
 		all = append(all, record{Type: recordTrimmed, ID: l.floor}.line())
+	}
+	if l.blind > 0 {
+		all = append(all, record{Type: recordBlind, Epoch: l.blind}.line())
 	}
 	for _, m := range l.moves {
 		all = append(all, record{Type: recordRenumbered, File: m.file, Minus: m.minus, Epoch: m.epoch}.line())
@@ -96,6 +100,8 @@ func (l *ledger) apply(r record) {
 		e.given, e.sent, e.closed = max(e.given, r.Given), max(e.sent, r.Sent), r.Closed
 	case recordTrimmed:
 		l.floor = frame.Later(l.floor, r.ID)
+	case recordBlind:
+		l.blind = max(l.blind, r.Epoch)
 	case recordRenumbered:
 		l.moved(move{file: r.File, minus: r.Minus, epoch: r.Epoch})
 	case recordLost:

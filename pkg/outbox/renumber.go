@@ -89,7 +89,25 @@ func (l *Log) has(id, last frame.ID, had map[uint64]frame.ID) bool {
 	case last.Less(id):
 		return false
 	}
-	return !had[id.Epoch].Less(id) || !l.ledger.sent(id.Epoch).Less(id)
+	return !had[id.Epoch].Less(id) || !l.ledger.sent(id.Epoch).Less(id) || l.passed(id.Epoch, last.Epoch)
+}
+
+// passed reports whether an epoch's frames are certain to have been sent, or declared:
+// a later start has sent some, each start since has had the spool, and sends what is
+// there first. A file of that epoch is then one whose removal a power cut undid.
+func (l *Log) passed(epoch, last uint64) bool {
+	if l.journal == nil || epoch < l.ledger.blind {
+		return false
+	}
+	if _, known := l.journal.start.find(epoch); !known {
+		return false
+	}
+	for _, later := range l.journal.start.epochs {
+		if later.number > epoch && (later.sent > 0 || later.number == last) {
+			return true
+		}
+	}
+	return false
 }
 
 // moveEarlier moves the frames of earlier starts into epochs above one, and returns

@@ -57,6 +57,9 @@ func (l *Log) changeEpoch(to uint64) {
 		l.ledger.epochs = append(l.ledger.epochs[:i], l.ledger.epochs[i+1:]...)
 	}
 	l.epoch = to
+	if l.unreadable {
+		l.ledger.blind = to
+	}
 	l.ledger.open(to).given = given
 }
 
@@ -97,8 +100,9 @@ func (l *Log) insertLosses() {
 // starts.
 func (l *Log) WithoutSpool() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.unreadable = true
+	l.unreadable, l.ledger.blind = true, l.epoch
+	l.mu.Unlock()
+	l.saveEpoch()
 }
 
 // spooling is an item on its way to the spool.
