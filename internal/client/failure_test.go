@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
 )
@@ -43,13 +41,7 @@ func TestRunFailsWithoutRedis(t *testing.T) {
 func TestRunFailsWhenTheDiskStaysFull(t *testing.T) {
 	b := newBench(t, "stream", "greencam1")
 	a := startAgent(t, b.redis, "greencam1", "stream")
-	if err := os.MkdirAll(b.images, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("tmpfs", b.images, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("a small file system cannot be mounted here: %v", err)
-	}
-	defer func() { _ = unix.Unmount(b.images, unix.MNT_DETACH) }()
+	b.mountSmall()
 	a.produce()
 	stop := b.backgroundUntil("images could not be stored", "run", "--no-requests")
 	watermark := filepath.Join(b.images, ".state", "greencam1.watermark")

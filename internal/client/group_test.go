@@ -84,10 +84,10 @@ func TestPoolSharesTheFrames(t *testing.T) {
 			mine, theirs := strconv.Itoa(len(b.files("greencam1"))), strconv.Itoa(len(other.files("greencam1")))
 			wantSummary(t, b.summary(), map[string]string{
 				"requests": asked, "answered": asked, "handled": mine, "stored": mine, "frames": mine,
-				"claimed": "0", "failed": "0", "poisoned": "0", "declared": "0", "duplicates": "0", "lost": "0",
+				"claimed": "0", "failed": "0", "poisoned": "0", "declared": "0", "trimmed": "0", "left pending": "0", "duplicates": "0", "lost": "0",
 			})
 			wantSummary(t, other.summary(), map[string]string{"requests": "0", "handled": theirs, "stored": theirs, "failed": "0", "lost": "0"})
-			for _, label := range []string{"captured", "delivered", "trimmed", "undeclared", "unknown (open gaps)"} {
+			for _, label := range []string{"captured", "delivered", "undeclared", "unknown (open gaps)"} {
 				if got, ok := b.summary()[label]; ok {
 					t.Errorf("summary %s: got %s, want no such row: one of a pool cannot know", label, got)
 				}

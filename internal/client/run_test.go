@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"framekeeper/internal/receiver"
 	"framekeeper/pkg/frame"
 )
@@ -206,31 +204,16 @@ func TestRunSurvivesRedis(t *testing.T) {
 // TestRunWaitsForTheDisk: while it is full the stream waits, and nothing is lost.
 func TestRunWaitsForTheDisk(t *testing.T) {
 	b := newBench(t, "stream", "greencam1")
-	if err := os.MkdirAll(b.images, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("tmpfs", b.images, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("a small file system cannot be mounted here: %v", err)
-	}
-	defer func() {
-		if err := unix.Unmount(b.images, unix.MNT_DETACH); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	}()
+	b.mountSmall()
 	a := startAgent(t, b.redis, "greencam1", "stream")
 	stop := b.background("run")
 	b.await("stored images", func() bool { return len(b.files("greencam1")) >= 5 })
-	filler := filepath.Join(b.images, "filler")
-	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {
-		t.Fatal("the disk is not full")
-	}
+	allow := b.refuseImages("full")
 	b.await("the log to say so", func() bool { return strings.Contains(b.stderr.String(), "no space left") })
 	asked := func() (n int) { a.with(func() { n = len(a.angles) }); return n }
 	before := asked()
 	b.await("more requests", func() bool { return asked() >= before+10 })
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
-	}
+	allow()
 	b.await("images again", func() bool { return len(b.files("greencam1")) >= before+10 })
 	stop()
 	n := strconv.Itoa(asked())

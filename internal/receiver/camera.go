@@ -29,6 +29,7 @@ type cameraReceiver struct {
 	requester *requester            // nil: no requests are made
 	reader    *streamReader         // reads the stream alone
 	group     *stream.GroupConsumer // reads the stream with others; without both delivery is by pub/sub alone
+	pending   *uint64               // what the group's consumer had in hand at the end; nil: unknown
 }
 
 func newCameraReceiver(o *Options, cam *camera.Config, consumer string, q *queue) *cameraReceiver {
@@ -142,8 +143,10 @@ func (c *cameraReceiver) faults() []string {
 	if lost := t.lost(); lost > 0 && (len(all) == 0 || lost > t.missed()) {
 		all = append(all, fmt.Sprintf("%d lost (%s)", lost, t.losses()))
 	}
-	if err := c.storer.refusal.Load(); err != nil {
-		all = append(all, fmt.Sprintf("images could not be stored at the end: %s", *err))
+	for _, r := range []*refusal{&c.storer.unstored, &c.storer.unsynced} {
+		if at := r.now.Load(); at != nil {
+			all = append(all, fmt.Sprintf("images could not be stored at the end: %s", at.err))
+		}
 	}
 	return all
 }

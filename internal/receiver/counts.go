@@ -73,7 +73,11 @@ func (c *cameraReceiver) totals() totals {
 	switch {
 	case c.group != nil:
 		s := c.group.Stats()
-		t.n[handled], t.n[claimed], t.n[poisoned], t.n[declared] = s.Handled, s.Claimed, s.SetAside, s.Declared
+		t.n[handled], t.n[claimed], t.n[poisoned] = s.Handled, s.Claimed, s.SetAside
+		t.n[declared], t.n[trimmed] = s.Declared, s.Trimmed
+		if t.leftUnknown = c.pending == nil; c.pending != nil {
+			t.n[left] = *c.pending
+		}
 		t.n[refused] = s.Failed + t.n[storeFailures]
 	case c.reader != nil:
 		s := c.reader.stats()
@@ -124,7 +128,7 @@ var lossReasons = []struct { //nolint:gochecknoglobals // a constant table
 	words   string
 }{
 	{undeclared, "holes in the stream"},
-	{trimmed, "trimmed from the stream before they were read"},
+	{trimmed, "trimmed from the stream before they were stored"},
 	{corrupt, "damaged"},
 	{oversized, "larger than images_max_bytes"},
 	{unstorable, "no images of this camera"},
@@ -200,6 +204,14 @@ func (r *Receiver) rows() []row {
 	sum := func(label string, of func(t *totals) uint64) row {
 		return row{label, func(t *totals, _ time.Duration) any { return of(t) }}
 	}
+	remains := func(label string) row {
+		return row{label, func(t *totals, _ time.Duration) any {
+			if t.leftUnknown {
+				return nil
+			}
+			return t.n[left]
+		}}
+	}
 	quantile := func(label string, of func(d *distribution) time.Duration) row {
 		return row{label, func(t *totals, _ time.Duration) any {
 			if t.latency.n == 0 {
@@ -232,7 +244,7 @@ func (r *Receiver) rows() []row {
 	}
 	if len(r.cameras) > 0 && r.cameras[0].group != nil {
 		rows = append(rows, count("handled", handled), count("claimed", claimed), count("failed", refused),
-			count("poisoned", poisoned), count("declared", declared))
+			count("poisoned", poisoned), count("declared", declared), count("trimmed", trimmed), remains("left pending"))
 	} else {
 		rows = append(rows,
 			sum("captured", func(t *totals) uint64 { return t.n[delivered] + t.n[declared] + t.n[trimmed] + t.n[undeclared] }),
@@ -240,12 +252,7 @@ func (r *Receiver) rows() []row {
 			count(unknownLabel, unknown), count("undeclared", undeclared))
 	}
 	if len(r.cameras) > 0 && r.cameras[0].reader != nil {
-		rows = append(rows, row{"left in stream", func(t *totals, _ time.Duration) any {
-			if t.leftUnknown {
-				return nil
-			}
-			return t.n[left]
-		}})
+		rows = append(rows, remains("left in stream"))
 	}
 	return append(rows, sum("lost", (*totals).lost))
 }

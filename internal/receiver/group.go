@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"framekeeper/pkg/camera"
@@ -43,29 +44,22 @@ func newGroup(
 	c := stream.GroupConfig{
 		Key: cam.FramesKey, Group: group, Name: consumer, Handle: handle,
 		Log:      log.With().Str("group", group).Str("consumer", consumer).Logger(),
-		SetAside: func(id frame.ID, m *frame.Message, _ error) { setAside(cam.Name, s, id, m) },
+		SetAside: func(_ frame.ID, m *frame.Message, _ error) { s.setAside(m) },
 	}
 	if s.store != nil {
-		c.Settle = s.store.Sync
+		c.Settle = s.settle
 	}
 	return stream.NewGroupConsumer(c)
 }
 
-// setAside stores what it can of an entry that the group gives up: a damaged
-// image goes to corrupt/, one that is whole after all to its place. It tries
-// once, so that one entry never holds up the rest.
-func setAside(camera string, s *storer, id frame.ID, m *frame.Message) {
-	if m == nil || m.Header.Camera != camera { // it cannot be attributed
-		s.counts.add(corrupt, 1)
+// readPending reads what another consumer has to take over.
+func (c *cameraReceiver) readPending(ctx context.Context, r *redis.Client) {
+	n, err := c.group.Pending(ctx, r)
+	if err != nil {
+		c.log.Debug().Err(err).Msg("The pending entries could not be counted")
 		return
 	}
-	if s.store == nil || m.Header.Status != frame.StatusOK {
-		return
-	}
-	if err := s.try(m); err != nil {
-		s.counts.add(dropped, 1)
-		s.log.Error().Err(err).Stringer("id", id).Msg("An image that was set aside could not be stored and is lost")
-	}
+	c.pending = &n
 }
 
 // leave takes a consumer out of its group in order, so that the others need not

@@ -227,5 +227,8 @@ func (r *Receiver) readStreamEnds(limit time.Duration) {
 		if c.reader != nil {
 			c.reader.readEnd(ctx, s.Data())
 		}
+		if c.group != nil {
+			c.readPending(ctx, s.Data())
+		}
 	}
 }

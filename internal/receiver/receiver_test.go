@@ -36,7 +36,7 @@ func TestEarlyRequestsAreNotLost(t *testing.T) {
 	c.counts.add(requests, 1)
 	c.counts.add(dropped, 4)
 	reason := errors.New("disk full")
-	c.storer.refusal.Store(&reason)
+	c.storer.unstored.begin(reason, &c.log, "")
 	all := strings.Join(c.faults(), ", ")
 	for _, want := range []string{"5 lost (1 requests without an answer, 4 came faster than they could be stored)", "disk full"} {
 		if !strings.Contains(all, want) {

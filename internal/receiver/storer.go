@@ -25,38 +25,75 @@ const (
 
 // storer stores one camera's frames and counts what became of them.
 type storer struct {
-	camera  string
-	store   *images.Store // nil: nothing is stored
-	counts  *counts
-	log     zerolog.Logger
-	refusal atomic.Pointer[error] // why the disk does not take images at present
+	camera   string
+	store    *images.Store // nil: nothing is stored
+	counts   *counts
+	log      zerolog.Logger
+	unstored refusal // the disk does not take images at present
+	unsynced refusal // it does not make them durable
 }
 
-// save stores one frame. While the disk refuses it tries again: the stream
-// waits that long, and the queue drops what does not fit. It fails only when
-// ctx ends first.
+// refusal is what the disk refuses at present, over many frames and sessions. It is
+// logged once, and its end too.
+type refusal struct{ now atomic.Pointer[trouble] }
+
+type trouble struct {
+	err   error
+	since time.Time
+}
+
+func (r *refusal) begin(err error, log *zerolog.Logger, msg string) {
+	if r.now.CompareAndSwap(nil, &trouble{err, time.Now()}) {
+		log.Error().Err(err).Msg(msg)
+	}
+}
+
+func (r *refusal) end(log *zerolog.Logger, msg string) {
+	if was := r.now.Swap(nil); was != nil {
+		log.Info().Int64("lasted_ms", time.Since(was.since).Milliseconds()).Msg(msg)
+	}
+}
+
+// save stores one frame. While the disk refuses it tries again: the stream, or the
+// consumer group, waits that long, and the queue drops what does not fit. It fails
+// only when ctx ends first.
 func (s *storer) save(ctx context.Context, m *frame.Message) error {
 	if s.store == nil {
 		return nil
 	}
-	var refused time.Time // since when the disk does not take it
 	for wait := retryMin; ; wait = min(2*wait, retryMax) {
 		err := s.try(m)
 		if err == nil {
-			s.refusal.Store(nil)
-			if !refused.IsZero() {
-				s.log.Info().Int64("lasted_ms", time.Since(refused).Milliseconds()).Msg("Images are stored again")
-			}
+			s.unstored.end(&s.log, "Images are stored again")
 			return nil
 		}
-		s.refusal.Store(&err)
-		if refused.IsZero() {
-			refused = time.Now()
-			s.log.Error().Err(err).Msg("Images cannot be stored; it is tried again until it succeeds")
-		}
+		s.unstored.begin(err, &s.log, "Images cannot be stored; it is tried again until it succeeds")
 		if !async.Pause(ctx, wait) {
 			return ctx.Err()
 		}
+	}
+}
+
+// settle makes durable what was stored.
+func (s *storer) settle() error {
+	err := s.store.Sync()
+	if err != nil {
+		s.unsynced.begin(err, &s.log, "Images cannot be made durable; it is tried again until it succeeds")
+		return err
+	}
+	s.unsynced.end(&s.log, "Images are durable again")
+	return nil
+}
+
+// setAside counts a damaged entry, and stores what there is of it for inspection if
+// that is possible at once: one entry never holds up the rest.
+func (s *storer) setAside(m *frame.Message) {
+	s.counts.add(corrupt, 1)
+	if m == nil || m.Header.Camera != s.camera || s.store == nil { // it cannot be attributed
+		return
+	}
+	if _, _, err := s.store.Save(m); err != nil && !errors.Is(err, images.ErrCorrupt) {
+		s.log.Warn().Err(err).Stringer("id", m.Header.ID).Msg("A damaged image could not be set aside")
 	}
 }
 

@@ -19,16 +19,15 @@ type GroupConfig struct {
 	Group string        // the consumer group: its workers share the frames
 	Name  string        // this worker, alone of that name in the group
 	Idle  time.Duration // an entry not finished for so long is taken over by another worker
-	Tries int           // an entry handed out so often without being finished is set aside
 	// Handle finishes one entry, frames, "started" and "dropped" alike. An entry
-	// whose Handle fails is given to some worker again after Idle.
+	// whose Handle fails is given to some worker again after Idle, however often: how
+	// often it was handed out counts lost sessions too, and decides nothing.
 	Handle func(ctx context.Context, m *frame.Message) error
 	// Settle, if set, makes durable what Handle finished, before that is
 	// acknowledged. When it fails the entries count as failed.
 	Settle func() error
-	// SetAside, if set, gets an entry that was handed out Tries times or is
-	// unreadable, before it is acknowledged unfinished. m is nil when the entry
-	// does not even say what it is.
+	// SetAside, if set, gets a damaged entry before it is acknowledged unfinished. m is
+	// nil when the entry does not even say what it is.
 	SetAside func(id frame.ID, m *frame.Message, err error)
 	Log      zerolog.Logger
 }
@@ -38,7 +37,8 @@ type GroupStats struct {
 	Handled  uint64 `json:"handled"`  // finished
 	Failed   uint64 `json:"failed"`   // attempts that failed
 	Claimed  uint64 `json:"claimed"`  // taken over because nobody finished them in time
-	SetAside uint64 `json:"poisoned"` // acknowledged unfinished
+	SetAside uint64 `json:"poisoned"` // damaged, and acknowledged unfinished
+	Trimmed  uint64 `json:"trimmed"`  // handed out, and removed from the stream before they were finished
 	Declared uint64 `json:"declared"` // frames that a "dropped" entry named
 	Groups   uint64 `json:"groups"`   // times the group had to be made (again)
 }
@@ -52,11 +52,11 @@ type GroupConsumer struct {
 	cfg GroupConfig
 
 	// Only the worker uses these.
-	finished []string       // entries that Redis may still have as pending
-	tries    map[string]int // of pending entries that are handed out again, by ID
-	resumed  *redis.Conn    // on which this worker's own pending entries were read
-	claimed  time.Time      // when idle entries were last looked for
-	waiting  bool           // the stream is not there, and that was logged
+	finished []string    // entries that Redis may still have as pending
+	resumed  *redis.Conn // on which this worker's own pending entries were read
+	claimed  time.Time   // when idle entries were last looked for
+	waiting  bool        // the stream is not there, and that was logged
+	failing  bool        // entries cannot be finished, and that was logged
 
 	leaving, left         chan struct{} // closed when asked to leave, when it is done
 	leavingOnce, leftOnce sync.Once
@@ -65,13 +65,10 @@ type GroupConsumer struct {
 	stats GroupStats
 }
 
-// NewGroupConsumer prepares a worker. Zero Idle and Tries become 30 s and 5.
+// NewGroupConsumer prepares a worker. A zero Idle becomes 30 s.
 func NewGroupConsumer(cfg GroupConfig) *GroupConsumer {
 	if cfg.Idle == 0 {
 		cfg.Idle = 30 * time.Second
-	}
-	if cfg.Tries == 0 {
-		cfg.Tries = 5
 	}
 	return &GroupConsumer{
 		reader: reader{key: cfg.Key, log: cfg.Log}, cfg: cfg, leaving: make(chan struct{}), left: make(chan struct{}),
@@ -167,16 +164,19 @@ func (g *GroupConsumer) work(ctx context.Context, conn *redis.Conn, entries []re
 	}
 	if g.cfg.Settle != nil {
 		if err := g.cfg.Settle(); err != nil {
-			g.count(func(s *GroupStats) { s.Failed += uint64(len(finished)) })
-			g.log.Warn().Int("entries", len(finished)).Err(err).Msg("Frames could not be stored durably; they stay pending")
+			g.fail(err, len(finished))
 			return nil
 		}
+	}
+	if sum.Handled > 0 {
+		g.failing = false
 	}
 	g.count(func(s *GroupStats) {
 		s.Handled += sum.Handled
 		s.Declared += sum.Declared
 		s.SetAside += sum.SetAside
 	})
+	g.trimmed(sum.Trimmed)
 	g.finished = append(g.finished, finished...)
 	return g.acknowledge(ctx, conn)
 }
@@ -189,14 +189,10 @@ func (g *GroupConsumer) finish(ctx context.Context, e redis.XMessage, sum *Group
 		return false, fmt.Errorf("read ID of an entry of %s: %w", g.key, err)
 	}
 	if e.Values == nil {
-		g.log.Warn().Stringer("id", id).Msg("A frame was trimmed from the stream before it was handled")
+		sum.Trimmed++
 		return true, nil
 	}
-	tries := g.tries[e.ID]
 	m, err := g.message(id, e.Values)
-	if err == nil && tries > g.cfg.Tries {
-		err = fmt.Errorf("not finished in %d tries", tries-1)
-	}
 	if err != nil {
 		sum.SetAside++
 		g.log.Error().Stringer("id", id).Err(err).Msg("A frame is set aside")
@@ -207,8 +203,7 @@ func (g *GroupConsumer) finish(ctx context.Context, e redis.XMessage, sum *Group
 	}
 	if err := g.cfg.Handle(ctx, m); err != nil {
 		if ctx.Err() == nil {
-			g.count(func(s *GroupStats) { s.Failed++ })
-			g.log.Warn().Stringer("id", id).Int("try", max(tries, 1)).Err(err).Msg("A frame could not be handled; it stays pending")
+			g.fail(err, 1)
 		}
 		return false, nil
 	}
@@ -217,4 +212,23 @@ func (g *GroupConsumer) finish(ctx context.Context, e redis.XMessage, sum *Group
 		sum.Declared += id.Seq - covered(id, &m.Header) + 1
 	}
 	return true, nil
+}
+
+// fail counts entries that stay pending, and logs the first time since some were
+// finished.
+func (g *GroupConsumer) fail(err error, entries int) {
+	g.count(func(s *GroupStats) { s.Failed += uint64(entries) })
+	if !g.failing {
+		g.log.Warn().Int("entries", entries).Err(err).Msg("Frames could not be handled; they stay pending, and are tried again")
+	}
+	g.failing = true
+}
+
+// trimmed counts entries that nobody can finish any more.
+func (g *GroupConsumer) trimmed(n uint64) {
+	if n == 0 {
+		return
+	}
+	g.count(func(s *GroupStats) { s.Trimmed += n })
+	g.log.Warn().Uint64("entries", n).Msg("Frames were trimmed from the stream after they were handed out and before they were handled")
 }

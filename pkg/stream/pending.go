@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -79,7 +80,7 @@ func (g *GroupConsumer) resume(ctx context.Context, conn *redis.Conn) error {
 		if err != nil || len(entries) == 0 {
 			return err
 		}
-		if err := g.retry(ctx, conn, entries); err != nil {
+		if err := g.work(ctx, conn, entries); err != nil {
 			return err
 		}
 		after = entries[len(entries)-1].ID
@@ -88,49 +89,88 @@ func (g *GroupConsumer) resume(ctx context.Context, conn *redis.Conn) error {
 }
 
 // claim takes over what was handed out at least Idle ago and is not finished.
-// Redis itself drops those that were trimmed meanwhile.
 func (g *GroupConsumer) claim(ctx context.Context, conn *redis.Conn) error {
 	for next := "0-0"; ctx.Err() == nil && !g.leaves(); {
-		entries, after, err := conn.XAutoClaim(ctx, &redis.XAutoClaimArgs{
-			Stream: g.key, Group: g.cfg.Group, Consumer: g.cfg.Name, MinIdle: g.cfg.Idle, Start: next, Count: g.wanted(),
-		}).Result()
+		cmd := redis.NewSliceCmd(ctx, "XAUTOCLAIM", g.key, g.cfg.Group, g.cfg.Name, g.cfg.Idle.Milliseconds(), next, "COUNT", g.wanted())
+		_ = conn.Process(ctx, cmd) // cmd has the error too
+		reply, err := cmd.Result()
+		var c claims
+		if err == nil {
+			c, err = parseClaims(reply)
+		}
 		if err != nil {
 			return fmt.Errorf("claim idle entries of %s: %w", g.key, err)
 		}
-		g.count(func(s *GroupStats) { s.Claimed += uint64(len(entries)) })
-		if err := g.retry(ctx, conn, entries); err != nil {
+		g.trimmed(c.trimmed)
+		g.count(func(s *GroupStats) { s.Claimed += uint64(len(c.entries)) })
+		if err := g.work(ctx, conn, c.entries); err != nil {
 			return err
 		}
-		if next = after; next == "0-0" || next == "" {
+		if c.unnamed {
+			g.resumed = nil // which names them
+		}
+		if next = c.next; next == "0-0" || next == "" {
 			return nil
 		}
 	}
 	return nil
 }
 
-// retry works on entries that had been handed out before.
-func (g *GroupConsumer) retry(ctx context.Context, conn *redis.Conn, entries []redis.XMessage) error {
-	if len(entries) == 0 {
-		return nil
+// claims are what XAUTOCLAIM found.
+type claims struct {
+	next    string
+	entries []redis.XMessage
+	trimmed uint64 // those that are not in the stream any more: Redis 7 forgets and names them
+	unnamed bool   // Redis 6.2 claims them too, and does not say which they are
+}
+
+var errClaims = errors.New("unexpected reply to XAUTOCLAIM")
+
+// parseClaims is needed because the client library discards which entries were
+// trimmed.
+func parseClaims(reply []any) (c claims, err error) {
+	if len(reply) < 2 {
+		return c, errClaims
 	}
-	pending := make([]*redis.XPendingExtCmd, len(entries))
-	_, err := conn.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, e := range entries {
-			pending[i] = p.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: g.key, Group: g.cfg.Group, Start: e.ID, End: e.ID, Count: 1})
+	next, ok := reply[0].(string)
+	found, ok2 := reply[1].([]any)
+	if !ok || !ok2 {
+		return c, errClaims
+	}
+	c.next = next
+	if len(reply) > 2 {
+		gone, _ := reply[2].([]any)
+		c.trimmed = uint64(len(gone))
+	}
+	for _, f := range found {
+		entry, _ := f.([]any)
+		if len(entry) != 2 {
+			c.unnamed = true
+			continue
 		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("count tries of pending entries of %s: %w", g.key, err)
-	}
-	g.tries = make(map[string]int, len(entries))
-	defer func() { g.tries = nil }()
-	for _, cmd := range pending {
-		for _, p := range cmd.Val() {
-			g.tries[p.ID] = int(p.RetryCount)
+		id, _ := entry[0].(string)
+		pairs, _ := entry[1].([]any)
+		e := redis.XMessage{ID: id, Values: make(map[string]any, len(pairs)/2)}
+		for i := 0; i+1 < len(pairs); i += 2 {
+			if field, ok := pairs[i].(string); ok {
+				e.Values[field] = pairs[i+1]
+			}
 		}
+		c.entries = append(c.entries, e)
 	}
-	return g.work(ctx, conn, entries)
+	return c, nil
+}
+
+// Pending is how many entries this worker has in hand.
+func (g *GroupConsumer) Pending(ctx context.Context, c *redis.Client) (uint64, error) {
+	p, err := c.XPending(ctx, g.key, g.cfg.Group).Result()
+	switch {
+	case noGroup(err):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("count pending entries of %s: %w", g.key, err)
+	}
+	return uint64(max(p.Consumers[g.cfg.Name], 0)), nil
 }
 
 // leave removes this worker from the group, unless entries of its own are still
