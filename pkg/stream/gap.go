@@ -38,7 +38,7 @@ func (l ledger) gapBefore(mark, id frame.ID, h *frame.Header) (g gap) {
 	if h.Status != frame.StatusStarted || h.Previous == nil || h.Previous.Epoch >= id.Epoch {
 		return g
 	}
-	g.open = g.open && h.Previous.Epoch != mark.Epoch
+	g.open = g.open && mark.Epoch < h.Previous.Epoch // else nothing came after the watermark, or it is named
 	g.earlier = h.Previous.Epoch
 	if p := l[g.earlier]; p != nil {
 		g.end = above(p.high, h.Previous.Seq)

@@ -20,8 +20,9 @@ type GroupConfig struct {
 	Name  string        // this worker, alone of that name in the group
 	Idle  time.Duration // an entry not finished for so long is taken over by another worker
 	// Handle finishes one entry, frames, "started" and "dropped" alike. An entry
-	// whose Handle fails is given to some worker again after Idle, however often: how
-	// often it was handed out counts lost sessions too, and decides nothing.
+	// whose Handle fails is given to some worker again after Idle, to this one sooner
+	// when it can finish none, and however often: how often it was handed out counts
+	// lost sessions too, and decides nothing.
 	Handle func(ctx context.Context, m *frame.Message) error
 	// Settle, if set, makes durable what Handle finished, before that is
 	// acknowledged. When it fails the entries count as failed.
@@ -57,6 +58,7 @@ type GroupConsumer struct {
 	claimed  time.Time   // when idle entries were last looked for
 	waiting  bool        // the stream is not there, and that was logged
 	failing  bool        // entries cannot be finished, and that was logged
+	stuck    bool        // not one of the last ones was finished
 
 	leaving, left         chan struct{} // closed when asked to leave, when it is done
 	leavingOnce, leftOnce sync.Once
@@ -119,6 +121,10 @@ func (g *GroupConsumer) Worker() datatransfer.Worker {
 // had in hand then, claims what others left unfinished, then reads what is new.
 func (g *GroupConsumer) step(ctx context.Context, conn *redis.Conn) error {
 	err := g.acknowledge(ctx, conn)
+	if g.stuck { // leave the new ones to the other workers, and try what is in hand again
+		g.pause(ctx, retryWait)
+		g.resumed = nil
+	}
 	if err == nil && g.resumed != conn && !g.leaves() {
 		if err = g.resume(ctx, conn); err == nil {
 			g.resumed = conn
@@ -159,12 +165,13 @@ func (g *GroupConsumer) work(ctx context.Context, conn *redis.Conn, entries []re
 			finished = append(finished, e.ID)
 		}
 	}
-	if len(finished) == 0 {
+	if g.stuck = len(finished) == 0 && len(entries) > 0; len(finished) == 0 {
 		return nil
 	}
 	if g.cfg.Settle != nil {
 		if err := g.cfg.Settle(); err != nil {
 			g.fail(err, len(finished))
+			g.stuck = true
 			return nil
 		}
 	}

@@ -58,6 +58,10 @@ var accounts = []account{
 		m.put(entry(100, 1))
 	}, []string{"100-1"}, ConsumerStats{Delivered: 1, Unknown: 1}},
 
+	{"an epoch without a frame, of which nothing is there any more", id(95, 0), func(m *memory) {
+		m.put(startedAfter(100, id(90, 7), true), entry(100, 1))
+	}, []string{"started 100", "100-1"}, ConsumerStats{Delivered: 1}},
+
 	{"a kill of which the first reader knows nothing", frame.ID{}, func(m *memory) {
 		m.put(startedAfter(100, id(90, 7), false), entry(100, 1))
 	}, []string{"started 100", "100-1"}, ConsumerStats{Delivered: 1, UncleanStart: 1}},

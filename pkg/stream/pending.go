@@ -18,9 +18,13 @@ const (
 // read reads entries: new ones for ">", or this worker's own pending ones above an
 // ID.
 func (g *GroupConsumer) read(ctx context.Context, conn *redis.Conn, after string, block time.Duration) ([]redis.XMessage, error) {
+	count := g.wanted()
+	if g.stuck && after == ">" {
+		count = 1
+	}
 	return readEntries(ctx, g.key, block, func(limit context.Context) *redis.XStreamSliceCmd {
 		return conn.XReadGroup(limit, &redis.XReadGroupArgs{
-			Group: g.cfg.Group, Consumer: g.cfg.Name, Streams: []string{g.key, after}, Count: g.wanted(), Block: block,
+			Group: g.cfg.Group, Consumer: g.cfg.Name, Streams: []string{g.key, after}, Count: count, Block: block,
 		})
 	})
 }
@@ -47,15 +51,20 @@ func (g *GroupConsumer) create(ctx context.Context, conn *redis.Conn) error {
 			g.log.Info().Str("stream", g.key).Str("group", g.cfg.Group).Msg("Waiting for the agent to create the stream")
 		}
 		g.waiting = true
-		select {
-		case <-time.After(groupWait):
-		case <-g.leaving:
-		case <-ctx.Done():
-		}
+		g.pause(ctx, groupWait)
 		return nil
 	}
 	g.waiting = false
 	return nil
+}
+
+// pause waits, but not when this worker is to leave.
+func (g *GroupConsumer) pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-g.leaving:
+	case <-ctx.Done():
+	}
 }
 
 // acknowledge takes finished entries out of the pending list, whoever has them
