@@ -139,6 +139,7 @@ type Log struct {
 
 // startedHeader is what "started" says of the starts before.
 type startedHeader struct {
+	made     bool
 	previous frame.ID
 	clean    bool
 }

@@ -88,9 +88,13 @@ func (l *Log) insertStarted(last frame.ID) {
 	if l.cfg.Stream == 0 || !last.Less(id) || id.Less(l.ledger.floor) {
 		return
 	}
-	l.started = startedHeader{previous: l.ledger.newestBefore(l.epoch), clean: l.ledger.complete(last, l.epoch)}
+	was := l.started
+	l.started = startedHeader{
+		made: true, previous: l.ledger.newestBefore(l.epoch),
+		clean: l.ledger.complete(last, l.epoch) && (was.clean || !was.made), // what is unknown stays so for who has not read it yet
+	}
 	if l.unreadable {
-		l.started = startedHeader{}
+		l.started = startedHeader{made: true}
 	}
 	i := l.items.search(id)
 	if i < len(l.items) && l.items[i].isStarted {
