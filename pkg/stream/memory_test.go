@@ -128,7 +128,8 @@ func (m *memory) step() {
 func (m *memory) settle() ConsumerStats {
 	m.t.Helper()
 	for range 4 {
-		for range len(m.entries) + 2 {
+		for before := (frame.ID{Seq: 1}); before != m.consumer.Stats().Watermark || len(m.consumer.held) > 0; {
+			before = m.consumer.Stats().Watermark
 			m.step()
 		}
 		m.now = m.now.Add(restartWait)
