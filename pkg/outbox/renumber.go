@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"framekeeper/pkg/frame"
 )
@@ -12,20 +13,37 @@ var errRenumber = errors.New("frames of this epoch were already sent")
 
 // overtaken lists, from the lowest on, the epochs of earlier starts' frames that
 // the stream has gone beyond: its last entry is of a later epoch, and it accepts
-// nothing under their IDs any more. A start that could not read the spool is the
-// cause.
+// nothing under their IDs any more. A start that could not read the spool, or another
+// writer, is the cause.
 func (l *Log) overtaken(last frame.ID) (epochs []uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range l.items[l.delivered:] {
-		if e.id.Epoch >= last.Epoch || e.id.Epoch == l.epoch {
+	for _, e := range l.ledger.epochs { // that of each frame on disk is among them
+		if e.number >= last.Epoch || e.number >= l.epoch {
 			break
 		}
-		if n := len(epochs); n == 0 || epochs[n-1] != e.id.Epoch {
-			epochs = append(epochs, e.id.Epoch)
+		if e.sent < e.given && !l.passed(e.number, last.Epoch) {
+			epochs = append(epochs, e.number)
 		}
 	}
 	return epochs
+}
+
+// fillOvertaken adds a lost run for each epoch that the stream has gone beyond and of
+// which nothing is on disk.
+func (l *Log) fillOvertaken(had map[uint64]frame.ID) {
+	if l.unreadable {
+		return // the spool may have them
+	}
+	for _, e := range slices.Clone(l.ledger.epochs) {
+		end, overtaken := had[e.number]
+		first := frame.ID{Epoch: e.number, Seq: max(end.Seq, e.sent) + 1}
+		i := l.items.search(frame.ID{Epoch: e.number})
+		there := i < len(l.items) && l.items[i].id.Epoch == e.number // what is missing beside them is filled in later
+		if overtaken && !there && !first.Less(l.ledger.floor) {
+			l.items.insert(i, l.appendLost(nil, first, frame.ID{Epoch: e.number, Seq: e.given})...)
+		}
+	}
 }
 
 // renumber gives what is unsent new IDs above last, the end of a stream that is
@@ -43,6 +61,7 @@ func (l *Log) renumber(last frame.ID, had map[uint64]frame.ID) (changed bool, er
 		return false, nil
 	}
 	l.dropHad(last, had)
+	l.fillOvertaken(had)
 	above := max(last.Epoch, l.epoch)
 	beyond := len(l.items) > 0 && l.items[0].id.Epoch < min(last.Epoch, l.epoch)
 	if last.Epoch < l.epoch && !beyond {
@@ -139,6 +158,9 @@ func (l *Log) moveEarlier(above uint64, last frame.ID, had map[uint64]frame.ID) 
 // without these. file is the first of them in the spool.
 func (l *Log) moveEpoch(from, to, done uint64, file frame.ID) move {
 	e := l.ledger.open(from)
+	if file.IsZero() { // lost: it has none
+		file.Epoch = from
+	}
 	given := e.given - min(done, e.given)
 	e.given -= given // before another is opened, which moves e
 	l.ledger.give(frame.ID{Epoch: to, Seq: given})
