@@ -113,7 +113,7 @@ func (l *Log) take(n int, size, ceiling int64) (items []*item) {
 	for i := l.delivered; i < len(l.items); i++ {
 		e := l.items[i]
 		if len(items) == n || e.progress != unsent || (len(items) > 0 && size < e.size) ||
-			(l.cfg.DiskFirst && !l.diskFailed && l.store != nil && e.spoolable() && !e.isStarted) {
+			(l.cfg.DiskFirst && !l.diskFailed && !l.memoryOnly && l.store != nil && e.spoolable() && !e.isStarted) {
 			break
 		}
 		if ceiling > 0 && e.size >= ceiling && !e.isLost() {
