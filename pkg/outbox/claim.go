@@ -248,7 +248,7 @@ func SavedSpool(stateDir, camera string) string {
 // clean says that everything is durable.
 func (c *Claim) Release(l *Log, clean bool) {
 	last, _ := l.Persisted()
-	c.release(l.snapshot(), last, clean)
+	c.release(l.atEnd(), last, clean)
 }
 
 // Run saves what is new of a log's IDs now and then, until ctx ends.

@@ -450,6 +450,20 @@ func (l *Log) snapshot() ledger {
 	return l.ledger.clone()
 }
 
+// atEnd is what the journal saves at an orderly end: frames that only memory has are
+// lost with it. Of a stream the next start sees that; on the channel what is missing
+// may as well have been answers.
+func (l *Log) atEnd() ledger {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.items[l.delivered:] {
+		if l.cfg.Stream == 0 && e.place == inMemory {
+			l.ledger.addLoss(e.id, e.id, reasonRestart)
+		}
+	}
+	return l.ledger.clone()
+}
+
 // Flush waits until Redis has everything, or ctx ends.
 func (l *Log) Flush(ctx context.Context) error {
 	return flush(ctx, &l.mu, func() (bool, <-chan struct{}) { return l.unsentItems() == 0, l.drained })
