@@ -111,6 +111,9 @@ func (l *Log) join(i int) bool {
 	if between > 0 && len(l.items) < maxApart {
 		return false
 	}
+	if !b.declaredTo.IsZero() && a.declaredTo != a.id {
+		return false // Redis may have a as frames, and b as declared
+	}
 	b.others += a.others + between
 	b.first = a.first
 	b.reason = joinReasons(a.reason, b.reason)

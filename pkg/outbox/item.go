@@ -98,7 +98,7 @@ var transitions = map[state][]state{ //nolint:gochecknoglobals // a constant tab
 	{nowhere, unsent}:                  {{nowhere, inFlight}, {nowhere, delivered}},
 	{inMemory, inFlight}:               {{inMemoryAndDisk, inFlight}, {inMemory, unsent}, {inMemory, delivered}},
 	{inMemoryAndDisk, inFlight}:        {{inMemory, inFlight}, {inMemoryAndDisk, unsent}, {inMemory, delivered}},
-	{onDisk, inFlight}:                 {{inMemoryAndDisk, inFlight}, {inMemory, inFlight}, {onDisk, unsent}, {nowhere, inFlight}, {nowhere, delivered}},
+	{onDisk, inFlight}:                 {{inMemoryAndDisk, inFlight}, {inMemory, inFlight}, {onDisk, unsent}, {nowhere, inFlight}},
 	{nowhere, inFlight}:                {{nowhere, unsent}, {nowhere, delivered}},
 	{inMemory, delivered}:              {{inMemory, unsent}},
 	{nowhere, delivered}:               {{nowhere, unsent}},

@@ -118,6 +118,7 @@ type Log struct {
 	items     list // ascending; what is missing between them was delivered and evicted
 	delivered int  // so many of the items, from the head
 	held      [places][progresses]int64
+	watch     func(from, to state) // of every change of state; nil: nobody does (tests)
 	bound     streamBound
 	stats     Stats
 	losses    map[string]uint64 // by kind
@@ -257,14 +258,21 @@ func (l *Log) set(e *item, where place, how progress) {
 	if where == onDisk || where == nowhere {
 		e.msg = nil
 	}
-	e.place, e.progress = where, how
+	l.change(e, where, how)
 	l.held[e.place][e.progress] += e.memory()
+}
+
+func (l *Log) change(e *item, where place, how progress) {
+	if l.watch != nil && (e.place != where || e.progress != how) {
+		l.watch(state{e.place, e.progress}, state{where, how})
+	}
+	e.place, e.progress = where, how
 }
 
 // load puts a message that was read from disk into memory.
 func (l *Log) load(e *item, m *frame.Message, where place) {
 	e.msg, e.size = m, int64(m.Size())
-	e.place = where
+	l.change(e, where, e.progress)
 	l.held[e.place][e.progress] += e.memory()
 }
 

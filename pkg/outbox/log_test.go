@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/spool"
 )
 
 const modelEpoch = 7
@@ -25,6 +27,7 @@ type model struct {
 	largest int64
 
 	stream  []entry // Redis's
+	disk    *modelDisk
 	given   uint64  // IDs 1 to given
 	answers []*Item // not yet published
 	forgot  bool    // Redis lost something
@@ -37,10 +40,94 @@ type entry struct {
 }
 
 func newModel(t *testing.T, seed uint64, limit int64) *model {
-	return &model{
+	m := &model{
 		t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 1)), limit: limit,
 		frames: newLog(modelEpoch, limit, zerolog.Nop()),
 	}
+	if seed%2 == 1 {
+		m.disk = &modelDisk{files: map[frame.ID]*frame.Message{}}
+		m.frames.attach(m.disk, nil)
+	}
+	return m
+}
+
+// modelDisk is the simplest spool there can be.
+type modelDisk struct {
+	Store
+	files map[frame.ID]*frame.Message
+	drops frame.ID // this one is dropped while it is read
+	log   *Log
+}
+
+func (d *modelDisk) IDs(frame.ID, int) []frame.ID { return nil }
+
+func (d *modelDisk) Get(id frame.ID) (*frame.Message, error) {
+	m := d.files[id]
+	switch {
+	case d.drops == id && m != nil:
+		d.log.spoolDrops([]spool.Loss{{First: id, Last: id, Reason: spool.ReasonFull}})
+		delete(d.files, id)
+		if id.Seq%2 == 0 {
+			return nil, spool.ErrGone
+		}
+	case m == nil:
+		return nil, spool.ErrGone
+	case id.Seq%7 == 3:
+		return nil, spool.ErrCorrupt
+	}
+	return m, nil
+}
+
+// write has the log's frames go to disk, but for one that the disk is too full for.
+func (m *model) write() {
+	items := m.frames.toSpool(1+m.rnd.IntN(8), true)
+	for i := range items {
+		if m.rnd.IntN(6) == 0 {
+			items[i].refused = spool.ReasonFull
+			continue
+		}
+		m.disk.files[items[i].id] = items[i].msg
+	}
+	m.frames.spooled(items)
+	if upTo := m.frames.takeRemovable(); !upTo.IsZero() {
+		for id := range m.disk.files {
+			if !upTo.Less(id) {
+				delete(m.disk.files, id)
+			}
+		}
+	}
+	m.note("write %d", len(items))
+}
+
+// drop makes room on the disk.
+func (m *model) drop() {
+	for _, id := range slices.SortedFunc(maps.Keys(m.disk.files), frame.ID.Compare) {
+		if m.rnd.IntN(3) > 0 {
+			break
+		}
+		delete(m.disk.files, id)
+		m.note("drop %s", id)
+		m.frames.spoolDrops([]spool.Loss{{First: id, Last: id, Reason: spool.ReasonFull}})
+	}
+}
+
+// onDisk is one step of the disk, where there is one.
+func (m *model) onDisk() {
+	if m.disk == nil {
+		return
+	}
+	switch m.rnd.IntN(4) {
+	case 0:
+		m.drop()
+	case 1:
+		m.disk.log, m.disk.drops = m.frames, frame.ID{}
+		if len(m.frames.items) > 0 {
+			m.disk.drops = m.frames.items[m.rnd.IntN(len(m.frames.items))].id
+		}
+	default:
+		m.write()
+	}
+	m.bounded()
 }
 
 func (m *model) failf(format string, args ...any) {
@@ -120,6 +207,7 @@ func (m *model) batch() {
 	m.note("batch %v", adds)
 	for range m.rnd.IntN(6) {
 		m.add() // while it is under way
+		m.onDisk()
 	}
 	switch m.rnd.IntN(6) {
 	case 0: // nothing arrived
@@ -152,7 +240,11 @@ func (m *model) batch() {
 }
 
 func (m *model) begin(n int, size int64) *batch {
-	b, err := m.frames.begin(n, size, 0)
+	ceiling := int64(0)
+	if m.rnd.IntN(20) == 0 {
+		ceiling = 700
+	}
+	b, err := m.frames.begin(n, size, ceiling)
 	if err != nil {
 		m.failf("begin: %v", err)
 	}
@@ -255,29 +347,62 @@ func (m *model) must(e entry) {
 	}
 }
 
+// run does 150 things at random.
+func (m *model) run() {
+	for range 150 {
+		switch m.rnd.IntN(14) {
+		case 0, 1, 2, 3:
+			m.add()
+		case 4:
+			m.publish(m.rnd.IntN(2) == 0)
+		case 5:
+			if m.rnd.IntN(4) == 0 {
+				m.forget()
+			}
+		case 6:
+			m.reconnect()
+		case 7, 8:
+			m.onDisk()
+		default:
+			m.batch()
+		}
+	}
+	m.settle()
+}
+
 // Frames of one sequence are in the stream or declared lost, whatever Redis,
-// the connection and the memory's bound do.
+// the connection, the disk and the memory's bound do.
 func TestLogAgainstAModel(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(400) {
-		m := newModel(t, seed, int64(1500+500*(seed%20)))
-		for range 150 {
-			switch m.rnd.IntN(12) {
-			case 0, 1, 2, 3:
-				m.add()
-			case 4:
-				m.publish(m.rnd.IntN(2) == 0)
-			case 5:
-				if m.rnd.IntN(4) == 0 {
-					m.forget()
-				}
-			case 6:
-				m.reconnect()
-			default:
-				m.batch()
+		newModel(t, seed, int64(1500+500*(seed%20))).run()
+	}
+}
+
+// What the package's comment says of an item's states is what happens: nothing else,
+// and all of it.
+func TestTransitions(t *testing.T) {
+	t.Parallel()
+	seen := map[state]map[state]int{}
+	for seed := range uint64(300) {
+		m := newModel(t, 2*seed+1, int64(1500+500*(seed%20)))
+		m.frames.watch = func(from, to state) {
+			if !slices.Contains(transitions[from], to) {
+				m.failf("%s became %s, which the table does not have", from, to)
+			}
+			if seen[from] == nil {
+				seen[from] = map[state]int{}
+			}
+			seen[from][to]++
+		}
+		m.run()
+	}
+	for from, all := range transitions {
+		for _, to := range all {
+			if seen[from][to] == 0 {
+				t.Errorf("%s never became %s", from, to)
 			}
 		}
-		m.settle()
 	}
 }
 

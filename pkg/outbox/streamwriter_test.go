@@ -120,7 +120,7 @@ func expectNothingUndeclared(t *testing.T, c *redis.Client, last uint64) {
 		if s == string(frame.StatusStarted) {
 			continue
 		}
-		if n, _ := fmt.Sscanf(s, "dropped %d-%d", &first, &end); n != 2 {
+		if n, _ := parseDropped(s, &first, &end); n != 2 {
 			if _, err := fmt.Sscan(s, &first); err != nil {
 				t.Fatal(err)
 			}
@@ -134,6 +134,10 @@ func expectNothingUndeclared(t *testing.T, c *redis.Client, last uint64) {
 	if next != last+1 {
 		t.Errorf("the stream ends at %d, want %d", next-1, last)
 	}
+}
+
+func parseDropped(s string, first, last *uint64) (int, error) {
+	return fmt.Sscanf(s, "dropped %d-%d", first, last)
 }
 
 // series is "from".."to" as strings.
