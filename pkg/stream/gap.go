@@ -88,9 +88,9 @@ func (c *Consumer) pass(id frame.ID, g gap, h *frame.Header, damaged bool) {
 		s.Unknown++
 	}
 	first := covered(id, h)
-	begin := first // of the IDs that count
-	if !s.Watermark.IsZero() {
-		begin = min(first, 1)
+	begin := uint64(1) // of the IDs that count
+	if s.Watermark.IsZero() {
+		begin = max(first, 1)
 	}
 	l.open(id.Epoch, begin)
 	l.count(id.Epoch, g.own.as(lost), s)

@@ -138,17 +138,13 @@ func (l ledger) duplicate(id frame.ID, h *frame.Header, damaged bool) bool {
 	}
 }
 
-// open begins an epoch, of which the IDs below first are not counted. The entry 0
-// of each epoch is no frame.
+// open begins an epoch, of which the IDs below first, at least 1, are not counted:
+// the entry 0 of an epoch is no frame.
 func (l ledger) open(epoch, first uint64) {
 	if l[epoch] != nil {
 		return
 	}
-	p := &passage{}
-	if first > 0 {
-		p.add(run{0, first - 1, uncounted})
-	}
-	l[epoch] = p
+	l[epoch] = &passage{high: first - 1, missing: []run{{0, first - 1, uncounted}}}
 }
 
 // forget keeps the ledger within its bound, and the epoch that is being read.

@@ -130,6 +130,15 @@ var accounts = []account{
 		m.settle()
 	}, []string{"100-1", "100-3", "100-2"}, ConsumerStats{Delivered: 3, Restarts: 1}},
 
+	{"a stranger's entry, the first of its epoch", id(100, 1), func(m *memory) {
+		m.put(entry(100, 1), entry(100, 2), entry(500, 0), entry(501, 0), entry(502, 0))
+		m.entries[2].Values = map[string]any{"a": "b"}
+		m.settle()
+		m.entries = nil
+		m.put(entry(100, 2), entry(500, 0), entry(501, 0))
+		m.entries[1].Values = map[string]any{"a": "b"}
+	}, []string{"100-2", "501-0", "502-0"}, ConsumerStats{Delivered: 3, Corrupt: 1, Duplicates: 3, Restarts: 1}},
+
 	{"entries come back below those that were just read", id(100, 5), func(m *memory) {
 		m.put(upTo(100, 8, 9)...)
 		m.between = func() { // Read
