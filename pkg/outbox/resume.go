@@ -25,7 +25,8 @@ func (l *Log) resume(last frame.ID) (again int) {
 	l.splitAt(last)
 	for l.delivered < len(l.items) {
 		e := l.items[l.delivered]
-		if last.Less(e.id) && !(e.id.Less(l.ledger.floor) && !l.ledger.sent(e.id.Epoch).Less(e.id)) {
+		trimmed := e.id.Less(l.ledger.floor) && !l.ledger.sent(e.id.Epoch).Less(e.id)
+		if last.Less(e.id) && !trimmed {
 			break
 		}
 		if e.progress == awaitingPublish { // its repeat was given up

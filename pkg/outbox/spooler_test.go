@@ -440,7 +440,7 @@ func TestPubsubSendsTheFramesOfALostSession(t *testing.T) {
 	s.lookEvery(testkit.Patience)
 	h := linktest.Listen(t, testkit.Unhurried(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = []datatransfer.Worker{b.Worker()} })
 	h.AwaitLive(t)
-	testkit.Eventually(t, "the writer is at work", func() bool { return s.Log.isWritable() })
+	testkit.Eventually(t, "the writer is at work", func() bool { return s.isWritable() })
 
 	s.add(t, 30) // no subscriber: memory only, the oldest go
 	testkit.Eventually(t, "the writer has noticed", func() bool {
@@ -584,7 +584,7 @@ func TestFramesOfAFreezeGoToDiskBeforeItIsNoticed(t *testing.T) {
 	s.lookEvery(testkit.Patience)
 	h := linktest.Listen(t, testkit.Unhurried(server.URL()), func(c *datatransfer.LinkConfig) { c.Workers = []datatransfer.Worker{a.Worker()} }) // nobody notices
 	h.AwaitLive(t)
-	testkit.Eventually(t, "the stream is looked at", func() bool { return s.Log.isWritable() })
+	testkit.Eventually(t, "the stream is looked at", func() bool { return s.isWritable() })
 	s.add(t, 1)
 	if err := s.Flush(t.Context()); err != nil {
 		t.Fatal(err)
