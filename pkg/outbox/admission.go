@@ -30,9 +30,10 @@ func (w *StreamWriter) admit(ctx context.Context, r streamConn) error {
 		return nil
 	}
 	end, err := r.End(ctx)
+	last := w.frames.reached(end.Last)
 	var had map[uint64]frame.ID
 	if err == nil {
-		had, err = w.overtaken(ctx, r, end.Last)
+		had, err = w.overtaken(ctx, r, last)
 	}
 	if err != nil {
 		if redisconn.EndsSession(err) {
@@ -41,7 +42,7 @@ func (w *StreamWriter) admit(ctx context.Context, r streamConn) error {
 		return nil // the worker meets it again and logs it
 	}
 	before := w.frames.Epoch()
-	changed, err := w.frames.renumber(end.Last, had)
+	changed, err := w.frames.renumber(last, had)
 	if err != nil {
 		return &datatransfer.FatalError{Err: err}
 	}
@@ -50,10 +51,10 @@ func (w *StreamWriter) admit(ctx context.Context, r streamConn) error {
 		return nil
 	}
 	why := "The stream has continued since unsent frames of an earlier start; they are renumbered and sent first"
-	if end.Last.Epoch >= before {
+	if last.Epoch >= before {
 		why = "The stream is ahead of this agent's clock; the epoch is raised above it"
 	}
-	w.cfg.Log.Warn().Uint64("epoch", w.frames.Epoch()).Stringer("last", end.Last).Msg(why)
+	w.cfg.Log.Warn().Uint64("epoch", w.frames.Epoch()).Stringer("last", last).Msg(why)
 	w.frames.saveEpoch()
 	return nil
 }

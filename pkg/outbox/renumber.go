@@ -11,6 +11,21 @@ import (
 
 var errRenumber = errors.New("frames of this epoch were already sent")
 
+// reached is how far readers may be: to the stream's last entry, or to what a start that
+// could not read the spool has sent and Redis has lost.
+func (l *Log) reached(last frame.ID) frame.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i, known := l.ledger.find(l.ledger.blind)
+	if !known || l.ledger.blind == l.epoch {
+		return last
+	}
+	if e := l.ledger.epochs[i]; e.sent > 0 || !e.closed {
+		last = frame.Later(last, frame.ID{Epoch: e.number, Seq: e.sent})
+	}
+	return last
+}
+
 // overtaken lists, from the lowest on, the epochs of earlier starts' frames that
 // the stream has gone beyond: its last entry is of a later epoch, and it accepts
 // nothing under their IDs any more. A start that could not read the spool, or another
@@ -112,17 +127,17 @@ func (l *Log) has(id, last frame.ID, had map[uint64]frame.ID) bool {
 }
 
 // passed reports whether an epoch's frames are certain to have been sent, or declared:
-// a later start has sent some, each start since has had the spool, and sends what is
-// there first. A file of that epoch is then one whose removal a power cut undid.
+// a later start that had the spool, and sends first what is there, has sent some of its
+// own. A file of that epoch is then one whose removal a power cut undid.
 func (l *Log) passed(epoch, last uint64) bool {
-	if l.journal == nil || epoch < l.ledger.blind {
+	if l.journal == nil {
 		return false
 	}
 	if _, known := l.journal.start.find(epoch); !known {
 		return false
 	}
 	for _, later := range l.journal.start.epochs {
-		if later.number > epoch && (later.sent > 0 || later.number == last) {
+		if later.number > max(epoch, l.ledger.blind) && (later.sent > 0 || later.number == last) {
 			return true
 		}
 	}
