@@ -19,6 +19,8 @@ import (
 	"framekeeper/pkg/frame"
 )
 
+var errUnreadable = errors.New("the saved state cannot be read")
+
 // ErrClaimed says that another agent serves this camera.
 var ErrClaimed = errors.New("another cam-agent serves this camera")
 
@@ -81,14 +83,14 @@ func TakeClaim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Cla
 // begin reads what the last start left, and begins a new epoch.
 func (c *Claim) begin(state, journal stateFile, now time.Time) {
 	c.state = state
-	saved := c.load()
+	saved, readable := c.load()
 	c.Spool, c.last, c.StateID = saved.Spool, saved.Last, cmp.Or(saved.StateID, c.StateID)
 	c.journal = openJournal(journal, c.log)
 	c.ledger = c.journal.start
 	c.ledger.merge(saved)
 	c.Epoch = c.ledger.next(now)
 	c.ledger.open(c.Epoch)
-	if c.lock != nil {
+	if c.lock != nil && readable { // else Complete is to do it
 		err := cmp.Or(c.save(c.present()), c.journal.save(c.ledger, c.now(), true))
 		if c.EpochSaved = err == nil; err != nil {
 			c.log.Error().Err(err).Msg("The epoch cannot be saved: IDs depend on the clock alone")
@@ -138,21 +140,22 @@ func (c *Claim) takeLock() error {
 	return nil
 }
 
-// load reads what the last start left. A file that cannot be read is set aside.
-func (c *Claim) load() (s savedState) {
+// load reads what the last start left. A file that is corrupt is set aside; one that
+// cannot be read now is not replaced.
+func (c *Claim) load() (s savedState, readable bool) {
 	b, err := c.state.Read()
 	if err != nil {
-		if !errors.Is(err, os.ErrNotExist) && c.lock != nil {
+		if readable = errors.Is(err, os.ErrNotExist); !readable && c.lock != nil {
 			c.log.Warn().Err(err).Msg("The saved state cannot be read; the agent starts without it")
 		}
-		return s
+		return s, readable
 	}
 	if err := frame.Decode(b, &s); err != nil {
 		aside, _ := c.state.SetAside() // it is replaced otherwise
 		c.log.Warn().Err(err).Str("set_aside", aside).Msg("The saved state is corrupt; the agent starts without it")
-		return savedState{}
+		return savedState{}, true
 	}
-	return s
+	return s, true
 }
 
 func (c *Claim) save(s savedState) error {
@@ -182,10 +185,12 @@ func (c *Claim) Complete() error {
 			return err
 		}
 	}
-	if saved, err := readState(c.state); err == nil { // on a disk that was not mounted at the start
-		c.floor = max(c.floor, saved.Epoch)
-		c.Spool = cmp.Or(c.Spool, saved.Spool)
+	saved, readable := c.load() // on a disk that was not mounted at the start
+	if !readable {
+		return errUnreadable
 	}
+	c.floor = max(c.floor, saved.Epoch)
+	c.Spool = cmp.Or(c.Spool, saved.Spool)
 	return cmp.Or(c.save(c.present()), c.journal.save(c.ledger, c.now(), true))
 }
 

@@ -54,6 +54,7 @@ type Journal struct {
 	last    time.Time // of the last write
 	failure string    // that was logged
 	start   ledger    // as it was read
+	unread  bool      // the file could not be read: it is only appended to, and the next start reads all of it
 }
 
 // openJournal reads a journal. One that cannot be read is nil information: the log
@@ -64,6 +65,7 @@ func openJournal(file stateFile, log zerolog.Logger) *Journal {
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			log.Error().Err(err).Msg("The journal cannot be read; what earlier starts lost is declared as far as the stream and the spool show it")
+			j.unread = true
 		}
 		return j
 	}
@@ -89,18 +91,25 @@ func (j *Journal) save(l ledger, now time.Time, compact bool) error {
 			fresh = append(fresh, line...)
 		}
 	}
-	if len(fresh) == 0 && !compact {
+	if len(fresh) == 0 && (!compact || j.unread) {
 		return nil
 	}
 	var err error
-	if compact = compact || j.size+len(fresh) > journalMax || j.failure != ""; compact {
-		fresh, j.written = nil, map[string]struct{}{}
+	if j.unread {
+		err = j.append(append([]byte("\n"), fresh...)) // which ends a torn line
+		j.unread = !errors.Is(err, fs.ErrNotExist)
+	}
+	switch compact = compact || j.size+len(fresh) > journalMax || j.failure != ""; {
+	case j.unread:
+		compact = false
+	case compact || errors.Is(err, fs.ErrNotExist):
+		compact, fresh, j.written = true, nil, map[string]struct{}{}
 		for _, line := range all {
 			fresh = append(fresh, line...)
 		}
 		err = j.file.Replace(fresh)
-	} else if err = j.file.Append(fresh); err == nil {
-		err = j.file.Sync()
+	default:
+		err = j.append(fresh)
 	}
 	if err != nil {
 		j.written = map[string]struct{}{} // unknown: the next one writes all
@@ -119,6 +128,13 @@ func (j *Journal) save(l ledger, now time.Time, compact bool) error {
 		j.log.Info().Msg("The journal can be written again")
 	}
 	return nil
+}
+
+func (j *Journal) append(lines []byte) error {
+	if err := j.file.Append(lines); err != nil {
+		return err
+	}
+	return j.file.Sync()
 }
 
 // due reports whether it is time to write what is new.
