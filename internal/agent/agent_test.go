@@ -90,6 +90,7 @@ func startAgent(t *testing.T, config string) (stop func() error, log *testkit.Lo
 type asker struct {
 	*rpc.Client
 	link *datatransfer.Link
+	end  func() // of its link
 
 	mu   sync.Mutex // guards seen
 	seen []*frame.Message
@@ -119,7 +120,8 @@ func newAsker(t *testing.T, url string) *asker {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.link.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	a.end = sync.OnceFunc(func() { cancel(); <-done })
+	t.Cleanup(a.end)
 	wait, cancelWait := context.WithTimeout(ctx, testkit.Patience)
 	defer cancelWait()
 	if err := a.link.WaitLive(wait); err != nil {
