@@ -46,7 +46,7 @@ type Spooler struct {
 // NewSpooler joins a log to a spool and takes over what an earlier start left there.
 // losses is what the spool dropped when it was opened.
 func NewSpooler(frames *Log, s Store, losses []spool.Loss, log zerolog.Logger) *Spooler {
-	if frames.attach(s, losses) {
+	if frames.attach(s, losses) || len(losses) > 0 { // the next start does not find them either
 		frames.saveEpoch()
 	}
 	return &Spooler{frames: frames, store: s, log: log}
