@@ -82,7 +82,7 @@ func TestRequestsAreAnsweredWhileRedisRefusesTheStream(t *testing.T) {
 func TestRequestsAreAnsweredWhileDiskAndRedisRefuse(t *testing.T) {
 	testkit.NeedRedis(t)
 	for name, ruin := range map[string]func(t *testing.T, dir string){
-		"a full disk": func(t *testing.T, dir string) { mountSmall(t, dir); fillDisk(t, dir) },
+		"a full disk":          func(t *testing.T, dir string) { mountSmall(t, dir); fillDisk(t, dir) },
 		"a disk that fills up": mountSmall,
 		"a read-only disk": func(t *testing.T, dir string) {
 			mountSmall(t, dir)

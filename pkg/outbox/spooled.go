@@ -182,6 +182,8 @@ func (l *Log) spooled(items []spooling) {
 		case e.progress == delivered: // Redis has it by now
 			l.removable = frame.Later(l.removable, s.id)
 			l.spoolable.Call()
+		case e.place == inMemory && !l.removable.Less(s.id): // Redis had it and lost it since: its file is about to be removed
+			l.offered = frame.ID{}
 		case e.place == inMemory:
 			e.file, e.reason = s.id, ""
 			l.set(e, inMemoryAndDisk, e.progress)

@@ -90,7 +90,6 @@ func (s *Spooler) step(now time.Time) (wait time.Duration) {
 
 // end writes everything that is unsent.
 func (s *Spooler) end() {
-	s.remove()
 	s.frames.SpoolAll()
 	s.write(true)
 }
@@ -116,6 +115,7 @@ func (s *Spooler) remove() {
 // write puts what is unsent and not on disk there; false when the disk fails.
 func (s *Spooler) write(all bool) bool {
 	for {
+		s.remove() // first: what Redis has lost since is written anew
 		items := s.frames.toSpool(spoolGroup, all)
 		if len(items) == 0 {
 			return true
