@@ -3,6 +3,7 @@ package outbox
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -74,6 +75,11 @@ func (l *Log) renumber(last frame.ID, had map[uint64]frame.ID) (changed bool, er
 	}
 	if last.Epoch == math.MaxUint64 { // there is none above that: a conflict
 		return false, nil
+	}
+	for _, epoch := range slices.Sorted(maps.Keys(had)) {
+		if end := had[epoch]; !end.IsZero() {
+			l.ledger.delivered(end)
+		}
 	}
 	l.dropHad(last, had)
 	l.fillOvertaken(had)
@@ -173,20 +179,23 @@ func (l *Log) moveEarlier(above uint64, last frame.ID, had map[uint64]frame.ID) 
 // without these. file is the first of them in the spool.
 func (l *Log) moveEpoch(from, to, done uint64, file frame.ID) move {
 	e := l.ledger.open(from)
-	if file.IsZero() { // lost: it has none
-		file.Epoch = from
-	}
 	given := e.given - min(done, e.given)
 	e.given -= given // before another is opened, which moves e
 	l.ledger.give(frame.ID{Epoch: to, Seq: given})
 	l.ledger.open(to).closed = true
-	before := uint64(0) // a frame that was moved before
+	before, moved := uint64(0), false // a frame that was moved before
+	lost := file.IsZero()
+	if lost { // then it is as if its file had that ID
+		file.Epoch = from
+	}
 	for _, m := range l.ledger.moves {
 		if m.file == file.Epoch {
-			before = m.minus
+			before, moved = m.minus, true
 		}
 	}
-	l.ledger.moved(move{file: file.Epoch, minus: before + done, epoch: to})
+	if !lost || !moved { // else the files of that epoch are of other frames
+		l.ledger.moved(move{file: file.Epoch, minus: before + done, epoch: to})
+	}
 	l.ledger.moveLosses(from, done, to)
 	return move{file: from, minus: done, epoch: to}
 }
