@@ -21,12 +21,12 @@ import (
 
 // full is a ledger that has something of everything.
 func full() ledger {
-	l := ledger{floor: id(100, 7), blind: 150}
+	l := ledger{floor: id(100, 7)}
 	l.give(id(100, 40))
 	l.delivered(id(100, 30))
 	l.open(100).closed = true
 	l.give(id(200, 5))
-	l.open(300)
+	l.open(300).blind = true
 	l.moved(move{file: 90, minus: 3, epoch: 200})
 	l.addLoss(id(100, 31), id(100, 33), spool.ReasonAge)
 	l.addLoss(id(100, 36), id(100, 36), reasonMemory)

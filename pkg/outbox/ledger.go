@@ -16,7 +16,6 @@ type ledger struct {
 	floor  frame.ID   // the stream's entries below it were trimmed
 	moves  []move     // frames that were given other IDs
 	losses []lossSpan // ascending; frames that were given up
-	blind  uint64     // the last start that could not read the spool: frames of those before may wait there
 }
 
 // epoch is one start's IDs, 1 to given.
@@ -25,6 +24,7 @@ type epoch struct {
 	given  uint64 // more may have been if the start did not end in order
 	sent   uint64 // Redis, or a subscriber, has had those up to this, as frames or declared
 	closed bool   // it ended in order
+	blind  bool   // it could not read the spool: frames of those before may wait there
 }
 
 // move is a change of IDs: the spool's file <file>-n is frame <epoch>-(n - minus).

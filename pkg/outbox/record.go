@@ -18,6 +18,7 @@ type record struct {
 	Given  uint64     `json:"given,omitempty"`  // epoch: IDs up to this were given
 	Sent   uint64     `json:"sent,omitempty"`   // epoch: Redis has had those up to this, as frames or declared
 	Closed bool       `json:"closed,omitempty"` // epoch: it ended in order, no other was given
+	Blind  bool       `json:"blind,omitempty"`  // epoch: that start could not read the spool
 	ID     frame.ID   `json:"id,omitzero"`      // trimmed: all below this was
 	First  frame.ID   `json:"first,omitzero"`   // lost
 	Last   frame.ID   `json:"last,omitzero"`
@@ -33,7 +34,6 @@ const (
 	recordTrimmed    recordType = "trimmed"
 	recordLost       recordType = "lost"
 	recordRenumbered recordType = "renumbered"
-	recordBlind      recordType = "blind" // epoch: that start could not read the spool
 )
 
 const maxLine = 64 << 10 // of a journal
@@ -51,13 +51,10 @@ func (r record) line() string {
 // lines are all of a ledger, in an order that parseLedger accepts.
 func (l *ledger) lines() (all []string) {
 	for _, e := range l.epochs {
-		all = append(all, record{Type: recordEpoch, Epoch: e.number, Given: e.given, Sent: e.sent, Closed: e.closed}.line())
+		all = append(all, record{Type: recordEpoch, Epoch: e.number, Given: e.given, Sent: e.sent, Closed: e.closed, Blind: e.blind}.line())
 	}
 	if !l.floor.IsZero() {
 		all = append(all, record{Type: recordTrimmed, ID: l.floor}.line())
-	}
-	if l.blind > 0 {
-		all = append(all, record{Type: recordBlind, Epoch: l.blind}.line())
 	}
 	for _, m := range l.moves {
 		all = append(all, record{Type: recordRenumbered, File: m.file, Minus: m.minus, Epoch: m.epoch}.line())
@@ -100,11 +97,9 @@ func (l *ledger) apply(r record) {
 	switch r.Type {
 	case recordEpoch:
 		e := l.open(r.Epoch)
-		e.given, e.sent, e.closed = max(e.given, r.Given), max(e.sent, r.Sent), r.Closed
+		e.given, e.sent, e.closed, e.blind = max(e.given, r.Given), max(e.sent, r.Sent), r.Closed, r.Blind
 	case recordTrimmed:
 		l.floor = frame.Later(l.floor, r.ID)
-	case recordBlind:
-		l.blind = max(l.blind, r.Epoch)
 	case recordRenumbered:
 		l.moved(move{file: r.File, minus: r.Minus, epoch: r.Epoch})
 	case recordLost:

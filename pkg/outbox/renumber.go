@@ -17,12 +17,10 @@ var errRenumber = errors.New("frames of this epoch were already sent")
 func (l *Log) reached(last frame.ID) frame.ID {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i, known := l.ledger.find(l.ledger.blind)
-	if !known || l.ledger.blind == l.epoch {
-		return last
-	}
-	if e := l.ledger.epochs[i]; e.sent > 0 || !e.closed {
-		last = frame.Later(last, frame.ID{Epoch: e.number, Seq: e.sent})
+	for _, e := range l.ledger.epochs {
+		if e.blind && e.number != l.epoch && (e.sent > 0 || !e.closed) {
+			last = frame.Later(last, frame.ID{Epoch: e.number, Seq: e.sent})
+		}
 	}
 	return last
 }
@@ -143,7 +141,7 @@ func (l *Log) passed(epoch, last uint64) bool {
 		return false
 	}
 	for _, later := range l.journal.start.epochs {
-		if later.number > max(epoch, l.ledger.blind) && (later.sent > 0 || later.number == last) {
+		if later.number > epoch && !later.blind && (later.sent > 0 || later.number == last) {
 			return true
 		}
 	}

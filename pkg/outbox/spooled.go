@@ -57,10 +57,8 @@ func (l *Log) changeEpoch(to uint64) {
 		l.ledger.epochs = append(l.ledger.epochs[:i], l.ledger.epochs[i+1:]...)
 	}
 	l.epoch = to
-	if l.unreadable {
-		l.ledger.blind = to
-	}
-	l.ledger.open(to).given = given
+	e := l.ledger.open(to)
+	e.given, e.blind = given, l.unreadable
 }
 
 // noteLosses has what the spool dropped before it was attached declared with its
@@ -100,7 +98,8 @@ func (l *Log) insertLosses() {
 // starts.
 func (l *Log) WithoutSpool() {
 	l.mu.Lock()
-	l.unreadable, l.ledger.blind = true, l.epoch
+	l.unreadable = true
+	l.ledger.open(l.epoch).blind = true
 	l.mu.Unlock()
 	l.saveEpoch()
 }
