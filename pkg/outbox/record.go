@@ -69,7 +69,7 @@ func (l *ledger) lines() (all []string) {
 func parseLedger(text []byte) (l ledger, damaged int) {
 	for line := range bytes.Lines(text) {
 		r, ok := parseRecord(line)
-		if len(line) == 1 {
+		if string(line) == "\n" {
 			continue // it ends one that may be torn
 		}
 		if !ok {
