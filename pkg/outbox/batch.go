@@ -175,14 +175,15 @@ func (l *Log) message(e *item) (*frame.Message, error) {
 	return l.declaration(e)
 }
 
-// commit notes that Redis has the first n items.
-func (b *batch) commit(n int) {
+// commit notes that Redis has the first n items, and returns their size.
+func (b *batch) commit(n int) (bytes int64) {
 	l := b.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, e := range b.items[:n] {
 		l.deliver(e)
 		l.bound.add(b.entries[i])
+		bytes += int64(b.entries[i].msg.Size())
 	}
 	b.items, b.entries = b.items[n:], b.entries[n:]
 	if len(b.items) == 0 {
@@ -190,6 +191,7 @@ func (b *batch) commit(n int) {
 	}
 	l.settle()
 	l.notify()
+	return bytes
 }
 
 // fail notes that what was not committed is not on its way any more.

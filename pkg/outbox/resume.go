@@ -148,6 +148,13 @@ func (l *Log) seedBound(end streamEnd) {
 	l.bound.seed(spans, old, end.Bytes)
 }
 
+// floor is below what the stream has been trimmed.
+func (l *Log) floor() frame.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ledger.floor
+}
+
 // halfBound is below what half of the stream is.
 func (l *Log) halfBound() frame.ID {
 	l.mu.Lock()

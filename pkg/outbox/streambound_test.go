@@ -122,3 +122,62 @@ func TestWhatWasTrimmedIsNotDeclared(t *testing.T) {
 		}
 	}
 }
+
+// A copy that is older than what the stream was trimmed to leaves no gap behind it.
+func TestACopyOlderThanTheTrimBound(t *testing.T) {
+	testkit.NeedRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	w := newWriter(t, testkit.Fast(server.URL()), 100, 1<<20)
+	w.frames.mu.Lock()
+	w.frames.bound.max = 30_000
+	w.frames.mu.Unlock()
+	w.add(t, 10)
+	w.drain(t)
+	dump := server.Client().Dump(t.Context(), testKey).Val()
+	w.add(t, 90)
+	w.drain(t)
+	floor := w.frames.snapshot().floor
+	if err := server.Client().RestoreReplace(t.Context(), testKey, 0, dump).Err(); err != nil {
+		t.Fatal(err)
+	}
+	before := w.Status().Sessions
+	server.KillClients("normal")
+	testkit.Eventually(t, "another session", func() bool { return w.Status().Sessions > before })
+	w.add(t, 5)
+	w.drain(t)
+	got := statuses(t, server.Client())
+	for i, s := range got {
+		if want := fmt.Sprint(106 - len(got) + i); s != want {
+			t.Fatalf("the stream has %v, want frames up to 105 without a gap, none of the copy; the trim bound was %s", got, floor)
+		}
+	}
+}
+
+// Where Redis frees nothing that is trimmed, the bound cannot hold, and that is said.
+func TestAStreamThatDoesNotShrinkIsReported(t *testing.T) {
+	testkit.NeedRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	server.ConfigSet("stream-node-max-bytes", "0")
+	server.ConfigSet("stream-node-max-entries", "0")
+	w := newWriter(t, testkit.Fast(server.URL()), 100, 1<<20)
+	w.image = make([]byte, 100_000)
+	w.frames.cfg.Stream = 1 << 20
+	w.frames.mu.Lock()
+	w.frames.bound.max = 1 << 20
+	w.frames.mu.Unlock()
+	const message = "this Redis does not free what is trimmed"
+	testkit.Eventually(t, "it is reported", func() bool {
+		w.add(t, 8)
+		w.drain(t)
+		return strings.Contains(w.agent.String(), message)
+	})
+	for range 5 {
+		w.add(t, 8)
+		w.drain(t)
+	}
+	if n := strings.Count(w.agent.String(), message); n != 1 {
+		t.Errorf("reported %d times, want once", n)
+	}
+}

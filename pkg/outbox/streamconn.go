@@ -148,6 +148,11 @@ func (r *redisStream) Trim(ctx context.Context, floor frame.ID) (int64, error) {
 	return r.conn.XTrimMinID(ctx, r.key, floor.String()).Result()
 }
 
+// Memory is what the stream takes in Redis.
+func (r *redisStream) Memory(ctx context.Context) (int64, error) {
+	return r.conn.MemoryUsage(ctx, r.key).Result()
+}
+
 // Causes that only the writer of a stream can find.
 const (
 	CauseConflict redisconn.Cause = "conflict"

@@ -83,3 +83,25 @@ func (w *StreamWriter) makeRoom(ctx context.Context, r streamConn, cause redisco
 	w.cfg.Log.Warn().Str("stream", w.cfg.Key).Int64("entries", cut).
 		Msg("Redis is out of memory; the agent trimmed its own stream by half")
 }
+
+// checkMemory complains, once, about a stream that does not become smaller by being
+// trimmed. Redis frees an entry with its node, which stream-node-max-bytes 0 makes
+// endless.
+func (w *StreamWriter) checkMemory(ctx context.Context, r streamConn, added int64) {
+	const slack = 4 << 20
+	limit := w.frames.cfg.Stream
+	measure, can := r.(interface {
+		Memory(ctx context.Context) (int64, error)
+	})
+	if w.unchecked += added; !can || w.oversized || w.unchecked < limit {
+		return
+	}
+	w.unchecked = 0
+	bytes, err := measure.Memory(ctx)
+	if err != nil || bytes < 2*limit+slack { // or it is not permitted to ask
+		return
+	}
+	w.oversized = true
+	w.cfg.Log.Warn().Str("stream", w.cfg.Key).Int64("bytes", bytes).Int64("stream_max_bytes", limit).
+		Msg("The stream takes far more memory than its entries: this Redis does not free what is trimmed; set stream-node-max-bytes and stream-node-max-entries to their defaults")
+}

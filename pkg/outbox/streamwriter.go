@@ -42,12 +42,14 @@ type StreamWriter struct {
 	patience time.Duration // before our own stream is trimmed to make room
 
 	// Only the link's goroutines use these, one at a time.
-	admitted   bool // the stream's end was compared with the log once
-	aligned    bool // and since then nothing unexpected has happened
-	create     bool // the stream does not exist: the next entry makes it
-	singly     bool // Redis refused a batch: the next ones show which entry it was
-	rejected   bool // a frame was not accepted, and none was since
-	surveyed   bool // the entries of earlier starts are known
+	admitted   bool  // the stream's end was compared with the log once
+	aligned    bool  // and since then nothing unexpected has happened
+	create     bool  // the stream does not exist: the next entry makes it
+	singly     bool  // Redis refused a batch: the next ones show which entry it was
+	rejected   bool  // a frame was not accepted, and none was since
+	surveyed   bool  // the entries of earlier starts are known
+	unchecked  int64 // bytes that replaced others since the stream's memory was looked at
+	oversized  bool  // that is too much, and was logged
 	oomSince   time.Time
 	vanishedAt time.Time
 	vanishWait time.Duration
@@ -145,7 +147,11 @@ func (w *StreamWriter) step(ctx context.Context, r streamConn, test sizeTester) 
 		return w.handle(ctx, r, err)
 	}
 	w.rejected, w.create, w.singly = false, false, false
-	b.commit(len(b.entries))
+	trims := !b.floor.IsZero()
+	added := b.commit(len(b.entries))
+	if trims {
+		w.checkMemory(ctx, r, added)
+	}
 	w.cfg.Ceiling.passed()
 	w.accepted()
 	return 0, nil
@@ -188,6 +194,14 @@ func (w *StreamWriter) align(ctx context.Context, r streamConn) error {
 		return err
 	}
 	w.create = !end.Exists
+	if floor := w.frames.floor(); !last.IsZero() && last.Less(floor) && end.Entries > 0 {
+		// Redis was restored from a copy that is older than all we would add again: a
+		// reader must not find a gap behind it.
+		if _, err := r.Trim(ctx, floor); err != nil {
+			return err
+		}
+		end.Entries = 0
+	}
 	if again := w.frames.resume(last); again > 0 {
 		w.cfg.Log.Warn().Int("frames", again).Stringer("after", last).Msg("Redis lost frames; they are added again")
 	}
