@@ -3,7 +3,6 @@ package datatransfer
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -37,9 +36,9 @@ func (s *Session) Accepts(ctx context.Context, size int64) (bool, error) {
 	switch {
 	case ctx.Err() != nil:
 		return false, context.Cause(ctx)
-	case err == nil, redisconn.IsReply(err) && !aboutSize(err):
+	case err == nil, redisconn.IsReply(err) && !redisconn.IsAboutSize(err):
 		return true, nil
-	case !aboutSize(err) && redisconn.CauseOf(err) != redisconn.CauseClosed:
+	case !redisconn.IsAboutSize(err) && redisconn.CauseOf(err) != redisconn.CauseClosed:
 		return false, fmt.Errorf("publish %d bytes of padding: %w", size, err)
 	}
 	if err := s.reaches(ctx, witness); err != nil {
@@ -61,19 +60,4 @@ func (s *Session) reaches(ctx context.Context, c *redis.Conn) error {
 		return &redisconn.CauseError{Cause: redisconn.CauseWrongNode, Err: errNoReceiver}
 	}
 	return nil
-}
-
-// aboutSize reports whether an answer is about how large the command was, in the
-// words of Redis and of services like it. A server ends the connection with the first.
-func aboutSize(err error) bool {
-	if !redisconn.IsReply(err) {
-		return false
-	}
-	text := strings.ToLower(err.Error())
-	for _, words := range []string{"protocol error", "max request size", "too large", "too big"} {
-		if strings.Contains(text, words) {
-			return true
-		}
-	}
-	return false
 }

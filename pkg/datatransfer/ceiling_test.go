@@ -3,11 +3,7 @@ package datatransfer
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
 	"runtime"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,60 +101,12 @@ func TestTheSizeIsFoundWithTheDocumentedRights(t *testing.T) {
 	}
 }
 
-// cutter passes everything on, but ends a connection that carries more than so many
-// bytes to the server without an answer.
-type cutter struct {
-	listener net.Listener
-	wg       sync.WaitGroup
-}
-
-func newCutter(t *testing.T, server string, most int64) *cutter {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &cutter{listener: l}
-	p.wg.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			up, err := net.Dial("tcp", server)
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			var carried atomic.Int64
-			p.wg.Go(func() { pump(up, client, func(n int) bool { return carried.Add(int64(n)) <= most }) })
-			p.wg.Go(func() { pump(client, up, func(int) bool { carried.Store(0); return true }) })
-		}
-	})
-	t.Cleanup(func() { _ = l.Close(); p.wg.Wait() }) // after the link's
-	return p
-}
-
-// pump copies until either side ends or more says no, and ends both.
-func pump(to, from net.Conn, more func(n int) bool) {
-	defer func() { _, _ = to.Close(), from.Close() }()
-	buf := make([]byte, 16<<10)
-	for {
-		n, err := from.Read(buf)
-		if err != nil || !more(n) {
-			return
-		}
-		if _, err := to.Write(buf[:n]); err != nil {
-			return
-		}
-	}
-}
-
 func TestTheSizeThatAProxyAccepts(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
-	p := newCutter(t, redistest.Start(t).Addr(), mib)
-	s := liveSession(t, testkit.Unhurried("redis://"+p.listener.Addr().String()+"/0"))
+	proxy := redistest.NewProxy(t, redistest.Start(t).Addr())
+	proxy.CutLarge(mib)
+	s := liveSession(t, testkit.Unhurried(proxy.URL()))
 	mustAccept(t, s, mib/2, true)
 	mustAccept(t, s, 2*mib, false)
 	mustAccept(t, s, mib/2, true)
@@ -260,24 +208,5 @@ func TestThePaddingIsInMemoryOnce(t *testing.T) { // alone, for its count
 	runtime.ReadMemStats(&after)
 	if took := after.TotalAlloc - before.TotalAlloc; took > size+8*mib {
 		t.Errorf("padding of %d bytes took %d bytes of memory", size, took)
-	}
-}
-
-type reply string
-
-func (e reply) Error() string { return string(e) }
-func (reply) RedisError()     {}
-
-func TestWhatIsAboutTheSize(t *testing.T) {
-	for err, want := range map[error]bool{
-		reply("ERR Protocol error: invalid bulk length"):   true,
-		reply("ERR max request size exceeded"):             true,
-		reply("NOPERM no permissions to access a channel"): false,
-		reply("OOM command not allowed"):                   false,
-		io.EOF:                                             false,
-	} {
-		if got := aboutSize(err); got != want {
-			t.Errorf("aboutSize(%v) = %v", err, got)
-		}
 	}
 }

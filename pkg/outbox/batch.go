@@ -60,10 +60,10 @@ func (l *Log) begin(n int, size, ceiling int64) (*batch, error) {
 // one it returns how long to wait for it.
 func beginBatch(ctx context.Context, l *Log, c *Ceiling, test sizeTester, singly bool) (*batch, time.Duration, error) {
 	n := batchItems
-	if singly || c.suspicious() {
+	if singly {
 		n = 1
 	}
-	b, err := l.begin(n, batchBytes, c.limit())
+	b, err := l.begin(n, c.together(), c.limit())
 	l.logRead(err)
 	if err != nil {
 		return nil, refusedWait, nil
@@ -71,12 +71,10 @@ func beginBatch(ctx context.Context, l *Log, c *Ceiling, test sizeTester, singly
 	if b == nil {
 		return nil, idle, nil
 	}
-	for _, e := range b.entries {
-		fits, err := c.fits(ctx, entryKey(e.id), int64(e.msg.Size()), test)
-		if err != nil || !fits {
-			b.fail() // the next one leaves it out
-			return nil, 0, err
-		}
+	total, _ := b.sizes()
+	if fits, err := c.fits(ctx, total, test); err != nil || !fits {
+		b.fail() // the next one is smaller, or leaves it out
+		return nil, 0, err
 	}
 	return b, 0, nil
 }
@@ -91,11 +89,13 @@ func (l *Log) logRead(err error) {
 	l.readFailed = err != nil
 }
 
-// ended notes that the connection ended while the batch was sent.
-func (b *batch) ended(c *Ceiling) {
+// sizes are the bytes of all entries together and of the largest one.
+func (b *batch) sizes() (total, largest int64) {
 	for _, e := range b.entries {
-		c.ended(entryKey(e.id), int64(e.msg.Size()))
+		n := int64(e.msg.Size())
+		total, largest = total+n, max(largest, n)
 	}
+	return total, largest
 }
 
 // crowded reports whether what is unsent takes more than the limit already.

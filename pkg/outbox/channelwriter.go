@@ -105,7 +105,9 @@ func (w *ChannelWriter) step(ctx context.Context, c channelConn, test sizeTester
 		}
 		payloads = append(payloads, payload)
 	}
+	total, largest := b.sizes()
 	for _, r := range c.publish(ctx, payloads) {
+		w.cfg.Ceiling.failed(ctx, total, r.err)
 		switch {
 		case r.err == nil && r.receivers > 0:
 			b.commit(1)
@@ -115,7 +117,6 @@ func (w *ChannelWriter) step(ctx context.Context, c channelConn, test sizeTester
 			w.setReceivers(receiversNone)
 			return noReceiversWait, nil
 		case redisconn.EndsSession(r.err):
-			b.ended(w.cfg.Ceiling)
 			return 0, fmt.Errorf("publish: %w", r.err)
 		default:
 			if !w.refused {
@@ -125,7 +126,7 @@ func (w *ChannelWriter) step(ctx context.Context, c channelConn, test sizeTester
 			return refusedWait, nil
 		}
 	}
-	w.cfg.Ceiling.passed()
+	w.cfg.Ceiling.passed(largest)
 	return 0, nil
 }
 

@@ -136,7 +136,7 @@ func joinReasons(a, b string) string {
 // declared accounts for a lost run that Redis has: as declared, or as the frames
 // themselves, which were given up while they were on their way.
 func (l *Log) declared(e *item) {
-	if !e.declaredTo.IsZero() && !e.declaredTo.Less(e.first) {
+	if !e.declaredTo.IsZero() && !e.declaredTo.Less(e.first) && !strings.HasPrefix(e.reason, reasonTooLarge) { // the ceiling is logged once
 		l.cfg.Log.Warn().Stringer("first", e.first).Stringer("last", e.declaredTo).Str("reason", e.reason).Msg("Lost frames are declared in the stream")
 	}
 	if e.dropped.IsZero() {

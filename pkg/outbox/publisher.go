@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -104,6 +105,7 @@ func (p *Publisher) put(l *lane, item *Item) {
 func (p *Publisher) run(ctx context.Context, s *datatransfer.Session, l *lane) error {
 	conn := redisChannel{conn: s.Data().Conn(), topic: p.cfg.Topic}
 	defer conn.close()
+	p.cfg.Ceiling.sessionBegins()
 	for {
 		wait, err := p.step(ctx, conn, l, sizeTest(s))
 		switch {
@@ -122,25 +124,29 @@ func (p *Publisher) step(ctx context.Context, c channelConn, l *lane, test sizeT
 	if p.cfg.Wire != nil {
 		n = 1 // what is derived may be much larger
 	}
-	items := l.take(n, batchBytes)
+	items := l.take(n, p.cfg.Ceiling.together())
 	if len(items) == 0 {
 		return idle, nil
 	}
-	payloads, err := p.payloads(ctx, items, test)
-	if err != nil {
+	batch, err := p.payloads(ctx, items, test)
+	if err != nil || batch == nil {
 		l.putBack(items)
 		return 0, err
 	}
-	for i, r := range c.publish(ctx, payloads) {
+	if l == &p.frames && batch.refused != nil { // nobody has asked for it, and the stream declares it
+		l.confirmed(items[0], 0, batch.refused)
+		return 0, nil
+	}
+	for i, r := range c.publish(ctx, batch.payloads) {
 		item := items[i]
+		p.cfg.Ceiling.failed(ctx, batch.total, r.err)
 		switch cause := redisconn.CauseOf(r.err); {
-		case r.err == nil, cause == redisconn.CauseServer:
-			if l.confirmed(item, r.receivers, r.err) && l == &p.answers && p.cfg.Observe != nil {
+		case r.err == nil, cause == redisconn.CauseServer && !redisconn.IsAboutSize(r.err):
+			if l.confirmed(item, r.receivers, r.err) && l == &p.answers && batch.refused == nil && p.cfg.Observe != nil {
 				p.cfg.Observe(item.msg.Header)
 			}
 			p.entries.Published(item)
 		case redisconn.EndsSession(r.err):
-			p.cfg.Ceiling.ended(keyOf(l == &p.answers, item), int64(len(payloads[i])))
 			l.putBack(items[i:])
 			return 0, fmt.Errorf("publish: %w", r.err)
 		default: // NOPERM, OOM: the link works
@@ -154,14 +160,22 @@ func (p *Publisher) step(ctx context.Context, c channelConn, l *lane, test sizeT
 			return refusedWait, nil
 		}
 	}
+	p.cfg.Ceiling.passed(batch.largest)
 	return 0, nil
 }
 
-// payloads derives what is published. A message that Redis would not accept becomes
-// an error reply.
-func (p *Publisher) payloads(ctx context.Context, items []*Item, test sizeTester) ([][]byte, error) {
-	all := make([][]byte, len(items))
-	for i, item := range items {
+// payloadBatch is what is sent together.
+type payloadBatch struct {
+	payloads       [][]byte
+	total, largest int64
+	refused        error // the only payload is an error reply, because of this
+}
+
+// payloads derives what is published. A message that cannot be, because Redis would
+// not accept it, becomes an error reply. nil: these are too many together.
+func (p *Publisher) payloads(ctx context.Context, items []*Item, test sizeTester) (*payloadBatch, error) {
+	b := &payloadBatch{}
+	for _, item := range items {
 		m, err := p.entries.current(item)
 		if err != nil {
 			return nil, err
@@ -170,28 +184,26 @@ func (p *Publisher) payloads(ctx context.Context, items []*Item, test sizeTester
 		if payload == nil {
 			payload, err = p.cfg.Wire.of(m)
 		}
-		if err == nil {
-			var fits bool
-			if fits, err = p.cfg.Ceiling.fits(ctx, keyOf(true, item), int64(len(payload)), test); err != nil {
-				return nil, err
-			}
-			if !fits {
-				err = fmt.Errorf("%s: %d bytes", reasonTooLarge, len(payload))
-			}
-		}
 		if err != nil {
-			payload, err = p.refusal(m, err)
+			p.cfg.Log.Error().Stringer("id", m.Header.ID).Err(err).Msg("An answer cannot be published; its request gets an error")
+			return p.refusal(m, err)
 		}
-		if err != nil {
-			return nil, err
-		}
-		all[i] = payload
+		b.payloads = append(b.payloads, payload)
+		n := int64(len(payload))
+		b.total, b.largest = b.total+n, max(b.largest, n)
 	}
-	return all, nil
+	fits, err := p.cfg.Ceiling.fits(ctx, b.total, test)
+	switch {
+	case err != nil || fits:
+		return b, err
+	case len(items) > 1:
+		return nil, nil //nolint:nilnil // it is no error
+	}
+	return p.refusal(items[0].msg, errors.New(tooLarge(b.total)))
 }
 
 // refusal is the error reply in place of an answer that cannot be published.
-func (p *Publisher) refusal(m *frame.Message, reason error) ([]byte, error) {
+func (p *Publisher) refusal(m *frame.Message, reason error) (*payloadBatch, error) {
 	h := frame.Header{
 		Camera: m.Header.Camera, Status: frame.StatusError, Error: reason.Error(),
 		Request: m.Header.Request, RequestedUS: m.Header.RequestedUS, PublishedUS: m.Header.PublishedUS,
@@ -200,8 +212,8 @@ func (p *Publisher) refusal(m *frame.Message, reason error) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.cfg.Log.Error().Stringer("id", m.Header.ID).Err(reason).Msg("An answer cannot be published; its request gets an error")
-	return p.cfg.Wire.of(reply)
+	payload, err := p.cfg.Wire.of(reply)
+	return &payloadBatch{payloads: [][]byte{payload}, refused: reason}, err
 }
 
 // publishReply is what Redis answers to one PUBLISH.

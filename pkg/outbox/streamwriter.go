@@ -17,7 +17,7 @@ import (
 
 const (
 	batchItems = 16
-	batchBytes = 1 << 20
+	batchBytes = 1 << 19 // with MULTI and all, below the least client-query-buffer-limit
 
 	refusedWait = time.Second      // before a refused frame is sent again
 	oomPatience = 10 * time.Second // before our own stream is trimmed to make room
@@ -136,12 +136,11 @@ func (w *StreamWriter) step(ctx context.Context, r streamConn, test sizeTester) 
 		return wait, err
 	}
 	defer b.fail()
+	total, largest := b.sizes()
 	if err := r.Add(ctx, b.entries, b.floor, w.create); err != nil {
 		w.rejected = true
-		if redisconn.EndsSession(err) && !errors.Is(err, errVanished) && !errors.Is(err, errNotAbove) {
-			b.ended(w.cfg.Ceiling)
-		}
-		if w.singly = len(b.entries) > 1; w.singly && redisconn.IsReply(err) {
+		w.cfg.Ceiling.failed(ctx, total, err)
+		if w.singly = len(b.entries) > 1; w.singly && redisconn.IsReply(err) && !redisconn.EndsSession(err) {
 			return 0, nil // one entry alone shows the reason
 		}
 		return w.handle(ctx, r, err)
@@ -152,7 +151,7 @@ func (w *StreamWriter) step(ctx context.Context, r streamConn, test sizeTester) 
 	if trims {
 		w.checkMemory(ctx, r, added)
 	}
-	w.cfg.Ceiling.passed()
+	w.cfg.Ceiling.passed(largest)
 	w.accepted()
 	return 0, nil
 }

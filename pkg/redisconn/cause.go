@@ -189,6 +189,9 @@ func causeOfReply(err error) Cause {
 	case "MISCONF":
 		return CauseMisconf
 	}
+	if strings.HasPrefix(reply.Error(), "ERR Protocol error") { // its last words on this connection
+		return CauseClosed
+	}
 	if strings.Contains(reply.Error(), "invalid password") || strings.Contains(reply.Error(), "invalid username-password") {
 		return CausePassword
 	}
@@ -202,11 +205,27 @@ func IsReply(err error) bool { return causeOfReply(err) != CauseNone || errors.I
 // the wrong one to be connected to. Everything that is not an answer does.
 func EndsSession(err error) bool {
 	switch causeOfReply(err) {
-	case CauseReadOnly, CauseLoading, CausePassword:
+	case CauseReadOnly, CauseLoading, CausePassword, CauseClosed:
 		return true
 	case CauseNone:
 		return err != nil && !errors.Is(err, redis.Nil)
 	default:
 		return false
 	}
+}
+
+// IsAboutSize reports whether err is an answer about how large the command was, in
+// the words of Redis and of services like it. A server ends the connection with the
+// first.
+func IsAboutSize(err error) bool {
+	if !IsReply(err) {
+		return false
+	}
+	text := strings.ToLower(err.Error())
+	for _, words := range []string{"protocol error", "max request size", "too large", "too big"} {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
 }

@@ -218,3 +218,25 @@ func TestErrorsKeepTheirReason(t *testing.T) {
 		}
 	}
 }
+
+type reply string
+
+func (e reply) Error() string { return string(e) }
+func (reply) RedisError()     {}
+
+func TestWhatIsAboutTheSize(t *testing.T) {
+	for err, want := range map[error]bool{
+		reply("ERR Protocol error: invalid bulk length"):   true,
+		reply("ERR max request size exceeded"):             true,
+		reply("NOPERM no permissions to access a channel"): false,
+		reply("OOM command not allowed"):                   false,
+		io.EOF:                                             false,
+		nil:                                                false,
+	} {
+		if got := IsAboutSize(err); got != want {
+			t.Errorf("IsAboutSize(%v) = %v", err, got)
+		}
+	}
+	judge(t, "protocol error", reply("ERR Protocol error: invalid bulk length"), verdict{CauseClosed, true, true})
+	judge(t, "max request size", reply("ERR max request size exceeded"), verdict{CauseServer, true, false})
+}

@@ -25,10 +25,10 @@ func (p *Proxy) LoseReplyAfter(match []byte) <-chan struct{} {
 	return l.done
 }
 
-func (p *Proxy) planned() *loss {
+func (p *Proxy) planned() (l *loss, longest int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.loss
+	return p.loss, p.longest
 }
 
 // claim lets the first connection that saw the match have the loss.
@@ -45,6 +45,7 @@ func (p *Proxy) claim(l *loss) bool {
 // memory is what one connection remembers of its requests and replies.
 type memory struct {
 	mu       sync.Mutex // guards the fields below
+	waiting  int64      // bytes to the server since its last answer
 	tail     []byte     // end of what was sent, for a match across two pieces
 	requests respCounter
 	replies  respCounter
@@ -54,12 +55,16 @@ type memory struct {
 	lost int64
 }
 
-// request looks at bytes on their way to the server. They always pass.
+// request looks at bytes on their way to the server and says whether they pass.
 func (w *wire) request(data []byte) bool {
-	l := w.proxy.planned()
+	l, longest := w.proxy.planned()
 	m := w.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.waiting += int64(len(data)); longest > 0 && m.waiting > longest {
+		w.close()
+		return false
+	}
 	if l == nil {
 		m.tail = nil
 	} else if m.losing == nil {
@@ -99,6 +104,7 @@ func (w *wire) reply(data []byte) bool {
 	m := w.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.waiting = 0
 	answered := m.replies.feed(data)
 	if m.losing == nil {
 		return true

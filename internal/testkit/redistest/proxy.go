@@ -50,6 +50,7 @@ type Proxy struct {
 	conns    map[*wire]struct{}
 	accepted int64
 	loss     *loss
+	longest  int64 // bytes without an answer; 0: any number
 	closed   bool
 }
 

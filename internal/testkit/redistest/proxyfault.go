@@ -42,6 +42,14 @@ func (p *Proxy) CutAfter(d Direction, n int64) {
 	p.set(d, func(l *line) { l.cutIn = max(n, 0) })
 }
 
+// CutLarge cuts every connection, again and again, that carries more than n bytes
+// to the server without an answer, as middleboxes with a bounded buffer do; 0 ends it.
+func (p *Proxy) CutLarge(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.longest = n
+}
+
 func (p *Proxy) set(d Direction, change func(*line)) {
 	for _, l := range p.lines(d) {
 		l.set(change)
