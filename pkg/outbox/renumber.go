@@ -179,8 +179,9 @@ func (l *Log) moveEpoch(from, to, done uint64, file frame.ID) move {
 	e := l.ledger.open(from)
 	given := e.given - min(done, e.given)
 	e.given -= given // before another is opened, which moves e
+	closed := e.closed
 	l.ledger.give(frame.ID{Epoch: to, Seq: given})
-	l.ledger.open(to).closed = true
+	l.ledger.open(to).closed = closed // else more of its frames may be unknown
 	before, moved := uint64(0), false // a frame that was moved before
 	lost := file.IsZero()
 	if lost { // then it is as if its file had that ID
