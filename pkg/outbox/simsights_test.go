@@ -1,0 +1,173 @@
+package outbox
+
+import (
+	"bytes"
+	"time"
+
+	"framekeeper/pkg/frame"
+)
+
+// What the oracle sees of losses, of the channel and of the bounds.
+
+// trimmed notes entries that the writer had removed, out of a stream of so many bytes.
+func (l *simLedger) trimmed(removed []simEntry, before int64) {
+	var largest, gone int64
+	own := true
+	for _, e := range removed {
+		gone += e.size()
+		own = own && e.own == l.world.lives
+		if e.msg == nil {
+			continue
+		}
+		if e.msg.Header.Status == frame.StatusDropped {
+			l.each(e.msg.Header, func(x *exposure) { x.trimmed = true })
+			continue
+		}
+		if x := l.given[e.id]; x != nil {
+			own = own && !x.trimmed // else a copy brought it back that was trimmed before
+			x.trimmed, x.present = true, false
+		}
+	}
+	for _, e := range l.world.redis.stream {
+		largest = max(largest, e.size())
+	}
+	if left := before - gone; own && !l.world.redis.halving && left+2*largest < l.world.setup.streamMax {
+		l.fail("a stream of %d bytes is trimmed to %d, its bound is %d and its largest entry %d", before, left, l.world.setup.streamMax, largest)
+	}
+}
+
+// simPickle is what stands before a message on the other wire.
+const simPickle = "pickled "
+
+// simOverhead is what an entry takes beside its bytes, by the writer's reckoning.
+const simOverhead = 256
+
+// bounded checks the size of a stream of this life's entries. Of a batch whose reply
+// was lost the sizes may not be known any more.
+func (l *simLedger) bounded(r *simRedis) {
+	var largest int64
+	for _, e := range r.stream {
+		if e.own != l.world.lives {
+			return
+		}
+		largest = max(largest, e.size())
+	}
+	unknown := int64(l.world.life.lostReplies) * batchItems * largest
+	if r.bytes > l.world.setup.streamMax+largest+unknown && len(r.stream) > 1 {
+		l.fail("the stream has %d bytes, its bound is %d and its largest entry %d", r.bytes, l.world.setup.streamMax, largest)
+	}
+}
+
+// each is every exposure that a declaration stands for.
+func (l *simLedger) each(h frame.Header, f func(*exposure)) {
+	for id := h.First; !h.Last.Less(id); id = id.Next() {
+		if x := l.given[id]; x != nil && x.id == id {
+			f(x)
+		}
+	}
+}
+
+// lost notes entries that Redis lost, and those that it has.
+func (l *simLedger) lost(gone, left []simEntry) {
+	l.world.counts.lostByRedis += len(gone)
+	for _, e := range gone {
+		if x := l.given[e.id]; x != nil && e.msg != nil && e.msg.Header.Status == frame.StatusOK {
+			x.present, x.redisLost = false, true
+		}
+	}
+	for _, e := range left {
+		if x := l.given[e.id]; x != nil && e.msg != nil && e.msg.Header.Status == frame.StatusOK {
+			x.present = true
+		}
+	}
+}
+
+// spoolLost notes what the spool returns as a loss, by the ID of its file.
+func (l *simLedger) spoolLost(file frame.ID, reason string) {
+	l.world.trace.note("spool loses %s: %s", file, reason)
+	l.world.counts.lostByDisk++
+	if x := l.given[file]; x != nil {
+		x.dropped, x.droppedAt = true, l.world.now
+	}
+}
+
+// removed checks that what the log has removed from the spool is in no need of it.
+func (l *simLedger) removed(file frame.ID) {
+	x := l.given[file]
+	if x == nil || x.accepted || x.dropped || l.isDeclared(x) || l.world.heard(x) {
+		return
+	}
+	l.fail("file %s is removed before Redis had its frame", file)
+}
+
+func (l *simLedger) isDeclared(x *exposure) bool {
+	for _, all := range [][]simDeclared{l.declared, l.told} {
+		for _, d := range all {
+			if d.covers(x.id) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (d simDeclared) covers(id frame.ID) bool { return !id.Less(d.first) && !d.last.Less(id) }
+
+// published notes what the channel carried.
+func (l *simLedger) published(wire []byte, members int64) {
+	if l.world.setup.pickled {
+		if !bytes.HasPrefix(wire, []byte(simPickle)) {
+			l.fail("what is published is not of the wire: %.40q", wire)
+		}
+		wire = wire[len(simPickle):]
+	}
+	m, err := frame.ParseMessage(wire)
+	if err != nil {
+		l.fail("what is published is no message: %v", err)
+	}
+	h := m.Header
+	l.world.trace.note("redis: PUBLISH %s %s to %d", h.Status, h.ID, members)
+	l.world.progressed()
+	if id := h.RequestID(); id != "" {
+		l.answered[id]++
+	}
+	switch {
+	case h.Status == frame.StatusDropped:
+		l.declares(h)
+		if members > 0 {
+			l.told = append(l.told, simDeclared{h.First, h.Last, h.Reason})
+		}
+	case h.Status == frame.StatusOK:
+		x := l.content(m)
+		x.tried = true
+		if was, again := l.heardOf[x.n]; again && was != h.ID && l.world.setup.mode == ModePubSub {
+			l.fail("frame %d is published as %s and as %s", x.n, was, h.ID)
+		}
+		if members > 0 {
+			l.heardOf[x.n] = h.ID
+		}
+	}
+}
+
+// fsynced counts a sync of the journal.
+func (l *simLedger) fsynced() { l.fsyncs = append(l.fsyncs, l.world.now) }
+
+// sparing checks how often the journal was synced: 60 times an hour, and 3 times a
+// start, in every hour.
+func (l *simLedger) sparing() {
+	begin := 0
+	for i, at := range l.fsyncs {
+		for at-l.fsyncs[begin] > time.Hour {
+			begin++
+		}
+		starts := 0
+		for _, s := range l.starts {
+			if s <= at && at-s <= time.Hour {
+				starts++
+			}
+		}
+		if n := i - begin + 1; n > 60+3*starts {
+			l.fail("%d syncs of the journal in an hour with %d starts", n, starts)
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package outbox
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+)
+
+var (
+	simFor    = flag.Duration("sim", 0, "how long TestSimulation runs; 0: a minute, with -short 3 s")
+	simSeed   = flag.String("sim.seed", "", "the one plan that TestSimulation runs, as a failing one prints it")
+	simShrink = flag.Bool("sim.shrink", true, "shrink a plan that fails, and show how")
+	simFrom   = flag.Uint64("sim.from", 0, "the first seed of TestSimulation; 0: by the clock")
+)
+
+// Many lives of one camera, with everything that can happen to its disk, its Redis and
+// its process: nothing is lost without being declared, nothing comes twice.
+func TestSimulation(t *testing.T) {
+	if *simSeed != "" {
+		p, err := parseSimPlan(*simSeed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := simulate(p, func(line string) { fmt.Println(line) }); r.violation != "" {
+			t.Fatalf("%s", r.violation)
+		}
+		return
+	}
+	length := *simFor
+	switch {
+	case length > 0:
+	case testing.Short():
+		length = 3 * time.Second
+	default:
+		length = time.Minute
+	}
+	var sum simCounts
+	seed, until := *simFrom, time.Now().Add(length)
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano()) //nolint:gosec // any number will do
+	}
+	for ; time.Now().Before(until); seed++ {
+		p := newSimPlan(seed)
+		r := simulate(p, nil)
+		sum.add(r.counts)
+		if r.violation != "" {
+			reportSimulation(t, p, r)
+			break
+		}
+	}
+	t.Logf("%s; undeclared 0, duplicates 0, requests unanswered 0", sum)
+}
+
+// reportSimulation shrinks a plan that fails, and shows how.
+func reportSimulation(t *testing.T, p simPlan, r simResult) {
+	t.Helper()
+	t.Errorf("seed %d: %s", p.seed, r.violation)
+	if !*simShrink {
+		return
+	}
+	const runs = 600
+	small := p.shrink(func(q simPlan) bool { return kindOf(simulate(q, nil).violation) == kindOf(r.violation) }, runs)
+	var lines []string
+	r = simulate(small, func(line string) { lines = append(lines, line) })
+	const shown = 80
+	if len(lines) > shown {
+		lines = lines[len(lines)-shown:]
+	}
+	for _, line := range lines {
+		t.Log(line)
+	}
+	t.Errorf("%d of %d operations do it: %s\nrepeat it with -run 'TestSimulation$' -sim.seed %s", len(small.ops), len(p.ops), r.violation, small)
+}
+
+// kindOf is a violation without its numbers.
+func kindOf(violation string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsDigit(c) || c == '-' {
+			return -1
+		}
+		return c
+	}, violation)
+}
+
+// A seed is a run: it can be repeated as often as one likes.
+func TestASeedReplaysExactly(t *testing.T) {
+	times := 100
+	if testing.Short() {
+		times = 5
+	}
+	p := newSimPlan(4711)
+	want := simulate(p, nil)
+	for range times - 1 {
+		if got := simulate(p, nil); got != want {
+			t.Fatalf("the same seed gave %+v and %+v", want, got)
+		}
+	}
+	if other := simulate(newSimPlan(4712), nil); other.hash == want.hash {
+		t.Error("another seed gave the same trace")
+	}
+}
