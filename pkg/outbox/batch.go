@@ -44,6 +44,11 @@ func (l *Log) begin(n int, size, ceiling int64) (*batch, error) {
 			}
 			break
 		}
+		if size -= int64(m.Size()); i > 0 && size < 0 { // what an earlier start spooled has its size only now
+			l.fail(b.items[i:])
+			b.items = b.items[:i]
+			break
+		}
 		b.entries = append(b.entries, streamEntry{e.id, m})
 	}
 	if len(b.items) == 0 {

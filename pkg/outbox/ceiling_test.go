@@ -2,286 +2,227 @@ package outbox
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
-	"strings"
-	"sync"
+	"errors"
+	"io"
+	"slices"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
-	"framekeeper/internal/testkit"
-	"framekeeper/internal/testkit/linktest"
-	"framekeeper/internal/testkit/redistest"
-	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
-	"framekeeper/pkg/redisconn"
 )
 
-const (
-	mib    = 1 << 20
-	raw720 = 1280 * 720 * 3 // bytes
-)
-
-// sender is all that an agent sends through one link.
-type sender struct {
-	*linktest.Listener
-	mode      Mode
-	out       *testkit.Log // what link and writers log
-	frames    *Log
-	publisher *Publisher
-	ceiling   *Ceiling
+// fakeServer accepts messages below a size, and counts the tests.
+type fakeServer struct {
+	ceiling int64
+	err     error
+	takes   time.Duration // each test
+	now     time.Time
+	tests   int
 }
 
-func newSender(t *testing.T, cfg redisconn.Config, mode Mode, frames *Log) *sender {
+func (s *fakeServer) test(_ context.Context, size int64) (bool, error) {
+	s.tests++
+	s.now = s.now.Add(s.takes)
+	return s.ceiling == 0 || size < s.ceiling, s.err
+}
+
+func newCeiling(ceiling int64) (*Ceiling, *fakeServer) {
+	s := &fakeServer{ceiling: ceiling, now: time.Unix(1e9, 0)}
+	c := NewCeiling(zerolog.Nop())
+	c.now = func() time.Time { return s.now }
+	c.sessionBegins()
+	return c, s
+}
+
+// endsSession lets a session end while size bytes are sent, and the next one begin.
+func (c *Ceiling) endsSession(size int64) {
+	c.failed(context.Background(), size, io.EOF)
+	c.sessionBegins()
+}
+
+func mustFit(t *testing.T, c *Ceiling, s *fakeServer, size int64, want bool, tests int) {
 	t.Helper()
-	s := &sender{mode: mode, out: &testkit.Log{}}
-	log := zerolog.New(s.out)
-	if s.frames = frames; frames == nil {
-		s.frames = NewLog(LogConfig{Camera: "testcam", Epoch: 100, Limit: 64 << 20, Stream: 256 << 20})
+	before := s.tests
+	if fits, err := c.fits(t.Context(), size, s.test); err != nil || fits != want {
+		t.Errorf("a message of %d bytes fits: %v, %v; want %v", size, fits, err, want)
 	}
-	s.frames.cfg.Log = log
-	s.ceiling = NewCeiling(log)
-	s.publisher = NewPublisher(PublisherConfig{Topic: streamTopic, Limit: 64 << 20, Ceiling: s.ceiling, Log: log}, s.frames)
-	stream := NewStreamWriter(StreamWriterConfig{Key: testKey, Ceiling: s.ceiling, Log: log}, s.frames)
-	channel := NewChannelWriter(ChannelWriterConfig{Topic: streamTopic, Ceiling: s.ceiling, Log: log}, s.frames)
-	s.Listener = linktest.Listen(t, cfg, func(c *datatransfer.LinkConfig) {
-		c.Log = log
-		c.Workers = append(s.publisher.Workers(), channel.Worker())
-		if mode.Streams() {
-			c.Admit = stream.Admit
-			c.Workers = append(s.publisher.Workers(), stream.Worker())
-		}
-	})
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the sender's log:\n%s", s.out)
-		}
-	})
-	return s
-}
-
-// add adds a frame whose message has about that many bytes; with a request, it is the
-// answer.
-func (s *sender) add(t *testing.T, size int, request string) {
-	t.Helper()
-	answer := request != ""
-	item, err := s.frames.Add(Options{Answer: answer, Unlogged: answer && !s.mode.Streams()}, func(id frame.ID) (*frame.Message, error) {
-		h := frame.Header{Camera: "testcam", ID: id, Status: frame.StatusOK}
-		if answer {
-			h.Request = []byte(request)
-		}
-		return frame.NewMessage(h, make([]byte, size))
-	})
-	switch {
-	case err != nil:
-		t.Fatal(err)
-	case answer:
-		s.publisher.Answer(item)
-	case s.mode == ModeBoth:
-		s.publisher.Frame(item)
+	if n := s.tests - before; n != tests {
+		t.Errorf("that took %d tests, want %d", n, tests)
 	}
 }
 
-// drain waits until everything is published and in the stream.
-func (s *sender) drain(t *testing.T) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
-	defer cancel()
-	for what, flush := range map[string]func(context.Context) error{"publisher": s.publisher.Flush, "log": s.frames.Flush} {
-		if err := flush(ctx); err != nil {
-			t.Fatalf("%s not drained: %v; %+v, link %+v", what, err, s.frames.Stats(), s.Status())
-		}
-	}
-}
+type sizeReply string
 
-func (s *sender) lines() int { return len(s.out.Messages()) }
+func (e sizeReply) Error() string { return string(e) }
+func (sizeReply) RedisError()     {}
 
-// hearing collects what is published on the camera's channel.
-type hearing struct {
-	mu   sync.Mutex // guards all
-	all  []*frame.Message
-	seen map[string]int // by status and ID, or request
-}
-
-func hear(t *testing.T, c *redis.Client) *hearing {
-	t.Helper()
-	h := &hearing{seen: map[string]int{}}
-	ps := c.Subscribe(context.Background(), streamTopic)
-	if _, err := ps.Receive(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			m, err := ps.ReceiveMessage(context.Background())
-			if err != nil {
-				return
+func TestWhatIsSuspected(t *testing.T) {
+	const large = 100_000
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	for name, c := range map[string]struct {
+		happens func(c *Ceiling)
+		tests   int
+	}{
+		"nothing":                    {func(*Ceiling) {}, 0},
+		"one end":                    {func(c *Ceiling) { c.endsSession(large) }, 0},
+		"two ends":                   {func(c *Ceiling) { c.endsSession(large); c.endsSession(large) }, 1},
+		"two ends of a smaller one":  {func(c *Ceiling) { c.endsSession(large / 2); c.endsSession(large / 2) }, 1},
+		"two ends of a larger one":   {func(c *Ceiling) { c.endsSession(large * 2); c.endsSession(large * 2) }, 0},
+		"an answer and its entry":    {func(c *Ceiling) { c.endsSession(large + 1000); c.endsSession(large) }, 1},
+		"small ones pass meanwhile":  {func(c *Ceiling) { c.endsSession(large); c.passed(50_000); c.endsSession(large) }, 1},
+		"it passes meanwhile":        {func(c *Ceiling) { c.endsSession(large); c.passed(large); c.endsSession(large) }, 0},
+		"two ends of what is little": {func(c *Ceiling) { c.endsSession(1000); c.endsSession(1000) }, 0},
+		"two connections, one session": {func(c *Ceiling) {
+			c.failed(context.Background(), large, io.EOF)
+			c.endsSession(large)
+		}, 0},
+		"the session had ended": {func(c *Ceiling) {
+			for range 2 {
+				c.failed(cancelled, large, io.EOF)
+				c.sessionBegins()
 			}
-			f, err := frame.ParseMessage([]byte(m.Payload))
-			if err != nil {
-				t.Errorf("message on the channel: %v", err)
-				continue
+		}, 0},
+		"silence": {func(c *Ceiling) {
+			for range 2 {
+				c.failed(context.Background(), large, context.DeadlineExceeded)
+				c.sessionBegins()
 			}
-			h.mu.Lock()
-			h.all = append(h.all, f)
-			h.mu.Unlock()
-		}
-	}()
-	t.Cleanup(func() { _ = ps.Close(); <-done })
-	return h
-}
-
-// one is the first message that is wanted, or nil.
-func (h *hearing) one(wanted func(frame.Header) bool) *frame.Message {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, m := range h.all {
-		if wanted(m.Header) {
-			return m
-		}
-	}
-	return nil
-}
-
-func (h *hearing) await(t *testing.T, what string, wanted func(frame.Header) bool) frame.Header {
-	t.Helper()
-	var m *frame.Message
-	testkit.Eventually(t, what, func() bool { m = h.one(wanted); return m != nil })
-	return m.Header
-}
-
-func seq(n uint64) func(frame.Header) bool {
-	return func(h frame.Header) bool { return h.Status == frame.StatusOK && h.ID.Seq == n }
-}
-
-// limited is a Redis that, or a way to Redis which, takes no message of 1 MiB.
-func limited(t *testing.T, by string) (server *redistest.Server, url string) {
-	t.Helper()
-	if by == "proxy" {
-		server = redistest.Start(t)
-		proxy := redistest.NewProxy(t, server.Addr())
-		proxy.CutLarge(mib)
-		return server, proxy.URL()
-	}
-	server = redistest.Start(t, redistest.WithConfig(by, "1048576"))
-	return server, server.URL()
-}
-
-var limits = []string{"proto-max-bulk-len", "client-query-buffer-limit", "proxy"}
-
-// What Redis never accepts is declared, in its place, and everything else flows.
-func TestWhatRedisNeverAcceptsIsDeclared(t *testing.T) {
-	testkit.NeedRedis(t)
-	t.Parallel()
-	for _, by := range limits {
-		for _, mode := range []Mode{ModeStream, ModeBoth, ModePubSub} {
-			t.Run(by+"/"+string(mode), func(t *testing.T) {
-				t.Parallel()
-				server, url := limited(t, by)
-				s := newSender(t, testkit.Unhurried(url), mode, nil)
-				s.AwaitLive(t)
-				heard := hear(t, server.Client())
-				s.add(t, 1000, "")
-				s.drain(t)
-				began := time.Now()
-				s.add(t, 1000, "")
-				s.add(t, raw720, "")
-				s.add(t, 1000, "")
-				s.add(t, raw720, `{"id":"large"}`)
-				s.add(t, 1000, `{"id":"small"}`)
-				s.drain(t)
-				took := time.Since(began)
-				lines, outages := s.lines(), s.Status().Outages
-				t.Logf("%s, %s: declared after %s, %d outages, %d log lines", by, mode, took.Round(time.Millisecond), outages, lines)
-				if took > 5*time.Second || outages > 2 || lines > 10 {
-					t.Errorf("%s, %d outages, %d log lines; want at most 5s, 2, 10", took, outages, lines)
-				}
-				failed := heard.await(t, "the asker gets an error", func(h frame.Header) bool { return h.Status == frame.StatusError })
-				if string(failed.Request) != `{"id":"large"}` || !strings.Contains(failed.Error, "does not accept a message of 27") {
-					t.Errorf("the asker gets %+v, want the size and the request", failed)
-				}
-				heard.await(t, "the other answer", seq(6))
-				s.expectPoison(t, server, heard)
-
-				for range 20 { // all the time from now on
-					s.add(t, raw720, "")
-				}
-				s.add(t, 1000, "")
-				s.drain(t)
-				if now := s.lines(); now != lines || s.Status().Outages != outages {
-					t.Errorf("%d outages and %d lines later, want none: the ceiling is known", s.Status().Outages-outages, now-lines)
-				}
-				want := uint64(22)
-				if !mode.Streams() {
-					want = 21 // the answer is not logged
-				}
-				if got := s.frames.Losses()["too_large"]; got != want {
-					t.Errorf("%d frames are counted as too large, want %d", got, want)
-				}
-			})
-		}
-	}
-}
-
-// expectPoison checks that frames 3 and 5 of 6 were too large.
-func (s *sender) expectPoison(t *testing.T, server *redistest.Server, heard *hearing) {
-	t.Helper()
-	if s.mode.Streams() {
-		expect(t, statuses(t, server.Client()), "started", "1", "2", "dropped 3-3", "4", "dropped 5-5", "6")
-		entry, err := server.Client().XRange(context.Background(), testKey, "100-3", "100-3").Result()
-		if err != nil || len(entry) != 1 || !strings.Contains(fmt.Sprint(entry[0].Values["header"]), "does not accept a message of 27") {
-			t.Errorf("the declaration is %v, %v; want the size in its reason", entry, err)
-		}
-	} else {
-		lost := heard.await(t, "the loss is declared on the channel", func(h frame.Header) bool { return h.Status == frame.StatusDropped })
-		if lost.First != id(100, 3) || lost.Last != id(100, 3) || !strings.Contains(lost.Reason, "does not accept a message of 27") {
-			t.Errorf("declared is %+v, want frame 3 and its size", lost)
-		}
-	}
-	if s.mode.Publishes() {
-		for _, n := range []uint64{2, 4} {
-			heard.await(t, fmt.Sprintf("frame %d on the channel", n), seq(n))
-		}
-	}
-	if m := heard.one(func(h frame.Header) bool { return h.Status == frame.StatusError && h.Request == nil }); m != nil {
-		t.Errorf("nobody asked, and the channel has %+v", m.Header)
-	}
-}
-
-// Sizes that vary around the limit end a few sessions, until the ceiling is known
-// well enough, and not one each.
-func TestSizesAroundTheLimit(t *testing.T) {
-	testkit.NeedRedis(t)
-	t.Parallel()
-	for _, by := range limits {
-		t.Run(by, func(t *testing.T) {
-			t.Parallel()
-			server, url := limited(t, by)
-			s := newSender(t, testkit.Unhurried(url), ModeStream, nil)
-			s.AwaitLive(t)
-			rnd := rand.New(rand.NewPCG(1, 2))
-			n := 0
-			for _, spread := range []int{300_000, 3000, 500} {
-				for range 30 {
-					n++
-					s.add(t, mib-1500+rnd.IntN(spread)-spread/2, "")
-					s.add(t, 1000, "")
-					s.drain(t)
-				}
+		}, 0},
+		"an answer about the size": {func(c *Ceiling) {
+			c.failed(context.Background(), large, sizeReply("ERR Protocol error: invalid bulk length"))
+		}, 1},
+		"another answer": {func(c *Ceiling) {
+			for range 2 {
+				c.failed(context.Background(), large, sizeReply("OOM command not allowed"))
 			}
-			losses, outages := s.frames.Losses()["too_large"], s.Status().Outages
-			t.Logf("%s: %d of %d frames around the limit are declared, %d outages, %d log lines", by, losses, n, outages, s.lines())
-			if outages > 6 {
-				t.Errorf("%d outages, want at most 6", outages)
-			}
-			if losses == 0 || losses > uint64(n)*2/3 {
-				t.Errorf("%d of %d frames are declared, want about a third", losses, n)
-			}
-			expectNothingUndeclared(t, server.Client(), s.frames.Stats().Newest.Seq)
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ceiling, s := newCeiling(0)
+			c.happens(ceiling)
+			mustFit(t, ceiling, s, large, true, c.tests)
+			mustFit(t, ceiling, s, large, true, 0) // a test that was passed acquits
 		})
+	}
+}
+
+func TestACeilingIsMeasuredOnceASession(t *testing.T) {
+	c, s := newCeiling(mib)
+	c.endsSession(raw720)
+	c.endsSession(raw720)
+	mustFit(t, c, s, raw720, false, 13)
+	if limit := c.limit(); limit > mib || limit < mib-2*ceilingGap {
+		t.Errorf("the ceiling is %d, want just below %d", limit, mib)
+	}
+	if n := c.together(); n > mib/2 {
+		t.Errorf("%d bytes may be sent together", n)
+	}
+	mustFit(t, c, s, 20_000, true, 0)
+	mustFit(t, c, s, 2*raw720, false, 0)
+	c.sessionBegins()
+	if c.limit() != 0 {
+		t.Error("a new session believes in the old ceiling")
+	}
+	mustFit(t, c, s, raw720, false, 3) // where it was
+	c.endsSession(50_000)
+	c.endsSession(50_000)
+	mustFit(t, c, s, 50_000, true, 1) // which says nothing about larger ones
+	mustFit(t, c, s, raw720, false, 3)
+	s.now = s.now.Add(ceilingTest)
+	mustFit(t, c, s, raw720, false, 3)
+	s.ceiling = 2 * mib
+	s.now = s.now.Add(ceilingTest)
+	mustFit(t, c, s, raw720, false, 13)
+	mustFit(t, c, s, mib, true, 0)
+	s.ceiling = 0
+	c.sessionBegins()
+	mustFit(t, c, s, raw720, true, 1)
+	mustFit(t, c, s, 2*raw720, true, 0)
+}
+
+// On a slow line a message is given up before the ceiling is known exactly.
+func TestACeilingIsMeasuredForALimitedTime(t *testing.T) {
+	c, s := newCeiling(mib)
+	s.takes = time.Second
+	c.endsSession(raw720)
+	c.endsSession(raw720)
+	mustFit(t, c, s, raw720, false, 3)
+	for range 3 { // the next ones below it continue
+		size := c.limit() - 1
+		c.endsSession(size)
+		c.endsSession(size)
+		mustFit(t, c, s, size, false, 3)
+	}
+	if limit := c.limit(); limit > mib+mib/8 || limit < mib-2*ceilingGap {
+		t.Errorf("the ceiling is %d, want about %d", limit, mib)
+	}
+}
+
+// A test that an outage ends blames nobody.
+func TestAnOutageDuringATest(t *testing.T) {
+	c, s := newCeiling(mib)
+	c.endsSession(raw720)
+	c.endsSession(raw720)
+	s.err = io.EOF
+	if fits, err := c.fits(t.Context(), raw720, s.test); fits || !errors.Is(err, io.EOF) {
+		t.Errorf("fits: %v, %v; want the outage", fits, err)
+	}
+	if c.limit() != 0 {
+		t.Errorf("a ceiling of %d was taken from an outage", c.limit())
+	}
+}
+
+// endingChannel ends every connection on which a large message is sent.
+type endingChannel struct{ published []string }
+
+func (c *endingChannel) publish(_ context.Context, payloads [][]byte) []publishReply {
+	replies := make([]publishReply, len(payloads))
+	for i, p := range payloads {
+		if len(p) > mib {
+			for ; i < len(payloads); i++ {
+				replies[i].err = io.EOF
+			}
+			break
+		}
+		m, err := frame.ParseMessage(p)
+		if err != nil {
+			replies[i].err = err
+			continue
+		}
+		c.published = append(c.published, string(m.Header.Status)+string(m.Header.Request))
+		replies[i].receivers = 1
+	}
+	return replies
+}
+
+// Answers behind one that ends connections wait for its two attempts, and no longer.
+func TestAnAnswerThatEndsConnectionsHoldsUpNoOther(t *testing.T) {
+	s := &sender{mode: ModePubSub, frames: newLog(100, 64<<20, zerolog.Nop())}
+	var server *fakeServer
+	s.ceiling, server = newCeiling(mib)
+	s.publisher = NewPublisher(PublisherConfig{Topic: streamTopic, Limit: 64 << 20, Ceiling: s.ceiling, Log: zerolog.Nop()}, s.frames)
+	for _, a := range []struct {
+		size int
+		id   string
+	}{{1000, "1"}, {raw720, "2"}, {1000, "3"}, {raw720, "4"}, {1000, "5"}} {
+		s.add(t, a.size, a.id)
+	}
+	channel, ended := &endingChannel{}, 0
+	for {
+		wait, err := s.publisher.step(t.Context(), channel, &s.publisher.answers, server.test)
+		if err != nil {
+			ended++
+			s.ceiling.sessionBegins()
+		}
+		if wait == idle {
+			break
+		}
+	}
+	want := []string{"ok1", "error2", "ok3", "error4", "ok5"}
+	if ended != 2 || !slices.Equal(channel.published, want) {
+		t.Errorf("%d sessions ended, published %q; want 2, and %q", ended, channel.published, want)
 	}
 }
