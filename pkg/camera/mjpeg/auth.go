@@ -116,7 +116,7 @@ func (l *login) digest(uri string) string {
 	if a := l.params["algorithm"]; a != "" {
 		fmt.Fprintf(&b, ", algorithm=%s", a) // as the server writes it
 	}
-	if opaque := l.params["opaque"]; opaque != "" {
+	if opaque, given := l.params["opaque"]; given { // unchanged, also when it is empty
 		fmt.Fprintf(&b, ", opaque=%s", quoted(opaque))
 	}
 	if withQOP || strings.HasSuffix(name, "-sess") {

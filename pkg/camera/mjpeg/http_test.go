@@ -225,6 +225,7 @@ func TestHTTPRefuses(t *testing.T) {
 func TestHTTPLogin(t *testing.T) {
 	const user, password, realm, nonce = `jo"e`, "päss:w@rd/", "cam \"1\"", "abc=="
 	digest := func(params string) string { return `Digest realm="cam \"1\"", nonce="abc==", opaque="op", ` + params }
+	empty := `Digest realm="cam \"1\"", nonce="abc==", opaque="", qop="auth"`
 	basic := `Basic realm="cam \"1\""`
 	for name, c := range map[string]struct {
 		offers []string
@@ -232,6 +233,7 @@ func TestHTTPLogin(t *testing.T) {
 	}{
 		"basic":               {[]string{basic}, "basic"},
 		"md5":                 {[]string{digest(`qop="auth"`)}, "md5"},
+		"md5, empty opaque":   {[]string{empty}, "md5"},
 		"md5, old":            {[]string{digest(`algorithm=MD5`)}, "md5"},
 		"md5, several qops":   {[]string{digest(`qop="auth-int, auth", algorithm=MD5`)}, "md5"},
 		"md5-sess":            {[]string{digest(`qop="auth", algorithm=MD5-sess`)}, "md5-sess"},
@@ -240,7 +242,10 @@ func TestHTTPLogin(t *testing.T) {
 		"several in a header": {[]string{"Negotiate abc==, " + basic + ", " + digest(`qop="auth", stale=FALSE`)}, "md5"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			jpg := picture(t, 1, 16, 16)
+			jpg, wantOpaque := picture(t, 1, 16, 16), "op"
+			if c.offers[0] == empty {
+				wantOpaque = ""
+			}
 			var requests atomic.Int64
 			s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				requests.Add(1)
@@ -249,7 +254,8 @@ func TestHTTPLogin(t *testing.T) {
 				if u, p, isBasic := r.BasicAuth(); isBasic {
 					ok = c.want == "basic" && u == user && p == password
 				} else if len(got) == 1 && got[0].scheme == "digest" {
-					ok = c.want == algorithm(got[0]) && got[0].params["username"] == user && got[0].params["realm"] == realm && got[0].params["opaque"] == "op" &&
+					opaque, given := got[0].params["opaque"]
+					ok = c.want == algorithm(got[0]) && got[0].params["username"] == user && got[0].params["realm"] == realm && given && opaque == wantOpaque &&
 						got[0].params["uri"] == r.RequestURI && got[0].params["response"] == respond(got[0].params, c.want, user, password, nonce)
 				}
 				if !ok {
