@@ -24,6 +24,8 @@ const (
 	markSOF0 = 0xc0 // baseline
 	markSOF2 = 0xc2 // progressive; between them extended sequential
 	markDHT  = 0xc4
+	markRST0 = 0xd0
+	markRST7 = 0xd7
 	markSOI  = 0xd8
 	markEOI  = 0xd9
 	markSOS  = 0xda
@@ -37,8 +39,9 @@ const (
 // InspectJPEG checks that data is one whole JPEG of a kind that decoders support
 // (8 bit, baseline, extended sequential or progressive), at most 16384 pixels
 // each way, and perhaps padded with zeros, as UVC cameras do. It walks the
-// segments before the image data, of which it checks the end only, and
-// allocates nothing unless there is an error, which wraps ErrBadJPEG.
+// segments before the image data, of which it checks the end only, and passes
+// over what stands between them, as libjpeg does. It allocates nothing unless there
+// is an error, which wraps ErrBadJPEG.
 func InspectJPEG(data []byte) (JPEG, error) {
 	end := len(data)
 	for end > 0 && data[end-1] == 0 {
@@ -66,12 +69,16 @@ func (j *JPEG) walk() error {
 	progressive := false
 	rest := j.Data[2 : len(j.Data)-2] // what is between SOI and EOI
 	for len(rest) >= 4 {
-		if rest[0] != 0xff {
-			return badJPEG("byte %#x where a marker is due", rest[0])
-		}
 		mark := rest[1]
-		if mark == 0xff { // a fill byte
+		switch {
+		case rest[0] != 0xff: // junk, which decoders pass over
 			rest = rest[1:]
+			continue
+		case mark == 0xff && rest[2] != 0: // a fill byte
+			rest = rest[1:]
+			continue
+		case mark == 0, mark >= markRST0 && mark <= markRST7: // no segment follows
+			rest = rest[2:]
 			continue
 		}
 		size := int(rest[2])<<8 | int(rest[3])

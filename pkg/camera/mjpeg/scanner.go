@@ -33,17 +33,22 @@ const (
 	markSOI  = 0xd8
 	markEOI  = 0xd9
 	markSOS  = 0xda
+	markAPP0 = 0xe0 // it and those above hold what is not the image's
 	markSOF0 = 0xc0 // below it no marker has a segment
 )
 
 // scanner follows a JPEG's structure through pieces of any size, looking at no
 // byte twice. It must follow it: an 0xff 0xd8 or 0xff 0xd9 in a segment belongs
 // to a thumbnail and not to the image. Entropy-coded data it only searches for
-// 0xff.
+// 0xff. Like libjpeg it passes over what stands between two segments.
 type scanner struct {
 	at   state
 	mark byte // of the segment
 	left int  // of the segment
+	junk int  // bytes between segments that were passed over
+
+	marked0xff bool // the segment's last byte so far was an 0xff
+	holdsSOI   bool // the segment holds an SOI and is none that may have a thumbnail
 }
 
 // inside reports whether the bytes last scanned belong to a JPEG.
@@ -63,6 +68,7 @@ func (s *scanner) scan(p []byte) (int, event) {
 			continue
 		case inSegment:
 			n := min(s.left, len(p)-i)
+			s.findSOI(p[i : i+n])
 			i, s.left = i+n, s.left-n
 			s.endSegment()
 			continue
@@ -110,10 +116,14 @@ func (s *scanner) step(b byte) event {
 			s.at = outside
 		}
 	case atMark:
-		if b != 0xff {
+		switch {
+		case b == 0xff:
+			s.at = atMarkCode
+		case s.holdsSOI: // the JPEG was cut short in it, and its rest is another's
 			return s.lose()
+		default: // decoders pass over it too
+			s.junk++
 		}
-		s.at = atMarkCode
 	case atMarkCode:
 		if b == markEOI { // before any scan
 			return s.lose()
@@ -128,6 +138,7 @@ func (s *scanner) step(b byte) event {
 			return s.lose()
 		}
 		s.left -= 2
+		s.marked0xff, s.holdsSOI = false, false
 		s.at = inSegment
 		s.endSegment()
 	case inScanMarked:
@@ -150,11 +161,24 @@ func (s *scanner) marked(b byte) event {
 	case b == markEOI:
 		s.at = outside
 		return ended
-	case b < markSOF0, b >= markRST0 && b <= markRST7:
+	case b == 0, b >= markRST0 && b <= markRST7: // no marker, or one without a segment
+		s.junk += 2
+		s.at = atMark
+		return nothing
+	case b < markSOF0:
 		return s.lose()
 	}
 	s.mark, s.at = b, atSizeHigh
 	return nothing
+}
+
+// findSOI looks through a piece of a segment.
+func (s *scanner) findSOI(p []byte) {
+	if s.mark >= markAPP0 {
+		return
+	}
+	s.holdsSOI = s.holdsSOI || s.marked0xff && p[0] == markSOI || bytes.Contains(p, []byte{0xff, markSOI})
+	s.marked0xff = p[len(p)-1] == 0xff
 }
 
 func (s *scanner) endSegment() {
@@ -168,7 +192,7 @@ func (s *scanner) endSegment() {
 }
 
 func (s *scanner) begin() event {
-	s.at = atMark
+	s.at, s.holdsSOI = atMark, false
 	return began
 }
 

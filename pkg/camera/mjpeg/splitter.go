@@ -66,7 +66,7 @@ func (s *Splitter) reset(r io.Reader) {
 	if s.scan.inside() {
 		s.discard()
 	}
-	s.r, s.scan, s.at, s.end = r, scanner{}, 0, 0
+	s.r, s.scan, s.at, s.end = r, scanner{junk: s.scan.junk}, 0, 0
 }
 
 func (s *Splitter) discard() {
@@ -132,12 +132,12 @@ func (s *Splitter) Next(dst []byte) (jpeg []byte, first time.Time, err error) {
 		default:
 			dst = append(dst, chunk[:used]...)
 			if found == ended {
-				s.garbage, s.received, s.before = 0, s.end-s.at, s.broken
+				s.garbage, s.scan.junk, s.received, s.before = 0, 0, s.end-s.at, s.broken
 				return dst, first, nil
 			}
 		}
-		if s.garbage > maxGarbage {
-			return dst[:0], first, fmt.Errorf("%w: %d KiB came and no JPEG in them", camera.ErrNoData, s.garbage>>10)
+		if all := s.garbage + s.scan.junk; all > maxGarbage {
+			return dst[:0], first, fmt.Errorf("%w: %d KiB came and no JPEG in them", camera.ErrNoData, all>>10)
 		}
 	}
 }

@@ -32,6 +32,7 @@ func split(r io.Reader) (jpegs [][]byte, s *Splitter, err error) {
 func TestSplitter(t *testing.T) {
 	a, b, c := picture(t, 1, 64, 48), picture(t, 2, 80, 40), picture(t, 3, 40, 40)
 	thumb := thumbnailed(a, picture(t, 4, 16, 16))
+	stray := slices.Concat(a[:2], []byte{0, 'x', 0xff, 0, 0xff, 0xd0}, a[2:])
 	restarts := slices.Insert(slices.Clone(b), len(b)-10, 0xff, 0xd3)
 	scans := slices.Insert(slices.Clone(a), len(a)-2, // another scan, as in a progressive JPEG
 		0xff, 0xc4, 0, 4, 0xff, 0xd9, 0xff, 0xda, 0, 3, 1, 7, 7, 7)
@@ -54,11 +55,13 @@ func TestSplitter(t *testing.T) {
 		{name: "restart markers", stream: slices.Concat(restarts, a), want: [][]byte{restarts, a}},
 		{name: "several scans", stream: slices.Concat(scans, b), want: [][]byte{scans, b}},
 		{name: "fill bytes", stream: slices.Concat(a[:2], []byte{0xff, 0xff}, a[2:]), want: [][]byte{slices.Concat(a[:2], []byte{0xff, 0xff}, a[2:])}},
+		{name: "junk between segments", stream: slices.Concat(stray, b, stray), want: [][]byte{stray, b, stray}},
 		{name: "padding", stream: slices.Concat(a, make([]byte, 999), b, []byte{0xff, 0xff}, c), want: [][]byte{a, b, c}},
 		{name: "begins in the middle", stream: slices.Concat(a[100:], b), want: [][]byte{b}},
 		{name: "cut in the image", stream: slices.Concat(a[:len(a)-30], b, c), want: [][]byte{b, c}, broken: 1},
 		{name: "cut in a segment", stream: slices.Concat(a[:20], b, c), want: [][]byte{c}, broken: 1}, // which b's beginning fills up
 		{name: "cut in a marker", stream: slices.Concat(a[:3], b), want: [][]byte{b}, broken: 1},
+		{name: "cut between segments", stream: slices.Concat(a[:2], []byte("\r\n--frame\r\n\r\n"), b), want: [][]byte{b}, broken: 1},
 		{name: "header goes astray", stream: slices.Concat(a[:2], []byte("text"), b), want: [][]byte{b}, broken: 1},
 		{name: "end without an image", stream: slices.Concat(a[:2], []byte{0xff, 0xd9}, b), want: [][]byte{b}, broken: 1},
 		{name: "impossible length", stream: slices.Concat(a[:2], []byte{0xff, 0xe1, 0, 1}, b), want: [][]byte{b}, broken: 1},
