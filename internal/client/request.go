@@ -119,6 +119,13 @@ func requestFields(f requestFlags) (map[string]any, error) {
 	if f.maxAge > 0 {
 		fields["max_age_ms"] = float64(f.maxAge) / float64(time.Millisecond)
 	}
+	object, err := json.Marshal(fields)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	if _, err := frame.ParseRequest(object); err != nil { // the agent's refusal of it could echo no ID
+		return nil, cli.Usagef("--set: %v", err)
+	}
 	return fields, nil
 }
 

@@ -111,6 +111,7 @@ func TestRequestFailsWithTheReason(t *testing.T) {
 		"camera left out":   {nil, []string{"--camera", "greencam1", "redcam"}},
 		"set without value": {[]string{"--camera", "greencam1", "--set", "angle"}, []string{"--set", "KEY=VALUE"}},
 		"own id":            {[]string{"--camera", "greencam1", "--set", "id=7"}, []string{"id"}},
+		"no echo":           {[]string{"--camera", "greencam1", "--set", "angle=1e400"}, []string{"--set", "1e400 is beyond the range of a double"}},
 		"no time":           {[]string{"--camera", "greencam1", "--timeout", "0s"}, []string{"--timeout"}},
 		"json and image":    {[]string{"--camera", "greencam1", "--json", "-o", "-"}, []string{"--json", "-o"}},
 	} {

@@ -101,6 +101,7 @@ func FuzzParseMessage(f *testing.F) {
 func FuzzParseRequest(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"angle":25}`, `{"id":"a","timeout_ms":250,"max_age_ms":1.5}`, `{"id":5}`, `[`, `{"a":"\"[{"}`, "{\"a\":\"\xff\"}", `{"timeout_ms":1e400}`, nested(33),
+		`{"a":"\ud83d\ude00\ud83d","b":[-1.5e+3,{"b":"b:"}]}`,
 	} {
 		f.Add([]byte(seed))
 	}

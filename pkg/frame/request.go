@@ -34,9 +34,10 @@ type Request struct {
 	MaxAge  time.Duration   // "max_age_ms"; 0: the frame must be exposed after arrival
 }
 
-// ParseRequest reads a request as it arrives. When it fails, the Request still
-// carries whatever could be read of Object and ID, so that the error reply can
-// be matched to what was sent.
+// ParseRequest reads a request as it arrives. It refuses one whose echo some JSON
+// parser rejects, and then echoes nothing of it. When it fails otherwise, the
+// Request still carries whatever could be read of Object and ID, so that the error
+// reply can be matched to what was sent.
 func ParseRequest(data []byte) (Request, error) {
 	var r Request
 	if len(data) > MaxRequestBytes {
@@ -59,6 +60,9 @@ func ParseRequest(data []byte) (Request, error) {
 	var keys map[string]json.RawMessage
 	if err := Decode(object, &keys); err != nil {
 		return r, refuse("not JSON: %v", err)
+	}
+	if err := portable(object); err != nil {
+		return r, err
 	}
 	r.Object = object
 	return r, r.reserved(keys)
