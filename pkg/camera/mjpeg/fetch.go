@@ -95,32 +95,32 @@ func (f *fetcher) arrived() time.Time {
 	return time.Now()
 }
 
-// get requests the URL, and gives the answer's body if it may hold JPEGs.
-func (f *fetcher) get(ctx context.Context) (io.ReadCloser, string, error) {
+// get requests the URL. The caller closes the answer's body.
+func (f *fetcher) get(ctx context.Context) (*http.Response, error) {
 	at := f.url
 	for redirects, logins := 0, 0; ; {
 		answer, err := f.request(ctx, at)
 		if err != nil {
-			return nil, "", unreachable(at, err)
+			return nil, unreachable(at, err)
 		}
 		if answer.StatusCode == http.StatusOK {
-			return checkType(answer)
+			return answer, nil
 		}
 		_ = answer.Body.Close()
 		switch answer.StatusCode {
 		case http.StatusUnauthorized:
 			if logins++; logins > maxLogins || !f.trusts(at) || !f.login.choose(parseChallenges(answer.Header.Values("WWW-Authenticate"))) {
-				return nil, "", f.refused(at)
+				return nil, f.refused(at)
 			}
 		case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 			if redirects++; redirects > maxRedirects {
-				return nil, "", fmt.Errorf("%w: the server redirects more than %d times", camera.ErrNoDevice, maxRedirects)
+				return nil, fmt.Errorf("%w: the server redirects more than %d times", camera.ErrNoDevice, maxRedirects)
 			}
 			if at, err = follow(at, answer.Header.Get("Location")); err != nil {
-				return nil, "", err
+				return nil, err
 			}
 		default:
-			return nil, "", statusError(answer.StatusCode)
+			return nil, statusError(answer.StatusCode)
 		}
 	}
 }
@@ -181,21 +181,21 @@ func statusError(code int) error {
 	return fmt.Errorf("%w: the server answers %d %s", kind, code, http.StatusText(code))
 }
 
-// checkType accepts what may be JPEGs. Servers are careless with the type of a
-// stream, but text is none.
-func checkType(answer *http.Response) (io.ReadCloser, string, error) {
+// mediaType is what the server calls its answer.
+func mediaType(answer *http.Response) string {
 	text := answer.Header.Get("Content-Type")
 	kind, _, err := mime.ParseMediaType(text)
 	if err != nil { // such as a boundary with characters it must not have
 		kind, _, _ = strings.Cut(strings.ToLower(strings.TrimSpace(text)), ";")
 	}
-	switch {
-	case kind == "", strings.HasPrefix(kind, "multipart/"), strings.HasPrefix(kind, "image/jp"), kind == "image/pjpeg",
-		strings.HasPrefix(kind, "video/"), kind == "application/octet-stream":
-		return answer.Body, kind, nil
-	}
-	_ = answer.Body.Close()
-	return nil, "", fmt.Errorf("%w: the server sends %.40q, expected multipart/x-mixed-replace or image/jpeg", camera.ErrNoData, kind)
+	return kind
+}
+
+// mayBeJPEGs reports whether a server's answer of that type and without a JPEG is an
+// accident. Otherwise it is the page of an error or a login.
+func mayBeJPEGs(kind string) bool {
+	return kind == "" || strings.HasPrefix(kind, "multipart/") || strings.HasPrefix(kind, "image/jp") || kind == "image/pjpeg" ||
+		strings.HasPrefix(kind, "video/") || kind == "application/octet-stream"
 }
 
 // unreachable explains why a request got no answer, in an operator's words where

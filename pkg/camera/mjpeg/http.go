@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
 
@@ -12,16 +13,19 @@ import (
 )
 
 // httpSource reads the JPEGs of a web server: a stream of them in one answer,
-// or one an answer, which is then requested again and again.
+// or one an answer, which is then requested again and again. The bytes decide what
+// is a JPEG, and the answer's framing whether it is one image; servers are careless
+// with the type they state.
 type httpSource struct {
 	stream
 	fetch  *fetcher
 	ticker *camera.Ticker
-	get    func() (io.ReadCloser, string, error) // with a context that interrupt ends
-	ended  <-chan struct{}                       // closed by interrupt
+	get    func() (*http.Response, error) // with a context that interrupt ends
+	ended  <-chan struct{}                // closed by interrupt
 
-	single bool   // one JPEG an answer
-	before uint64 // whole JPEGs before this answer
+	kind   string // media type of this answer
+	sized  bool   // its length is known
+	before uint64 // whole JPEGs before it
 	empty  int    // answers without a whole JPEG in a row
 
 	bodyMu sync.Mutex // guards body
@@ -44,11 +48,11 @@ func openHTTP(ctx context.Context, source string, cfg camera.Config) (camera.Sou
 	s := &httpSource{
 		fetch:  fetch,
 		ticker: camera.NewTicker(cfg.FPS),
-		get:    func() (io.ReadCloser, string, error) { return fetch.get(open) },
+		get:    func() (*http.Response, error) { return fetch.get(open) },
 		ended:  open.Done(),
 	}
 	s.info = camera.Info{Driver: "http", Latency: cfg.Interval()}
-	s.interrupt, s.symptom, s.explain = cancel, s.received, readError
+	s.interrupt, s.symptom, s.explain = cancel, s.received, s.readError
 	s.use(NewSplitter(nil, fetch.arrived))
 	if err := s.read(ctx, func() error { return s.start(ctx, cfg) }); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -62,29 +66,44 @@ func (s *httpSource) start(ctx context.Context, cfg camera.Config) error {
 	if _, err := s.ticker.Wait(ctx, s.ended); err != nil { // the first slot is now
 		return err
 	}
-	kind, err := s.request()
-	if err != nil {
+	if err := s.request(); err != nil {
 		return err
 	}
-	if s.single = strings.HasPrefix(kind, "image/"); s.single {
+	if s.single() {
 		s.info.Driver, s.info.FPS = "http images", cfg.FPS
 	}
-	err = s.begin()
-	if s.single && errors.Is(err, io.EOF) {
+	err := s.begin()
+	if errors.Is(err, io.EOF) && s.again() {
 		return fmt.Errorf("%w: the server's image is no whole JPEG", camera.ErrNoData)
 	}
 	return err
 }
 
 // request goes on with a new answer.
-func (s *httpSource) request() (kind string, err error) {
-	body, kind, err := s.get()
+func (s *httpSource) request() error {
+	answer, err := s.get()
 	if err != nil {
-		return "", err
+		return err
 	}
-	s.closeBody(body)
-	s.split.reset(body)
-	return kind, nil
+	s.kind, s.sized, s.before = mediaType(answer), answer.ContentLength >= 0, s.whole
+	s.closeBody(answer.Body)
+	s.split.reset(answer.Body)
+	return nil
+}
+
+// single reports whether the answer is one image, known before it is read.
+func (s *httpSource) single() bool {
+	return strings.HasPrefix(s.kind, "image/") || s.sized && !strings.HasPrefix(s.kind, "multipart/")
+}
+
+// again reports whether the answer that has ended was one image, after which the
+// next one is requested.
+func (s *httpSource) again() bool {
+	came := s.whole - s.before
+	if came == 0 && !mayBeJPEGs(s.kind) {
+		return false
+	}
+	return s.single() || came == 1 && !strings.HasPrefix(s.kind, "multipart/")
 }
 
 // closeBody closes the present answer's body and puts the next one in its place.
@@ -103,7 +122,7 @@ func (s *httpSource) Next(ctx context.Context, f *camera.Frame) error {
 	return s.read(ctx, func() error {
 		for {
 			err := s.next(f)
-			if !s.single || !errors.Is(err, io.EOF) {
+			if !errors.Is(err, io.EOF) || !s.again() {
 				return err
 			}
 			if err := s.requestNext(ctx); err != nil {
@@ -117,7 +136,7 @@ func (s *httpSource) Next(ctx context.Context, f *camera.Frame) error {
 func (s *httpSource) requestNext(ctx context.Context) error {
 	s.empty++
 	if s.whole > s.before {
-		s.before, s.empty = s.whole, 0
+		s.empty = 0
 	}
 	if s.empty == maxRefused {
 		return fmt.Errorf("%w: the server's images are no JPEGs", camera.ErrNoData)
@@ -125,15 +144,14 @@ func (s *httpSource) requestNext(ctx context.Context) error {
 	if _, err := s.ticker.Wait(ctx, s.ended); err != nil {
 		return err
 	}
-	kind, err := s.request()
-	if err == nil && !strings.HasPrefix(kind, "image/") {
-		return fmt.Errorf("%w: the server sends %.40q, and images before", camera.ErrNoData, kind)
-	}
-	return err
+	return s.request()
 }
 
-func readError(_ context.Context, err error) error {
-	if errors.Is(err, io.EOF) {
+func (s *httpSource) readError(_ context.Context, err error) error {
+	switch ended := errors.Is(err, io.EOF); {
+	case ended && s.whole == s.before && !mayBeJPEGs(s.kind):
+		return fmt.Errorf("%w: the server sends %.40q, expected multipart/x-mixed-replace or image/jpeg", camera.ErrNoData, s.kind)
+	case ended:
 		return fmt.Errorf("%w: the server has ended the stream", camera.ErrNoData)
 	}
 	return fmt.Errorf("%w: read from the server: %w", camera.ErrNoData, err)

@@ -143,6 +143,55 @@ func TestHTTPImages(t *testing.T) {
 	}
 }
 
+// TestHTTPImagesOfAnyType: bytes decide what is a JPEG, whatever the server calls it.
+func TestHTTPImagesOfAnyType(t *testing.T) {
+	jpg := picture(t, 1, 64, 48)
+	for name, types := range map[string][]string{
+		"text": {"text/plain"}, "page": {"text/html"}, "quoted": {`"image/jpeg"`}, "other image": {"image/x-jpeg"},
+		"two types": {"text/html", "image/jpeg"}, "none": {""}, "bytes": {"application/octet-stream"},
+	} {
+		for _, sized := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, length known: %v", name, sized), func(t *testing.T) {
+				s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					w.Header()["Content-Type"] = types
+					if !sized {
+						w.(http.Flusher).Flush()
+					}
+					_, _ = w.Write(jpg)
+				}))
+				src := mustOpen(t, s.URL)
+				var f camera.Frame
+				for n := range uint64(3) {
+					if err := src.Next(t.Context(), &f); err != nil || !bytes.Equal(f.Data, jpg) || f.Seq != n+1 {
+						t.Fatalf("image %d: %d bytes, seq %d, %v", n+1, len(f.Data), f.Seq, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestHTTPImagesThenAPage: a page in place of an image ends the source.
+func TestHTTPImagesThenAPage(t *testing.T) {
+	jpg := picture(t, 1, 64, 48)
+	var n atomic.Int64
+	src := mustOpen(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if n.Add(1) > 1 {
+			_, _ = io.WriteString(w, "<html>log in</html>")
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = w.Write(jpg)
+	})).URL)
+	var f camera.Frame
+	if err := src.Next(t.Context(), &f); err != nil {
+		t.Fatal(err)
+	}
+	if err := src.Next(t.Context(), &f); !errors.Is(err, camera.ErrNoData) || !strings.Contains(err.Error(), `"text/html"`) {
+		t.Errorf("a page gave %v", err)
+	}
+}
+
 // TestHTTPRefuses: errors say what is wrong and show neither user nor password.
 func TestHTTPRefuses(t *testing.T) {
 	mux := http.NewServeMux()
@@ -416,12 +465,12 @@ func TestHTTPS(t *testing.T) {
 	f.transport.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	body, _, err := f.get(ctx)
+	answer, err := f.get(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = body.Close() }()
-	split := NewSplitter(body, f.arrived)
+	defer func() { _ = answer.Body.Close() }()
+	split := NewSplitter(answer.Body, f.arrived)
 	for range 2 {
 		got, first, err := split.Next(nil)
 		if err != nil || !bytes.Equal(got, jpg) || time.Since(first) > time.Minute {
