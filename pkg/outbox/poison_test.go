@@ -274,9 +274,9 @@ func TestABacklogIsSentInSmallEnoughParts(t *testing.T) {
 			proxy.CutLarge(c.cut)
 			proxy.Refuse()
 			s := newSender(t, testkit.Unhurried(proxy.URL()), ModeBoth, nil)
-			for range 40 {
-				s.add(t, 100_000, "")
-				s.add(t, 100_000, `{"id":"answer"}`)
+			for range 40 { // ten are just below 1 MiB, but for their commands
+				s.add(t, 104_700, "")
+				s.add(t, 104_700, `{"id":"answer"}`)
 			}
 			proxy.Accept()
 			s.drain(t)
