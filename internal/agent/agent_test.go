@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -151,19 +152,23 @@ func (a *asker) ask(t *testing.T, fields map[string]any) *frame.Message {
 // entries are the stream's frames.
 func entries(t *testing.T, c *redis.Client) []*frame.Message {
 	t.Helper()
-	all, err := c.XRange(context.Background(), "frames:greencam1", "-", "+").Result()
+	return slices.DeleteFunc(all(t, c), func(m *frame.Message) bool { return m.Header.Status != frame.StatusOK })
+}
+
+// all are all the stream's entries.
+func all(t *testing.T, c *redis.Client) []*frame.Message {
+	t.Helper()
+	entries, err := c.XRange(context.Background(), "frames:greencam1", "-", "+").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out []*frame.Message
-	for _, e := range all {
+	for _, e := range entries {
 		m, err := frame.ParseEntry(e.Values)
 		if err != nil {
 			t.Fatalf("entry %s: %v", e.ID, err)
 		}
-		if m.Header.Status == frame.StatusOK {
-			out = append(out, m)
-		}
+		out = append(out, m)
 	}
 	return out
 }

@@ -35,7 +35,7 @@ type LaneStats struct {
 	Published   uint64 `json:"published"`
 	NoReceivers uint64 `json:"unheard"` // published while nobody was subscribed
 	Dropped     uint64 `json:"dropped"` // too many waited for the link
-	Refused     uint64 `json:"refused"` // Redis answered with an error
+	Refused     uint64 `json:"refused"` // Redis answered with an error, or takes no message of that size
 	Waiting     int    `json:"waiting"`
 }
 

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,7 +143,7 @@ func (p *Publisher) step(ctx context.Context, c channelConn, l *lane, test sizeT
 		p.cfg.Ceiling.failed(ctx, batch.total, r.err)
 		switch cause := redisconn.CauseOf(r.err); {
 		case r.err == nil, cause == redisconn.CauseServer && !redisconn.IsAboutSize(r.err):
-			if l.confirmed(item, r.receivers, r.err) && l == &p.answers && batch.refused == nil && p.cfg.Observe != nil {
+			if l.confirmed(item, r.receivers, cmp.Or(r.err, batch.refused)) && l == &p.answers && p.cfg.Observe != nil {
 				p.cfg.Observe(item.msg.Header)
 			}
 			p.entries.Published(item)

@@ -171,4 +171,3 @@ func limited(t *testing.T, by string) (server *redistest.Server, url string) {
 }
 
 var limits = []string{"proto-max-bulk-len", "client-query-buffer-limit", "proxy"}
-
