@@ -199,6 +199,18 @@ func (b *batch) commit(n int) (bytes int64) {
 	return bytes
 }
 
+// unreadable gives a frame up whose image is no image: it is to be declared. The batch
+// has failed.
+func (b *batch) unreadable(id frame.ID, err error) {
+	b.fail()
+	b.log.mu.Lock()
+	defer b.log.mu.Unlock()
+	b.log.cfg.Log.Error().Stringer("id", id).Err(err).Msg("A frame on disk is unreadable")
+	if i := b.log.items.search(id); !b.log.items[i].isLost() { // else memory was short
+		b.log.loseAt(i, reasonUnreadable)
+	}
+}
+
 // fail notes that what was not committed is not on its way any more.
 func (b *batch) fail() { b.log.fail(b.items) }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/pkg/datatransfer"
+	"framekeeper/pkg/frame"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -92,7 +93,8 @@ func (w *ChannelWriter) end() { w.frames.setWritable(false) }
 // step publishes one batch. It returns how long to wait before the next; idle: until
 // there is something to send.
 func (w *ChannelWriter) step(ctx context.Context, c channelConn, test sizeTester) (wait time.Duration, err error) {
-	b, wait, err := beginBatch(ctx, w.frames, w.cfg.Ceiling, test, false)
+	singly := w.cfg.Wire != nil // what is derived may be much larger than the message
+	b, wait, err := beginBatch(ctx, w.frames, w.cfg.Ceiling, test, singly)
 	if b == nil {
 		return wait, err
 	}
@@ -100,6 +102,10 @@ func (w *ChannelWriter) step(ctx context.Context, c channelConn, test sizeTester
 	var payloads [][]byte
 	for _, e := range b.entries {
 		payload, err := w.cfg.Wire.of(e.msg)
+		if err != nil && e.msg.Header.Status == frame.StatusOK { // its image: spooled before wire or encoding was changed
+			b.unreadable(e.id, err)
+			return 0, nil
+		}
 		if err != nil {
 			return 0, fmt.Errorf("publish %s: %w", e.id, err)
 		}
