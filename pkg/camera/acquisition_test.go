@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"framekeeper/internal/async"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -124,6 +125,34 @@ func TestGivesUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A camera that refuses the password would lock the account; nothing but time passes
+// between the attempts, and the process does not end for it.
+func TestRefusedIsTriedAgainByMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		var at []time.Duration
+		cfg := testConfig()
+		g := newTestGrabber(cfg, func(context.Context, Config) (Source, error) {
+			at = append(at, time.Since(begun))
+			return nil, fmt.Errorf("%w: wrong password", ErrRefused)
+		})
+		stop := running(t, g)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if h := g.Health(); h.State != StateRetrying || !strings.Contains(h.Reason, "wrong password; trying again in 1 min") || g.Hung() != 0 {
+			t.Errorf("health %+v, hung for %v", h, g.Hung())
+		}
+		time.Sleep(2 * time.Hour)
+		if err := stop(); err != nil {
+			t.Errorf("Run = %v after two hours, want it to go on", err)
+		}
+		want := []time.Duration{0, time.Minute, 6 * time.Minute, 21 * time.Minute, 36 * time.Minute}
+		if len(at) != 10 || !slices.Equal(at[:len(want)], want) {
+			t.Errorf("%d attempts, at %v; want 10, at %v and every 15 min", len(at), at, want)
+		}
+	})
 }
 
 // A camera that comes and goes for hours must not fill the log, nor be opened ten

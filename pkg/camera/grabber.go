@@ -30,6 +30,12 @@ const (
 	maxFlapWaits = 4
 )
 
+// refusedWait is how long to wait after the nth refusal in a row. Cameras lock an
+// account after some five attempts, and only a person can mend what they refuse.
+func refusedWait(n int) time.Duration {
+	return [...]time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute}[min(n, 3)-1]
+}
+
 // Grabber drains one camera all the time and has its newest frame. A frame
 // that nobody fetched is replaced by the next one: a slow consumer never sees
 // a queue, only the newest. It reopens a source that fails, and a watchdog notices
@@ -80,7 +86,7 @@ func NewGrabber(cfg Config, open Opener, log zerolog.Logger) *Grabber {
 
 // Run opens the source and drains it until ctx ends (nil), a finite source
 // ends (ErrEnded), MaxReopens attempts to get a new frame have failed in a row
-// (ErrReopenLimit), or the source's code does not return (ErrHung).
+// (ErrReopenLimit; one that the camera refused does not count), or the source's code does not return (ErrHung).
 //
 // After ErrHung one goroutine is left behind: it is inside a C call, and
 // nothing in this process can cancel that. It hands out no more frames. The
@@ -101,7 +107,7 @@ func (g *Grabber) Run(ctx context.Context) error {
 
 func (g *Grabber) run(ctx context.Context) error {
 	flaps := 0 // acquisitions in a row that gave frames, and soon no more
-	for reopens := 0; ; {
+	for reopens, refusals := 0, 0; ; {
 		yield, err := g.acquire(ctx)
 		switch {
 		case errors.Is(err, ErrHung), errors.Is(err, ErrUnsupported):
@@ -113,28 +119,41 @@ func (g *Grabber) run(ctx context.Context) error {
 		}
 		switch {
 		case yield >= steadyAfter:
-			reopens, flaps = 0, 0
+			reopens, refusals, flaps = 0, 0, 0
 		case yield > 0:
-			reopens = 0
+			reopens, refusals = 0, 0
 			flaps++
+		}
+		if errors.Is(err, ErrRefused) {
+			refusals++
+			wait := refusedWait(refusals)
+			g.recordFailure(reopens+refusals, flaps, err, fmt.Sprintf("trying again in %.0f min", wait.Minutes()))
+			if !g.pause(ctx, wait) {
+				return nil
+			}
+			continue
 		}
 		if reopens >= g.cfg.MaxReopens {
 			return fmt.Errorf("%w after %s to reopen it: %w", ErrReopenLimit, text.Count(reopens, "attempt"), err)
 		}
 		reopens++
-		g.recordFailure(reopens, flaps, err)
-		wait := g.reopenWait(max(reopens, min(flaps, maxFlapWaits)))
-		g.setDeadline(wait)
-		if !async.Pause(ctx, wait) {
+		g.recordFailure(reopens+refusals, flaps, err, fmt.Sprintf("reopening it, attempt %d of %d", reopens, g.cfg.MaxReopens))
+		if !g.pause(ctx, g.reopenWait(max(reopens, min(flaps, maxFlapWaits)))) {
 			return nil
 		}
 	}
 }
 
+// pause waits for the next attempt. It reports false when ctx has ended.
+func (g *Grabber) pause(ctx context.Context, wait time.Duration) bool {
+	g.setDeadline(wait)
+	return async.Pause(ctx, wait)
+}
+
 // recordFailure is called after each failed acquisition. The log has the first
 // failure in full and then the recovery; what lies between is counted. Of a
-// camera that comes and goes it has ever fewer.
-func (g *Grabber) recordFailure(attempt, flaps int, err error) {
+// camera that comes and goes it has ever fewer. next is what follows, for people.
+func (g *Grabber) recordFailure(attempt, flaps int, err error, next string) {
 	g.mu.Lock()
 	g.health.Reopens++
 	if g.downSince.IsZero() {
@@ -155,7 +174,7 @@ func (g *Grabber) recordFailure(attempt, flaps int, err error) {
 		}
 		e.Msg("Camera lost, reopening it")
 	}
-	g.setState(StateRetrying, fmt.Sprintf("%s; reopening it, attempt %d of %d", reason, attempt, g.cfg.MaxReopens))
+	g.setState(StateRetrying, reason+"; "+next)
 }
 
 // reopenWait is how long to wait before the nth attempt in a row.

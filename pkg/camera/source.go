@@ -60,6 +60,7 @@ type Opener func(ctx context.Context, c Config) (Source, error)
 var (
 	ErrNoDevice    = errors.New("no such camera")                // plug it in, correct the name
 	ErrBusy        = errors.New("camera is in use")              // end the other program
+	ErrRefused     = errors.New("camera refuses access")         // correct user, password or certificate; tried again by minutes
 	ErrNoData      = errors.New("camera gives no frames")        // cable, power, light
 	ErrUnsupported = errors.New("not built into this cam-agent") // build or install something
 )

@@ -151,13 +151,13 @@ func (f *fetcher) trusts(at *url.URL) bool {
 func (f *fetcher) refused(at *url.URL) error {
 	switch {
 	case !f.trusts(at):
-		return fmt.Errorf("%w: the server redirects to another one, which wants user and password; name that one in source", camera.ErrNoDevice)
+		return fmt.Errorf("%w: the server redirects to another one, which wants user and password; name that one in source", camera.ErrRefused)
 	case !f.login.known:
-		return fmt.Errorf("%w: the server wants user and password: http://user:password@…", camera.ErrNoDevice)
+		return fmt.Errorf("%w: the server wants user and password: http://user:password@…", camera.ErrRefused)
 	case f.login.scheme == "":
-		return fmt.Errorf("%w: the server wants user and password in a way that is not known here, expected basic or digest", camera.ErrNoDevice)
+		return fmt.Errorf("%w: the server wants user and password in a way that is not known here, expected basic or digest", camera.ErrRefused)
 	}
-	return fmt.Errorf("%w: the server refuses user or password", camera.ErrNoDevice)
+	return fmt.Errorf("%w: the server refuses user or password", camera.ErrRefused)
 }
 
 // follow is where a redirect goes.
@@ -173,6 +173,8 @@ func follow(at *url.URL, location string) (*url.URL, error) {
 func statusError(code int) error {
 	kind := camera.ErrNoDevice
 	switch {
+	case code == http.StatusForbidden:
+		kind = camera.ErrRefused
 	case code == http.StatusServiceUnavailable, code == http.StatusTooManyRequests, code == http.StatusLocked:
 		kind = camera.ErrBusy
 	case code >= 500:
@@ -222,9 +224,9 @@ func unreachable(at *url.URL, err error) error {
 	case errors.As(err, &record):
 		reason = "the server does not speak TLS: write http:// for https://"
 	case errors.As(err, &unknown):
-		reason = "tls: nobody this machine trusts has signed the server's certificate; add its authority to the system's (update-ca-certificates)"
+		kind, reason = camera.ErrRefused, "tls: nobody this machine trusts has signed the server's certificate; add its authority to the system's (update-ca-certificates)"
 	case errors.As(err, &host):
-		reason = "tls: the server's certificate is for another name than " + at.Hostname()
+		kind, reason = camera.ErrRefused, "tls: the server's certificate is for another name than "+at.Hostname()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		reason = fmt.Sprintf("%s closes the connection without an answer; does it speak %s?", at.Host, at.Scheme)
 	default:

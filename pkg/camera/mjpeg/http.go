@@ -81,7 +81,7 @@ func (s *httpSource) start(ctx context.Context, cfg camera.Config) error {
 
 // request goes on with a new answer.
 func (s *httpSource) request() error {
-	answer, err := s.get()
+	answer, err := s.get() //nolint:bodyclose // closeBody does
 	if err != nil {
 		return err
 	}

@@ -196,9 +196,10 @@ func TestHTTPImagesThenAPage(t *testing.T) {
 func TestHTTPRefuses(t *testing.T) {
 	mux := http.NewServeMux()
 	for path, h := range map[string]http.HandlerFunc{
-		"/text":   func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>log in</html>") },
-		"/busy":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
-		"/broken": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"/text":      func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>log in</html>") },
+		"/busy":      func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"/forbidden": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },
+		"/broken":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"/user": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="cam"`)
 			w.WriteHeader(http.StatusUnauthorized)
@@ -242,9 +243,10 @@ func TestHTTPRefuses(t *testing.T) {
 		login(s, "/busy"):                    {camera.ErrBusy, "503"},
 		login(s, "/broken"):                  {camera.ErrNoData, "500"},
 		login(s, "/missing"):                 {camera.ErrNoDevice, "404"},
-		login(s, "/user"):                    {camera.ErrNoDevice, "refuses user or password"},
-		s.URL + "/user":                      {camera.ErrNoDevice, "wants user and password"},
-		login(s, "/kerberos"):                {camera.ErrNoDevice, "not known here"},
+		login(s, "/user"):                    {camera.ErrRefused, "refuses user or password"},
+		s.URL + "/user":                      {camera.ErrRefused, "wants user and password"},
+		login(s, "/kerberos"):                {camera.ErrRefused, "not known here"},
+		login(s, "/forbidden"):               {camera.ErrRefused, "403"},
 		login(s, "/loop"):                    {camera.ErrNoDevice, "redirects more than"},
 		login(s, "/ftp"):                     {camera.ErrNoDevice, "no http or https URL"},
 		login(s, "/end"):                     {camera.ErrNoData, "has ended the stream"},
@@ -392,7 +394,7 @@ func TestHTTPNonceExpires(t *testing.T) {
 	if n := accepted.Load(); n != 6 {
 		t.Errorf("%d images", n)
 	}
-	if _, err := Open(t.Context(), config(source+"/never")); !errors.Is(err, camera.ErrNoDevice) {
+	if _, err := Open(t.Context(), config(source+"/never")); !errors.Is(err, camera.ErrRefused) {
 		t.Errorf("a server that is never content gave %v", err)
 	}
 }
@@ -438,7 +440,7 @@ func TestHTTPRedirects(t *testing.T) {
 			}
 		}
 	}
-	if _, err := Open(t.Context(), config(base+"/locked")); !errors.Is(err, camera.ErrNoDevice) || !strings.Contains(err.Error(), "redirects to another") {
+	if _, err := Open(t.Context(), config(base+"/locked")); !errors.Is(err, camera.ErrRefused) || !strings.Contains(err.Error(), "redirects to another") {
 		t.Errorf("a redirect to one that wants a password gave %v", err)
 	}
 	if got := seen.Load().(string); got != "" {
@@ -454,7 +456,7 @@ func TestHTTPS(t *testing.T) {
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it would complain of the first client
 	s.StartTLS()
 	defer s.Close()
-	if _, err := Open(t.Context(), config(s.URL)); !errors.Is(err, camera.ErrNoDevice) || !strings.Contains(err.Error(), "certificate") {
+	if _, err := Open(t.Context(), config(s.URL)); !errors.Is(err, camera.ErrRefused) || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("an unknown certificate gave %v", err)
 	}
 	f, err := newFetcher(s.URL)

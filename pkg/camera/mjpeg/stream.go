@@ -90,7 +90,7 @@ func (s *stream) read(ctx context.Context, f func() error) error {
 	if cause := s.cause(ctx); cause != nil {
 		return fmt.Errorf("%w: %w", cause, s.symptom())
 	}
-	if errors.Is(err, camera.ErrNoData) || errors.Is(err, camera.ErrNoDevice) || errors.Is(err, camera.ErrBusy) {
+	if errors.Is(err, camera.ErrNoData) || errors.Is(err, camera.ErrNoDevice) || errors.Is(err, camera.ErrBusy) || errors.Is(err, camera.ErrRefused) {
 		return err
 	}
 	err = s.explain(ctx, err)
