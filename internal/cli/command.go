@@ -116,13 +116,13 @@ func Args(what ...string) cobra.PositionalArgs {
 	}
 }
 
-// WriteJSON prints v as one line of JSON.
+// WriteJSON prints v as one line of JSON that can command no terminal.
 func WriteJSON(w io.Writer, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode json: %w", err)
 	}
-	_, err = w.Write(append(b, '\n'))
+	_, err = w.Write(append(text.EscapeJSON(b), '\n'))
 	return err
 }
 

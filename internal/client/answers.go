@@ -25,7 +25,7 @@ import (
 func replyText(r *control.Reply, asJSON bool) (string, error) {
 	if asJSON {
 		b, err := json.Marshal(r)
-		return string(b) + "\n", err
+		return string(text.EscapeJSON(b)) + "\n", err
 	}
 	if r.Result == nil {
 		return "", nil

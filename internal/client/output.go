@@ -18,6 +18,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"framekeeper/internal/images"
+	"framekeeper/internal/text"
 	"framekeeper/pkg/frame"
 )
 
@@ -103,15 +104,15 @@ func encodePNG(m *frame.Message) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// jsonLine is the header as it came, on exactly one line.
+// jsonLine is the header as it came, on exactly one line, with escapes for what a
+// terminal must not see.
 func jsonLine(m *frame.Message) []byte {
 	var b bytes.Buffer
 	if json.Compact(&b, m.HeaderJSON()) != nil {
 		b.Reset() // it was parsed, so this does not happen
 		b.WriteString("{}")
 	}
-	b.WriteByte('\n')
-	return bytes.ToValidUTF8(b.Bytes(), []byte("\ufffd"))
+	return append(text.EscapeJSON(b.Bytes()), '\n')
 }
 
 // maxLinks is how many symbolic links are followed, as many as Linux does.

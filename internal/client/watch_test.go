@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"framekeeper/internal/control"
+	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
 )
 
@@ -109,6 +111,28 @@ func TestDescribeIsSafeForTerminals(t *testing.T) {
 		}
 		if got := describe("cam", m, nil); got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestJSONIsSafeForTerminals(t *testing.T) {
+	const evil, escaped = "\u009b31m\u202e\x7f", `\u009b31m\u202e\u007f`
+	m, err := frame.NewMessage(frame.Header{Status: frame.StatusError, Error: evil, Request: json.RawMessage(`{"a":"` + evil + `"}`)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := string(jsonLine(m))
+	reply, err := replyText(&control.Reply{Error: evil, Result: json.RawMessage(`{"box":"` + evil + `"}`)}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var status buffer
+	if err := printJSON(&status, []*camera.Config{{Name: "cam"}}, []report{{present: true, body: []byte(`{"a":"` + evil + `","b":"` + evil + `"}`)}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range map[string]string{"header": line, "reply": reply, "status": status.String()} {
+		if strings.Contains(got, evil) || strings.Count(got, escaped) < 2 || strings.Count(got, "\n") != 1 || !json.Valid([]byte(got)) {
+			t.Errorf("%s: got %q", name, got)
 		}
 	}
 }

@@ -1,6 +1,12 @@
 package text
 
-import "testing"
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"testing"
+	"unicode"
+)
 
 func TestPrintable(t *testing.T) {
 	for _, c := range []struct {
@@ -16,6 +22,30 @@ func TestPrintable(t *testing.T) {
 	} {
 		if got := Printable(c.in, c.limit); got != c.want {
 			t.Errorf("Printable(%q, %d) = %q, want %q", c.in, c.limit, got, c.want)
+		}
+	}
+}
+
+func TestEscapeJSON(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"a":[1,"plain ä 漢 \u001b \" "],"b":null}`:     `{"a":[1,"plain ä 漢 \u001b \" "],"b":null}`,
+		"{\"\u009b31m\":\"x\u202ey\u007f\u2028\"}":      `{"\u009b31m":"x\u202ey\u007f\u2028"}`,
+		"[\"\U000e0001tag\",\"\U0001f600\",\"\ufffd\"]": "[\"\\udb40\\udc01tag\",\"\U0001f600\",\"\ufffd\"]",
+		"[\"bad \x9b byte\"]":                           "[\"bad \ufffd byte\"]",
+	} {
+		got := EscapeJSON([]byte(in))
+		if string(got) != want {
+			t.Errorf("EscapeJSON(%q) = %q, want %q", in, got, want)
+		}
+		if i := bytes.IndexFunc(got, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+			t.Errorf("EscapeJSON(%q) = %q can command a terminal", in, got)
+		}
+		var before, after any
+		if err := json.Unmarshal([]byte(in), &before); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(got, &after); err != nil || !reflect.DeepEqual(before, after) {
+			t.Errorf("EscapeJSON(%q) reads as %q, %v", in, after, err)
 		}
 	}
 }

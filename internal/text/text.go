@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Printable is s with a replacement character for everything that cannot be
@@ -24,6 +26,25 @@ func Printable(s string, limit int) string {
 		return string(all[:limit-1]) + "…"
 	}
 	return s
+}
+
+// EscapeJSON is a JSON text of one line with an escape in place of everything that
+// cannot be printed, and a replacement character for what is not UTF-8. It means the
+// same: encoding/json escapes what is below a space, and a terminal obeys more.
+func EscapeJSON(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for _, r := range string(text) { // what cannot be printed can only be part of a string
+		switch {
+		case unicode.IsPrint(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
 }
 
 // Count is "1 restart" or "2 restarts"; the noun forms its plural with an s.
