@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	dialTimeout   = 5 * time.Second // and for TLS and for the answer's header, each
+	dialTimeout   = 5 * time.Second // and for TLS; how long the answer may take, whoever reads decides
 	maxRedirects  = 5
 	maxLogins     = 3 // a nonce may be too old, but not every time
 	maxHeader     = 64 << 10
@@ -50,7 +50,6 @@ func newFetcher(source string) (*fetcher, error) {
 	f.transport = &http.Transport{
 		DialContext:            f.dial,
 		TLSHandshakeTimeout:    dialTimeout,
-		ResponseHeaderTimeout:  dialTimeout,
 		MaxResponseHeaderBytes: maxHeader,
 		ReadBufferSize:         readSize,
 		IdleConnTimeout:        time.Minute,
@@ -220,7 +219,7 @@ func unreachable(at *url.URL, err error) error {
 	case errors.As(err, &op) && op.Op == "dial" && op.Timeout():
 		reason = fmt.Sprintf("%s cannot be reached within %v", at.Host, dialTimeout)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		kind, reason = camera.ErrNoData, fmt.Sprintf("the server takes the request and does not answer within %v", dialTimeout)
+		kind, reason = camera.ErrNoData, fmt.Sprintf("%s takes the connection and does not answer within %v", at.Host, dialTimeout)
 	case errors.As(err, &record):
 		reason = "the server does not speak TLS: write http:// for https://"
 	case errors.As(err, &unknown):

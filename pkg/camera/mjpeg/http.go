@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"framekeeper/pkg/camera"
 )
@@ -66,13 +67,18 @@ func (s *httpSource) start(ctx context.Context, cfg camera.Config) error {
 	if _, err := s.ticker.Wait(ctx, s.ended); err != nil { // the first slot is now
 		return err
 	}
+	begun := time.Now()
 	if err := s.request(); err != nil {
 		return err
 	}
+	err := s.begin()
+	took := time.Since(begun)
 	if s.single() {
 		s.info.Driver, s.info.FPS = "http images", cfg.FPS
+		if took > cfg.StallTimeout/2 { // it is slow, and not to be taken for one that has stalled
+			s.info.FPS = min(cfg.FPS, 1/took.Seconds())
+		}
 	}
-	err := s.begin()
 	if errors.Is(err, io.EOF) && s.again() {
 		return fmt.Errorf("%w: the server's image is no whole JPEG", camera.ErrNoData)
 	}
@@ -81,6 +87,7 @@ func (s *httpSource) start(ctx context.Context, cfg camera.Config) error {
 
 // request goes on with a new answer.
 func (s *httpSource) request() error {
+	s.closeBody(nil)
 	answer, err := s.get() //nolint:bodyclose // closeBody does
 	if err != nil {
 		return err

@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"framekeeper/pkg/camera"
 )
 
@@ -168,6 +170,37 @@ func TestHTTPImagesOfAnyType(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestHTTPSlowImages: a camera that takes longer for an image than stall_timeout is
+// slow and not broken; how long it takes is what the watchdog goes by.
+func TestHTTPSlowImages(t *testing.T) {
+	const took = 300 * time.Millisecond
+	jpg := picture(t, 1, 64, 48)
+	cfg := config(serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(took)
+		_, _ = w.Write(jpg)
+	})).URL)
+	cfg.StallTimeout = 100 * time.Millisecond
+	g := camera.NewGrabber(cfg, Open, zerolog.Nop())
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- g.Run(ctx) }()
+	for after := uint64(0); after < 4; {
+		f, ticket, err := g.Wait(ctx, after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Release()
+		after = ticket
+	}
+	if h := g.Health(); h.Stalls != 0 || h.Reopens != 0 || h.Info.FPS > 1/took.Seconds() {
+		t.Errorf("health %+v, want no stall and the camera's own rate", h)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
