@@ -44,7 +44,7 @@ const (
 
 func lossRows() []*lossRow {
 	var all []*lossRow
-	for _, group := range [][]*lossRow{dataRows(), refusalRows(), readerRows(), writerRows(), diskRows(), tornRows(), killNineRows()} {
+	for _, group := range [][]*lossRow{dataRows(), refusalRows(), poisonRows(), readerRows(), writerRows(), diskRows(), tornRows(), killNineRows()} {
 		all = append(all, group...)
 	}
 	return all

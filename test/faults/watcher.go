@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -43,11 +44,12 @@ type watcher struct {
 	consumer  *stream.Consumer
 	wg        sync.WaitGroup
 
-	mu      sync.Mutex // guards all below
-	shots   []shot
-	answers []answer
-	failed  int // requests without an answer, or with an error
-	changed chan struct{}
+	mu         sync.Mutex // guards all below
+	shots      []shot
+	answers    []answer
+	refused    int // requests answered with an error
+	unanswered int
+	changed    chan struct{}
 }
 
 // watch begins to read and, if asks is set, to ask ten times a second.
@@ -118,12 +120,23 @@ func (w *watcher) ask(ctx context.Context, angle int) {
 	_, err := w.requester.Request(ctx, map[string]any{"angle": angle})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err != nil {
-		w.failed++
-		return
+	var reply *rpc.ReplyError
+	switch {
+	case err == nil:
+		w.answers = append(w.answers, answer{time.Now(), sent})
+		w.wake()
+	case errors.As(err, &reply):
+		w.refused++
+	case ctx.Err() == nil:
+		w.unanswered++
 	}
-	w.answers = append(w.answers, answer{time.Now(), sent})
-	w.wake()
+}
+
+// errors is how many requests got an error, and how many nothing.
+func (w *watcher) errors() (refused, unanswered int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.refused, w.unanswered
 }
 
 // await waits until look is content with what is there.
