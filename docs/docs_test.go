@@ -17,6 +17,7 @@ import (
 	"framekeeper/internal/agent"
 	"framekeeper/internal/client"
 	"framekeeper/internal/controller"
+	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -338,6 +339,21 @@ func TestMessages(t *testing.T) {
 	for _, cause := range redisconn.Causes() {
 		if !named[string(cause)] {
 			t.Errorf("troubleshooting.md does not explain the cause `%s`", cause)
+		}
+	}
+}
+
+// monitoring.md has a row for every reason for which frames are lost.
+func TestReasonsOfLosses(t *testing.T) {
+	text, err := os.ReadFile("monitoring.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, reasons, _ := strings.Cut(string(text), "| `reason` |")
+	reasons, _, _ = strings.Cut(reasons, "\n\n")
+	for _, kind := range outbox.LossKinds() {
+		if !strings.Contains(reasons, "`"+kind+"`") {
+			t.Errorf("monitoring.md does not explain the reason `%s`", kind)
 		}
 	}
 }
