@@ -67,10 +67,7 @@ func (c console) watch(ctx context.Context, f watchFlags) (err error) {
 			return err
 		}
 	}
-	log, closer, err := logging.New(cfg.Log, "client", c.stderr)
-	if err != nil {
-		return err
-	}
+	log, closer := logging.Begin(cfg.Log, "client", c.stderr)
 	defer func() { err = errors.Join(err, closer.Close()) }()
 
 	lines := make(chan []byte, watchBacklog)

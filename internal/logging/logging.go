@@ -1,7 +1,8 @@
 // Package logging makes the logger that a program hands to everything it
 // starts. It promises lines for people or JSON, with the time in milliseconds
 // and the program's name, on standard error or in a file whose size is bounded.
-// It sets no global. New refuses a file it cannot write, Begin goes on without.
+// It sets no global. New refuses a file it cannot write, and for root one in a
+// directory of another user's; Begin goes on without.
 // The programs' main packages call it.
 package logging
 
@@ -79,6 +80,9 @@ func open(cfg Config, program string, stderr io.Writer) (io.Writer, io.Closer, e
 // tryFile finds out at the start what lumberjack would only find out at the
 // first line, when there is nobody left to report.
 func tryFile(name string) error {
+	if err := checkOwner(filepath.Dir(name), os.Geteuid()); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return fmt.Errorf("make directory: %w", err)
 	}
