@@ -73,10 +73,16 @@ func (c *Consumer) pass(id frame.ID, g gap, h *frame.Header, damaged bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s, l := &c.stats, c.passages
-	lost := undeclared
+	lost, end := undeclared, undeclared
 	if c.trimmed {
 		lost = trimmed
-	} else if g.missing() > 0 {
+	}
+	if p := l[g.earlier]; p != nil && p.unknown {
+		end = uncounted
+	} else if c.trimmed {
+		end = trimmed
+	}
+	if lost == undeclared && g.own.size() > 0 || end == undeclared && g.end.size() > 0 {
 		c.log.Error().Stringer("after", s.Watermark).Stringer("before", id).Uint64("frames", g.missing()).
 			Msg("Frames are missing from the stream and were not declared lost")
 	}
@@ -86,6 +92,9 @@ func (c *Consumer) pass(id frame.ID, g gap, h *frame.Header, damaged bool) {
 	}
 	if unclean && len(l) > 0 || g.open && c.trimmed {
 		s.Unknown++
+		if p := l[s.Watermark.Epoch]; p != nil && s.Watermark.Epoch < id.Epoch {
+			p.unknown = true
+		}
 	}
 	first := covered(id, h)
 	begin := uint64(1) // of the IDs that count
@@ -96,7 +105,7 @@ func (c *Consumer) pass(id frame.ID, g gap, h *frame.Header, damaged bool) {
 	l.count(id.Epoch, g.own.as(lost), s)
 	if g.end.size() > 0 {
 		l.open(g.earlier, 1)
-		l.count(g.earlier, g.end.as(lost), s)
+		l.count(g.earlier, g.end.as(end), s)
 	}
 	switch {
 	case damaged:

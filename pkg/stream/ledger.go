@@ -71,6 +71,7 @@ func (r run) size() uint64 {
 type passage struct {
 	high    uint64
 	missing []run // in the order in which they were found missing
+	unknown bool  // whether there were others above high, and what became of them, is in Unknown
 }
 
 // add records IDs above high, or some that take has taken.
@@ -175,7 +176,9 @@ func (l ledger) count(epoch uint64, r run, s *ConsumerStats) {
 		parts = append(parts, rest)
 	}
 	for _, part := range parts {
-		*s.counter(r.class) += part.size()
+		if n := s.counter(r.class); n != nil {
+			*n += part.size()
+		}
 		p.add(part.as(r.class))
 	}
 }

@@ -1,9 +1,12 @@
 package stream
 
 import (
+	"context"
 	"math"
 	"slices"
 	"testing"
+
+	"github.com/rs/zerolog"
 
 	"framekeeper/internal/testkit"
 	"framekeeper/pkg/frame"
@@ -219,5 +222,21 @@ func TestNoEpochIsForgotten(t *testing.T) {
 	s := m.settle()
 	if len(m.got) != 2*starts || s.Delivered != starts || s.Duplicates != 2*starts-1 || s.Restarts != 1 {
 		t.Errorf("%d entries were handed over of %d, %+v; want each once", len(m.got), 2*starts, s)
+	}
+}
+
+// What a later start names as an epoch's end is no hole where an earlier start has
+// said already that it is unknown.
+func TestAnEndThatWasUnknownIsNotUndeclared(t *testing.T) {
+	c := NewConsumer(ConsumerConfig{FromStart: true, Handle: func(context.Context, *frame.Message) error { return nil }, Log: zerolog.Nop()})
+	pass := func(h frame.Header) {
+		g := c.passages.gapBefore(c.stats.Watermark, h.ID, &h)
+		c.pass(h.ID, g, &h, false)
+	}
+	pass(ok(1))
+	pass(startedAfter(200, frame.ID{}, false))
+	pass(startedAfter(300, id(100, 3), false))
+	if s := c.Stats(); s.Undeclared != 0 || s.Unknown == 0 {
+		t.Errorf("got %+v, want an unknown end and nothing undeclared", s)
 	}
 }
