@@ -194,7 +194,7 @@ func (l *simLife) follow() {
 	}
 	l.moves = moves
 	for _, x := range l.world.ledger.all {
-		if id, old := l.log.ledger.idOf(x.first); !old && (!x.accepted || x.uncertain()) {
+		if id, old := l.log.ledger.idOf(x.first); !old {
 			l.world.ledger.renumbered(x.id, id)
 		}
 	}

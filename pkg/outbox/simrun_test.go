@@ -95,6 +95,9 @@ func (w *simWorld) finish() {
 	for _, r := range w.readers {
 		r.failing = 0
 	}
+	for _, a := range w.actors {
+		a.due = min(a.due, w.now+time.Second)
+	}
 	w.operator()
 	if w.life != nil && w.life.spool == nil { // as the agent does when its spool can be opened again
 		w.operate(w.end)

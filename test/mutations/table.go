@@ -1,4 +1,75 @@
 package main
 
-// mutations are the defects.
-func mutations() []mutation { return nil }
+const (
+	batch    = "pkg/outbox/batch.go"
+	resume   = "pkg/outbox/resume.go"
+	spooled  = "pkg/outbox/spooled.go"
+	spooler  = "pkg/outbox/spooler.go"
+	logFile  = "pkg/outbox/log.go"
+	renumber = "pkg/outbox/renumber.go"
+	writer   = "pkg/outbox/streamwriter.go"
+	channel  = "pkg/outbox/channelwriter.go"
+	publish  = "pkg/outbox/publisher.go"
+	journal  = "pkg/outbox/journal.go"
+	ledger   = "pkg/outbox/ledger.go"
+	consumer = "pkg/stream/consumer.go"
+	gap      = "pkg/stream/gap.go"
+)
+
+func one(name, file, before, after string) mutation {
+	return mutation{name: name, changes: []change{{file, before, after}}}
+}
+
+// mutations are the defects: the kinds that the frame log once had, and others that
+// its promises exclude.
+func mutations() []mutation {
+	return []mutation{
+		one("answers starve while Redis refuses the stream", logFile,
+			"	taken := l.unsentBytes() - l.held[inMemoryAndDisk][unsent]\n	if l.store == nil || l.diskFailed {\n		taken -= l.held[inMemory][unsent]\n	}\n",
+			"	taken := l.unsentBytes()\n"),
+		one("what the spool dropped at opening is forgotten", spooled,
+			"		l.ledger.addLoss(first, last, loss.Reason)\n		l.countLoss", "		l.countLoss"),
+		one("a start declares only gaps between what is on disk", resume,
+			"		if !s.last.Less(next) {\n			filled = l.appendLost(filled, next, s.last)\n		}\n", ""),
+		one("the channel gets the stream's wire", publish,
+			"		payload, err := p.cfg.Wire.of(m)\n", "		payload, err := m.Wire(), error(nil)\n"),
+		one("a file that was removed is believed in", batch,
+			"		e.file = frame.ID{}\n		l.spoolable.Call()\n	}\n	where := inMemory\n	if e.place == onDisk || e.place == nowhere {",
+			"		l.spoolable.Call()\n	}\n	where := inMemory\n	if e.place == inMemoryAndDisk {\n		where = inMemoryAndDisk\n	}\n	if e.place == onDisk || e.place == nowhere {"),
+		one("an item in flight is evicted", logFile,
+			"	for i := l.delivered; i < len(l.items)-1 && l.unsentBytes() > l.cfg.Limit; i++ {\n		e := l.items[i]\n		if e.place != inMemory || e.progress != unsent",
+			"	for i := l.delivered; i < len(l.items)-1 && l.unsentBytes() > l.cfg.Limit; i++ {\n		e := l.items[i]\n		if e.place != inMemory || e.progress == awaitingPublish"),
+		one("an answer enters the stream before it is published", batch, "len(items) == n || e.progress != unsent ||", "len(items) == n || e.progress == inFlight ||"),
+		one("answers without a log are declared on the channel", spooled,
+			"	if l.cfg.Stream == 0 {\n		l.insertLosses()\n	}\n",
+			"	if l.cfg.Stream == 0 {\n		l.fill(frame.ID{})\n	}\n"),
+		one("a passing error of the disk is a loss", batch, "	if !errors.Is(err, spool.ErrGone) && !errors.Is(err, spool.ErrCorrupt) {\n", "	if false {\n"),
+		one("a loss that the spool reports is ignored", spooler, "		s.frames.spoolDrops(losses)\n		if failure = err", "		if failure = err"),
+		one("files are removed before delivery", batch, "	items = append(items, e)\n", "	items = append(items, e)\n		if !e.file.IsZero() && l.removable.Less(e.file) {\n			l.removable = e.file\n			l.spoolable.Call()\n		}\n"),
+		one("the journal is not synced", journal, "	return j.file.Sync()\n}", "	return nil\n}"),
+		one("the journal is written with every frame", journal, "	return since >= journalInterval || since < 0\n", "	return true\n"),
+		one("an epoch is used before it is journaled", "pkg/outbox/claim.go", "cmp.Or(c.save(c.present()), c.journal.save(c.ledger, c.now(), true))\n		if c.EpochSaved", "error(nil)\n		if c.EpochSaved"),
+		one("trimmed frames are declared", ledger, "[]frame.ID{after.Next(), l.floor}", "[]frame.ID{after.Next()}"),
+		one("resume forgets lost runs", resume, "	l.fill(last)\n	l.settle()", "	l.settle()"),
+		one("what Redis lost is not sent again", resume, "	l.set(e, e.place, unsent)\n	e.refused, e.resent = false, true\n", "	l.set(e, e.place, unsent)\n	l.set(e, nowhere, unsent)\n	e.first = e.id.Next()\n"),
+		one("the started entry is always clean", resume, "clean: l.ledger.complete(last, l.epoch) && (was.clean || !was.made)", "clean: true || was.made"),
+		one("the started entry is lost with Redis's data", resume, "	l.insertStarted(last)\n", "	if !l.started.made {\n		l.insertStarted(last)\n	}\n"),
+		one("frames that came back are sent under a third ID", renumber, "|| l.passed(id.Epoch, last.Epoch)", ""),
+		one("renumbered frames are not remembered", renumber, "		l.ledger.moved(move{file: file.Epoch, minus: before + done, epoch: to})\n", ""),
+		one("overtaken frames are given up", renumber, "	case last.Less(id):\n		return false\n	}\n	return ", "	case last.Less(id):\n		return false\n	}\n	return true || "),
+		one("a lost reply counts as a failure for good", writer, "	w.aligned = false\n	switch {", "	switch {"),
+		one("a batch is committed whatever Redis says", writer, "		if w.singly = len(b.entries) > 1; w.singly && redisconn.IsReply(err) {\n", "		b.commit(len(b.entries))\n		if w.singly = len(b.entries) > 1; w.singly && redisconn.IsReply(err) {\n"),
+		one("a stream that vanished is created anew without its past", writer, "	w.create = !end.Exists\n", "	w.create = true\n	if !end.Exists {\n		last = w.newest()\n	}\n"),
+		one("a foreign writer's stream is written on", writer, "	if newest.Less(last) {\n", "	if false {\n"),
+		one("published frames count as delivered without a subscriber", channel, "		case r.err == nil && r.receivers > 0:\n", "		case r.err == nil && r.receivers >= 0:\n"),
+		one("frames without a subscriber leave the log", channel, "			w.setReceivers(receiversNone)\n			return noReceiversWait, nil\n", "			w.setReceivers(receiversNone)\n			b.commit(len(b.entries))\n			return noReceiversWait, nil\n"),
+		one("an answer of a lost session is not published again", publish, "			p.cfg.Ceiling.ended(", "			for _, i := range items[i:] {\n				l.confirmed(i, 0, nil)\n			}\n			return 0, fmt.Errorf(\"publish: %w\", r.err)\n			p.cfg.Ceiling.ended("),
+		one("the bound of the stream counts entries, not bytes", "pkg/outbox/streambound.go", "	for _, r := range b.runs {\n		if total <= b.max {", "	for _, r := range b.runs {\n		if len(b.runs) < 20 {"),
+		one("memory is not bounded", logFile, "		i -= l.loseAt(i, reason)\n	}\n}", "		_ = reason\n	}\n}"),
+		one("frames stay in memory while Redis refuses", spooled, "	needed := l.ending || !l.memoryOnly && (!l.writable || ", "	needed := l.ending || !l.memoryOnly && ("),
+		one("the spool is not synced", spooler, "		_, err := s.store.Sync() // what", "		var err error // what"),
+		one("the consumer skips an entry", consumer, "		c.held, c.fresh, c.trimmed, c.failing = c.held[1:], false, false, false\n", "		c.held, c.fresh, c.trimmed, c.failing = c.held[1:], false, false, false\n		if len(c.held) > 3 {\n			c.held = c.held[1:]\n		}\n"),
+		one("the consumer passes what could not be handled", consumer, "		return fmt.Errorf(\"%w: %w\", ErrUnhandled, err)\n", "		c.pass(e.ID, g, &h, false)\n		return nil\n"),
+		one("the consumer takes a hole for trimmed", gap, "	if c.trimmed {\n		lost = trimmed\n	}\n", "	lost = trimmed\n"),
+	}
+}
