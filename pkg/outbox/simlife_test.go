@@ -257,6 +257,9 @@ func (c *simChannel) publish(_ context.Context, payloads [][]byte) []publishRepl
 	replies := make([]publishReply, len(payloads))
 	done := 0
 	upTo := len(payloads)
+	for _, wire := range payloads {
+		c.redis.world.ledger.tried(wire)
+	}
 	if c.cutSoon() {
 		upTo = c.redis.world.rng.IntN(upTo + 1)
 	}

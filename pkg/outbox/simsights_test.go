@@ -113,8 +113,8 @@ func (l *simLedger) isDeclared(x *exposure) bool {
 
 func (d simDeclared) covers(id frame.ID) bool { return !id.Less(d.first) && !d.last.Less(id) }
 
-// published notes what the channel carried.
-func (l *simLedger) published(wire []byte, members int64) {
+// unwrapped is the message of what is published.
+func (l *simLedger) unwrapped(wire []byte) *frame.Message {
 	if l.world.setup.pickled {
 		if !bytes.HasPrefix(wire, []byte(simPickle)) {
 			l.fail("what is published is not of the wire: %.40q", wire)
@@ -125,6 +125,19 @@ func (l *simLedger) published(wire []byte, members int64) {
 	if err != nil {
 		l.fail("what is published is no message: %v", err)
 	}
+	return m
+}
+
+// tried notes what is on its way to the channel.
+func (l *simLedger) tried(wire []byte) {
+	if m := l.unwrapped(wire); m.Header.Status == frame.StatusOK {
+		l.content(m).tried = true
+	}
+}
+
+// published notes what the channel carried.
+func (l *simLedger) published(wire []byte, members int64) {
+	m := l.unwrapped(wire)
 	h := m.Header
 	l.world.trace.note("redis: PUBLISH %s %s to %d", h.Status, h.ID, members)
 	l.world.progressed()
@@ -139,7 +152,6 @@ func (l *simLedger) published(wire []byte, members int64) {
 		}
 	case h.Status == frame.StatusOK:
 		x := l.content(m)
-		x.tried = true
 		if was, again := l.heardOf[x.n]; again && was != h.ID && l.world.setup.mode == ModePubSub {
 			l.fail("frame %d is published as %s and as %s", x.n, was, h.ID)
 		}
