@@ -94,6 +94,10 @@ func (s *httpSource) request() error {
 	}
 	s.kind, s.sized, s.before = mediaType(answer), answer.ContentLength >= 0, s.whole
 	s.closeBody(answer.Body)
+	if isOffline([]byte(answer.Header.Get(onlineHeader))) {
+		s.AddDefect(errOffline.Error())
+		return errOffline
+	}
 	s.split.reset(answer.Body)
 	return nil
 }

@@ -204,6 +204,38 @@ func TestHTTPSlowImages(t *testing.T) {
 	}
 }
 
+// TestHTTPPlaceholders: what a server calls a placeholder is no exposure.
+func TestHTTPPlaceholders(t *testing.T) {
+	real, blank := picture(t, 1, 64, 48), picture(t, 2, 64, 48)
+	part := func(online string, j []byte) []byte {
+		return slices.Concat([]byte("--x\r\nContent-Type: image/jpeg\r\nX-UStreamer-Online: "+online+"\r\n\r\n"), j, []byte("\r\n"))
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/stream", streaming("multipart/x-mixed-replace;boundary=x", "", "", false, part("true", real), part("false", blank)))
+	mux.HandleFunc("/cut", streaming("multipart/x-mixed-replace;boundary=x", "", "", false, part("true", real), part("true", real[:2]), part("false", blank)))
+	mux.HandleFunc("/away", streaming("multipart/x-mixed-replace;boundary=x", "", "", false, part("false", blank)))
+	var n atomic.Int64
+	mux.HandleFunc("/snapshot", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-UStreamer-Online", fmt.Sprint(n.Add(1) == 1))
+		_, _ = w.Write(real)
+	})
+	s := serve(t, mux)
+	for _, path := range []string{"/stream", "/cut", "/snapshot"} {
+		src := mustOpen(t, s.URL+path)
+		var f camera.Frame
+		if err := src.Next(t.Context(), &f); err != nil || !bytes.Equal(f.Data, real) {
+			t.Fatalf("%s: %v", path, err)
+		}
+		err := src.Next(t.Context(), &f)
+		if d := src.(camera.DefectCounter).Defects(); !errors.Is(err, errOffline) || d.Last != errOffline.Error() {
+			t.Errorf("%s: a placeholder gave %v, defects %+v", path, err, d)
+		}
+	}
+	if _, err := Open(t.Context(), config(s.URL+"/away")); !errors.Is(err, camera.ErrNoData) || !strings.Contains(err.Error(), "placeholder") {
+		t.Errorf("placeholders from the beginning gave %v", err)
+	}
+}
+
 // TestHTTPImagesThenAPage: a page in place of an image ends the source.
 func TestHTTPImagesThenAPage(t *testing.T) {
 	jpg := picture(t, 1, 64, 48)

@@ -25,6 +25,8 @@ const (
 	// maxGarbage bounds what is passed over without a JPEG: more is a program
 	// or server that speaks something else, such as H.264.
 	maxGarbage = 1 << 20
+	// maxText is how much of what precedes a JPEG is searched for a part's header.
+	maxText = 4 << 10
 	// readSize is what a pipe of Linux holds.
 	readSize = 64 << 10
 )
@@ -50,6 +52,9 @@ type Splitter struct {
 	garbage  int    // bytes since the last whole JPEG that belong to none
 	received int    // bytes since the last whole JPEG
 	before   uint64 // broken at the last whole JPEG
+
+	text        []byte // the last of what came before this JPEG: a part's header
+	placeholder bool   // it says that the JPEG is no exposure
 }
 
 // NewSplitter reads from r. arrived is when the bytes that the last Read gave had
@@ -114,9 +119,12 @@ func (s *Splitter) Next(dst []byte) (jpeg []byte, first time.Time, err error) {
 		case found == began:
 			if len(dst) > 0 {
 				s.discard()
+				s.note(dst)
 			} else {
 				s.garbage += used - 2
 			}
+			s.note(chunk[:used])
+			s.placeholder, s.text = hasOffline(s.text), s.text[:0]
 			dst = append(dst[:0], 0xff, markSOI)
 			first = s.arrived()
 		case found == lost:
@@ -125,6 +133,7 @@ func (s *Splitter) Next(dst []byte) (jpeg []byte, first time.Time, err error) {
 			dst = dst[:0]
 		case found == nothing && !s.scan.inside():
 			s.garbage += used
+			s.note(chunk[:used])
 		case len(dst)+used > s.limit:
 			s.discard()
 			s.scan = scanner{}
@@ -139,6 +148,14 @@ func (s *Splitter) Next(dst []byte) (jpeg []byte, first time.Time, err error) {
 		if all := s.garbage + s.scan.junk; all > maxGarbage {
 			return dst[:0], first, fmt.Errorf("%w: %d KiB came and no JPEG in them", camera.ErrNoData, all>>10)
 		}
+	}
+}
+
+// note remembers the end of what is no JPEG.
+func (s *Splitter) note(p []byte) {
+	s.text = append(s.text, p[max(0, len(p)-maxText):]...)
+	if over := len(s.text) - maxText; over > 0 {
+		s.text = append(s.text[:0], s.text[over:]...)
 	}
 }
 

@@ -51,6 +51,10 @@ func (s *stream) next(f *camera.Frame) error {
 			return err
 		}
 		s.whole++
+		if s.split.placeholder {
+			s.AddDefect(errOffline.Error())
+			return errOffline
+		}
 		j, err := camera.InspectJPEG(data)
 		if err != nil {
 			s.AddDefect(err.Error())
