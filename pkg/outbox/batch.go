@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -61,27 +60,22 @@ func (l *Log) begin(n int, size, ceiling int64) (*batch, error) {
 	return b, nil
 }
 
-// beginBatch begins a batch of what Redis may accept, one by one if singly. Without
-// one it returns how long to wait for it.
-func beginBatch(ctx context.Context, l *Log, c *Ceiling, test sizeTester, singly bool) (*batch, time.Duration, error) {
+// beginBatch begins a batch of what may be sent together, one by one if singly.
+// Without one it returns how long to wait for it.
+func beginBatch(l *Log, c *Ceiling, singly bool) (*batch, time.Duration) {
 	n := batchItems
 	if singly {
 		n = 1
 	}
 	b, err := l.begin(n, c.together(), c.limit())
 	l.logRead(err)
-	if err != nil {
-		return nil, refusedWait, nil
+	switch {
+	case err != nil:
+		return nil, refusedWait
+	case b == nil:
+		return nil, idle
 	}
-	if b == nil {
-		return nil, idle, nil
-	}
-	total, _ := b.sizes()
-	if fits, err := c.fits(ctx, total, test); err != nil || !fits {
-		b.fail() // the next one is smaller, or leaves it out
-		return nil, 0, err
-	}
-	return b, 0, nil
+	return b, 0
 }
 
 // logRead logs, once, that the disk cannot give what is to be sent.
@@ -199,15 +193,14 @@ func (b *batch) commit(n int) (bytes int64) {
 	return bytes
 }
 
-// unreadable gives a frame up whose image is no image: it is to be declared. The batch
-// has failed.
-func (b *batch) unreadable(id frame.ID, err error) {
+// giveUp gives a frame up that cannot be sent: it is to be declared. The batch has
+// failed.
+func (b *batch) giveUp(id frame.ID, reason string) {
 	b.fail()
 	b.log.mu.Lock()
 	defer b.log.mu.Unlock()
-	b.log.cfg.Log.Error().Stringer("id", id).Err(err).Msg("A frame on disk is unreadable")
 	if i := b.log.items.search(id); !b.log.items[i].isLost() { // else memory was short
-		b.log.loseAt(i, reasonUnreadable)
+		b.log.loseAt(i, reason)
 	}
 }
 

@@ -226,3 +226,34 @@ func TestAnAnswerThatEndsConnectionsHoldsUpNoOther(t *testing.T) {
 		t.Errorf("%d sessions ended, published %q; want 2, and %q", ended, channel.published, want)
 	}
 }
+
+// What counts is what is sent: a wire may make much of a little.
+func TestAFrameThatIsTooLargeOnItsWireIsDeclared(t *testing.T) {
+	frames := NewLog(LogConfig{Camera: "testcam", Epoch: 100, Limit: 64 << 20, Log: zerolog.Nop()})
+	s := &sender{mode: ModePubSub, frames: frames}
+	ceiling, server := newCeiling(mib)
+	w := NewChannelWriter(ChannelWriterConfig{Topic: streamTopic, Ceiling: ceiling, Log: zerolog.Nop(), Wire: func(m *frame.Message) ([]byte, error) {
+		if m.Header.ID.Seq != 2 || m.Header.Status != frame.StatusOK {
+			return m.Wire(), nil
+		}
+		large, err := frame.NewMessage(frame.Header{ID: m.Header.ID, Status: frame.StatusOK}, make([]byte, raw720))
+		return large.Wire(), err
+	}}, frames)
+	for range 3 {
+		s.add(t, 20_000, "")
+	}
+	channel, ended := &endingChannel{}, 0
+	for range 10 {
+		if _, err := w.step(t.Context(), channel, server.test); err != nil {
+			ended++
+			w.end()
+			w.begin()
+		}
+	}
+	if want := []string{"ok", "dropped", "ok"}; ended != 2 || !slices.Equal(channel.published, want) {
+		t.Errorf("%d sessions ended, published %q; want 2, and %q", ended, channel.published, want)
+	}
+	if n := frames.Losses()["too_large"]; n != 1 {
+		t.Errorf("%d frames are counted as too large, want 1", n)
+	}
+}

@@ -94,26 +94,17 @@ func (w *ChannelWriter) end() { w.frames.setWritable(false) }
 // there is something to send.
 func (w *ChannelWriter) step(ctx context.Context, c channelConn, test sizeTester) (wait time.Duration, err error) {
 	singly := w.cfg.Wire != nil // what is derived may be much larger than the message
-	b, wait, err := beginBatch(ctx, w.frames, w.cfg.Ceiling, test, singly)
+	b, wait := beginBatch(w.frames, w.cfg.Ceiling, singly)
 	if b == nil {
-		return wait, err
+		return wait, nil
 	}
 	defer b.fail()
-	var payloads [][]byte
-	for _, e := range b.entries {
-		payload, err := w.cfg.Wire.of(e.msg)
-		if err != nil && e.msg.Header.Status == frame.StatusOK { // its image: spooled before wire or encoding was changed
-			b.unreadable(e.id, err)
-			return 0, nil
-		}
-		if err != nil {
-			return 0, fmt.Errorf("publish %s: %w", e.id, err)
-		}
-		payloads = append(payloads, payload)
+	batch, err := w.payloads(ctx, b, test)
+	if err != nil || batch == nil {
+		return 0, err
 	}
-	total, largest := b.sizes()
-	for _, r := range c.publish(ctx, payloads) {
-		w.cfg.Ceiling.failed(ctx, total, r.err)
+	for _, r := range c.publish(ctx, batch.payloads) {
+		w.cfg.Ceiling.failed(ctx, batch.total, r.err)
 		switch {
 		case r.err == nil && r.receivers > 0:
 			b.commit(1)
@@ -132,8 +123,34 @@ func (w *ChannelWriter) step(ctx context.Context, c channelConn, test sizeTester
 			return refusedWait, nil
 		}
 	}
-	w.cfg.Ceiling.passed(largest)
+	w.cfg.Ceiling.passed(batch.largest)
 	return 0, nil
+}
+
+// payloads derives what is published. nil: a frame that cannot be was given up, or
+// these are too many together.
+func (w *ChannelWriter) payloads(ctx context.Context, b *batch, test sizeTester) (*payloadBatch, error) {
+	batch := &payloadBatch{}
+	for _, e := range b.entries {
+		payload, err := w.cfg.Wire.of(e.msg)
+		if err != nil && e.msg.Header.Status == frame.StatusOK { // its image: spooled before wire or encoding was changed
+			w.cfg.Log.Error().Stringer("id", e.id).Err(err).Msg("A frame on disk is unreadable")
+			b.giveUp(e.id, reasonUnreadable)
+			return nil, nil //nolint:nilnil // it is no error
+		}
+		if err != nil {
+			return nil, fmt.Errorf("publish %s: %w", e.id, err)
+		}
+		batch.add(payload)
+	}
+	fits, err := w.cfg.Ceiling.fits(ctx, batch.total, test)
+	if err != nil || fits {
+		return batch, err
+	}
+	if len(b.entries) == 1 {
+		b.giveUp(b.entries[0].id, tooLarge(batch.total))
+	}
+	return nil, nil //nolint:nilnil // it is no error
 }
 
 func (w *ChannelWriter) setReceivers(now receivers) {

@@ -172,6 +172,12 @@ type payloadBatch struct {
 	refused        error // the only payload is an error reply, because of this
 }
 
+func (b *payloadBatch) add(payload []byte) {
+	b.payloads = append(b.payloads, payload)
+	n := int64(len(payload))
+	b.total, b.largest = b.total+n, max(b.largest, n)
+}
+
 // payloads derives what is published. A message that cannot be, because Redis would
 // not accept it, becomes an error reply. nil: these are too many together.
 func (p *Publisher) payloads(ctx context.Context, items []*Item, test sizeTester) (*payloadBatch, error) {
@@ -189,9 +195,7 @@ func (p *Publisher) payloads(ctx context.Context, items []*Item, test sizeTester
 			p.cfg.Log.Error().Stringer("id", m.Header.ID).Err(err).Msg("An answer cannot be published; its request gets an error")
 			return p.refusal(m, err)
 		}
-		b.payloads = append(b.payloads, payload)
-		n := int64(len(payload))
-		b.total, b.largest = b.total+n, max(b.largest, n)
+		b.add(payload)
 	}
 	fits, err := p.cfg.Ceiling.fits(ctx, b.total, test)
 	switch {

@@ -131,12 +131,15 @@ func (w *StreamWriter) step(ctx context.Context, r streamConn, test sizeTester) 
 		w.aligned = true
 		w.accepted()
 	}
-	b, wait, err := beginBatch(ctx, w.frames, w.cfg.Ceiling, test, w.singly)
+	b, wait := beginBatch(w.frames, w.cfg.Ceiling, w.singly)
 	if b == nil {
-		return wait, err
+		return wait, nil
 	}
 	defer b.fail()
 	total, largest := b.sizes()
+	if fits, err := w.cfg.Ceiling.fits(ctx, total, test); err != nil || !fits {
+		return 0, err // the next batch is smaller, or leaves it out
+	}
 	if err := r.Add(ctx, b.entries, b.floor, w.create); err != nil {
 		w.rejected = true
 		w.cfg.Ceiling.failed(ctx, total, err)
