@@ -195,7 +195,7 @@ func (l *simLedger) declares(h frame.Header) {
 		switch {
 		case x == nil:
 			l.fail("%s declares %s, which no frame had (%s)", h.ID, id, h.Reason)
-		case x.id != id:
+		case x.id != id && !x.uncertain():
 			l.fail("%s declares %s, which frame %d had before it became %s (%s)", h.ID, id, x.n, x.id, h.Reason)
 		case !x.logged:
 			l.fail("%s declares %s, which was an answer that no log has (%s)", h.ID, id, h.Reason)
