@@ -33,6 +33,7 @@ type fetcher struct {
 	url       *url.URL // without user and password
 	login     *login
 	transport *http.Transport
+	roots     *x509.CertPool              // who may sign a server's certificate; nil: the system's
 	now       atomic.Pointer[timedReader] // of the connection in use
 }
 
@@ -49,7 +50,7 @@ func newFetcher(source string) (*fetcher, error) {
 	f.url = u
 	f.transport = &http.Transport{
 		DialContext:            f.dial,
-		TLSHandshakeTimeout:    dialTimeout,
+		DialTLSContext:         f.dialTLS,
 		MaxResponseHeaderBytes: maxHeader,
 		ReadBufferSize:         readSize,
 		IdleConnTimeout:        time.Minute,
@@ -225,7 +226,11 @@ func unreachable(at *url.URL, err error) error {
 	case errors.As(err, &unknown):
 		kind, reason = camera.ErrRefused, "tls: nobody this machine trusts has signed the server's certificate; add its authority to the system's (update-ca-certificates)"
 	case errors.As(err, &host):
-		kind, reason = camera.ErrRefused, "tls: the server's certificate is for another name than "+at.Hostname()
+		kind, reason = camera.ErrRefused, "tls: the server's certificate is for another name than "+at.Hostname()+
+			"; if it is the camera's own, add it to the system's (update-ca-certificates)"
+	case isOldTLS(err):
+		kind, reason = camera.ErrRefused, "tls: the server has only old versions or ciphers, which are refused here; "+
+			"update the camera's firmware, or write http:// on a network you trust"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		reason = fmt.Sprintf("%s closes the connection without an answer; does it speak %s?", at.Host, at.Scheme)
 	default:

@@ -529,7 +529,7 @@ func TestHTTPS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.transport.CloseIdleConnections()
-	f.transport.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig
+	f.roots = s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	answer, err := f.get(ctx)
