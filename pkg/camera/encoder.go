@@ -1,12 +1,10 @@
 package camera
 
 import (
-	"bytes"
 	"fmt"
 	"image"
 	"image/jpeg"
 	"image/png"
-	"io"
 	"sync/atomic"
 
 	"framekeeper/pkg/frame"
@@ -108,34 +106,7 @@ func toBGR(dst []byte, f *Frame) ([]byte, error) {
 		yuyvToBGR(dst, f.Data)
 		return dst, nil
 	}
-	return decodeBGR(dst, f.Data, jpeg.DecodeConfig, jpeg.Decode, f.Width, f.Height)
-}
-
-// DecodeBGR is an encoded image, JPEG or PNG, as rows of BGR24 without padding.
-func DecodeBGR(data []byte, encoding frame.Encoding, width, height int) ([]byte, error) {
-	if encoding == frame.PNG {
-		return decodeBGR(nil, data, png.DecodeConfig, png.Decode, width, height)
-	}
-	return decodeBGR(nil, data, jpeg.DecodeConfig, jpeg.Decode, width, height)
-}
-
-// decodeBGR checks the size first: a few hostile bytes can announce an image of
-// gigabytes.
-func decodeBGR(dst, data []byte, config func(io.Reader) (image.Config, error), decode func(io.Reader) (image.Image, error), width, height int) ([]byte, error) {
-	head, err := config(bytes.NewReader(data))
-	if err != nil {
-		return nil, fmt.Errorf("decode image: %w", err)
-	}
-	if head.Width != width || head.Height != height {
-		return nil, fmt.Errorf("image is %dx%d, expected %dx%d", head.Width, head.Height, width, height)
-	}
-	m, err := decode(bytes.NewReader(data))
-	if err != nil {
-		return nil, fmt.Errorf("decode image: %w", err)
-	}
-	dst = grow(dst, width*height*3)
-	imageToBGR(dst, m)
-	return dst, nil
+	return decodeJPEG(dst, f.Data, f.Width, f.Height)
 }
 
 func (e *Encoder) encodeJPEG(dst []byte, f *Frame) ([]byte, error) {

@@ -15,6 +15,7 @@ type JPEG struct {
 	Data          []byte // from SOI to EOI: a part of what was inspected, without the padding
 	Width, Height int
 	NoTables      bool // Huffman tables are missing; most decoders need them
+	Progressive   bool // a decoder needs all coefficients in memory
 
 	scan int // where the first SOS is, and missing tables belong
 }
@@ -66,7 +67,6 @@ func badJPEG(format string, args ...any) error {
 
 // walk goes from segment to segment until the first scan.
 func (j *JPEG) walk() error {
-	progressive := false
 	rest := j.Data[2 : len(j.Data)-2] // what is between SOI and EOI
 	for len(rest) >= 4 {
 		mark := rest[1]
@@ -89,9 +89,9 @@ func (j *JPEG) walk() error {
 		switch {
 		case mark == markSOS:
 			j.scan = len(j.Data) - 2 - len(rest)
-			return j.checkScan(body, rest[2+size:], progressive)
+			return j.checkScan(body, rest[2+size:])
 		case mark >= markSOF0 && mark <= markSOF2:
-			progressive = mark == markSOF2
+			j.Progressive = mark == markSOF2
 			if err := j.readSize(body); err != nil {
 				return err
 			}
@@ -141,7 +141,7 @@ func (j *JPEG) readSize(body []byte) error {
 }
 
 // checkScan checks the first SOS segment and what follows it.
-func (j *JPEG) checkScan(body, image []byte, progressive bool) error {
+func (j *JPEG) checkScan(body, image []byte) error {
 	switch {
 	case j.Width == 0:
 		return badJPEG("image data without a frame header")
@@ -149,7 +149,7 @@ func (j *JPEG) checkScan(body, image []byte, progressive bool) error {
 		return badJPEG("scan header of %d bytes", len(body))
 	case len(image) == 0:
 		return badJPEG("no image data")
-	case j.NoTables && progressive:
+	case j.NoTables && j.Progressive:
 		return badJPEG("progressive and without Huffman tables, for which no standard exists")
 	}
 	return nil
