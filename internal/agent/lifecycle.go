@@ -158,8 +158,8 @@ func (e *cameraError) Unwrap() error { return e.error }
 func (a *agent) finish(ctx context.Context, withdraw bool) {
 	ctx, cancel := context.WithTimeout(ctx, finishTime)
 	defer cancel()
+	a.frames.SpoolAll() // first: a slow line may not take in time what a slow card has to have
 	a.responder.close(ctx)
-	a.frames.SpoolAll() // a slow line may not take in time what a slow card has to have
 	if a.linkState() != datatransfer.Live {
 		return
 	}
