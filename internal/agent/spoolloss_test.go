@@ -130,19 +130,26 @@ func (o *outage) files(t *testing.T) (files []string) {
 	t.Helper()
 	last := lastEntry(t, o.server)
 	must(t, filepath.WalkDir(o.spool, func(path string, _ os.DirEntry, err error) error {
-		if name, ok := strings.CutSuffix(filepath.Base(path), ".frame"); ok && err == nil {
-			if id, err := frame.ParseID(name); err == nil && last.Less(id) {
-				files = append(files, path)
-			}
+		if id := frameID(path); err == nil && !id.IsZero() && last.Less(id) {
+			files = append(files, path)
 		}
 		return nil
 	}))
-	slices.SortFunc(files, func(a, b string) int {
-		x, _ := frame.ParseID(strings.TrimSuffix(filepath.Base(a), ".frame"))
-		y, _ := frame.ParseID(strings.TrimSuffix(filepath.Base(b), ".frame"))
-		return x.Compare(y)
-	})
+	slices.SortFunc(files, func(a, b string) int { return frameID(a).Compare(frameID(b)) })
 	return files
+}
+
+// frameID is the ID of the frame in a file; zero: none is.
+func frameID(file string) frame.ID {
+	id, _ := frame.ParseID(strings.TrimSuffix(filepath.Base(file), ".frame"))
+	return id
+}
+
+func frameIDs(files []string) (ids []frame.ID) {
+	for _, f := range files {
+		ids = append(ids, frameID(f))
+	}
+	return ids
 }
 
 func lastEntry(t *testing.T, server *redistest.Server) frame.ID {
