@@ -19,6 +19,9 @@ const (
 // if that cannot be. On a disk that is read-only it stays.
 func (s *Spool) setAside(path, name, reason string) {
 	to := filepath.Join(s.cfg.Dir, quarantineName, name)
+	if info, err := os.Lstat(filepath.Dir(to)); err == nil && !info.IsDir() {
+		_ = os.Remove(filepath.Dir(to)) // a link would lead out of the spool
+	}
 	err := os.Rename(path, to)
 	if os.IsNotExist(err) {
 		if os.Mkdir(filepath.Dir(to), dirMode) == nil {

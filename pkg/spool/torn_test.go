@@ -170,6 +170,31 @@ func TestMisplacedFile(t *testing.T) {
 	mustHold(t, s, message(id(1, 2), 10))
 }
 
+func TestQuarantineIsNoLink(t *testing.T) {
+	s := mustOpen(t, config(t.TempDir()))
+	outside := t.TempDir()
+	quarantine := filepath.Join(s.cfg.Dir, quarantineName)
+	if err := os.Symlink(outside, quarantine); err != nil {
+		t.Fatal(err)
+	}
+	mustPut(t, s, message(id(1, 1), 10))
+	if err := rewrite(s.path(id(1, 1)), func(b []byte) []byte { b[40] ^= 1; return b }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(id(1, 1)); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("get: %v, want %v", err, ErrCorrupt)
+	}
+	if files, err := os.ReadDir(outside); err != nil || len(files) != 0 {
+		t.Errorf("%v, %v are outside, want nothing", files, err)
+	}
+	if files, err := os.ReadDir(quarantine); err != nil || len(files) != 1 {
+		t.Errorf("the quarantine holds %v, %v; want the file", files, err)
+	}
+	if info, err := os.Lstat(quarantine); err != nil || !info.IsDir() {
+		t.Errorf("the quarantine is %v, %v; want a directory", info, err)
+	}
+}
+
 func TestQuarantineIsBounded(t *testing.T) {
 	for name, tt := range map[string]struct {
 		max  int64
