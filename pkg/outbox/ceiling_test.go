@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
-
-	"framekeeper/pkg/frame"
 )
 
 // fakeServer accepts messages below a size, and counts the tests.
@@ -172,88 +169,5 @@ func TestAnOutageDuringATest(t *testing.T) {
 	}
 	if c.limit() != 0 {
 		t.Errorf("a ceiling of %d was taken from an outage", c.limit())
-	}
-}
-
-// endingChannel ends every connection on which a large message is sent.
-type endingChannel struct{ published []string }
-
-func (c *endingChannel) publish(_ context.Context, payloads [][]byte) []publishReply {
-	replies := make([]publishReply, len(payloads))
-	for i, p := range payloads {
-		if len(p) > mib {
-			for ; i < len(payloads); i++ {
-				replies[i].err = io.EOF
-			}
-			break
-		}
-		m, err := frame.ParseMessage(p)
-		if err != nil {
-			replies[i].err = err
-			continue
-		}
-		c.published = append(c.published, string(m.Header.Status)+string(m.Header.Request))
-		replies[i].receivers = 1
-	}
-	return replies
-}
-
-// Answers behind one that ends connections wait for its two attempts, and no longer.
-func TestAnAnswerThatEndsConnectionsHoldsUpNoOther(t *testing.T) {
-	s := &sender{mode: ModePubSub, frames: newLog(100, 64<<20, zerolog.Nop())}
-	var server *fakeServer
-	s.ceiling, server = newCeiling(mib)
-	s.publisher = NewPublisher(PublisherConfig{Topic: streamTopic, Limit: 64 << 20, Ceiling: s.ceiling, Log: zerolog.Nop()}, s.frames)
-	for _, a := range []struct {
-		size int
-		id   string
-	}{{1000, "1"}, {raw720, "2"}, {1000, "3"}, {raw720, "4"}, {1000, "5"}} {
-		s.add(t, a.size, a.id)
-	}
-	channel, ended := &endingChannel{}, 0
-	for {
-		wait, err := s.publisher.step(t.Context(), channel, &s.publisher.answers, server.test)
-		if err != nil {
-			ended++
-			s.ceiling.sessionBegins()
-		}
-		if wait == idle {
-			break
-		}
-	}
-	want := []string{"ok1", "error2", "ok3", "error4", "ok5"}
-	if ended != 2 || !slices.Equal(channel.published, want) {
-		t.Errorf("%d sessions ended, published %q; want 2, and %q", ended, channel.published, want)
-	}
-}
-
-// What counts is what is sent: a wire may make much of a little.
-func TestAFrameThatIsTooLargeOnItsWireIsDeclared(t *testing.T) {
-	frames := NewLog(LogConfig{Camera: "testcam", Epoch: 100, Limit: 64 << 20, Log: zerolog.Nop()})
-	s := &sender{mode: ModePubSub, frames: frames}
-	ceiling, server := newCeiling(mib)
-	w := NewChannelWriter(ChannelWriterConfig{Topic: streamTopic, Ceiling: ceiling, Log: zerolog.Nop(), Wire: func(m *frame.Message) ([]byte, error) {
-		if m.Header.ID.Seq != 2 || m.Header.Status != frame.StatusOK {
-			return m.Wire(), nil
-		}
-		large, err := frame.NewMessage(frame.Header{ID: m.Header.ID, Status: frame.StatusOK}, make([]byte, raw720))
-		return large.Wire(), err
-	}}, frames)
-	for range 3 {
-		s.add(t, 20_000, "")
-	}
-	channel, ended := &endingChannel{}, 0
-	for range 10 {
-		if _, err := w.step(t.Context(), channel, server.test); err != nil {
-			ended++
-			w.end()
-			w.begin()
-		}
-	}
-	if want := []string{"ok", "dropped", "ok"}; ended != 2 || !slices.Equal(channel.published, want) {
-		t.Errorf("%d sessions ended, published %q; want 2, and %q", ended, channel.published, want)
-	}
-	if n := frames.Losses()["too_large"]; n != 1 {
-		t.Errorf("%d frames are counted as too large, want 1", n)
 	}
 }

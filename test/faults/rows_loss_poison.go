@@ -30,6 +30,8 @@ func poisonRows() []*lossRow {
 func poisonRow(limit string, impose, lift func(*scene)) *lossRow {
 	return &lossRow{name: "an item Redis never accepts: " + limit, run: func(s *scene) {
 		s.fps, s.width, s.height = 5, 832, 468 // 1.2 MB
+		s.set("stream_max_bytes", "256MiB")    // so that a reader on a busy machine is in step,
+		s.set("retain_bytes", "128MiB")        // and a request that it repeats is remembered
 		s.behindProxy()
 		s.begin()
 		refused, unanswered := s.watcher.errors()
