@@ -49,7 +49,7 @@ func newFetcher(source string) (*fetcher, error) {
 	u.User, u.Fragment = nil, ""
 	f.url = u
 	f.transport = &http.Transport{
-		DialContext:            f.dial,
+		DialContext:            f.dialPlain,
 		DialTLSContext:         f.dialTLS,
 		MaxResponseHeaderBytes: maxHeader,
 		ReadBufferSize:         readSize,
@@ -72,6 +72,14 @@ func (c *timedConn) Read(p []byte) (int, error) {
 	n, err := c.in.Read(p)
 	c.now.Store(c.in)
 	return n, err
+}
+
+func (f *fetcher) dialPlain(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := f.dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &lenientConn{Conn: conn}, nil
 }
 
 func (f *fetcher) dial(ctx context.Context, network, address string) (net.Conn, error) {

@@ -30,7 +30,7 @@ func (f *fetcher) dialTLS(ctx context.Context, network, address string) (net.Con
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, errors.Join(err, plain.Close())
 	}
-	return conn, nil
+	return &lenientConn{Conn: conn}, nil
 }
 
 // verify accepts what TLS clients do, and besides a certificate for any name that is
