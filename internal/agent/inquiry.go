@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
 )
 
@@ -51,22 +52,27 @@ func (i *inquiry) foreign(payload []byte) bool {
 }
 
 // ask reports whether an agent answers. This one publishes nothing before it is LIVE,
-// so that no answer is its own. The client is for this alone, and is closed.
-func (i *inquiry) ask(ctx context.Context, client *redis.Client) (alive bool, err error) {
+// so that no answer is its own.
+func (i *inquiry) ask(ctx context.Context, s *datatransfer.Session) (alive bool, err error) {
+	client := s.Client(maxRefusal)
 	answers := client.Subscribe(ctx) // no channel yet: nothing is sent
 	end := func() { _, _ = answers.Close(), client.Close() }
 	defer end()
 	defer context.AfterFunc(ctx, end)() // a read in progress does not look at ctx
-	if err := answers.Subscribe(ctx, i.answers); err != nil {
-		return false, fmt.Errorf("subscribe to %s: %w", i.answers, err)
-	}
-	if _, err := answers.Receive(ctx); err != nil { // the confirmation
+	err = s.Guarded(func() error {
+		if err := answers.Subscribe(ctx, i.answers); err != nil {
+			return err
+		}
+		_, err := answers.Receive(ctx) // the confirmation
+		return err
+	})
+	if err != nil {
 		return false, fmt.Errorf("subscribe to %s: %w", i.answers, err)
 	}
 	heard := make(chan error, 1)
 	go func() {
 		defer close(heard)
-		heard <- i.listen(ctx, answers)
+		heard <- s.Guarded(func() error { return i.listen(ctx, answers) })
 	}()
 	defer func() {
 		end()

@@ -116,7 +116,7 @@ func (a *agent) newLink() *datatransfer.Link {
 // admit prepares a session before it may be LIVE: is another agent there, how far
 // is the stream, what did an earlier start answer?
 func (a *agent) admit(ctx context.Context, s *datatransfer.Session) error {
-	ask := func(ctx context.Context) (alive bool, err error) { return a.inquiry.ask(ctx, s.Client(maxRefusal)) }
+	ask := func(ctx context.Context) (alive bool, err error) { return a.inquiry.ask(ctx, s) }
 	if err := a.presence.admit(ctx, s.Data(), ask); err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func present(t *testing.T, cfg redisconn.Config, instance, owner string, interva
 			}
 		}}},
 		Admit: func(ctx context.Context, s *datatransfer.Session) error {
-			return p.admit(ctx, s.Data(), func(ctx context.Context) (bool, error) { return i.ask(ctx, s.Client(maxRefusal)) })
+			return p.admit(ctx, s.Data(), func(ctx context.Context) (bool, error) { return i.ask(ctx, s) })
 		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())

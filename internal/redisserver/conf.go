@@ -55,7 +55,7 @@ type settings struct {
 	addrs    []netip.Addr
 	dir      string
 	memory   int64
-	frame    int64 // the largest
+	frame    int64  // the largest
 	password string // "": none is asked for
 }
 

@@ -18,6 +18,7 @@ import (
 	"framekeeper/internal/status"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/text"
+	"framekeeper/pkg/redisconn"
 )
 
 const (
@@ -169,15 +170,18 @@ func usedMemory(info string) int64 {
 func (s *Server) newClient(set *settings) *redis.Client {
 	network, addr := s.endpoint.dial(set.addrs)
 	limit := s.opt.HangTimeout / misses
-	return redis.NewClient(&redis.Options{
+	return redisconn.NewClient(&redis.Options{
 		Network: network, Addr: addr, Username: s.endpoint.user, Password: set.password, Protocol: 2, DisableIdentity: true,
 		// One is used. A pool with as many failed dials as it has room for leaves a
 		// goroutine behind that tries once a second.
 		PoolSize: 16, MaxRetries: -1, DialerRetries: 1, DialTimeout: limit, ReadTimeout: limit, WriteTimeout: limit,
 		ContextTimeoutEnabled: true, ConnMaxIdleTime: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
+	}, maxInfo)
 }
+
+// maxInfo is longer than what INFO answers.
+const maxInfo = 64 << 10
 
 // output takes what the process writes, one line at a time, and has the last one
 // behind a colon. It is read once the process is gone.

@@ -28,6 +28,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/rs/zerolog"
 
+	"framekeeper/internal/text"
 	"framekeeper/pkg/redisconn"
 )
 
@@ -54,7 +55,7 @@ type LinkConfig struct {
 	Name          string // probe/<Name>/<nonce> is the link's own channel
 	Subscriptions []Subscription
 	// MaxMessage and MaxReply bound what comes whole from a subscription and as
-	// the answer to a command: a longer string comes empty, and costs no memory.
+	// the answer to a command: a longer value comes empty, costs no memory, and is logged.
 	// 0: whatever comes.
 	MaxMessage, MaxReply int64
 	// Admit, if set, looks around on each new session's data client before the
@@ -77,7 +78,8 @@ func (e *FatalError) Unwrap() error { return e.Err }
 type Link struct {
 	cfg LinkConfig
 
-	mu      sync.Mutex // guards the next three
+	mu      sync.Mutex // guards the next four
+	largeAt time.Time  // when a value that is too large was last logged
 	status  LinkStatus
 	session *Session      // the one that is LIVE, or nil
 	changed chan struct{} // closed and replaced at each change of state
@@ -206,7 +208,7 @@ func (l *Link) enter(s State, err error) {
 	l.update(func(st *LinkStatus) {
 		st.State = s
 		if err != nil {
-			st.Cause, st.Detail = redisconn.CauseOf(err), err.Error()
+			st.Cause, st.Detail = redisconn.CauseOf(err), detail(err)
 		}
 	})
 }
@@ -242,7 +244,7 @@ func (l *Link) lost(end ending) {
 	now := time.Now()
 	l.update(func(st *LinkStatus) {
 		st.State = Down
-		st.Cause, st.Detail = redisconn.CauseOf(end.err), end.err.Error()
+		st.Cause, st.Detail = redisconn.CauseOf(end.err), detail(end.err)
 		st.Attempts++
 		if end.wasLive {
 			st.Outages++
@@ -252,6 +254,12 @@ func (l *Link) lost(end ending) {
 	})
 	l.outage.noticed(end, l.Status(), l.cfg.Redis.Shown(), now)
 }
+
+// maxDetail is how many characters of an error are shown: a part of it may be the
+// server's.
+const maxDetail = 800
+
+func detail(err error) string { return text.Printable(err.Error(), maxDetail) }
 
 func call(observer func(Outage), l Outage) {
 	if observer != nil {

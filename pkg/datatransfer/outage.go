@@ -58,7 +58,7 @@ func (o *outage) noticed(end ending, st LinkStatus, shown string, now time.Time)
 	if o.seen[st.Cause] > 1 {
 		return
 	}
-	e := o.log.Warn().Str("redis", shown).Str("cause", string(st.Cause)).Err(end.err)
+	e := o.log.Warn().Str("redis", shown).Str("cause", string(st.Cause)).Str(zerolog.ErrorFieldName, st.Detail)
 	if a := st.Cause.Advice(); a != "" {
 		e = e.Str("advice", a)
 	}
@@ -112,4 +112,24 @@ func (o *outage) settled(st LinkStatus, now time.Time) {
 	o.log.Info().Str("cause", string(st.LastOutage.Cause)).Dur("lasted_ms", o.liveAt.Sub(o.since).Round(time.Millisecond)).
 		Int("attempts", attempts).Msg(msgReconnected)
 	o.on, o.flapping = false, false
+}
+
+// tooLargePause is how long no further value that is too large is logged.
+const tooLargePause = time.Minute
+
+// tooLarge is called with each value that was longer than can be used here, and has
+// come as an empty one.
+func (l *Link) tooLarge(size, limit int64) {
+	l.mu.Lock()
+	l.status.TooLarge++
+	count, now := l.status.TooLarge, time.Now()
+	log := now.Sub(l.largeAt) >= tooLargePause
+	if log {
+		l.largeAt = now
+	}
+	l.mu.Unlock()
+	if log {
+		l.cfg.Log.Warn().Int64("bytes", size).Int64("limit", limit).Uint64("values", count).
+			Msg("A value in Redis is too large and is left out")
+	}
 }

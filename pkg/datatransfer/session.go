@@ -33,8 +33,11 @@ type Session struct {
 // with the session; do not keep it.
 func (s *Session) Data() *redis.Client { return s.data }
 
+// Guarded calls f, which uses a PubSub of Client: see redisconn.Target's.
+func (s *Session) Guarded(f func() error) error { return s.target.Guarded(redisconn.Data, f) }
+
 // Client makes a further client of the session, for connections that may end without
-// it. Strings of more than longest bytes come as empty ones there. The caller closes
+// it. Values of more than longest bytes come as empty ones there. The caller closes
 // it; its connections end with the session in any case.
 func (s *Session) Client(longest int64) *redis.Client {
 	return s.target.Limited(redisconn.Data, longest)
@@ -109,8 +112,7 @@ func (l *Link) runSession(parent context.Context) ending {
 // stages takes the session through its states, stays while it is LIVE, and
 // returns why it is over.
 func (l *Link) stages(s *Session) (wasLive bool, err error) {
-	s.target.LimitStrings(redisconn.Control, l.cfg.MaxMessage)
-	s.target.LimitStrings(redisconn.Data, l.cfg.MaxReply)
+	s.target.Limit(redisconn.Limits{Message: l.cfg.MaxMessage, Reply: l.cfg.MaxReply, TooLarge: l.tooLarge})
 	control := s.target.Client(redisconn.Control)
 	s.opened = append(s.opened, control)
 	p := newProber(l.cfg.Name, l.cfg.Redis, s)
@@ -173,11 +175,11 @@ func (l *Link) subscribe(s *Session, ps *redis.PubSub, p *prober) error {
 		handlers[sub.Channel] = sub.Handle
 		channels = append(channels, sub.Channel)
 	}
-	if err := ps.Subscribe(s.ctx, channels...); err != nil {
+	if err := s.target.Guarded(redisconn.Control, func() error { return ps.Subscribe(s.ctx, channels...) }); err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
 	confirmed := make(chan struct{})
-	s.core.run("receive", func() { s.Fail(receive(s.ctx, ps, handlers, len(channels), confirmed)) })
+	s.core.run("receive", func() { s.Fail(receive(s, ps, handlers, len(channels), confirmed)) })
 
 	timer := time.NewTimer(l.cfg.Redis.CheckTimeout)
 	defer timer.Stop()
@@ -196,11 +198,14 @@ var errUnsubscribed = errors.New("a subscription was ended by Redis")
 // receive hands on what arrives until the connection ends. It sets no deadline:
 // one that expires inside a payload would desynchronise the protocol.
 func receive(
-	ctx context.Context, ps *redis.PubSub, handlers map[string]func([]byte, time.Time),
-	missing int, confirmed chan<- struct{},
+	s *Session, ps *redis.PubSub, handlers map[string]func([]byte, time.Time), missing int, confirmed chan<- struct{},
 ) error {
 	for {
-		m, err := ps.Receive(ctx)
+		var m any
+		err := s.target.Guarded(redisconn.Control, func() (err error) {
+			m, err = ps.Receive(s.ctx)
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("receive: %w", err)
 		}

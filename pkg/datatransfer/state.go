@@ -52,6 +52,7 @@ type LinkStatus struct {
 	Outages    uint64          // times it was lost after that
 	RTT        time.Duration   // of the last probe: published, and received back
 	LastOutage Outage
+	TooLarge   uint64   // values that were longer than can be used, and came as empty ones
 	Stuck      []string // abandoned workers that have not returned
 }
 

@@ -41,6 +41,11 @@ const (
 	CauseConfig      Cause = "config"   // a file named in the configuration is unreadable
 	CauseMisconf     Cause = "misconf"  // Redis cannot save its data and refuses writes
 	CauseServer      Cause = "server"   // another error reply
+	CauseProtocol    Cause = "protocol" // what is there does not speak as Redis does
+	CauseClients     Cause = "too many clients"
+	CauseProtected   Cause = "protected mode" // Redis refuses other machines
+	CauseCluster     Cause = "cluster"        // a node of a Redis Cluster
+	CauseOld         Cause = "too old"        // a Redis before 6.2
 	CauseOther       Cause = "other"
 )
 
@@ -67,6 +72,11 @@ var advice = map[Cause]string{ //nolint:gochecknoglobals // a constant table
 	CauseConfig:      "make the named file readable",
 	CauseMisconf:     "Redis cannot write to its disk: see its log",
 	CauseServer:      "Redis answered with an error: see the error and its log",
+	CauseProtocol:    "is it Redis that listens at redis.url? The error has the bytes that were not understood",
+	CauseClients:     "raise Redis's maxclients, or find out with CLIENT LIST who holds so many connections",
+	CauseProtected:   "give Redis a password, or an address to bind to, and let it serve other machines (protected-mode no)",
+	CauseCluster:     "a Redis Cluster is not supported: point redis.url at a stand-alone Redis, or use Sentinel",
+	CauseOld:         "install Redis " + oldest + " or a newer one, or Valkey",
 	CauseOther:       "see the error",
 }
 
@@ -172,28 +182,41 @@ func causeOfReply(err error) Cause {
 	if !errors.As(err, &reply) || errors.Is(err, redis.Nil) {
 		return CauseNone
 	}
-	code, _, _ := strings.Cut(strings.TrimPrefix(reply.Error(), "ERR "), " ")
-	switch code {
-	case "NOPERM":
-		return CausePermission
-	case "WRONGPASS", "NOAUTH", "AUTH":
-		return CausePassword
-	case "LOADING":
-		return CauseLoading
-	case "READONLY", "MASTERDOWN", "UNBLOCKED":
-		return CauseReadOnly
-	case "NOREPLICAS":
-		return CauseReplicas
-	case "OOM":
-		return CauseOOM
-	case "MISCONF":
-		return CauseMisconf
+	return causeOfText(reply.Error())
+}
+
+// codes are the first words of error replies.
+var codes = map[string]Cause{ //nolint:gochecknoglobals // a constant table
+	"NOPERM":    CausePermission,
+	"WRONGPASS": CausePassword, "NOAUTH": CausePassword, "AUTH": CausePassword,
+	"LOADING":  CauseLoading,
+	"READONLY": CauseReadOnly, "MASTERDOWN": CauseReadOnly, "UNBLOCKED": CauseReadOnly,
+	"NOREPLICAS": CauseReplicas,
+	"OOM":        CauseOOM,
+	"MISCONF":    CauseMisconf,
+	"DENIED":     CauseProtected,
+	"MOVED":      CauseCluster, "ASK": CauseCluster, "CLUSTERDOWN": CauseCluster, "CROSSSLOT": CauseCluster,
+}
+
+// phrases are parts of error replies that have no code of their own.
+var phrases = map[string]Cause{ //nolint:gochecknoglobals // a constant table
+	"invalid password":          CausePassword,
+	"invalid username-password": CausePassword,
+	"max number of clients":     CauseClients,
+	"Protocol error":            CauseClosed, // its last words on this connection
+	// A Redis before 6.2 takes XADD's NOMKSTREAM for an ID; ours are valid.
+	"Invalid stream ID specified": CauseOld,
+}
+
+func causeOfText(text string) Cause {
+	code, _, _ := strings.Cut(strings.TrimPrefix(text, "ERR "), " ")
+	if c, ok := codes[code]; ok {
+		return c
 	}
-	if strings.HasPrefix(reply.Error(), "ERR Protocol error") { // its last words on this connection
-		return CauseClosed
-	}
-	if strings.Contains(reply.Error(), "invalid password") || strings.Contains(reply.Error(), "invalid username-password") {
-		return CausePassword
+	for phrase, c := range phrases {
+		if strings.Contains(text, phrase) {
+			return c
+		}
 	}
 	return CauseServer
 }
@@ -205,7 +228,7 @@ func IsReply(err error) bool { return causeOfReply(err) != CauseNone || errors.I
 // the wrong one to be connected to. Everything that is not an answer does.
 func EndsSession(err error) bool {
 	switch causeOfReply(err) {
-	case CauseReadOnly, CauseLoading, CausePassword, CauseClosed:
+	case CauseReadOnly, CauseLoading, CausePassword, CauseClosed, CauseCluster, CauseOld:
 		return true
 	case CauseNone:
 		return err != nil && !errors.Is(err, redis.Nil)

@@ -194,14 +194,14 @@ func TestEveryCauseHasAdvice(t *testing.T) {
 	for _, c := range []Cause{
 		CauseRefused, CauseTimeout, CauseUnreachable, CauseDNS, CauseFrozen, CauseBlackHole, CauseClosed, CausePermission,
 		CausePassword, CauseLoading, CauseReadOnly, CauseReplicas, CauseWrongNode, CauseOOM, CauseTLS, CauseSentinel, CauseConfig,
-		CauseMisconf, CauseServer, CauseOther,
+		CauseMisconf, CauseServer, CauseProtocol, CauseClients, CauseProtected, CauseCluster, CauseOld, CauseOther,
 	} {
 		if a := c.Advice(); a == "" || strings.HasSuffix(a, ".") || len(a) > 120 {
 			t.Errorf("advice for %q is %q, want one short sentence without a full stop", c, a)
 		}
 	}
-	if len(advice) != 20 {
-		t.Errorf("%d causes have advice, want the 20 of this test: add the new one above", len(advice))
+	if len(advice) != 25 {
+		t.Errorf("%d causes have advice, want the 25 of this test: add the new one above", len(advice))
 	}
 	if a := CauseNone.Advice(); a != "" {
 		t.Errorf("advice for nothing is %q", a)

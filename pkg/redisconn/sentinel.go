@@ -26,16 +26,20 @@ func (t *Target) askSentinels(ctx context.Context) (string, error) {
 	return "", &SentinelError{fmt.Errorf("ask for master %q: %w", t.cfg.SentinelName, last)}
 }
 
+// maxAddress is how many bytes a host name may have in an answer.
+const maxAddress = 1 << 10
+
 func (t *Target) askSentinel(ctx context.Context, addr string) (string, error) {
 	limit := t.cfg.DialTimeout + t.cfg.CheckTimeout
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	c := redis.NewSentinelClient(&redis.Options{
-		Network: "tcp", Addr: addr, Dialer: t.dialer(Data, t.longest[Data], t.cfg.DialTimeout),
+		Network: "tcp", Addr: addr, Dialer: t.dialer(Data, maxAddress, t.cfg.DialTimeout),
 		MaxRetries: -1, DialerRetries: 1, PoolSize: 1, Protocol: 2, DisableIdentity: true,
 		DialTimeout: t.cfg.DialTimeout, ReadTimeout: t.cfg.CheckTimeout, WriteTimeout: t.cfg.CheckTimeout,
 		ContextTimeoutEnabled: true,
 	})
+	c.AddHook(catcher{&t.last})
 	defer func() { _ = c.Close() }()
 	pair, err := c.GetMasterAddrByName(ctx, t.cfg.SentinelName).Result()
 	if err != nil {

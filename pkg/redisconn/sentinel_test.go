@@ -3,9 +3,11 @@ package redisconn
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"framekeeper/internal/testkit/hostile"
 	"framekeeper/internal/testkit/redistest"
 )
 
@@ -64,5 +66,26 @@ func TestAskingASentinelEndsWithTheContext(t *testing.T) {
 	}
 	if took := time.Since(began); took > cfg.CheckTimeout/2 {
 		t.Errorf("Open returned %s after its context had ended", took)
+	}
+}
+
+// A Sentinel may be anything: it must not end the process.
+func TestHostileSentinel(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"hello", "sentinel"} {
+		for _, answer := range []string{
+			"*0\r\n", "*1\r\n*0\r\n", "*2\r\n$-1\r\n:1\r\n", "$9223372036854775807\r\n", "*100000000\r\n", ":1\r\n", "%1\r\n*0\r\n:1\r\n", "|0\r\n", "\r\n",
+			strings.Repeat("*1\r\n", 1<<16), "*2\r\n$2000000000\r\n",
+		} {
+			middle := hostile.Start(t, "127.0.0.1:1")
+			middle.Answer("hello", "-ERR unknown command\r\n")
+			middle.Answer(command, answer)
+			cfg := at("redis://127.0.0.1:1/0")
+			cfg.SentinelName, cfg.Sentinels, cfg.CheckTimeout = "mymaster", []string{middle.Addr()}, 200*time.Millisecond
+			_, err := Open(context.Background(), cfg)
+			if CauseOf(err) != CauseSentinel || len(err.Error()) > 1000 {
+				t.Errorf("%s answered with %.40q: got %.1100v, want a short error of a Sentinel", command, answer, err)
+			}
+		}
 	}
 }

@@ -42,7 +42,9 @@ type Target struct {
 	password string
 	tls      *tls.Config
 	meter    *meter
-	longest  [2]int64 // string that comes whole, by Role; 0: any
+	limits   Limits
+	last     lastReply // on the connections that are not the subscription's
+	control  lastReply
 }
 
 // Open finds out where to connect: it reads the password and TLS files and
@@ -109,10 +111,38 @@ func (t *Target) Addr() string { return t.addr }
 // connection, and over a unix socket.
 func (t *Target) Local() string { return t.meter.local() }
 
-// LimitStrings has strings that are longer than so many bytes come as empty ones, on
-// connections of the role that are made later. It is for whoever needs no long
-// ones: what others write into Redis then costs no memory here.
-func (t *Target) LimitStrings(role Role, longest int64) { t.longest[role] = longest }
+// Limits bound what a server may send.
+type Limits struct {
+	// Message and Reply are how many bytes the longest value has that comes whole from a
+	// subscription and as the answer to a command. A longer one comes as an empty
+	// one, and costs no memory: what others write into Redis. 0: any.
+	Message, Reply int64
+	// TooLarge, if set, is called with the length of each of these, by whoever reads.
+	TooLarge func(size, limit int64)
+}
+
+// of is how many bytes the longest value has on connections of a role.
+func (l *Limits) of(role Role) int64 {
+	if role == Control {
+		return l.Message
+	}
+	return l.Reply
+}
+
+// Limit bounds what comes on connections that are made later.
+func (t *Target) Limit(l Limits) { t.limits = l }
+
+// Guarded calls f, which uses a client of the target without sending commands: a
+// PubSub's Subscribe and Receive. A panic of the library on what the server has
+// sent is then an error with CauseProtocol, as that of every command is.
+func (t *Target) Guarded(role Role, f func() error) error { return t.lastReply(role).guarded(f) }
+
+func (t *Target) lastReply(role Role) *lastReply {
+	if role == Control {
+		return &t.control
+	}
+	return &t.last
+}
 
 // Activity is what the target's connections have shown of themselves.
 func (t *Target) Activity() Activity { return t.meter.activity() }
@@ -151,17 +181,17 @@ const (
 // Client makes a client of the target. A data client whose connections are ended while
 // nobody uses them makes new ones without an error.
 func (t *Target) Client(role Role) *redis.Client {
-	c := t.Limited(role, t.longest[role])
+	c := t.Limited(role, t.limits.of(role))
 	if role == Data {
 		c.AddHook(redialler{c})
 	}
 	return c
 }
 
-// Limited makes a client on which strings of more than longest bytes come as empty
-// ones, whatever LimitStrings says, and whose connections end with an error whenever
-// they do. Every setting away from go-redis's defaults
-// answers a failure that was measured.
+// Limited makes a client on which values of more than longest bytes come as empty
+// ones, whatever Limit was called with, and whose connections end with an error
+// whenever they do. Every setting away from go-redis's defaults answers a failure that
+// was measured.
 func (t *Target) Limited(role Role, longest int64) *redis.Client {
 	o := &redis.Options{
 		Network:  t.network,
@@ -201,7 +231,9 @@ func (t *Target) Limited(role Role, longest int64) *redis.Client {
 		o.ReadTimeout = t.cfg.CheckTimeout
 		o.Dialer = once(o.Dialer)
 	}
-	return redis.NewClient(o)
+	c := redis.NewClient(o)
+	c.AddHook(catcher{t.lastReply(role)})
+	return c
 }
 
 // poolSize bounds a data client's connections. They are made when needed: an
@@ -235,13 +267,9 @@ func (t *Target) dialTimeout(role Role) time.Duration {
 }
 
 func (t *Target) dialer(role Role, longest int64, timeout time.Duration) dialFunc {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := t.dial(ctx, role, timeout, network, addr)
-		if err != nil || longest == 0 {
-			return c, err
-		}
-		return &stringLimiter{Conn: c, longest: longest}, nil
-	}
+	return guardedDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return t.dial(ctx, role, timeout, network, addr)
+	}, t.lastReply(role), longest, t.limits.TooLarge)
 }
 
 // dial connects, tunes, counts, and wraps in TLS where asked. Counting happens

@@ -1,0 +1,178 @@
+// Package hostile is a man in the middle between a program and a real Redis, who
+// answers chosen commands himself, with any bytes. Only tests use it.
+package hostile
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Server passes everything on to a real server but what it was told to answer.
+type Server struct {
+	target   string
+	listener net.Listener
+	wg       sync.WaitGroup
+
+	mu      sync.Mutex // guards all below
+	answers map[string]string
+	conns   map[net.Conn]bool
+	count   int // commands answered
+}
+
+// Start begins to serve in front of the server at target, until the test ends.
+func Start(tb testing.TB, target string) *Server {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := &Server{target: target, listener: l, answers: map[string]string{}, conns: map[net.Conn]bool{}}
+	s.wg.Go(s.accept)
+	tb.Cleanup(func() {
+		_ = l.Close()
+		s.mu.Lock()
+		for c := range s.conns {
+			_ = c.Close()
+		}
+		s.mu.Unlock()
+		s.wg.Wait()
+	})
+	return s
+}
+
+// Addr is where it listens.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// URL is Addr as Redis clients want it.
+func (s *Server) URL() string { return "redis://" + s.Addr() + "/0" }
+
+// Answer has every command of this name answered with these bytes, until Heal.
+// "connect" stands for a connection that begins: the bytes are its greeting, and its end.
+func (s *Server) Answer(command, with string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers[strings.ToLower(command)] = with
+}
+
+// Heal passes everything on again.
+func (s *Server) Heal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.answers)
+}
+
+// Answered is how many commands were answered here.
+func (s *Server) Answered() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
+
+// Push sends bytes on every connection that is open.
+func (s *Server) Push(b string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c, client := range s.conns {
+		if client {
+			_, _ = io.WriteString(c, b) // it may be closed already
+			s.count++
+		}
+	}
+}
+
+func (s *Server) accept() {
+	for {
+		c, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		s.wg.Go(func() { s.serve(c) })
+	}
+}
+
+// note has a connection closed at the end.
+func (s *Server) note(c net.Conn, client bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = client
+}
+
+func (s *Server) forget(c net.Conn) {
+	_ = c.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+func (s *Server) serve(client net.Conn) {
+	s.note(client, true)
+	defer s.forget(client)
+	if greeting, ok := s.answer("connect"); ok {
+		_, _ = io.WriteString(client, greeting) // it may be closed already
+		return
+	}
+	server, err := net.Dial("tcp", s.target)
+	if err != nil {
+		return
+	}
+	s.note(server, false)
+	s.wg.Go(func() {
+		_, _ = io.Copy(client, server) // ends when either is closed
+		_ = client.Close()
+	})
+	defer s.forget(server)
+	commands := bufio.NewReader(client)
+	for {
+		command, name, err := read(commands)
+		if err != nil {
+			return
+		}
+		if answer, ok := s.answer(name); ok {
+			_, err = io.WriteString(client, answer)
+		} else {
+			_, err = server.Write(command)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (s *Server) answer(command string) (with string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if with, ok = s.answers[command]; ok {
+		s.count++
+	}
+	return with, ok
+}
+
+// read reads one command, which is an array of strings.
+func read(from *bufio.Reader) (command []byte, name string, err error) {
+	number := func() (n int, err error) {
+		line, err := from.ReadString('\n')
+		if err != nil {
+			return 0, err
+		}
+		command = append(command, line...)
+		return strconv.Atoi(strings.TrimSpace(line[1:]))
+	}
+	args, err := number()
+	for i := 0; i < args && err == nil; i++ {
+		var n int
+		if n, err = number(); err != nil {
+			break
+		}
+		arg := make([]byte, n+len("\r\n"))
+		if _, err = io.ReadFull(from, arg); i == 0 && err == nil {
+			name = strings.ToLower(string(arg[:n]))
+		}
+		command = append(command, arg...)
+	}
+	return command, name, err
+}
