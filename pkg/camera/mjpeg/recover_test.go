@@ -3,6 +3,7 @@ package mjpeg
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"image/jpeg"
 	"os/exec"
@@ -145,7 +146,7 @@ func TestUstreamer(t *testing.T) {
 		t.Skip("ustreamer without a camera gives a frame a second; not with -short")
 	}
 	needs(t, "ustreamer")
-	for _, path := range []string{"stream", "snapshot"} {
+	for _, path := range []string{"stream"} {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			port := fmt.Sprint(redistest.FreePort(t))
@@ -170,6 +171,15 @@ func TestUstreamer(t *testing.T) {
 			testkit.Eventually(t, "the loss is seen", stateIs(g, camera.StateRetrying))
 			start()
 			advances(t, g, "frames come from the new server")
+			for _, offline := range []string{"snapshot", "stream?extra_headers=1"} {
+				testkit.Eventually(t, offline+" is known for a placeholder", func() bool {
+					src, err := Open(t.Context(), config("http://joe:hunter2@127.0.0.1:"+port+"/"+offline))
+					if err == nil {
+						_ = src.Close()
+					}
+					return errors.Is(err, errOffline)
+				})
+			}
 		})
 	}
 }
