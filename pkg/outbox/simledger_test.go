@@ -203,6 +203,8 @@ func (l *simLedger) declares(h frame.Header) {
 			l.fail("%s declares %s, which is in the stream (%s)", h.ID, id, h.Reason)
 		case l.world.onDisk(id) && !x.accepted && !strings.Contains(h.Reason, reasonMemory): // memory may have been full while it was written
 			l.fail("%s declares %s, which is on disk (%s)", h.ID, id, h.Reason)
+		case !x.uncertain() && !l.justified(x, h.Reason):
+			l.fail("%s declares %s as lost for a reason that is none: %s", h.ID, id, h.Reason)
 		}
 	}
 }

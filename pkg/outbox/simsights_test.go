@@ -2,12 +2,23 @@ package outbox
 
 import (
 	"bytes"
+	"strings"
 	"time"
 
 	"framekeeper/pkg/frame"
 )
 
 // What the oracle sees of losses, of the channel and of the bounds.
+
+// justified reports whether something has happened to a frame that a declaration may
+// give as its reason; one that stands for several frames may give more than one.
+func (l *simLedger) justified(x *exposure, reason string) bool {
+	return x.dropped ||
+		strings.Contains(reason, reasonMemory) || strings.Contains(reason, reasonNoReceivers) ||
+		strings.Contains(reason, reasonRedisLost) && (x.redisLost || x.life < l.world.lives) ||
+		strings.Contains(reason, reasonRestart) && x.life < l.world.lives ||
+		strings.Contains(reason, "too large") || l.world.redis.ceiling > 0
+}
 
 // trimmed notes entries that the writer had removed, out of a stream of so many bytes.
 func (l *simLedger) trimmed(removed []simEntry, before int64) {

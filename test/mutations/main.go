@@ -51,8 +51,11 @@ func run(ctx context.Context, limit time.Duration, only string, list bool) error
 			missed = true
 		case len(m.changes) == 0 && found == 0:
 			fmt.Printf("%-60s  -\n", m.name)
-		case found == 0 || len(m.changes) == 0:
-			fmt.Printf("%-60s  WRONG     found in %v: %q\n", m.name, found, what)
+		case len(m.changes) == 0:
+			fmt.Printf("%-60s  WRONG     %s\n", m.name, what)
+			missed = true
+		case found == 0:
+			fmt.Printf("%-60s  MISSED    in %v\n", m.name, limit)
 			missed = true
 		default:
 			fmt.Printf("%-60s  %6.1f s  %s\n", m.name, found.Seconds(), what)
