@@ -76,8 +76,7 @@ type simLedger struct {
 	told     []simDeclared       // declarations published with a subscriber
 	fsyncs   []time.Duration     // of the journal
 	starts   []time.Duration
-	peak     int64 // bytes in memory
-	stateGap int   // frames below this number may be forgotten: the state was lost after them
+	stateGap int // frames below this number may be forgotten: the state was lost after them
 }
 
 func newSimLedger(w *simWorld) *simLedger {

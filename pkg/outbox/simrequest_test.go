@@ -12,7 +12,6 @@ type simRequest struct {
 	life     int
 	item     *Item // its answer, which is remembered
 	x        *exposure
-	refused  bool // no room was left for its answer: an error reply was queued
 	answered bool
 }
 

@@ -155,13 +155,13 @@ func (l *simLedger) published(wire []byte, members int64) {
 	if id := h.RequestID(); id != "" {
 		l.answered[id]++
 	}
-	switch {
-	case h.Status == frame.StatusDropped:
+	switch h.Status {
+	case frame.StatusDropped:
 		l.declares(h)
 		if members > 0 {
 			l.told = append(l.told, simDeclared{h.First, h.Last, h.Reason})
 		}
-	case h.Status == frame.StatusOK:
+	case frame.StatusOK:
 		x := l.content(m)
 		if was, again := l.heardOf[x.n]; again && was != h.ID && l.world.setup.mode == ModePubSub {
 			l.fail("frame %d is published as %s and as %s", x.n, was, h.ID)

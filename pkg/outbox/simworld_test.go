@@ -30,7 +30,6 @@ type simWorld struct {
 	largest  int64         // message so far
 	growth   int64         // of each after that
 	asking   time.Duration // between two requests, at most; 0: none
-	next     uint64        // number of the next exposure
 	asked    int
 	spoolDir string // as configured
 }

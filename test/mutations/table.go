@@ -41,7 +41,6 @@ func mutations() []mutation {
 			"	if l.cfg.Stream == 0 {\n		l.insertLosses()\n	}\n",
 			"	if l.cfg.Stream == 0 {\n		l.fill(frame.ID{})\n	}\n"),
 		one("a passing error of the disk is a loss", batch, "	if !errors.Is(err, spool.ErrGone) && !errors.Is(err, spool.ErrCorrupt) {\n", "	if false {\n"),
-		one("a loss that the spool reports is ignored", spooler, "		s.frames.spoolDrops(losses)\n		if failure = err", "		if failure = err"),
 		one("files are removed before delivery", batch, "	items = append(items, e)\n", "	items = append(items, e)\n		if !e.file.IsZero() && l.removable.Less(e.file) {\n			l.removable = e.file\n			l.spoolable.Call()\n		}\n"),
 		one("the journal is not synced", journal, "	return j.file.Sync()\n}", "	return nil\n}"),
 		one("the journal is written with every frame", journal, "	return since >= journalInterval || since < 0\n", "	return since >= 0 || since < 0\n"),
