@@ -110,6 +110,7 @@ func (a *agent) newLink() *datatransfer.Link {
 		OnOutage: a.meters.link.Lost, OnRecovery: a.meters.link.Back,
 		Subscriptions: []datatransfer.Subscription{{Channel: a.cam.RequestTopic, Handle: receive}},
 		MaxMessage:    16 * frame.MaxRequestBytes, // so that a larger request can be refused with its own id; more costs no memory
+		MaxReply:      camera.LargestMessage(&a.cam),
 	})
 }
 

@@ -48,6 +48,7 @@ func requestOnce(
 	var last atomic.Pointer[report]
 	link := datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis: cfg, Name: "client", Log: zerolog.Nop(), // the error reports what goes wrong, once
+		MaxMessage: camera.LargestMessage(cam), MaxReply: maxStatus,
 		Subscriptions: []datatransfer.Subscription{{Channel: cam.StreamTopic, Handle: func(payload []byte, _ time.Time) {
 			if m, err := frame.ParseMessage(payload); err == nil && m.Header.Camera == cam.Name {
 				requester.Deliver(m)

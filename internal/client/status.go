@@ -87,6 +87,9 @@ func (c console) status(ctx context.Context, only []string, all, asJSON bool) er
 	return nil
 }
 
+// maxStatus is longer than any agent's status.
+const maxStatus = 1 << 20
+
 // maxWhy bounds, in characters, what an error shows of a status.
 const maxWhy = 300
 
@@ -115,6 +118,7 @@ func readStatus(ctx context.Context, cfg *configfile.Config, cams []*camera.Conf
 	read := make(chan outcome, 1)
 	link := datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis: cfg.Redis, Name: "client", Log: zerolog.Nop(), // the error reports what goes wrong, once
+		MaxMessage: maxStatus, MaxReply: maxStatus,
 		Workers: []datatransfer.Worker{{Name: "status", Run: func(ctx context.Context, s *datatransfer.Session) error {
 			reports, err := fetch(ctx, s.Data(), cams)
 			var reply redis.Error

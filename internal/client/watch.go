@@ -71,7 +71,8 @@ func (c console) watch(ctx context.Context, f watchFlags) (err error) {
 	defer func() { err = errors.Join(err, closer.Close()) }()
 
 	lines := make(chan []byte, watchBacklog)
-	lc := datatransfer.LinkConfig{Redis: cfg.Redis, Name: "client", Log: log}
+	longest := camera.LargestMessage(cams...)
+	lc := datatransfer.LinkConfig{Redis: cfg.Redis, Name: "client", Log: log, MaxMessage: longest, MaxReply: longest}
 	for _, cam := range cams {
 		w := &watcher{cam: cam, flags: f, lines: lines, streams: cfg.Delivery.Mode.Streams()}
 		lc.Subscriptions = append(lc.Subscriptions, datatransfer.Subscription{Channel: cam.StreamTopic, Handle: w.receive})

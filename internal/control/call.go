@@ -22,6 +22,8 @@ const (
 	// gatherTime is how long the answers of others are waited for, when one has
 	// come and more controllers have received the command.
 	gatherTime = time.Second
+	// maxReply is longer than any controller's answer.
+	maxReply = 1 << 20
 )
 
 // Call is one command and the wait for its answers. Its Subscription and its
@@ -70,6 +72,7 @@ func NewCall(box string, fields map[string]any) (*Call, error) {
 func (c *Call) Do(ctx context.Context, cfg redisconn.Config) (*Answers, error) {
 	link := datatransfer.NewLink(datatransfer.LinkConfig{
 		Redis: cfg, Name: "client", Log: zerolog.Nop(), // whatever goes wrong is reported once, by the error
+		MaxMessage: maxReply, MaxReply: maxReply,
 		Subscriptions: []datatransfer.Subscription{c.Subscription()}, Workers: []datatransfer.Worker{c.Worker()},
 	})
 	// The link outlives the deadline: else it would be down because of it, and

@@ -78,7 +78,8 @@ type Receiver struct {
 // New prepares a Receiver; nothing happens before Run.
 func New(o Options) *Receiver {
 	r := &Receiver{log: o.Log, store: o.Store, began: time.Now(), queue: newQueue(o.QueueSize)}
-	link := datatransfer.LinkConfig{Redis: o.Redis, Name: "client", Log: o.Log}
+	longest := camera.LargestMessage(o.Cameras...)
+	link := datatransfer.LinkConfig{Redis: o.Redis, Name: "client", Log: o.Log, MaxMessage: longest, MaxReply: longest}
 	consumer := consumerName()
 	for _, cam := range o.Cameras {
 		c := newCameraReceiver(&o, cam, consumer, r.queue)

@@ -127,6 +127,20 @@ func (c *Config) LargestFrame() int64 {
 	return min(n, int64(512*bytesize.MiB)) // Redis takes no more
 }
 
+// usualFrame is more than any frame has that is not configured: 4K as raw pixels twice.
+const usualFrame = 48 * bytesize.MiB
+
+// LargestMessage is how many bytes a message of these cameras, or an entry of their
+// streams, may have that a reader takes whole: what is longer is somebody's mistake,
+// or malice. A reader does not have to know the size at which a camera works.
+func LargestMessage(cams ...*Config) int64 {
+	n := int64(usualFrame)
+	for _, c := range cams {
+		n = max(n, c.LargestFrame())
+	}
+	return n + frame.MaxHeader
+}
+
 // Validate reports everything that is wrong with the table. The source's own
 // form is checked by whoever opens it.
 func (c *Config) Validate(report func(key, value, expected string)) {

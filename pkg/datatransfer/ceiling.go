@@ -20,7 +20,7 @@ import (
 // (silence, ctx, an outage) is an error and says nothing about the size. There is
 // no limit of time while bytes get through; the padding is in memory once.
 func (s *Session) Accepts(ctx context.Context, size int64) (bool, error) {
-	client := s.Client(0) // whose connections are not made anew
+	client := s.Client(1 << 10) // whose connections are not made anew
 	defer func() { _ = client.Close() }()
 	// A command that is on its way does not look at ctx.
 	defer context.AfterFunc(ctx, func() { _ = client.Close() })()

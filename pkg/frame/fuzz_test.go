@@ -86,7 +86,7 @@ func FuzzParseMessage(f *testing.F) {
 		}
 		built, err := NewMessage(m.Header, m.Image())
 		if err != nil {
-			if len(m.HeaderJSON()) < maxHeader/8 { // JSON escapes can grow sixfold
+			if len(m.HeaderJSON()) < MaxHeader/8 { // JSON escapes can grow sixfold
 				t.Fatalf("accepted message does not encode: %v", err)
 			}
 			return

@@ -40,12 +40,12 @@ func NewMessage(h Header, image []byte) (*Message, error) {
 	}
 	var head bytes.Buffer
 	enc := json.NewEncoder(&head)
-	enc.SetEscapeHTML(false) // it would blow an echoed request up beyond maxHeader
+	enc.SetEscapeHTML(false) // it would blow an echoed request up beyond MaxHeader
 	if err := enc.Encode(&h); err != nil {
 		return nil, fmt.Errorf("encode header: %w", err)
 	}
-	if head.Len() > maxHeader {
-		return nil, fmt.Errorf("encode header: %d bytes, no reader takes more than %d", head.Len(), maxHeader)
+	if head.Len() > MaxHeader {
+		return nil, fmt.Errorf("encode header: %d bytes, no reader takes more than %d", head.Len(), MaxHeader)
 	}
 	wire := make([]byte, 0, head.Len()+len(image))
 	wire = append(wire, head.Bytes()...) // Encode ended it with '\n'
@@ -72,16 +72,16 @@ var (
 	ErrChecksum = errors.New("image checksum differs from the header's")
 )
 
-// maxHeader bounds a header and its newline: a request of MaxRequestBytes,
+// MaxHeader bounds a header and its newline: a request of MaxRequestBytes,
 // echoed, and what is ours.
-const maxHeader = 2*MaxRequestBytes + 4096
+const MaxHeader = 2*MaxRequestBytes + 4096
 
 // ParseMessage takes a published message apart. The message refers to data, which
 // must not change afterwards.
 func ParseMessage(data []byte) (*Message, error) {
 	head := data
-	if len(head) > maxHeader {
-		head = head[:maxHeader]
+	if len(head) > MaxHeader {
+		head = head[:MaxHeader]
 	}
 	n := bytes.IndexByte(head, '\n')
 	if n < 0 {
@@ -100,7 +100,7 @@ func (m *Message) Entry() []any {
 func ParseEntry(fields map[string]any) (*Message, error) {
 	header, _ := fields["header"].(string)
 	image, _ := fields["image"].(string)
-	if len(header) >= maxHeader || strings.IndexByte(header, '\n') >= 0 {
+	if len(header) >= MaxHeader || strings.IndexByte(header, '\n') >= 0 {
 		return nil, ErrNoHeader
 	}
 	wire := make([]byte, 0, len(header)+1+len(image))

@@ -124,7 +124,7 @@ func TestNewMessageFillsBytesAndChecksum(t *testing.T) {
 func TestNewMessageRefuses(t *testing.T) {
 	for name, h := range map[string]Header{
 		"broken request": {Status: StatusOK, Request: json.RawMessage(`{"a":`)},
-		"huge error":     {Status: StatusError, Error: strings.Repeat("x", maxHeader)},
+		"huge error":     {Status: StatusError, Error: strings.Repeat("x", MaxHeader)},
 	} {
 		if m, err := NewMessage(h, nil); err == nil || m != nil {
 			t.Errorf("%s: got %v and no error, want an error", name, m)
@@ -158,7 +158,7 @@ func TestParseMessageRefuses(t *testing.T) {
 	}{
 		"empty":        {nil, ErrNoHeader, ""},
 		"no newline":   {good.HeaderJSON(), ErrNoHeader, ""},
-		"far newline":  {append(bytes.Repeat([]byte(" "), maxHeader), '\n'), ErrNoHeader, ""},
+		"far newline":  {append(bytes.Repeat([]byte(" "), MaxHeader), '\n'), ErrNoHeader, ""},
 		"cut short":    {good.Wire()[:len(good.Wire())-1], ErrLength, "4 bytes, header says 5"},
 		"too long":     {append(bytes.Clone(good.Wire()), 'x'), ErrLength, "6 bytes, header says 5"},
 		"flipped":      {flipped, ErrChecksum, ""},
@@ -176,7 +176,7 @@ func TestParseMessageRefuses(t *testing.T) {
 	if _, err := ParseEntry(map[string]any{"header": "{\"status\":\"ok\"\n}"}); !errors.Is(err, ErrNoHeader) {
 		t.Errorf("a header of two lines: got error %v, want %v", err, ErrNoHeader)
 	}
-	if _, err := ParseEntry(map[string]any{"header": strings.Repeat(" ", maxHeader)}); !errors.Is(err, ErrNoHeader) {
+	if _, err := ParseEntry(map[string]any{"header": strings.Repeat(" ", MaxHeader)}); !errors.Is(err, ErrNoHeader) {
 		t.Errorf("a huge header: got error %v, want %v", err, ErrNoHeader)
 	}
 }

@@ -55,6 +55,7 @@ func (r *reader) run(ctx context.Context, s *datatransfer.Session, step func(con
 		case err == nil:
 			r.allowed()
 		case redisconn.EndsSession(err) || !redisconn.IsReply(err):
+			r.mean = 0 // perhaps what was asked for was too much: the next reply is one entry
 			next := r.reconnect(ctx, s, conn, err)
 			if next == nil {
 				return err
