@@ -263,3 +263,35 @@ func TestRequestIDsSortByTime(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+// What stands in the place of the agent's files is neither followed nor waited for: the
+// directory may be writable for somebody else.
+func TestLinksAndPipesAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	victim := filepath.Join(dir, "victim")
+	camera := filepath.Join(dir, "testcam")
+	if err := errors.Join(os.WriteFile(victim, []byte("precious"), 0o600), os.Mkdir(camera, 0o750)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{stateName, journalName} {
+		if err := unix.Mkfifo(filepath.Join(camera, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o, log := claim(t, dir, noon) // returns
+	if o.EpochSaved || !strings.Contains(log.String(), "no regular file") {
+		t.Errorf("got %+v, want that the state could not be read: %s", o, log)
+	}
+	killed(o)
+	for _, name := range []string{"lock", stateName, journalName} {
+		path := filepath.Join(camera, name)
+		if err := errors.Join(os.Remove(path), os.Symlink(victim, path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o, log = claim(t, dir, noon)
+	if b, err := os.ReadFile(victim); err != nil || string(b) != "precious" || o.Locked() || !strings.Contains(log.String(), "remove it") {
+		t.Errorf("the file behind the links is %q (%v), locked %v: %s", b, err, o.Locked(), log)
+	}
+}
