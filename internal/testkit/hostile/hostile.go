@@ -85,6 +85,15 @@ func (s *Server) Push(b string) {
 	}
 }
 
+// CutAll ends every connection.
+func (s *Server) CutAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		_ = c.Close()
+	}
+}
+
 func (s *Server) accept() {
 	for {
 		c, err := s.listener.Accept()
