@@ -196,6 +196,7 @@ func (j *simStateFile) synced() {
 // saved notes that the journal is as the process wants it.
 func (d *simDisk) saved(f *simFile) {
 	if f == &d.journal && d.world.life != nil {
+		d.world.trace.note("journal saved: %d bytes", len(f.data))
 		d.world.life.saved = d.world.now
 	}
 }
