@@ -31,6 +31,7 @@ type checkResult struct {
 	Controls string        `json:"controls,omitempty"`
 	Broken   uint64        `json:"broken,omitempty"` // discarded frames
 	Defect   string        `json:"defect,omitempty"` // of the last of them
+	Warning  string        `json:"warning,omitempty"`
 }
 
 type checkedFormat struct {
@@ -40,8 +41,9 @@ type checkedFormat struct {
 	FPS    float64 `json:"fps,omitempty"` // 0: unknown
 }
 
-// checkAll checks one camera after the other and goes on after one that fails.
-func checkAll(ctx context.Context, cams []camera.Config, asJSON bool, out io.Writer) error {
+// checkAll checks one camera after the other and goes on after one that fails. limit asks
+// Redis for its limit, and is called when a camera's frames may be beyond it.
+func checkAll(ctx context.Context, cams []camera.Config, limit func() outputLimit, asJSON bool, out io.Writer) error {
 	var errs []error
 	results := make([]checkResult, len(cams))
 	for i := range cams {
@@ -49,7 +51,13 @@ func checkAll(ctx context.Context, cams []camera.Config, asJSON bool, out io.Wri
 		if err != nil {
 			r = checkResult{Camera: cams[i].Name, Source: camera.RedactSource(cams[i].Source), Asked: r.Asked, Error: err.Error()}
 			errs = append(errs, err)
-		} else if !asJSON {
+			results[i] = r
+			continue
+		}
+		if bytes := pixelBytes(&cams[i], r.Measured.Width, r.Measured.Height); bytes > 0 {
+			r.Warning = limit().warning(bytes)
+		}
+		if !asJSON {
 			if _, err := io.WriteString(out, r.String()); err != nil {
 				return err
 			}
@@ -142,6 +150,9 @@ func (r checkResult) String() string {
 	}
 	if r.Broken > 0 {
 		text += fmt.Sprintf("  discarded: %d broken frames, the last %s\n", r.Broken, r.Defect)
+	}
+	if r.Warning != "" {
+		text += "  warning: " + r.Warning + "\n"
 	}
 	return text + fmt.Sprintf("  it gives %dx%d %s, measured %.1f fps; one frame as %s is %d bytes\n",
 		r.Measured.Width, r.Measured.Height, r.Measured.Format, r.Measured.FPS, r.Encoding, r.Bytes)

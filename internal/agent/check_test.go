@@ -71,7 +71,7 @@ func TestCheckPrintsWhatTheCameraGives(t *testing.T) {
 	cam := checkConfig()
 	cam.Source = "test:"
 	var out bytes.Buffer
-	if err := checkAll(t.Context(), []camera.Config{cam}, false, &out); err != nil || !strings.Contains(out.String(), "gives 1280x720") {
+	if err := checkAll(t.Context(), []camera.Config{cam}, defaultOutputLimit, false, &out); err != nil || !strings.Contains(out.String(), "gives 1280x720") {
 		t.Errorf("got %q, %v, want a line with the size", &out, err)
 	}
 }

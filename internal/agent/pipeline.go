@@ -91,7 +91,7 @@ func pipeline(ctx context.Context, cfg *configfile.Config, cam camera.Config, d 
 
 // newLink joins what works in a session.
 func (a *agent) newLink() *datatransfer.Link {
-	workers := append(a.publisher.Workers(), a.presence.worker())
+	workers := append(a.publisher.Workers(), a.presence.worker(), outputLimitWorker(a.cfg.Redis, &a.cam, a.log))
 	if a.cfg.Delivery.Mode.Streams() {
 		workers = append(workers, a.writer.Worker(), a.groups.worker())
 	} else {

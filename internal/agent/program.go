@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,9 +92,11 @@ func run(ctx context.Context, f flags, stdout, stderr io.Writer) error {
 	if err != nil {
 		return cli.Usage(err)
 	}
+	redisconn.Quiet()
+	limit := sync.OnceValue(func() outputLimit { return askOutputLimit(ctx, cfg.Redis) })
 	name := f.camera
 	if f.check && name == "" {
-		return checkAll(ctx, cfg.Cameras, f.json, stdout)
+		return checkAll(ctx, cfg.Cameras, limit, f.json, stdout)
 	}
 	if name == "" {
 		if len(cfg.Cameras) != 1 {
@@ -106,11 +109,10 @@ func run(ctx context.Context, f flags, stdout, stderr io.Writer) error {
 		return cli.Usage(err)
 	}
 	if f.check {
-		return checkAll(ctx, []camera.Config{*cam}, f.json, stdout)
+		return checkAll(ctx, []camera.Config{*cam}, limit, f.json, stdout)
 	}
 	log, closer := logging.Begin(cfg.Log, "cam-agent-"+cam.Name, stderr)
 	defer func() { _ = closer.Close() }()
-	redisconn.Quiet()
 	return pipeline(ctx, cfg, *cam, driver{openSource, jpegEncoder()}, log)
 }
 
