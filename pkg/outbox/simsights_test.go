@@ -14,7 +14,7 @@ import (
 // give as its reason; one that stands for several frames may give more than one.
 func (l *simLedger) justified(x *exposure, reason string) bool {
 	return x.dropped ||
-		strings.Contains(reason, reasonMemory) || strings.Contains(reason, reasonNoReceivers) ||
+		wasMemory(reason) ||
 		strings.Contains(reason, reasonRedisLost) && (x.redisLost || x.life < l.world.lives) ||
 		strings.Contains(reason, reasonRestart) && x.life < l.world.lives ||
 		strings.Contains(reason, "too large") || l.world.redis.ceiling > 0
