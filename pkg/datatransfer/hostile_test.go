@@ -115,7 +115,7 @@ func TestHostileAnswers(t *testing.T) {
 			t.Errorf("a log line of %d bytes: %.400s", len(line), line)
 		}
 	}
-	if !!strings.Contains(h.log.String(), `*0\\\\r\\\\n`) && !strings.Contains(h.log.String(), "panicked") {
-		t.Error("no log line has the bytes that had the library panic")
+	if out := h.log.String(); !strings.Contains(out, `"cause":"protocol"`) || !strings.Contains(out, "panicked") || !strings.Contains(out, "the server has last sent") {
+		t.Error("no log line has the cause and the bytes that had the library panic")
 	}
 }

@@ -46,6 +46,7 @@ type guard struct {
 	longest  int64            // value that is passed on; 0: any
 	tooLarge func(size int64) // is called with the length of each other
 	latest   func(*guard)     // is called when a reply begins
+	alone    bool             // the far side sends nothing but replies
 
 	buf, in []byte // what has come, and the part of it that is not looked at yet
 	line    []byte // that begins in, and is not whole
@@ -282,7 +283,15 @@ func (g *guard) tell(reply []byte) []byte {
 	return []byte("-" + short + "\r\n")
 }
 
+// Write refuses a command while there is an answer that nobody asked for: it would be
+// taken for this one's.
 func (g *guard) Write(p []byte) (int, error) {
+	if g.alone && !g.ended && len(g.in)+len(g.out) > 0 && g.rest == 0 && len(g.missing) == 0 {
+		g.begin(0)
+		g.show(append(g.out, g.in...))
+		g.fail("an answer that nobody asked for")
+		return 0, g.failed
+	}
 	n, err := g.Conn.Write(p)
 	return n, g.explain(err)
 }

@@ -113,6 +113,26 @@ func TestGuardEndsWhatIsBeyondLimits(t *testing.T) {
 	}
 }
 
+func TestGuardTakesNoAnswerForAnother(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		var last lastReply
+		near, far := net.Pipe()
+		g := &guard{Conn: near, alone: alone, latest: last.Store}
+		go func() {
+			_, _ = io.WriteString(far, "+OK\r\n+NOT ASKED\r\n") // a pipe's end is there until the test's
+			_, _ = io.Copy(io.Discard, far)
+		}()
+		if n, err := g.Read(make([]byte, 100)); n != len("+OK\r\n") || err != nil {
+			t.Fatalf("read %d bytes, %v", n, err)
+		}
+		_, err := g.Write([]byte("*1\r\n$4\r\nPING\r\n"))
+		if refused := CauseOf(err) == CauseProtocol && strings.Contains(err.Error(), "NOT ASKED"); refused != alone {
+			t.Errorf("alone %v: got %v", alone, err)
+		}
+		_, _ = near.Close(), far.Close()
+	}
+}
+
 // However it comes in, the same goes out, and never more than has come.
 func FuzzGuard(f *testing.F) {
 	f.Add("*2\r\n$30\r\n"+strings.Repeat("x", 30)+"\r\n$1\r\na\r\n", []byte{0, 3})

@@ -58,13 +58,13 @@ func (c catcher) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 }
 
 // guardedDialer has limits on what comes on its connections.
-func guardedDialer(dial dialFunc, last *lastReply, longest int64, tooLarge func(size, limit int64)) dialFunc {
+func guardedDialer(dial dialFunc, role Role, last *lastReply, longest int64, tooLarge func(size, limit int64)) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
-		return &guard{Conn: c, longest: longest, latest: last.Store, tooLarge: func(size int64) {
+		return &guard{Conn: c, longest: longest, latest: last.Store, alone: role == Data, tooLarge: func(size int64) {
 			if tooLarge != nil {
 				tooLarge(size, longest)
 			}
@@ -77,7 +77,7 @@ func guardedDialer(dial dialFunc, last *lastReply, longest int64, tooLarge func(
 func NewClient(o *redis.Options, longest int64) *redis.Client {
 	last := &lastReply{}
 	d := net.Dialer{Timeout: o.DialTimeout}
-	o.Dialer = guardedDialer(d.DialContext, last, longest, nil)
+	o.Dialer = guardedDialer(d.DialContext, Data, last, longest, nil)
 	c := redis.NewClient(o)
 	c.AddHook(catcher{last})
 	return c

@@ -269,7 +269,7 @@ func (t *Target) dialTimeout(role Role) time.Duration {
 func (t *Target) dialer(role Role, longest int64, timeout time.Duration) dialFunc {
 	return guardedDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return t.dial(ctx, role, timeout, network, addr)
-	}, t.lastReply(role), longest, t.limits.TooLarge)
+	}, role, t.lastReply(role), longest, t.limits.TooLarge)
 }
 
 // dial connects, tunes, counts, and wraps in TLS where asked. Counting happens
