@@ -78,6 +78,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -131,12 +132,16 @@ type Log struct {
 	ending     bool // all is to be on disk soon
 	unreadable bool // there is a spool, and it cannot be read: nobody knows what is in it
 
-	store      Store    // nil: memory only
-	readFailed bool     // the disk could not give what is to be sent, which is logged
-	diskFailed bool     // the disk rejected the last frame: DiskFirst has to do without it
-	offered    frame.ID // everything up to here was offered to the spool
-	removable  frame.ID // the spool may remove the files up to here
+	hanging    func() time.Duration // for how long the disk has not answered; nil: there is none
+	store      Store                // nil: memory only
+	readFailed bool                 // the disk could not give what is to be sent, which is logged
+	diskFailed bool                 // the disk rejected the last frame: DiskFirst has to do without it
+	offered    frame.ID             // everything up to here was offered to the spool
+	removable  frame.ID             // the spool may remove the files up to here
 }
+
+// diskPatience is how long answers wait for a disk that would make room for them.
+const diskPatience = time.Second
 
 // startedHeader is what "started" says of the starts before.
 type startedHeader struct {
@@ -405,14 +410,14 @@ func (l *Log) Losses() map[string]uint64 {
 }
 
 // Room is how many bytes of answers may be added: memory that is free, or has what
-// is on disk too. When no disk helps, it is also what published frames take: the
-// oldest of them are lost before a request is refused. A log without unsent items
-// in memory takes one, however large.
+// is on disk too. When no disk helps, or it has not answered for a second, it is also
+// what published frames take: the oldest of them are lost before a request is refused.
+// A log without unsent items in memory takes one, however large.
 func (l *Log) Room() (bytes int64, empty bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	taken := l.unsentBytes() - l.held[inMemoryAndDisk][unsent]
-	if l.store == nil || l.diskFailed {
+	if l.store == nil || l.diskFailed || l.hanging != nil && l.hanging() > diskPatience {
 		taken -= l.held[inMemory][unsent]
 	}
 	return l.cfg.Limit - taken, taken == 0

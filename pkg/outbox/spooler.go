@@ -49,7 +49,11 @@ func NewSpooler(frames *Log, s Store, losses []spool.Loss, log zerolog.Logger) *
 	if frames.attach(s, losses) || len(losses) > 0 { // the next start does not find them either
 		frames.saveEpoch()
 	}
-	return &Spooler{frames: frames, store: s, log: log}
+	spooler := &Spooler{frames: frames, store: s, log: log}
+	frames.mu.Lock()
+	defer frames.mu.Unlock()
+	frames.hanging = spooler.Hanging
+	return spooler
 }
 
 // Run writes until ctx ends, then once more what is still unsent.

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -97,4 +98,38 @@ func TestSyncAlwaysGoesOnWithoutTheDisk(t *testing.T) {
 		defer b.fail()
 		return len(b.items) == 4
 	})
+}
+
+// hung is a disk that does not answer.
+type hung struct {
+	Store
+	answer chan struct{}
+}
+
+func (h hung) IDs(frame.ID, int) []frame.ID { return nil }
+
+func (h hung) Put(*frame.Message) ([]spool.Loss, error) {
+	<-h.answer
+	return nil, nil
+}
+
+func (h hung) Sync() ([]spool.Loss, error)   { return nil, nil }
+func (h hung) Expire() ([]spool.Loss, error) { return nil, nil }
+
+// A disk that hangs must not make requests wait until it answers: published frames give
+// their room to answers.
+func TestAHungDiskStarvesNoRequest(t *testing.T) {
+	t.Parallel()
+	o := newLog(100, 20_000, zerolog.Nop())
+	disk := hung{answer: make(chan struct{})}
+	s := NewSpooler(o, disk, nil, zerolog.Nop())
+	addFrames(t, o, 15)
+	done := make(chan struct{})
+	go func() { defer close(done); s.step(time.Now()) }()
+	defer func() { close(disk.answer); <-done }()
+	testkit.Eventually(t, "the disk is asked", func() bool { return s.Hanging() > 0 })
+	if room, _ := o.Room(); room > 5_000 {
+		t.Errorf("room for %d bytes at once, want answers to wait for the disk a while", room)
+	}
+	testkit.Eventually(t, "there is room all the same", func() bool { room, _ := o.Room(); return room > 15_000 })
 }
