@@ -22,7 +22,7 @@ func TestAServerThatEndsIdleConnectionsEndsNoSession(t *testing.T) {
 			a := newAsker(t, server.URL())
 			for range 3 {
 				a.ask(t, nil)
-				time.Sleep(200 * time.Millisecond) // its stream entry follows
+				time.Sleep(200 * time.Millisecond)                                                                                     // its stream entry follows
 				testkit.Eventually(t, "the agent's connections are closed", func() bool { return len(server.Clients("normal")) <= 2 }) // the asker's
 				time.Sleep(time.Second)
 			}

@@ -44,7 +44,7 @@ type frameSource interface {
 // frameLog gives frames their IDs; *outbox.Log is one.
 type frameLog interface {
 	Add(opt outbox.Options, build outbox.Build) (*outbox.Item, error)
-	Room() (bytes int64, empty bool)
+	Room(need int64) (bytes int64, empty bool)
 }
 
 // publisher takes what is published at once; *outbox.Publisher is one.
@@ -221,17 +221,17 @@ func (r *responder) answerable(f *camera.Frame) []pending {
 		return nil
 	}
 	lane, idle := r.Publisher.Room()
-	room, empty := lane, idle
-	if r.Delivery.Mode.Streams() {
-		log, logEmpty := r.Frames.Room()
-		room, empty = min(room, log), empty && logEmpty
-	}
 	r.full = false
 	size := r.size
 	if pixels := int64(f.Width * f.Height * 3); size == 0 {
 		size = pixels // nothing was encoded yet: it will hardly be more
 	} else if r.wire.reply != nil {
 		size += pixels
+	}
+	room, empty := lane, idle
+	if r.Delivery.Mode.Streams() {
+		log, logEmpty := r.Frames.Room(size + frame.MaxRequestBytes + headerSize)
+		room, empty = min(room, log), empty && logEmpty
 	}
 	return r.requests.Take(func(p pending) bool {
 		if !r.Source.MayAnswer(f, p.Arrived, p.Request.MaxAge) {

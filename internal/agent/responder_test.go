@@ -94,7 +94,7 @@ func (l *fakeLog) Add(opt outbox.Options, build outbox.Build) (*outbox.Item, err
 	return outbox.NewItem(m), nil
 }
 
-func (l *fakeLog) Room() (int64, bool) {
+func (l *fakeLog) Room(int64) (int64, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.room, false

@@ -316,7 +316,8 @@ func (l *Log) settle() {
 		}
 		l.pop()
 	}
-	for i := l.delivered; i < len(l.items)-1 && l.unsentBytes() > l.cfg.Limit; i++ {
+	// What was read from disk to be sent leaves by itself.
+	for i := l.delivered; i < len(l.items)-1 && l.unsentBytes()-l.held[inMemoryAndDisk][inFlight] > l.cfg.Limit; i++ {
 		e := l.items[i]
 		if e.place != inMemory || e.progress != unsent || e.isStarted {
 			continue
@@ -409,14 +410,19 @@ func (l *Log) Losses() map[string]uint64 {
 	return maps.Clone(l.losses)
 }
 
-// Room is how many bytes of answers may be added: memory that is free, or has what
-// is on disk too. When no disk helps, or it has not answered for a second, it is also
-// what published frames take: the oldest of them are lost before a request is refused.
-// A log without unsent items in memory takes one, however large.
-func (l *Log) Room() (bytes int64, empty bool) {
+// Room is how many bytes of answers may be added; for need of them, items that are on
+// disk too leave memory. When no disk helps, or it has not answered for a second, it is
+// also what published frames take: the oldest of them are lost before a request is
+// refused. A log without unsent items in memory takes one, however large.
+func (l *Log) Room(need int64) (bytes int64, empty bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	taken := l.unsentBytes() - l.held[inMemoryAndDisk][unsent]
+	for i := l.delivered; i < len(l.items) && l.held[inMemoryAndDisk][unsent] > 0 && l.unsentBytes()+need > l.cfg.Limit; i++ {
+		if e := l.items[i]; e.place == inMemoryAndDisk && e.progress == unsent {
+			l.set(e, onDisk, unsent)
+		}
+	}
+	taken := l.unsentBytes()
 	if l.store == nil || l.diskFailed || l.hanging != nil && l.hanging() > diskPatience {
 		taken -= l.held[inMemory][unsent]
 	}

@@ -162,8 +162,9 @@ func (m *model) add() {
 func (m *model) bounded() {
 	m.frames.mu.Lock()
 	fixed := m.frames.sum(awaitingPublish, inFlight) // these cannot leave
+	sent := m.frames.held[inMemoryAndDisk][inFlight] // and this leaves by itself
 	m.frames.mu.Unlock()
-	if s := m.frames.Stats(); s.MemorySize > max(m.limit, fixed)+m.largest {
+	if s := m.frames.Stats(); s.MemorySize > max(m.limit, fixed)+sent+m.largest {
 		m.failf("%d bytes are in memory, more than %d and one frame", s.MemorySize, m.limit)
 	}
 }

@@ -73,7 +73,7 @@ func (l *simLife) request(r *simRequest) {
 // room reports whether there is room for an answer.
 func (l *simLife) room() bool {
 	need := l.world.size + 1000
-	bytes, empty := l.log.Room()
+	bytes, empty := l.log.Room(need)
 	if l.world.setup.mode.Streams() && !empty && bytes < need {
 		return false
 	}

@@ -172,7 +172,7 @@ func clockBack(s *scene) {
 		s.Fatalf("lose state: %v", err)
 	}
 	s.expected.UncleanStart++ // nobody knows how the one before ended
-	s.away() // so that frames are spooled under the low epoch first
+	s.away()                  // so that frames are spooled under the low epoch first
 	s.launch()
 	s.wait(2 * time.Second)
 	low := s.epoch()
