@@ -25,7 +25,7 @@ import (
 const rarely = "status_interval = \"10m\"\n"
 
 // soon is how long a start beside a leftover status may take.
-const soon = 3 * time.Second
+const soon = 8 * time.Second
 
 // leave puts a status into Redis as an agent leaves it whose box was rebooted.
 func leave(t *testing.T, server *redistest.Server, ttl time.Duration) {
