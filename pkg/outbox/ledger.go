@@ -76,6 +76,16 @@ func (l *ledger) delivered(id frame.ID) {
 	e.sent, e.given = max(e.sent, id.Seq), max(e.given, id.Seq)
 }
 
+// found notes an entry of the stream. Of an epoch that no journal has, it is not known
+// whether its start had the spool.
+func (l *ledger) found(id frame.ID) {
+	_, known := l.find(id.Epoch)
+	l.delivered(id)
+	if !known {
+		l.open(id.Epoch).blind = true
+	}
+}
+
 // sent is up to where Redis has had an epoch. One that is forgotten was delivered.
 func (l *ledger) sent(number uint64) frame.ID {
 	seq := uint64(0)

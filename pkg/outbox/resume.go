@@ -11,8 +11,8 @@ import (
 func (l *Log) resume(last frame.ID) (again int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if last.Epoch < l.epoch {
-		l.ledger.give(last)
+	if !last.IsZero() && last.Epoch < l.epoch {
+		l.ledger.found(last)
 	}
 	l.bound.cut(last)
 	for ; l.delivered > 0 && last.Less(l.items[l.delivered-1].id); l.delivered-- {
@@ -183,7 +183,7 @@ func (l *Log) found(id frame.ID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if id.Epoch < l.epoch {
-		l.ledger.give(id)
+		l.ledger.found(id)
 	}
 }
 
