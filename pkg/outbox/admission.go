@@ -68,7 +68,9 @@ func (w *StreamWriter) overtaken(ctx context.Context, r streamConn, last frame.I
 		if err != nil {
 			return nil, err
 		}
-		had[epoch] = id
+		if had[epoch] = (frame.ID{}); id.Epoch == epoch {
+			had[epoch] = id
+		}
 	}
 	return had, nil
 }

@@ -27,7 +27,7 @@ func (c *simConn) End(context.Context) (end streamEnd, err error) {
 func (c *simConn) EpochEnd(_ context.Context, epoch uint64) (id frame.ID, err error) {
 	err = c.call(func() error {
 		for _, e := range c.redis.stream {
-			if e.id.Epoch == epoch {
+			if e.id.Epoch <= epoch {
 				id = e.id
 			}
 		}
@@ -36,9 +36,9 @@ func (c *simConn) EpochEnd(_ context.Context, epoch uint64) (id frame.ID, err er
 	return id, err
 }
 
-func (c *simConn) First(_ context.Context, from frame.ID) (id frame.ID, err error) {
+func (c *simConn) First(context.Context) (id frame.ID, err error) {
 	err = c.call(func() error {
-		if e := c.redis.from(from, 1); len(e) > 0 {
+		if e := c.redis.from(frame.ID{}, 1); len(e) > 0 {
 			id = e[0].id
 		}
 		return nil

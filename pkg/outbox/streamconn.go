@@ -17,10 +17,10 @@ import (
 type streamConn interface {
 	// End is the stream's end.
 	End(ctx context.Context) (streamEnd, error)
-	// EpochEnd is the last entry of an epoch; zero: there is none.
+	// EpochEnd is the last entry of an epoch, or of one before it; zero: there is none.
 	EpochEnd(ctx context.Context, epoch uint64) (frame.ID, error)
-	// First is the first entry from an ID on; zero: there is none.
-	First(ctx context.Context, from frame.ID) (frame.ID, error)
+	// First is the first entry; zero: there is none.
+	First(ctx context.Context) (frame.ID, error)
 	// Add adds entries in order, all or, of several, none; errVanished: there is no
 	// stream, and create was not set. Everything below floor is trimmed; zero: nothing.
 	Add(ctx context.Context, entries []streamEntry, floor frame.ID, create bool) error
@@ -79,23 +79,16 @@ func (r *redisStream) End(ctx context.Context) (end streamEnd, err error) {
 }
 
 func (r *redisStream) EpochEnd(ctx context.Context, epoch uint64) (frame.ID, error) {
-	id, err := redisconn.LastID(ctx, r.conn, r.key, fmt.Sprint(epoch)) // in place of an ID it means its last one
-	if err != nil || id.Epoch != epoch {
-		return frame.ID{}, err
-	}
-	return id, nil
+	return redisconn.LastID(ctx, r.conn, r.key, fmt.Sprint(epoch)) // in place of an ID it means its last one
 }
 
-func (r *redisStream) First(ctx context.Context, from frame.ID) (frame.ID, error) {
-	start := "-"
-	if !from.IsZero() {
-		start = from.String()
-	}
-	entries, err := r.conn.XRangeN(ctx, r.key, start, "+", 1).Result()
-	if err != nil || len(entries) == 0 {
+// First asks for what every documented user may: XINFO, which gives the last entry too.
+func (r *redisStream) First(ctx context.Context) (frame.ID, error) {
+	info, err := r.conn.XInfoStream(ctx, r.key).Result()
+	if err != nil || info.FirstEntry.ID == "" {
 		return frame.ID{}, err
 	}
-	return frame.ParseID(entries[0].ID)
+	return frame.ParseID(info.FirstEntry.ID)
 }
 
 // Add sends several entries in one transaction, because an entry that Redis refuses

@@ -98,10 +98,10 @@ func (w *StreamWriter) checkMemory(ctx context.Context, r streamConn, added int6
 	}
 	w.unchecked = 0
 	bytes, err := measure.Memory(ctx)
-	if err != nil || bytes < 2*limit+slack { // or it is not permitted to ask
+	w.oversized = err != nil || bytes >= 2*limit+slack
+	if err != nil || !w.oversized { // or it is not permitted to ask, and is not asked again
 		return
 	}
-	w.oversized = true
 	w.cfg.Log.Warn().Str("stream", w.cfg.Key).Int64("bytes", bytes).Int64("stream_max_bytes", limit).
 		Msg("The stream takes far more memory than its entries: this Redis does not free what is trimmed; set stream-node-max-bytes and stream-node-max-entries to their defaults")
 }

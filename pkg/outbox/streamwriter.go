@@ -211,34 +211,28 @@ func (w *StreamWriter) align(ctx context.Context, r streamConn) error {
 	return nil
 }
 
-// survey looks, once, for what no journal has: the epochs of a stream that an
-// earlier program, or another state directory, has written.
+// survey looks, once, for what no journal has: where a stream begins that an earlier
+// program, or another state directory, has written. Where that is not permitted, more
+// is declared if Redis loses it, than the stream had.
 func (w *StreamWriter) survey(ctx context.Context, r streamConn, end streamEnd) error {
-	const most = 16
 	if w.surveyed || end.Entries == 0 || w.frames.knows(end.Last) {
 		w.surveyed = true
 		return nil
 	}
-	first, err := r.First(ctx, frame.ID{})
-	if err != nil {
+	const most = 16 // epochs
+	first, err := r.First(ctx)
+	for id, n := end.Last, 0; err == nil && n < most && first.Epoch < id.Epoch; n++ {
+		if id, err = r.EpochEnd(ctx, id.Epoch-1); err == nil && !id.IsZero() {
+			w.frames.found(id)
+		}
+	}
+	if err != nil && redisconn.EndsSession(err) {
 		return err
 	}
-	floor := first
-	for range most {
-		if first.IsZero() || first.Epoch >= end.Last.Epoch {
-			break
-		}
-		last, err := r.EpochEnd(ctx, first.Epoch)
-		if err != nil {
-			return err
-		}
-		w.frames.found(last)
-		if first, err = r.First(ctx, frame.ID{Epoch: first.Epoch + 1}); err != nil {
-			return err
-		}
-	}
-	w.frames.foundFloor(floor)
 	w.surveyed = true
+	if err == nil {
+		w.frames.foundFloor(first)
+	}
 	return nil
 }
 
