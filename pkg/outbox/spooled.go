@@ -165,6 +165,14 @@ func (l *Log) spoolFailed() {
 	l.sendable.Call()
 }
 
+// retryDisk has what DiskFirst is for wait for the disk once more: it may work again,
+// and Redis would otherwise have every frame before the disk is asked.
+func (l *Log) retryDisk() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.diskFailed = false
+}
+
 // spooled notes that items are on disk.
 func (l *Log) spooled(items []spooling) {
 	l.mu.Lock()

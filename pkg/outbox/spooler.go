@@ -82,6 +82,9 @@ func (s *Spooler) step(now time.Time) (wait time.Duration) {
 		s.expired = now
 		s.expire()
 	}
+	if s.failure != "" {
+		s.frames.retryDisk()
+	}
 	switch {
 	case !s.write(false):
 		return spoolRetry
