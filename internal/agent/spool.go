@@ -73,7 +73,7 @@ func openSpool(d outbox.Delivery, camera string, claim *outbox.Claim, frames *ou
 		refusal := spoolRefusal(d.SpoolDir, camera) // before the log line: whoever reads that may mend the disk at once
 		log.Error().Err(err).Str("dir", dir).
 			Msg("The spool cannot be used: frames that Redis does not take stay in memory only")
-		if claim.Spool != "" {
+		if claim.MayHaveSpool() {
 			frames.WithoutSpool()
 		}
 		return &diskSpool{refusal: refusal}, nil

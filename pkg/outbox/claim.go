@@ -53,6 +53,7 @@ type Claim struct {
 	state   stateFile // state.json there
 	journal *Journal
 	ledger  ledger // of the journal, with this start's epoch
+	unread  bool // state.json could not be read at the start
 	last    frame.ID
 	now     func() time.Time
 	log     zerolog.Logger
@@ -85,6 +86,7 @@ func TakeClaim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Cla
 func (c *Claim) begin(state, journal stateFile, now time.Time) {
 	c.state = state
 	saved, readable := c.load()
+	c.unread = !readable
 	c.Spool, c.last, c.StateID = saved.Spool, saved.Last, cmp.Or(saved.StateID, c.StateID)
 	c.journal = openJournal(journal, c.log)
 	c.ledger = c.journal.start
@@ -98,6 +100,10 @@ func (c *Claim) begin(state, journal stateFile, now time.Time) {
 		}
 	}
 }
+
+// MayHaveSpool reports whether frames of an earlier start may be in a spool: one is
+// saved, or nobody knows.
+func (c *Claim) MayHaveSpool() bool { return c.Spool != "" || c.unread }
 
 // merge takes over what an earlier program saved, which kept no journal.
 func (l *ledger) merge(s savedState) {

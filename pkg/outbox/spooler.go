@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -207,12 +208,22 @@ func (s *Spooler) Hanging() time.Duration {
 	return time.Since(s.began)
 }
 
-// logFailure logs a failure of the disk, each kind once.
+// logFailure logs a failure of the disk, each kind once until the disk accepts frames
+// again.
 func (s *Spooler) logFailure(err error) {
-	if err == nil || s.failure == err.Error() {
+	if err == nil {
 		return
 	}
-	s.failure = err.Error()
+	kind := "other"
+	for _, known := range []error{spool.ErrDiskFull, spool.ErrReadOnly} {
+		if errors.Is(err, known) {
+			kind = known.Error()
+		}
+	}
+	if s.failure == kind {
+		return
+	}
+	s.failure = kind
 	s.log.Error().Err(err).Msg("Frames cannot be written to disk; they stay in memory, within retain_bytes")
 }
 
