@@ -17,7 +17,7 @@ import (
 	"framekeeper/internal/cli"
 )
 
-// A child of these tests is told by childVar how to run: what it does when it is
+// A child of these tests gets how to run from childVar: what it does when it is
 // asked to end, its Grace, and how long it takes to exit after Main.
 const childVar = "FRAMEKEEPER_CLI_CHILD"
 

@@ -68,7 +68,7 @@ func everything(ctx context.Context, s *Session) error {
 }
 
 // Whatever a server answers to whatever command, the process goes on, memory and log
-// stay small, and the link is LIVE again as soon as the server is well.
+// stay small, and the link is LIVE again as soon as the server works.
 func TestHostileAnswers(t *testing.T) {
 	testkit.NeedRedis(t)
 	middle := hostile.Start(t, redistest.Start(t).Addr())

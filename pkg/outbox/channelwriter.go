@@ -43,10 +43,8 @@ const (
 	receiversSome
 )
 
-const (
-	noReceiversWait = time.Second // before a frame without a receiver is published again
-	idle            = -time.Second
-)
+// noReceiversWait is how often a frame without a receiver is published again.
+const noReceiversWait = time.Second
 
 // NewChannelWriter prepares the writer of one channel.
 func NewChannelWriter(cfg ChannelWriterConfig, frames *Log) *ChannelWriter {
@@ -63,19 +61,7 @@ func (w *ChannelWriter) run(ctx context.Context, s *datatransfer.Session) error 
 	defer conn.close()
 	defer w.end()
 	w.begin()
-	for {
-		wait := time.Duration(0)
-		err := w.frames.watched(s.Acked, func() (err error) {
-			wait, err = w.step(ctx, conn, sizeTest(s))
-			return err
-		})
-		switch {
-		case err != nil:
-			return err
-		case wait == idle && !await(ctx, w.frames.sendable), wait > 0 && !pause(ctx, wait):
-			return nil
-		}
-	}
+	return drive(ctx, w.frames.sendable, w.frames.watched(s.Acked, func() (time.Duration, error) { return w.step(ctx, conn, sizeTest(s)) }))
 }
 
 // begin begins a session.

@@ -53,7 +53,7 @@ type Claim struct {
 	state   stateFile // state.json there
 	journal *Journal
 	ledger  ledger // of the journal, with this start's epoch
-	unread  bool // state.json could not be read at the start
+	unread  bool   // state.json could not be read at the start
 	last    frame.ID
 	now     func() time.Time
 	log     zerolog.Logger

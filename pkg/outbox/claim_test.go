@@ -106,7 +106,7 @@ func TestTheNextStartReadsHowTheLastOneEnded(t *testing.T) {
 	third.end(id(third.Epoch, 3), true)
 	fourth, _ := claim(t, dir, noon)
 	if previous, clean := fourth.before(); clean || previous != id(third.Epoch, 3) {
-		t.Errorf("an orderly end after a kill that nobody was told of: %+v, want unclean, previous %s", fourth, id(third.Epoch, 3))
+		t.Errorf("an orderly end after a kill that no reader has learned of: %+v, want unclean, previous %s", fourth, id(third.Epoch, 3))
 	}
 	if !fourth.ledger.complete(id(third.Epoch, 2), fourth.Epoch) {
 		t.Error("a stream that has the third start's entries: got unclean, want clean")

@@ -18,8 +18,8 @@ func sized(t testing.TB, seq uint64, n int) *Item {
 	return NewItem(m)
 }
 
-// drive does to a list and to a slice what the bytes say, and compares them.
-func drive(t testing.TB, script []byte) {
+// compareList does to a list and to a slice what the bytes say, and compares them.
+func compareList(t testing.TB, script []byte) {
 	t.Helper()
 	var l list
 	var want []*item
@@ -53,14 +53,14 @@ func drive(t testing.TB, script []byte) {
 
 func TestListGrowsAndShrinks(t *testing.T) {
 	t.Parallel()
-	drive(t, bytes.Repeat([]byte{0, 1, 2, 5}, 60))
-	drive(t, bytes.Repeat([]byte{0, 5}, 60))
-	drive(t, bytes.Repeat([]byte{3, 3, 77, 0, 45, 3, 12}, 40)) // anywhere
-	drive(t, append(bytes.Repeat([]byte{3}, 100), bytes.Repeat([]byte{255}, 110)...))
+	compareList(t, bytes.Repeat([]byte{0, 1, 2, 5}, 60))
+	compareList(t, bytes.Repeat([]byte{0, 5}, 60))
+	compareList(t, bytes.Repeat([]byte{3, 3, 77, 0, 45, 3, 12}, 40)) // anywhere
+	compareList(t, append(bytes.Repeat([]byte{3}, 100), bytes.Repeat([]byte{255}, 110)...))
 }
 
 func FuzzList(f *testing.F) {
 	f.Add([]byte{0, 0, 3, 5, 7, 4, 3, 3, 5})
 	f.Add(bytes.Repeat([]byte{3, 0, 5}, 30))
-	f.Fuzz(func(t *testing.T, script []byte) { drive(t, script[:min(len(script), 200)]) })
+	f.Fuzz(func(t *testing.T, script []byte) { compareList(t, script[:min(len(script), 200)]) })
 }

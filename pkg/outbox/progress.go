@@ -20,28 +20,30 @@ type progressWatch struct {
 	looked bool
 }
 
-// watched does send and watches it meanwhile. While no answer comes and the peer's
+// watched is a step that is watched while it sends. While no answer comes and the peer's
 // kernel takes no bytes either, Redis may be frozen or the network gone, which the
 // probe only finds when its time is over: until then frames would pile up in memory,
 // where a kill or a power cut takes them. They go to disk instead. A slow line makes
 // progress, and wears out no SD card. One goroutine sends.
-func (l *Log) watched(acked func() uint64, send func() error) error {
+func (l *Log) watched(acked func() uint64, step func() (time.Duration, error)) func() (time.Duration, error) {
 	p := &l.progress
-	p.mu.Lock()
-	p.acked, p.looked = acked, false
-	if p.timer == nil {
-		p.timer = time.AfterFunc(p.every, l.lookAtProgress)
-	} else {
-		p.timer.Reset(p.every)
+	return func() (time.Duration, error) {
+		p.mu.Lock()
+		p.acked, p.looked = acked, false
+		if p.timer == nil {
+			p.timer = time.AfterFunc(p.every, l.lookAtProgress)
+		} else {
+			p.timer.Reset(p.every)
+		}
+		p.mu.Unlock()
+		wait, err := step()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.acked = nil
+		p.timer.Stop()
+		l.setStuck(false)
+		return wait, err
 	}
-	p.mu.Unlock()
-	err := send()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.acked = nil
-	p.timer.Stop()
-	l.setStuck(false)
-	return err
 }
 
 // lookAtProgress is what the timer calls. One that comes too late finds no batch, or
@@ -68,6 +70,28 @@ func (l *Log) setStuck(is bool) {
 		l.spoolable.Call()
 	}
 	l.stuck = is
+}
+
+// idle is how long to wait until there is something to do.
+const idle = -time.Second
+
+// drive calls step until ctx ends or step fails, and waits between two calls as long as
+// it says; idle: until wake.
+func drive(ctx context.Context, wake <-chan struct{}, step func() (time.Duration, error)) error {
+	for ctx.Err() == nil {
+		wait, err := step()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case wait == idle:
+			await(ctx, wake)
+		case wait > 0:
+			pause(ctx, wait)
+		}
+	}
+	return nil
 }
 
 // await waits for a wake-up; false when ctx ends first.

@@ -106,15 +106,7 @@ func (p *Publisher) run(ctx context.Context, s *datatransfer.Session, l *lane) e
 	conn := redisChannel{conn: s.Data().Conn(), topic: p.cfg.Topic}
 	defer conn.close()
 	p.cfg.Ceiling.sessionBegins()
-	for {
-		wait, err := p.step(ctx, conn, l, sizeTest(s))
-		switch {
-		case err != nil:
-			return err
-		case wait == idle && !await(ctx, l.wake), wait > 0 && !pause(ctx, wait):
-			return nil
-		}
-	}
+	return drive(ctx, l.wake, func() (time.Duration, error) { return p.step(ctx, conn, l, sizeTest(s)) })
 }
 
 // step publishes one batch. It returns how long to wait before the next; idle: until

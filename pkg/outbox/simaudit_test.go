@@ -120,7 +120,7 @@ func (l *simLedger) hearing() {
 			continue
 		}
 		declared := false
-		for _, d := range l.told {
+		for _, d := range l.onChannel {
 			declared = declared || d.covers(x.id)
 		}
 		_, heard := l.heardOf[x.n]

@@ -66,17 +66,17 @@ type simStarted struct {
 type simLedger struct {
 	world *simWorld
 
-	all      []*exposure            // by number
-	given    map[frame.ID]*exposure // who has, or had, an ID
-	declared []simDeclared
-	started  map[uint64]simStarted
-	sentOnce map[frame.ID]uint64 // under which ID which exposure was sent to the stream
-	heardOf  map[uint64]frame.ID // published exposures with a subscriber, and their IDs
-	answered map[string]int      // requests, and how many answers they had
-	told     []simDeclared       // declarations published with a subscriber
-	fsyncs   []time.Duration     // of the journal
-	starts   []time.Duration
-	stateGap int // frames below this number may be forgotten: the state was lost after them
+	all       []*exposure            // by number
+	given     map[frame.ID]*exposure // who has, or had, an ID
+	declared  []simDeclared
+	started   map[uint64]simStarted
+	sentOnce  map[frame.ID]uint64 // under which ID which exposure was sent to the stream
+	heardOf   map[uint64]frame.ID // published exposures with a subscriber, and their IDs
+	answered  map[string]int      // requests, and how many answers they had
+	onChannel []simDeclared       // declarations published with a subscriber
+	fsyncs    []time.Duration     // of the journal
+	starts    []time.Duration
+	stateGap  int // frames below this number may be forgotten: the state was lost after them
 }
 
 func newSimLedger(w *simWorld) *simLedger {

@@ -28,7 +28,7 @@ type simLife struct {
 	session     *simSession   // nil: none
 	live        time.Duration // since when there is a session
 	failures    int           // of sessions, one after the other
-	moves       []move        // changes of IDs that the oracle was told of
+	moves       []move        // changes of IDs that the oracle has learned of
 	saved       time.Duration // when the journal was last written; below 0: never
 	ending      bool
 	lostReplies int
@@ -186,7 +186,7 @@ func (l *simLife) awaiting() int64 {
 	return l.log.sum(awaitingPublish)
 }
 
-// follow tells the oracle of frames that were given other IDs.
+// follow notes for the oracle frames that were given other IDs.
 func (l *simLife) follow() {
 	l.log.mu.Lock()
 	moves := slices.Clone(l.log.ledger.moves)

@@ -112,7 +112,7 @@ func (l *simLedger) removed(file frame.ID) {
 }
 
 func (l *simLedger) isDeclared(x *exposure) bool {
-	for _, all := range [][]simDeclared{l.declared, l.told} {
+	for _, all := range [][]simDeclared{l.declared, l.onChannel} {
 		for _, d := range all {
 			if d.covers(x.id) {
 				return true
@@ -159,7 +159,7 @@ func (l *simLedger) published(wire []byte, members int64) {
 	case frame.StatusDropped:
 		l.declares(h)
 		if members > 0 {
-			l.told = append(l.told, simDeclared{h.First, h.Last, h.Reason})
+			l.onChannel = append(l.onChannel, simDeclared{h.First, h.Last, h.Reason})
 		}
 	case frame.StatusOK:
 		x := l.content(m)

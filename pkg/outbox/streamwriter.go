@@ -93,21 +93,7 @@ func (w *StreamWriter) run(ctx context.Context, s *datatransfer.Session) error {
 	defer conn.close()
 	defer w.end()
 	w.begin()
-	for {
-		wait := time.Duration(0)
-		err := w.frames.watched(s.Acked, func() (err error) {
-			wait, err = w.step(ctx, conn, sizeTest(s))
-			return err
-		})
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			return err
-		case wait == idle && !await(ctx, w.frames.sendable), wait > 0 && !pause(ctx, wait):
-			return nil
-		}
-	}
+	return drive(ctx, w.frames.sendable, w.frames.watched(s.Acked, func() (time.Duration, error) { return w.step(ctx, conn, sizeTest(s)) }))
 }
 
 // begin begins a session.

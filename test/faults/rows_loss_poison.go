@@ -67,7 +67,7 @@ func poisonRow(limit string, impose, lift func(*scene)) *lossRow {
 	}}
 }
 
-// anyDeclared reports whether the reader in step was told of a loss. The caller holds
+// anyDeclared reports whether the reader in step has a declaration of a loss. The caller holds
 // the watcher's mu.
 func (s *scene) anyDeclared() bool {
 	for _, shot := range s.watcher.shots {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// Server passes everything on to a real server but what it was told to answer.
+// Server passes everything on to a real server but what the test has it answer.
 type Server struct {
 	target   string
 	listener net.Listener
