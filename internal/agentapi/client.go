@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
 	"syscall"
 
 	"framekeeper/pkg/frame"
@@ -40,6 +42,11 @@ func (c Client) Set(ctx context.Context, s Settings) (Settings, error) {
 }
 
 func (c Client) do(ctx context.Context, method, url string, body []byte, limit int64) ([]byte, error) {
+	var connected, answered atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn:              func(httptrace.GotConnInfo) { connected.Store(true) },
+		GotFirstResponseByte: func() { answered.Store(true) },
+	})
 	req, err := http.NewRequestWithContext(ctx, method, "http://agent"+url, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("ask agent: %w", err)
@@ -49,10 +56,10 @@ func (c Client) do(ctx context.Context, method, url string, body []byte, limit i
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%w at %s", ErrNoAgent, c.Path)
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF):
-		return nil, fmt.Errorf("%w at %s, it ended meanwhile", ErrNoAgent, c.Path)
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, fmt.Errorf("%w in time at %s", ErrNoAgent, c.Path)
+	case err != nil && ctx.Err() == nil && connected.Load() && !answered.Load():
+		return nil, fmt.Errorf("%w at %s, it ended meanwhile", ErrNoAgent, c.Path)
 	case err != nil:
 		return nil, fmt.Errorf("ask agent at %s: %w", c.Path, err)
 	}

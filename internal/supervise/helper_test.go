@@ -62,9 +62,9 @@ func play(part string, args []string) int {
 		if err := child.Start(); err != nil {
 			return 9
 		}
-		fmt.Println("pid", os.Getpid())
 		terms := make(chan os.Signal, 1)
 		signal.Notify(terms, syscall.SIGUSR1)
+		fmt.Println("pid", os.Getpid()) // not before: the signal would be ignored
 		<-terms
 		return 1
 	case "beating": // gives frames and signs of life until SIGUSR1, then hangs
