@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -48,44 +47,20 @@ func (v *publishing) flush(t *testing.T) {
 }
 
 // subscriber collects the sequence numbers published on the stream topic.
-type subscriber struct {
-	mu   sync.Mutex // guards seqs
-	seqs []uint64
-}
+type subscriber struct{ *hearing }
 
-func subscribe(t *testing.T, c *redis.Client) *subscriber {
-	t.Helper()
-	a := &subscriber{}
-	ps := c.Subscribe(context.Background(), streamTopic)
-	if _, err := ps.Receive(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			m, err := ps.ReceiveMessage(context.Background())
-			if err != nil {
-				return
-			}
-			if f, err := frame.ParseMessage([]byte(m.Payload)); err == nil {
-				a.mu.Lock()
-				a.seqs = append(a.seqs, f.Header.ID.Seq)
-				a.mu.Unlock()
-			}
-		}
-	}()
-	t.Cleanup(func() { _ = ps.Close(); <-done })
-	return a
-}
+func subscribe(t *testing.T, c *redis.Client) subscriber { t.Helper(); return subscriber{hear(t, c)} }
 
-func (a *subscriber) received() []uint64 {
+func (a subscriber) received() (seqs []uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return append([]uint64(nil), a.seqs...)
+	for _, m := range a.all {
+		seqs = append(seqs, m.Header.ID.Seq)
+	}
+	return seqs
 }
 
-func (a *subscriber) has(seq uint64) bool {
+func (a subscriber) has(seq uint64) bool {
 	for _, s := range a.received() {
 		if s == seq {
 			return true
