@@ -104,14 +104,12 @@ func await(ctx context.Context, wake <-chan struct{}) bool {
 	}
 }
 
-// pause waits for d; false when ctx ends first.
-func pause(ctx context.Context, d time.Duration) bool {
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
 	case <-ctx.Done():
-		return false
 	}
 }
