@@ -30,10 +30,9 @@ func (w *StreamWriter) admit(ctx context.Context, r streamConn) error {
 		return nil
 	}
 	end, err := r.End(ctx)
-	last := w.frames.reached(end.Last)
-	var had map[uint64]frame.ID
+	var o overtaken
 	if err == nil {
-		had, err = w.overtaken(ctx, r, last)
+		o, err = w.overtaken(ctx, r, w.frames.reached(end.Last))
 	}
 	if err != nil {
 		if redisconn.EndsSession(err) {
@@ -42,7 +41,7 @@ func (w *StreamWriter) admit(ctx context.Context, r streamConn) error {
 		return nil // the worker meets it again and logs it
 	}
 	before := w.frames.Epoch()
-	changed, err := w.frames.renumber(last, had)
+	changed, err := w.frames.renumber(o)
 	if err != nil {
 		return &datatransfer.FatalError{Err: err}
 	}
@@ -51,28 +50,29 @@ func (w *StreamWriter) admit(ctx context.Context, r streamConn) error {
 		return nil
 	}
 	why := "The stream has continued since unsent frames of an earlier start; they are renumbered and sent first"
-	if last.Epoch >= before {
+	if o.last.Epoch >= before {
 		why = "The stream is ahead of this agent's clock; the epoch is raised above it"
 	}
-	w.cfg.Log.Warn().Uint64("epoch", w.frames.Epoch()).Stringer("last", last).Msg(why)
+	w.cfg.Log.Warn().Uint64("epoch", w.frames.Epoch()).Stringer("last", o.last).Msg(why)
 	w.frames.saveEpoch()
 	return nil
 }
 
-// overtaken looks up, for each epoch of frames that wait here and are below the
-// stream's end, up to where the stream has it; zero: not at all.
-func (w *StreamWriter) overtaken(ctx context.Context, r streamConn, last frame.ID) (map[uint64]frame.ID, error) {
-	had := map[uint64]frame.ID{}
-	for _, epoch := range w.frames.overtaken(last) {
-		id, err := r.EpochEnd(ctx, epoch)
+// overtaken looks up what the stream has below its end, entry by entry of the epochs
+// there, until it comes to one of a start before which all was settled.
+func (w *StreamWriter) overtaken(ctx context.Context, r streamConn, last frame.ID) (overtaken, error) {
+	o := overtaken{last: last, settled: last.Epoch, had: map[uint64]frame.ID{}}
+	for w.frames.unsettled(o.settled) {
+		id, err := r.EpochEnd(ctx, o.settled-1)
 		if err != nil {
-			return nil, err
+			return o, err
 		}
-		if had[epoch] = (frame.ID{}); id.Epoch == epoch {
-			had[epoch] = id
+		if o.settled = id.Epoch; id.IsZero() {
+			break
 		}
+		o.had[id.Epoch] = id
 	}
-	return had, nil
+	return o, nil
 }
 
 var errReplica = errors.New("this Redis is a replica")

@@ -94,7 +94,9 @@ func (c *Claim) begin(state, journal stateFile, now time.Time) {
 	c.Epoch = c.ledger.next(now)
 	c.ledger.open(c.Epoch)
 	if c.lock != nil && readable { // else Complete is to do it
-		err := cmp.Or(c.save(c.present()), c.journal.save(c.ledger, c.now(), true))
+		l := c.ledger.clone()
+		l.open(c.Epoch).blind = true // until its log has the spool
+		err := cmp.Or(c.save(c.present()), c.journal.save(l, c.now(), true))
 		if c.EpochSaved = err == nil; err != nil {
 			c.log.Error().Err(err).Msg("The epoch cannot be saved: IDs depend on the clock alone")
 		}

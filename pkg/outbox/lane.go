@@ -109,6 +109,13 @@ func (l *lane) putBack(items []*Item) {
 	l.sending, l.sendingBytes = 0, 0
 }
 
+// queue is what waits.
+func (l *lane) queue() []*Item {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.waiting)
+}
+
 // confirmed counts a published item and its receivers, and reports whether it was
 // published for the first time.
 func (l *lane) confirmed(item *Item, receivers int64, err error) (first bool) {

@@ -227,16 +227,25 @@ func (l *ledger) moved(m move) {
 	}
 }
 
-// moveLosses gives lost frames above done the IDs of another epoch.
-func (l *ledger) moveLosses(from, done, to uint64) {
+// moveLosses gives lost frames of some IDs those of another epoch, from 1 on.
+func (l *ledger) moveLosses(ids span, to uint64) {
 	old := l.losses
 	l.losses = nil
 	for _, s := range old {
-		if s.first.Epoch == from && s.last.Seq > done {
-			s.first = frame.ID{Epoch: to, Seq: max(s.first.Seq, done+1) - done}
-			s.last = frame.ID{Epoch: to, Seq: s.last.Seq - done}
+		if s.last.Less(ids.first) || ids.last.Less(s.first) {
+			l.addLoss(s.first, s.last, s.reason)
+			continue
 		}
-		l.addLoss(s.first, s.last, s.reason)
+		if s.first.Less(ids.first) {
+			l.addLoss(s.first, frame.ID{Epoch: s.first.Epoch, Seq: ids.first.Seq - 1}, s.reason)
+			s.first = ids.first
+		}
+		if ids.last.Less(s.last) {
+			l.addLoss(ids.last.Next(), s.last, s.reason)
+			s.last = ids.last
+		}
+		done := ids.first.Seq - 1
+		l.addLoss(frame.ID{Epoch: to, Seq: s.first.Seq - done}, frame.ID{Epoch: to, Seq: s.last.Seq - done}, s.reason)
 	}
 }
 

@@ -37,19 +37,20 @@ type Log struct {
 
 	progress progressWatch // of the batch on its way; has a mutex of its own
 
-	mu        sync.Mutex // guards all below
-	epoch     uint64
-	next      uint64 // the next sequence number
-	ledger    ledger
-	items     list // ascending; what is missing between them was delivered and evicted
-	delivered int  // so many of the items, from the head
-	held      [places][progresses]int64
-	watch     func(from, to state) // of every change of state; nil: nobody does (tests)
-	bound     streamBound
-	stats     Stats
-	losses    map[string]uint64 // by kind
-	started   startedHeader
-	drained   chan struct{} // closed and replaced whenever there is less to send
+	mu         sync.Mutex // guards all below
+	epoch      uint64
+	next       uint64 // the next sequence number
+	ledger     ledger
+	items      list // ascending; what is missing between them was delivered and evicted
+	delivered  int  // so many of the items, from the head
+	held       [places][progresses]int64
+	watch      func(from, to state)      // of every change of state; nil: nobody does (tests)
+	renumbered func(ids span, to uint64) // of every change of IDs; nil: nobody watches (tests)
+	bound      streamBound
+	stats      Stats
+	losses     map[string]uint64 // by kind
+	started    startedHeader
+	drained    chan struct{} // closed and replaced whenever there is less to send
 
 	writable   bool // a session's writer is at work and Redis accepts frames
 	stuck      bool // the batch on its way makes no progress

@@ -143,7 +143,7 @@ func (p *Publisher) step(ctx context.Context, c channelConn, l *lane, test sizeT
 			return 0, fmt.Errorf("publish: %w", r.err)
 		default: // NOPERM, OOM: the link works
 			l.putBack(items[i:])
-			for _, item := range items[i:] {
+			for _, item := range l.queue() {
 				p.entries.Published(item) // the stream need not wait for that
 			}
 			if l.setRefused() {

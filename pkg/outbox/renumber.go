@@ -25,84 +25,111 @@ func (l *Log) reached(last frame.ID) frame.ID {
 	return last
 }
 
-// overtaken lists, from the lowest on, the epochs of earlier starts' frames that
-// the stream has gone beyond: its last entry is of a later epoch, and it accepts
-// nothing under their IDs any more. A start that could not read the spool, or another
-// writer, is the cause.
-func (l *Log) overtaken(last frame.ID) (epochs []uint64) {
+// unsettled reports whether frames of epochs below one, the stream's, may be neither
+// there nor declared. They are not if its start had the spool and a journal: it compared
+// the stream's end with what is known before it added anything.
+func (l *Log) unsettled(epoch uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range l.ledger.epochs { // that of each frame on disk is among them
-		if e.number >= last.Epoch || e.number >= l.epoch {
-			break
+	earlier := len(l.ledger.epochs) > 0 && l.ledger.epochs[0].number < min(epoch, l.epoch)
+	return earlier && !l.knew(epoch)
+}
+
+// knew reports whether an earlier start had the spool, and its epoch is in the journal.
+func (l *Log) knew(epoch uint64) bool {
+	if l.journal == nil {
+		return false
+	}
+	i, known := l.journal.start.find(epoch)
+	return known && !l.journal.start.epochs[i].blind
+}
+
+// overtaken is what the stream has of the epochs that its last entry has gone beyond,
+// so that it accepts nothing under their IDs any more. A start that could not read the
+// spool, or another writer, is the cause.
+type overtaken struct {
+	last    frame.ID            // the stream's end, or beyond that how far readers may be
+	settled uint64              // all of the epochs below was sent or declared
+	had     map[uint64]frame.ID // the last entry of an epoch; none: it has none of it
+}
+
+// done is up to where an epoch's frames are not to be sent: the stream has them, or has
+// trimmed them, or Redis has lost them. Those above had are to be declared.
+func (l *Log) done(epoch uint64, o overtaken) (had, sent uint64) {
+	had, sent = o.had[epoch].Seq, l.ledger.sent(epoch).Seq
+	if epoch == o.last.Epoch {
+		had = max(had, o.last.Seq)
+	}
+	switch floor := l.ledger.floor; {
+	case epoch == floor.Epoch:
+		had = max(had, max(floor.Seq, 1)-1)
+	case epoch < floor.Epoch: // what was sent was trimmed
+		had = max(had, sent)
+	}
+	return had, max(had, sent)
+}
+
+// renumber gives what is unsent new IDs above the end of a stream that is ahead of us
+// (the saved epoch was lost and the clock is behind) or of frames of earlier starts.
+// Those keep their order, in epochs of their own; so does what Redis lost of them, which
+// is declared. It is allowed only before anything was sent, and reports whether there
+// was anything to change.
+func (l *Log) renumber(o overtaken) (changed bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.delivered > 0 {
+		return false, errRenumber
+	}
+	if o.last.Epoch == math.MaxUint64 { // there is none above that: a conflict
+		return false, nil
+	}
+	for _, epoch := range slices.Sorted(maps.Keys(o.had)) {
+		if _, known := l.ledger.find(epoch); known {
+			l.ledger.delivered(o.had[epoch])
 		}
-		if e.sent < e.given && !l.passed(e.number, last.Epoch) {
+	}
+	l.dropHad(o)
+	beyond := l.remaining(o)
+	if len(beyond) == 0 && o.last.Epoch < l.epoch {
+		return false, nil
+	}
+	for _, e := range l.ledger.epochs { // those after them stay behind them
+		if len(beyond) > 0 && e.number >= o.last.Epoch && e.number < l.epoch {
+			beyond = append(beyond, e.number)
+		}
+	}
+	above := max(o.last.Epoch, l.epoch) // whose IDs may have been given
+	for _, epoch := range beyond {
+		if above, err = l.moveEarlier(epoch, above, o); err != nil {
+			return false, err
+		}
+	}
+	return true, l.moveOwn(above + 1)
+}
+
+// remaining lists, from the lowest on, the epochs that the stream has gone beyond and
+// of which it has not had everything.
+func (l *Log) remaining(o overtaken) (epochs []uint64) {
+	if l.unreadable {
+		return nil // the spool may have them
+	}
+	for _, e := range l.ledger.epochs {
+		had, _ := l.done(e.number, o)
+		if e.number >= o.settled && e.number < min(o.last.Epoch, l.epoch) && had < e.given {
 			epochs = append(epochs, e.number)
 		}
 	}
 	return epochs
 }
 
-// fillOvertaken adds a lost run for each epoch that the stream has gone beyond and of
-// which nothing is on disk.
-func (l *Log) fillOvertaken(had map[uint64]frame.ID) {
-	if l.unreadable {
-		return // the spool may have them
-	}
-	for _, e := range slices.Clone(l.ledger.epochs) {
-		end, overtaken := had[e.number]
-		first := frame.ID{Epoch: e.number, Seq: max(end.Seq, e.sent) + 1}
-		i := l.items.search(frame.ID{Epoch: e.number})
-		there := i < len(l.items) && l.items[i].id.Epoch == e.number // what is missing beside them is filled in later
-		if overtaken && !there && !first.Less(l.ledger.floor) {
-			l.items.insert(i, l.appendLost(nil, first, frame.ID{Epoch: e.number, Seq: e.given})...)
-		}
-	}
-}
-
-// renumber gives what is unsent new IDs above last, the end of a stream that is
-// ahead of us (the saved epoch was lost and the clock is behind) or of frames of
-// earlier starts. Those keep their order, in epochs of their own; had is up to where
-// the stream has their epochs. It is allowed only before anything was sent, and
-// reports whether there was anything to change.
-func (l *Log) renumber(last frame.ID, had map[uint64]frame.ID) (changed bool, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.delivered > 0 {
-		return false, errRenumber
-	}
-	if last.Epoch == math.MaxUint64 { // there is none above that: a conflict
-		return false, nil
-	}
-	for _, epoch := range slices.Sorted(maps.Keys(had)) {
-		if end := had[epoch]; !end.IsZero() {
-			l.ledger.delivered(end)
-		}
-	}
-	l.dropHad(last, had)
-	l.fillOvertaken(had)
-	above := max(last.Epoch, l.epoch)
-	beyond := len(l.items) > 0 && l.items[0].id.Epoch < min(last.Epoch, l.epoch)
-	if last.Epoch < l.epoch && !beyond {
-		return false, nil // the stream had what it has gone beyond
-	}
-	if l.epoch > last.Epoch {
-		above = l.epoch // whose IDs may have been given
-	}
-	epoch, err := l.moveEarlier(above, last, had)
-	if err != nil {
-		return false, err
-	}
-	return true, l.moveOwn(epoch + 1)
-}
-
-// dropHad takes out what the stream had. The spool removes files only up to an ID:
+// dropHad takes out what is not to be sent. The spool removes files only up to an ID:
 // one behind a frame that is still to be sent goes with that.
-func (l *Log) dropHad(last frame.ID, had map[uint64]frame.ID) {
+func (l *Log) dropHad(o overtaken) {
 	var rest list
 	for len(l.items) > 0 {
 		e := l.items[0]
-		if !l.has(e.id, last, had) {
+		_, sent := l.done(e.id.Epoch, o)
+		if e.id.Epoch == l.epoch || o.last.Less(e.id) || e.id.Epoch >= o.settled && e.id.Seq > sent {
 			rest.push(l.items.remove(0))
 			continue
 		}
@@ -116,102 +143,82 @@ func (l *Log) dropHad(last frame.ID, had map[uint64]frame.ID) {
 	l.items = rest
 }
 
-// has reports whether the stream had a frame of an earlier start: it has it, or has
-// it no more.
-func (l *Log) has(id, last frame.ID, had map[uint64]frame.ID) bool {
-	switch {
-	case id.Epoch == l.epoch:
-		return false
-	case id.Epoch == last.Epoch:
-		return !last.Less(id)
-	case last.Less(id):
-		return false
+// moveEarlier moves what remains of an epoch into one above another, or two: what Redis
+// lost, and what it never had. It returns the last.
+func (l *Log) moveEarlier(from, above uint64, o overtaken) (uint64, error) {
+	i, known := l.ledger.find(from)
+	if !known {
+		return above, nil
 	}
-	return !had[id.Epoch].Less(id) || !l.ledger.sent(id.Epoch).Less(id) || l.passed(id.Epoch, last.Epoch)
-}
-
-// passed reports whether an epoch's frames are certain to have been sent, or declared:
-// a later start that had the spool, and sends first what is there, has sent some of its
-// own. A file of that epoch is then one whose removal a power cut undid.
-func (l *Log) passed(epoch, last uint64) bool {
-	if l.journal == nil {
-		return false
+	had, sent := l.done(from, o)
+	given := l.ledger.epochs[i].given
+	if lost := min(sent, given); had < lost {
+		above++
+		first, last := frame.ID{Epoch: from, Seq: had + 1}, frame.ID{Epoch: from, Seq: lost}
+		l.appendLost(nil, first, last) // notes the reasons
+		l.moveEpoch(span{first, last}, above)
 	}
-	if _, known := l.journal.start.find(epoch); !known {
-		return false
-	}
-	for _, later := range l.journal.start.epochs {
-		if later.number > epoch && !later.blind && (later.sent > 0 || later.number == last) {
-			return true
-		}
-	}
-	return false
-}
-
-// moveEarlier moves the frames of earlier starts into epochs above one, and returns
-// the last.
-func (l *Log) moveEarlier(above uint64, last frame.ID, had map[uint64]frame.ID) (uint64, error) {
-	from := uint64(0)
-	var m move
-	for _, e := range l.items {
-		if e.id.Epoch == l.epoch {
-			break
-		}
-		if e.id.Epoch != from {
-			from, above = e.id.Epoch, above+1
-			done := had[from].Seq // of this epoch, as far as the stream has had it
-			if last.Epoch == from {
-				done = max(done, last.Seq)
+	if sent < given {
+		above++
+		first, last := frame.ID{Epoch: from, Seq: sent + 1}, frame.ID{Epoch: from, Seq: given}
+		l.moveEpoch(span{first, last}, above)
+		l.moveFiles(from, sent, above)
+		for _, e := range l.items {
+			if e.id.Epoch != from {
+				continue
 			}
-			done = max(done, l.ledger.sent(from).Seq)
-			m = l.moveEpoch(from, above, min(done, e.first.Seq-1), e.file)
-		}
-		if err := l.moveItem(e, m); err != nil {
-			return 0, err
+			e.first = frame.Later(e.first, first)
+			if err := l.moveItem(e, sent, above); err != nil {
+				return 0, err
+			}
 		}
 	}
+	i, _ = l.ledger.find(from) // which another one may have moved
+	l.ledger.epochs[i].given = min(had, given)
 	return above, nil
 }
 
-// moveEpoch notes that the IDs of an epoch above done are those of another one,
-// without these. file is the first of them in the spool.
-func (l *Log) moveEpoch(from, to, done uint64, file frame.ID) move {
-	e := l.ledger.open(from)
-	given := e.given - min(done, e.given)
-	e.given -= given // before another is opened, which moves e
-	closed := e.closed
-	l.ledger.give(frame.ID{Epoch: to, Seq: given})
-	l.ledger.open(to).closed = closed // else more of its frames may be unknown
-	before, moved := uint64(0), false // a frame that was moved before
-	lost := file.IsZero()
-	if lost { // then it is as if its file had that ID
-		file.Epoch = from
+// moveEpoch notes that IDs are those of another epoch.
+func (l *Log) moveEpoch(s span, to uint64) {
+	i, _ := l.ledger.find(s.first.Epoch)
+	closed := l.ledger.epochs[i].closed // else more of its frames may be unknown
+	l.ledger.give(frame.ID{Epoch: to, Seq: s.last.Seq - s.first.Seq + 1})
+	l.ledger.open(to).closed = closed
+	l.ledger.moveLosses(s, to)
+	if l.renumbered != nil {
+		l.renumbered(s, to)
 	}
-	for _, m := range l.ledger.moves {
-		if m.file == file.Epoch {
-			before, moved = m.minus, true
+}
+
+// moveFiles notes which files have the frames of an epoch above done, which are those of
+// another one now.
+func (l *Log) moveFiles(from, done, to uint64) {
+	for _, m := range slices.Clone(l.ledger.moves) {
+		if m.epoch == from {
+			l.ledger.moved(move{file: m.file, minus: m.minus + done, epoch: to})
 		}
 	}
-	if !lost || !moved { // else the files of that epoch are of other frames
-		l.ledger.moved(move{file: file.Epoch, minus: before + done, epoch: to})
-	}
-	l.ledger.moveLosses(from, done, to)
-	return move{file: from, minus: done, epoch: to}
+	l.ledger.moved(move{file: from, minus: done, epoch: to})
 }
 
 // moveOwn moves this start's frames into an epoch that the stream accepts.
 func (l *Log) moveOwn(to uint64) error {
-	m := move{file: l.epoch, epoch: to}
 	for _, e := range l.items {
 		if e.id.Epoch != l.epoch || e.isStarted {
 			continue
 		}
-		if err := l.moveItem(e, m); err != nil {
+		if err := l.moveItem(e, 0, to); err != nil {
 			return err
 		}
 	}
-	l.ledger.moved(m)
-	l.ledger.moveLosses(m.file, 0, to)
+	given := l.next - 1
+	l.ledger.moved(move{file: l.epoch, epoch: to})
+	if s := (span{frame.ID{Epoch: l.epoch, Seq: 1}, frame.ID{Epoch: l.epoch, Seq: given}}); given > 0 {
+		l.ledger.moveLosses(s, to)
+		if l.renumbered != nil {
+			l.renumbered(s, to)
+		}
+	}
 	l.changeEpoch(to)
 	if !l.stats.Newest.IsZero() {
 		l.stats.Newest.Epoch = to
@@ -220,12 +227,12 @@ func (l *Log) moveOwn(to uint64) error {
 }
 
 // moveItem gives an item another ID. What is on disk keeps its file.
-func (l *Log) moveItem(e *item, m move) error {
-	e.id = frame.ID{Epoch: m.epoch, Seq: e.id.Seq - m.minus}
-	e.first = frame.ID{Epoch: m.epoch, Seq: e.first.Seq - m.minus}
+func (l *Log) moveItem(e *item, minus, to uint64) error {
+	e.id = frame.ID{Epoch: to, Seq: e.id.Seq - minus}
+	e.first = frame.ID{Epoch: to, Seq: e.first.Seq - minus}
 	for _, id := range []*frame.ID{&e.dropped, &e.declaredTo} {
 		if !id.IsZero() {
-			*id = frame.ID{Epoch: m.epoch, Seq: id.Seq - min(m.minus, id.Seq)}
+			*id = frame.ID{Epoch: to, Seq: id.Seq - min(minus, id.Seq)}
 		}
 	}
 	if e.msg == nil {

@@ -94,6 +94,9 @@ func (l *Log) insertStarted(last frame.ID) {
 		made: true, previous: l.ledger.newestBefore(l.epoch),
 		clean: l.ledger.complete(last, l.epoch) && (was.clean || !was.made), // what is unknown stays so for who has not read it yet
 	}
+	if was.made { // which Redis may have had
+		l.started.previous = was.previous
+	}
 	if l.unreadable {
 		l.started = startedHeader{made: true}
 	}

@@ -60,8 +60,8 @@ func (l *Log) evict(enough int64, resent bool) {
 
 // Room is how many bytes of answers may be added; for need of them, items that are on
 // disk too leave memory. When no disk helps, or it has not answered for a second, it is
-// also what published frames take: the oldest of them are lost before a request is
-// refused. A log without unsent items in memory takes one, however large.
+// also what published frames take, and of a full spool those that it does not take: the
+// oldest of them are lost before a request is refused. A log without unsent items in memory takes one, however large.
 func (l *Log) Room(need int64) (bytes int64, empty bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -73,8 +73,20 @@ func (l *Log) Room(need int64) (bytes int64, empty bool) {
 	taken := l.unsentBytes()
 	if l.store == nil || l.diskFailed || l.hanging != nil && l.hanging() > diskPatience {
 		taken -= l.held[inMemory][unsent]
+	} else if taken+need > l.cfg.Limit {
+		taken -= l.refusedBytes()
 	}
 	return l.cfg.Limit - taken, taken == 0
+}
+
+// refusedBytes is what published frames take in memory that a full spool does not take.
+func (l *Log) refusedBytes() (bytes int64) {
+	for _, e := range l.items[l.delivered:] {
+		if e.refused && e.place == inMemory && e.progress == unsent {
+			bytes += e.memory()
+		}
+	}
+	return bytes
 }
 
 // diskPatience is how long answers wait for a disk that would make room for them.

@@ -20,14 +20,21 @@ const simSoon = 5 * time.Second
 // every trace of.
 func (l *simLedger) crashed(life *simLife) {
 	w := l.world
-	w.unsaved = w.unsaved && life.saved < 0 || life.log != nil && life.saved < 0
+	if life.spool == nil { // nobody knows whether it has sent something
+		for _, x := range l.all {
+			x.blinded = true
+		}
+	}
+	w.unsaved = w.unsaved && life.saves == 0 || life.log != nil && life.saves <= life.renumbered
 	well := w.now - w.disk.since
 	if !w.disk.healthy() {
 		well = 0
 	}
 	for _, x := range l.all {
 		switch {
-		case !x.logged || l.isDeclared(x) || x.trimmed || w.heard(x):
+		case !x.logged || x.trimmed || w.heard(x):
+		case l.isDeclared(x):
+			x.unknown = x.unknown || !l.remembers(x, life)
 		case x.accepted:
 			if x.acceptedAt < life.began || x.acceptedAt+time.Second < life.saved {
 				continue
@@ -46,6 +53,7 @@ func (l *simLedger) crashed(life *simLife) {
 			x.unknown = true
 		}
 	}
+	l.forgets(life)
 }
 
 // gaveUp reports whether the process has given a frame up, and was about to declare it.

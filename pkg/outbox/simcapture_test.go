@@ -26,7 +26,7 @@ func (l *simLife) add(opt Options, request string) *exposure {
 	w.size = min(w.size+w.growth, w.setup.retain/8)
 	x := &exposure{n: uint64(len(w.ledger.all)), life: l.number, at: w.now, size: w.size, answer: opt.Answer, logged: !opt.Unlogged}
 	item, err := l.log.Add(opt, func(id frame.ID) (*frame.Message, error) {
-		x.id, x.first = id, id
+		x.id = id
 		h := frame.Header{Camera: "cam", ID: id, Status: frame.StatusOK, Encoding: "jpeg", SensorSeq: x.n, CapturedUS: w.instant().UnixMicro()}
 		if request != "" {
 			h.Request = fmt.Appendf(nil, `{"id":%q}`, request)

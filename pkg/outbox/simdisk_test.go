@@ -79,7 +79,7 @@ func (d *simDisk) powerCut(rng simRandom) {
 	d.state.powerCut(rng)
 	d.journal.powerCut(rng)
 	for _, name := range []string{"a", "b"} {
-		d.stores[name].powerCut(rng)
+		d.stores[name].powerCut(rng, d.world.ledger.fileLost)
 	}
 }
 
@@ -198,6 +198,7 @@ func (d *simDisk) saved(f *simFile) {
 	if f == &d.journal && d.world.life != nil {
 		d.world.trace.note("journal saved: %d bytes", len(f.data))
 		d.world.life.saved = d.world.now
+		d.world.life.saves++
 	}
 }
 

@@ -17,7 +17,8 @@ type exposure struct {
 	life   int
 	at     time.Duration
 	id     frame.ID // that it has now
-	first  frame.ID // that it was given first
+	before frame.ID // that it had before it was moved; zero: it never was
+	moved  int      // the life that moved it
 	size   int64
 	answer bool
 	item   *Item
@@ -27,6 +28,7 @@ type exposure struct {
 	acceptedAt time.Duration
 	present    bool // the stream has it
 	trimmed    bool // the writer had it trimmed, or the declaration that stood for it
+	trimUnsure bool // and the reply to that was lost
 	dropped    bool // the spool returned it as a loss
 	droppedAt  time.Duration
 	tried      bool // an answer that Redis was given, whatever it said
@@ -53,6 +55,7 @@ func simImage(n uint64, size int) []byte {
 type simDeclared struct {
 	first, last frame.ID
 	reason      string
+	at          time.Duration
 }
 
 // simStarted is the first entry of an epoch.
@@ -74,6 +77,7 @@ type simLedger struct {
 	heardOf   map[uint64]frame.ID // published exposures with a subscriber, and their IDs
 	answered  map[string]int      // requests, and how many answers they had
 	onChannel []simDeclared       // declarations published with a subscriber
+	trims     []*exposure         // by the last command
 	fsyncs    []time.Duration     // of the journal
 	starts    []time.Duration
 	stateGap  int // frames below this number may be forgotten: the state was lost after them
@@ -104,6 +108,40 @@ func (l *simLedger) captured(x *exposure) {
 	l.given[x.id] = x
 	l.all = append(l.all, x)
 	l.world.counts.frames++
+}
+
+// moved notes that frames have the IDs of another epoch. What was moved before, and is
+// in no journal, may be moved again.
+func (l *simLedger) moved(ids span, to uint64) {
+	l.world.trace.note("%s to %s become %d-1 and so on", ids.first, ids.last, to)
+	l.world.life.renumbered = l.world.life.saves
+	for id := ids.first; !ids.last.Less(id); id = id.Next() {
+		x, now := l.given[id], frame.ID{Epoch: to, Seq: id.Seq - ids.first.Seq + 1}
+		switch {
+		case x == nil:
+		case x.id == id:
+			l.renumbered(id, now)
+			x.before, x.moved = id, l.world.lives
+		case !x.uncertain():
+			l.fail("frame %d, which was %s and is %s, becomes %s", x.n, id, x.id, now)
+		default:
+			l.given[now] = x
+		}
+	}
+}
+
+// forgets takes back changes of IDs that no journal has, when the process that made them
+// is gone; of those that were used nobody knows any more.
+func (l *simLedger) forgets(life *simLife) {
+	for _, x := range l.all {
+		if x.moved != life.number || life.saves > life.renumbered {
+			continue
+		}
+		x.blinded = true
+		if _, used := l.sentOnce[x.id]; !used {
+			x.id = x.before
+		}
+	}
 }
 
 // renumbered notes that an exposure has another ID.
@@ -166,7 +204,7 @@ func (l *simLedger) accepted(e simEntry) {
 		x.accepted, x.present, x.id = true, true, e.id
 	case frame.StatusDropped:
 		l.declares(h)
-		l.declared = append(l.declared, simDeclared{h.First, h.Last, h.Reason})
+		l.declared = append(l.declared, simDeclared{h.First, h.Last, h.Reason, l.world.now})
 	case frame.StatusStarted:
 		s := simStarted{id: e.id, clean: h.Clean != nil && *h.Clean}
 		if h.Previous != nil {
@@ -198,7 +236,7 @@ func (l *simLedger) declares(h frame.Header) {
 			l.fail("%s declares %s, which frame %d had before it became %s (%s)", h.ID, id, x.n, x.id, h.Reason)
 		case !x.logged:
 			l.fail("%s declares %s, which was an answer that no log has (%s)", h.ID, id, h.Reason)
-		case x.present:
+		case x.present && x.id == id:
 			l.fail("%s declares %s, which is in the stream (%s)", h.ID, id, h.Reason)
 		case l.world.onDisk(id) && !x.accepted && !wasMemory(h.Reason):
 			l.fail("%s declares %s, which is on disk (%s)", h.ID, id, h.Reason)

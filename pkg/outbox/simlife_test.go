@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"sync"
 	"time"
 )
 
@@ -28,8 +28,9 @@ type simLife struct {
 	session     *simSession   // nil: none
 	live        time.Duration // since when there is a session
 	failures    int           // of sessions, one after the other
-	moves       []move        // changes of IDs that the oracle has learned of
 	saved       time.Duration // when the journal was last written; below 0: never
+	saves       int           // how often it was
+	renumbered  int           // and had been when the epoch was last changed
 	ending      bool
 	lostReplies int
 	refusing    time.Duration // since when every request is refused for want of room; 0: none is
@@ -162,7 +163,6 @@ func (l *simLife) after() {
 	if l.log.mu.TryLock() {
 		l.log.mu.Unlock()
 		l.bounded()
-		l.follow()
 	}
 }
 
@@ -186,38 +186,19 @@ func (l *simLife) awaiting() int64 {
 	return l.log.sum(awaitingPublish)
 }
 
-// follow notes for the oracle frames that were given other IDs.
-func (l *simLife) follow() {
-	l.log.mu.Lock()
-	moves := slices.Clone(l.log.ledger.moves)
-	l.log.mu.Unlock()
-	if slices.Equal(moves, l.moves) {
-		return
-	}
-	l.moves = moves
-	for _, x := range l.world.ledger.all {
-		if id, old := l.log.ledger.idOf(x.first); !old {
-			l.world.ledger.renumbered(x.id, id)
-		}
-	}
-}
-
 // locked reports whether a lock of the code under test is held: nobody else could
 // work now.
 func (l *simLife) locked() bool {
 	if l.publisher == nil {
 		return true // it is just starting
 	}
-	free := l.log.mu.TryLock()
-	if free {
-		l.log.mu.Unlock()
-	}
-	if free && l.log.journal != nil {
-		if free = l.log.journal.mu.TryLock(); free {
-			l.log.journal.mu.Unlock()
+	for _, mu := range []*sync.Mutex{&l.log.mu, &l.claim.mu, &l.claim.journal.mu} {
+		if !mu.TryLock() {
+			return true
 		}
+		mu.Unlock()
 	}
-	return !free
+	return false
 }
 
 // drained reports whether everything was sent.

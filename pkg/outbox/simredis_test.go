@@ -156,9 +156,13 @@ func (r *simRedis) loseTail(rng simRandom) {
 // flush is FLUSHALL, or an eviction of the key.
 func (r *simRedis) flush() { r.become(simStream{}, "is flushed") }
 
-// stranger is XADD with an ID of Redis's own by somebody else.
+// stranger is XADD with an ID of Redis's own by somebody else. One that makes a stream
+// anew, between two frames of a session, is not noticed until the next one.
 func (r *simRedis) stranger() {
 	id := frame.ID{Epoch: uint64(r.world.wall().UnixMilli())} //nolint:gosec // after 1970
+	if !r.exists && r.world.life != nil && r.world.life.up() != nil {
+		return
+	}
 	if r.refuse == nil && r.last.Less(id) {
 		r.exists, r.last = true, id
 		r.stream = append(r.stream, simEntry{id: id})

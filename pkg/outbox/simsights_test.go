@@ -15,7 +15,7 @@ import (
 func (l *simLedger) justified(x *exposure, reason string) bool {
 	return x.dropped ||
 		wasMemory(reason) ||
-		strings.Contains(reason, reasonRedisLost) && (x.redisLost || x.life < l.world.lives) ||
+		strings.Contains(reason, reasonRedisLost) && (x.redisLost || x.trimUnsure || x.life < l.world.lives) ||
 		strings.Contains(reason, reasonRestart) && x.life < l.world.lives ||
 		strings.Contains(reason, "too large") || l.world.redis.ceiling > 0
 }
@@ -37,6 +37,7 @@ func (l *simLedger) trimmed(removed []simEntry, before int64) {
 		if x := l.given[e.id]; x != nil {
 			own = own && !x.trimmed // else a copy brought it back that was trimmed before
 			x.trimmed, x.present = true, false
+			l.trims = append(l.trims, x)
 		}
 	}
 	for _, e := range l.world.redis.stream {
@@ -88,7 +89,7 @@ func (l *simLedger) lost(gone, left []simEntry) {
 	}
 	for _, e := range left {
 		if x := l.given[e.id]; x != nil && e.msg != nil && e.msg.Header.Status == frame.StatusOK {
-			x.present = true
+			x.present = x.id == e.id
 		}
 	}
 }
@@ -99,6 +100,13 @@ func (l *simLedger) spoolLost(file frame.ID, reason string) {
 	l.world.counts.lostByDisk++
 	if x := l.given[file]; x != nil {
 		x.dropped, x.droppedAt = true, l.world.now
+	}
+}
+
+// fileLost notes that a power cut took a file that was never synced.
+func (l *simLedger) fileLost(file frame.ID) {
+	if x := l.given[file]; x != nil {
+		x.unknown = true
 	}
 }
 
@@ -115,6 +123,19 @@ func (l *simLedger) isDeclared(x *exposure) bool {
 	for _, all := range [][]simDeclared{l.declared, l.onChannel} {
 		for _, d := range all {
 			if d.covers(x.id) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// remembers reports whether a start after this moment knows that a frame was declared,
+// even if Redis loses the declaration: the journal was written after it.
+func (l *simLedger) remembers(x *exposure, life *simLife) bool {
+	for _, all := range [][]simDeclared{l.declared, l.onChannel} {
+		for _, d := range all {
+			if d.covers(x.id) && (d.at < life.began || d.at+time.Second < life.saved) {
 				return true
 			}
 		}
@@ -159,7 +180,7 @@ func (l *simLedger) published(wire []byte, members int64) {
 	case frame.StatusDropped:
 		l.declares(h)
 		if members > 0 {
-			l.onChannel = append(l.onChannel, simDeclared{h.First, h.Last, h.Reason})
+			l.onChannel = append(l.onChannel, simDeclared{h.First, h.Last, h.Reason, l.world.now})
 		}
 	case frame.StatusOK:
 		x := l.content(m)

@@ -36,6 +36,7 @@ func (w *simWorld) start() {
 	l.log = NewLog(LogConfig{
 		Camera: "cam", Limit: w.setup.retain, Stream: w.setup.stream(), DiskFirst: w.setup.sync == SyncAlways, Clock: clock, Claim: l.claim, Log: log,
 	})
+	l.log.renumbered = w.ledger.moved
 	l.openSpool(log)
 	ceiling := NewCeiling(log)
 	ceiling.now = w.instant
@@ -57,8 +58,8 @@ func (w *simWorld) trustClock() {
 	}
 	w.ledger.forgotten()
 	highest := uint64(0)
-	for _, x := range w.ledger.all {
-		highest = max(highest, x.id.Epoch)
+	for id := range w.ledger.given {
+		highest = max(highest, id.Epoch)
 	}
 	if behind := int64(highest) + 1 - w.wall().Unix(); behind > 0 { //nolint:gosec // it is a time, or a stranger's
 		const plausible = 1e9

@@ -48,12 +48,13 @@ func (s *simStore) remove(id frame.ID) {
 }
 
 // powerCut takes, tears or leaves what was not synced, and brings removed files back.
-func (s *simStore) powerCut(rng simRandom) {
+func (s *simStore) powerCut(rng simRandom, lost func(frame.ID)) {
 	var left []*simStored
 	for _, f := range s.files {
 		if !f.durable {
 			switch rng.IntN(4) {
 			case 0:
+				lost(f.id)
 				continue
 			case 1:
 				f.torn = true

@@ -2,6 +2,8 @@ package outbox
 
 import (
 	"context"
+	"errors"
+	"io"
 	"slices"
 
 	"framekeeper/pkg/frame"
@@ -48,8 +50,15 @@ func (c *simConn) First(context.Context) (id frame.ID, err error) {
 
 // Add does what MULTI does: a refusal of the commands refuses all of them, an error
 // while they are carried out is that of one alone.
-func (c *simConn) Add(_ context.Context, entries []streamEntry, floor frame.ID, create bool) error {
+func (c *simConn) Add(_ context.Context, entries []streamEntry, floor frame.ID, create bool) (err error) {
 	entries = slices.Clone(entries)
+	trims := &c.redis.world.ledger.trims
+	*trims = nil
+	defer func() {
+		for _, x := range *trims {
+			x.trimUnsure = errors.Is(err, io.EOF)
+		}
+	}()
 	return c.call(func() (first error) {
 		r := c.redis
 		if r.refuse != nil {

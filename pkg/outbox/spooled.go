@@ -13,7 +13,7 @@ import (
 // attach takes over the spool that an earlier start left. The epoch is raised above
 // those of the frames there: the saved epoch may be lost and the clock be wrong, and
 // Redis accepts only IDs that rise.
-func (l *Log) attach(s Store, losses []spool.Loss) (raised bool) {
+func (l *Log) attach(s Store, losses []spool.Loss) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.store = s
@@ -35,7 +35,6 @@ func (l *Log) attach(s Store, losses []spool.Loss) (raised bool) {
 		l.cfg.Log.Warn().Uint64("epoch", newest+1).Stringer("last", l.items[len(l.items)-1].id).
 			Msg("Frames on disk are ahead of this agent's clock; the epoch is raised above theirs")
 		l.changeEpoch(newest + 1)
-		raised = true
 	}
 	l.removable = old
 	if n := len(l.items); n > 0 {
@@ -46,7 +45,6 @@ func (l *Log) attach(s Store, losses []spool.Loss) (raised bool) {
 	if l.cfg.Stream == 0 {
 		l.insertLosses()
 	}
-	return raised
 }
 
 // changeEpoch is for a log that has given no ID, or gives those it has another one.
@@ -56,7 +54,7 @@ func (l *Log) changeEpoch(to uint64) {
 		given = l.ledger.epochs[i].given
 		l.ledger.epochs = append(l.ledger.epochs[:i], l.ledger.epochs[i+1:]...)
 	}
-	l.epoch = to
+	l.epoch, l.started = to, startedHeader{}
 	e := l.ledger.open(to)
 	e.given, e.blind = given, l.unreadable
 }
@@ -88,7 +86,14 @@ func (l *Log) insertLosses() {
 		}
 		s.first = frame.Later(s.first, sent.Next())
 		i := l.items.search(s.first)
-		if i == len(l.items) || s.last.Less(l.items[i].first) { // else a power cut brought the files back
+		for ; i < len(l.items) && !s.last.Less(l.items[i].first); i++ { // it was being written, or a power cut brought it back
+			if there := l.items[i]; s.first.Less(there.first) {
+				l.items.insert(i, lostRun(s.first, frame.ID{Epoch: s.first.Epoch, Seq: there.first.Seq - 1}, s.reason))
+				i++
+			}
+			s.first = l.items[i].id.Next()
+		}
+		if !s.last.Less(s.first) {
 			l.items.insert(i, lostRun(s.first, s.last, s.reason))
 		}
 	}

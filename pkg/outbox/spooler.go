@@ -47,9 +47,8 @@ type Spooler struct {
 // NewSpooler joins a log to a spool and takes over what an earlier start left there.
 // losses is what the spool dropped when it was opened.
 func NewSpooler(frames *Log, s Store, losses []spool.Loss, log zerolog.Logger) *Spooler {
-	if frames.attach(s, losses) || len(losses) > 0 { // the next start does not find them either
-		frames.saveEpoch()
-	}
+	frames.attach(s, losses)
+	frames.saveEpoch() // what was lost too: the next start does not find that either
 	spooler := &Spooler{frames: frames, store: s, log: log}
 	frames.mu.Lock()
 	defer frames.mu.Unlock()
