@@ -40,7 +40,7 @@ func retry(ctx context.Context, try func() error, failed func(error)) bool {
 
 // completeClaim makes up for a claim to the camera that a full or read-only disk
 // left incomplete at the start.
-func completeClaim(ctx context.Context, claim *outbox.Claim, stateDir, camera string, log zerolog.Logger) error {
+func completeClaim(ctx context.Context, claim *outbox.Claim, frames *outbox.Log, stateDir, camera string, log zerolog.Logger) error {
 	if claim.EpochSaved {
 		return nil
 	}
@@ -49,7 +49,7 @@ func completeClaim(ctx context.Context, claim *outbox.Claim, stateDir, camera st
 		if reason, _ := files.WhyUnwritable(dir); reason != "" { // trying would write, for as long as it lasts
 			return errors.New(reason)
 		}
-		return claim.Complete()
+		return claim.Complete(frames)
 	}, func(err error) {
 		if errors.Is(err, outbox.ErrClaimed) { // it began when this one had no lock to refuse it with
 			log.Error().Err(err).Msg("Two agents serve this camera: stop one of them")

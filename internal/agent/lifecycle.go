@@ -100,7 +100,7 @@ func (a *agent) start(part func(name string, run func(context.Context) error), r
 		health: a.grabber.Health, resync: a.clock.Resync, hanging: a.spool.hanging, dir: a.cfg.Delivery.SpoolDir, changed: a.statusChange.Call, log: a.log,
 	}).run)
 	part("journal", func(ctx context.Context) error { return a.claim.Run(ctx, a.frames) })
-	part("claim", func(ctx context.Context) error { return completeClaim(ctx, a.claim, a.cfg.StateDir, a.cam.Name, a.log) })
+	part("claim", func(ctx context.Context) error { return completeClaim(ctx, a.claim, a.frames, a.cfg.StateDir, a.cam.Name, a.log) })
 	part("socket", func(ctx context.Context) error { return a.socket.run(ctx, a.settings, registry) })
 	if manager != nil {
 		part("heartbeat", newHeartbeat(manager, a.grabber, a.linkState, a.responder, a.log).run)

@@ -112,7 +112,9 @@ func (l *ledger) merge(s savedState) {
 	if _, known := l.find(s.Epoch); known || s.Epoch == 0 {
 		return
 	}
-	l.give(s.Last)
+	if _, known := l.find(s.Last.Epoch); !known {
+		l.give(s.Last)
+	}
 	l.open(s.Epoch).closed = s.Clean
 }
 
@@ -187,9 +189,9 @@ func (c *Claim) present() savedState {
 }
 
 // Complete does what TakeClaim could not, because the state directory could not be
-// written: it takes the lock and saves the epoch in use. It returns nil when nothing
-// is missing any more.
-func (c *Claim) Complete() error {
+// written: it takes the lock and saves the epoch in use, and what the log knows by now.
+// It returns nil when nothing is missing any more.
+func (c *Claim) Complete(l *Log) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lock == nil {
@@ -203,7 +205,7 @@ func (c *Claim) Complete() error {
 	}
 	c.floor = max(c.floor, saved.Epoch)
 	c.Spool = cmp.Or(c.Spool, saved.Spool)
-	return cmp.Or(c.save(c.present()), c.journal.save(c.ledger, c.now(), true))
+	return cmp.Or(c.save(c.present()), c.journal.save(l.snapshot(), c.now(), true))
 }
 
 func readState(f stateFile) (s savedState, err error) {

@@ -223,7 +223,8 @@ func TestAClaimIsCompleted(t *testing.T) {
 			t.Fatal(err)
 		}
 		o, _ := claim(t, dir, noon)
-		if err := o.Complete(); err == nil || o.Locked() {
+		frames := NewLog(LogConfig{Camera: "testcam", Claim: o, Log: zerolog.Nop()})
+		if err := o.Complete(frames); err == nil || o.Locked() {
 			t.Errorf("%s: locked a file: %v", name, err)
 		}
 		if err := os.Remove(dir); err != nil {
@@ -236,7 +237,7 @@ func TestAClaimIsCompleted(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := o.Complete(); err != nil || !o.Locked() || o.Epoch != uint64(noon.Unix()) {
+		if err := o.Complete(frames); err != nil || !o.Locked() || o.Epoch != uint64(noon.Unix()) {
 			t.Errorf("%s: got %v, locked %v, epoch %d in use, want it locked and the same epoch", name, err, o.Locked(), o.Epoch)
 		}
 		if _, err := TakeClaim(dir, "testcam", noon, zerolog.Nop()); !errors.Is(err, ErrClaimed) {

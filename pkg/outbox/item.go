@@ -60,6 +60,7 @@ type item struct {
 	msg      *frame.Message // nil unless in memory
 	size     int64          // of the message
 	file     frame.ID       // under which the spool has it; zero: it does not
+	key      frame.ID       // under which the spool had it first; zero: it never did
 	reason   string         // of a loss; or why the spool gave the file up
 
 	isStarted  bool     // "<epoch>-0"

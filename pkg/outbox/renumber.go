@@ -213,11 +213,10 @@ func (l *Log) moveOwn(to uint64) error {
 	}
 	given := l.next - 1
 	l.ledger.moved(move{file: l.epoch, epoch: to})
-	if s := (span{frame.ID{Epoch: l.epoch, Seq: 1}, frame.ID{Epoch: l.epoch, Seq: given}}); given > 0 {
-		l.ledger.moveLosses(s, to)
-		if l.renumbered != nil {
-			l.renumbered(s, to)
-		}
+	own := span{frame.ID{Epoch: l.epoch, Seq: 1}, frame.ID{Epoch: l.epoch, Seq: given}}
+	l.ledger.moveLosses(own, to)
+	if l.renumbered != nil {
+		l.renumbered(own, to)
 	}
 	l.changeEpoch(to)
 	if !l.stats.Newest.IsZero() {

@@ -33,6 +33,7 @@ type simLife struct {
 	renumbered  int           // and had been when the epoch was last changed
 	ending      bool
 	lostReplies int
+	muted       bool          // PUBLISH was refused
 	refusing    time.Duration // since when every request is refused for want of room; 0: none is
 	requests    []*simRequest
 }

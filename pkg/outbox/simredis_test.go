@@ -192,6 +192,7 @@ func (r *simRedis) test(_ context.Context, size int64) (bool, error) {
 // publish is PUBLISH: how many had it.
 func (r *simRedis) publish(wire []byte) (int64, error) {
 	if r.mute != nil {
+		r.world.life.muted = true
 		return 0, r.mute
 	}
 	r.world.ledger.published(wire, r.members)

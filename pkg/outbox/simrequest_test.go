@@ -55,5 +55,5 @@ func (l *simLedger) unanswered() {
 // mayEnter reports whether an answer was published or refused, or cannot be.
 func (w *simWorld) mayEnter(x *exposure) bool {
 	answers, _ := w.life.publisher.Stats()
-	return x.tried || w.redis.mute != nil || answers.Dropped > 0
+	return x.tried || w.life.muted || answers.Dropped > 0
 }

@@ -43,7 +43,7 @@ func (l *simLedger) trimmed(removed []simEntry, before int64) {
 	for _, e := range l.world.redis.stream {
 		largest = max(largest, e.size())
 	}
-	if left := before - gone; own && !l.world.redis.halving && left+2*largest < l.world.setup.streamMax {
+	if left := before - gone; own && !l.world.redis.halving && left+2*largest+l.world.life.unsure(largest) < l.world.setup.streamMax {
 		l.fail("a stream of %d bytes is trimmed to %d, its bound is %d and its largest entry %d", before, left, l.world.setup.streamMax, largest)
 	}
 }
@@ -64,11 +64,13 @@ func (l *simLedger) bounded(r *simRedis) {
 		}
 		largest = max(largest, e.size())
 	}
-	unknown := int64(l.world.life.lostReplies) * batchItems * largest
-	if r.bytes > l.world.setup.streamMax+largest+unknown && len(r.stream) > 1 {
+	if r.bytes > l.world.setup.streamMax+largest+l.world.life.unsure(largest) && len(r.stream) > 1 {
 		l.fail("the stream has %d bytes, its bound is %d and its largest entry %d", r.bytes, l.world.setup.streamMax, largest)
 	}
 }
+
+// unsure is how many bytes of the stream the process may not know the entries of.
+func (l *simLife) unsure(largest int64) int64 { return int64(l.lostReplies) * batchItems * largest }
 
 // each is every exposure that a declaration stands for.
 func (l *simLedger) each(h frame.Header, f func(*exposure)) {

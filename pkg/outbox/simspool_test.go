@@ -130,7 +130,7 @@ func (s *simSpool) Put(m *frame.Message) (losses []spool.Loss, err error) {
 		return losses, fmt.Errorf("spool frame %s: %w", id, explained(err))
 	}
 	w := s.disk.world
-	f := &simStored{id: id, wire: slices.Clone(m.Wire()), written: w.wall(), since: w.now}
+	f := &simStored{id: id, wire: slices.Clone(m.Wire()), written: w.wall(), since: w.now, life: s.life}
 	s.store.remove(id) // a file that could not be removed before
 	s.store.insert(f)
 	i, _ := s.search(id)
@@ -166,7 +166,7 @@ func (s *simSpool) Sync() (losses []spool.Loss, err error) {
 	if err := s.disk.read(); err != nil || s.disk.readOnly {
 		if s.disk.world.rng.percent(50) {
 			for i := len(s.files) - 1; i >= 0; i-- {
-				if f := s.files[i]; !f.durable {
+				if f := s.files[i]; !f.durable && f.life == s.life {
 					s.forget(i)
 					s.store.remove(f.id)
 					losses = append([]spool.Loss{{First: f.id, Last: f.id, Reason: spool.ReasonRefused}}, losses...)

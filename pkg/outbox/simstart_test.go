@@ -89,7 +89,7 @@ func (l *simLife) begin() {
 		return time.Second, 0
 	}})
 	add(simActor{name: "claim", step: func() (wait, rest time.Duration) {
-		if !l.claim.EpochSaved && w.disk.healthy() && l.claim.Complete() == nil {
+		if !l.claim.EpochSaved && w.disk.healthy() && l.claim.Complete(l.log) == nil {
 			l.claim.EpochSaved = true
 		}
 		return time.Second, 0

@@ -18,6 +18,7 @@ type simStored struct {
 	id      frame.ID
 	wire    []byte
 	written time.Time     // wall clock
+	life    int           // that wrote it
 	durable bool          // a power cut leaves it
 	torn    bool          // its bytes are not those that were written
 	empty   bool          // it has none

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"math"
 
 	"framekeeper/pkg/frame"
@@ -23,12 +24,14 @@ func (l *Log) attach(s Store, losses []spool.Loss) {
 		for _, file := range ids {
 			id, moved := l.ledger.idOf(file)
 			if moved {
-				old = file
+				if len(l.items) == 0 { // else it goes with those before it
+					old = file
+				}
 				continue
 			}
 			newest = max(newest, id.Epoch)
 			l.ledger.give(id)
-			l.items.insert(l.items.search(id), &item{id: id, first: id, place: onDisk, progress: unsent, file: file})
+			l.items.insert(l.items.search(id), &item{id: id, first: id, place: onDisk, progress: unsent, file: file, key: file})
 		}
 	}
 	if newest >= l.epoch && newest < math.MaxUint64 {
@@ -112,7 +115,7 @@ func (l *Log) WithoutSpool() {
 // spooling is an item on its way to the spool.
 type spooling struct {
 	item    *item
-	id      frame.ID
+	id      frame.ID // of its file: what Redis lost goes where it was, for files are removed in order
 	msg     *frame.Message
 	refused string // why the spool, full of newer ones, did not take it
 }
@@ -135,7 +138,7 @@ func (l *Log) toSpool(n int, all bool) (items []spooling) {
 			break
 		}
 		if e.spoolable() {
-			items = append(items, spooling{item: e, id: e.id, msg: e.msg})
+			items = append(items, spooling{item: e, id: cmp.Or(e.key, e.id), msg: e.msg})
 		}
 		l.offered = e.id
 	}
@@ -197,7 +200,7 @@ func (l *Log) spooled(items []spooling) {
 		case e.place == inMemory && !l.removable.Less(s.id): // Redis had it and lost it since: its file is about to be removed
 			l.offered = frame.ID{}
 		case e.place == inMemory:
-			e.file, e.reason = s.id, ""
+			e.file, e.key, e.reason = s.id, s.id, ""
 			l.set(e, inMemoryAndDisk, e.progress)
 		}
 	}

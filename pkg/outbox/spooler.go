@@ -147,7 +147,10 @@ func (s *Spooler) writeGroup(items []spooling) (n int, failure error) {
 	for i := range items {
 		var losses []spool.Loss
 		err := s.call(func() (err error) {
-			losses, err = s.store.Put(items[i].msg)
+			m, err := withID(items[i].msg, items[i].id)
+			if err == nil {
+				losses, err = s.store.Put(m)
+			}
 			return err
 		})
 		s.frames.spoolDrops(losses)
