@@ -46,7 +46,7 @@ func (l *simLedger) crashed(life *simLife) {
 		case w.anywhere(x):
 		case x.life == w.lives:
 			x.unknown = true
-			if well > simSoon+2*time.Second && w.now-x.at > simSoon && !x.dropped && !life.gaveUp(x.id) && life.spool != nil && w.setup.mode.Streams() {
+			if well > simSoon+2*time.Second && w.now-x.at > simSoon && !x.dropped && !life.gaveUp(x.id) && life.spools(x) && w.setup.mode.Streams() {
 				l.fail("frame %d (%s) was in memory alone for %s when the process was killed", x.n, x.id, w.now-x.at)
 			}
 		case x.dropped && (x.droppedAt+time.Second >= life.saved || life.channel != nil): // on a channel memory may have had it until later
@@ -54,6 +54,12 @@ func (l *simLedger) crashed(life *simLife) {
 		}
 	}
 	l.forgets(life)
+}
+
+// spools reports whether the spool takes a frame of such a size.
+func (l *simLife) spools(x *exposure) bool {
+	const header = 600
+	return l.spool != nil && x.size+header < l.spool.max
 }
 
 // gaveUp reports whether the process has given a frame up, and was about to declare it.

@@ -114,7 +114,8 @@ func (s *simSpool) Put(m *frame.Message) (losses []spool.Loss, err error) {
 	}
 	need := simCost(m.Wire())
 	if need > s.max {
-		return nil, fmt.Errorf("spool frame %s: the frame is larger than the spool may be", id)
+		s.disk.world.ledger.spoolLost(id, spool.ReasonFull)
+		return nil, fmt.Errorf("spool frame %s: %w", id, spool.ErrTooLarge)
 	}
 	for s.bytes()+need > s.max {
 		if id.Less(s.files[0].id) {

@@ -154,6 +154,9 @@ func (s *Spooler) writeGroup(items []spooling) (n int, failure error) {
 			return err
 		})
 		s.frames.spoolDrops(losses)
+		if errors.Is(err, spool.ErrTooLarge) { // those behind it need not wait
+			items[i].refused, err = spool.ReasonFull, nil
+		}
 		if failure = err; err != nil {
 			break
 		}

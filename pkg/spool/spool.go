@@ -197,9 +197,9 @@ func addLoss(losses []Loss, id frame.ID, reason string) []Loss {
 var (
 	ErrDiskFull = errors.New("no space left for the spool, free some or lower spool_max_bytes")
 	ErrReadOnly = errors.New("the spool's directory cannot be written")
-	ErrCorrupt  = errors.New("the spooled frame is damaged")  // Get: the file is set aside, the ID is lost
-	ErrGone     = errors.New("the frame is not in the spool") // Get: if it was lost, a Loss said so
-	errTooLarge = errors.New("the frame is larger than the spool may be")
+	ErrCorrupt  = errors.New("the spooled frame is damaged")              // Get: the file is set aside, the ID is lost
+	ErrGone     = errors.New("the frame is not in the spool")             // Get: if it was lost, a Loss said so
+	ErrTooLarge = errors.New("the frame is larger than the spool may be") // Put
 	errNoID     = errors.New("a frame without an ID cannot be spooled")
 	ErrInUse    = errors.New("another process has the spool open") // Open
 	errClosed   = errors.New("the spool is closed")

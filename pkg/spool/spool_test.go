@@ -111,7 +111,7 @@ func TestPutRefuses(t *testing.T) {
 		want error
 	}{
 		"no ID":     {message(frame.ID{}, 10), errNoID},
-		"too large": {message(id(1, 2), 8192), errTooLarge},
+		"too large": {message(id(1, 2), 8192), ErrTooLarge},
 	} {
 		losses, err := s.Put(tt.m)
 		if !errors.Is(err, tt.want) || losses != nil {

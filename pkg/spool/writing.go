@@ -13,7 +13,7 @@ import (
 // Put writes one frame to its file, and drops older ones if it needs their room. The
 // losses hold even with an error; one of them is the frame itself if it is older than
 // all that would have to go. With an error nothing of the frame is on disk and the
-// caller still has it: ErrDiskFull and ErrReadOnly may pass, errTooLarge does not. A
+// caller still has it: ErrDiskFull and ErrReadOnly may pass, ErrTooLarge does not. A
 // disk that is fuller than it says (quota, inodes) costs no older ones. A frame that is
 // there already stays as it is.
 func (s *Spool) Put(m *frame.Message) (losses []Loss, err error) {
@@ -35,7 +35,7 @@ func (s *Spool) put(m *frame.Message) (losses []Loss, err error) {
 	case id.IsZero():
 		return nil, errNoID
 	case need > s.cfg.MaxBytes, m.Size() > maxFrame:
-		return nil, errTooLarge
+		return nil, ErrTooLarge
 	case s.holds(id):
 		return nil, nil
 	}

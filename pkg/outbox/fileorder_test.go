@@ -1,0 +1,74 @@
+package outbox
+
+import (
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"framekeeper/pkg/frame"
+	"framekeeper/pkg/spool"
+)
+
+// A frame that was renumbered, delivered, and lost by Redis goes back to the spool under
+// the name that it had there: files are removed in order up to one, and under its new ID
+// it would take those with it that are still to be sent.
+func TestALostFrameGoesWhereItWasOnDisk(t *testing.T) {
+	t.Parallel()
+	s, _, err := spool.Open(spool.Config{Dir: t.TempDir(), MaxBytes: 1 << 20, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	for seq := range uint64(3) {
+		m, err := frame.NewMessage(frame.Header{Camera: "testcam", ID: id(100, seq+1), Status: frame.StatusOK}, make([]byte, 100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Put(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	frames := newLog(300, 1<<20, zerolog.Nop())
+	frames.attach(s, nil)
+	if changed, err := frames.renumber(overtaken{last: id(200, 5)}); err != nil || !changed {
+		t.Fatalf("renumber = %v, %v; want a change", changed, err)
+	}
+	b, err := frames.begin(1, 1<<20, 0)
+	if err != nil || b == nil || b.entries[0].id != id(301, 1) {
+		t.Fatalf("the first is %+v (%v), want 301-1", b, err)
+	}
+	b.commit(1)
+	frames.resume(id(200, 5))
+	items := frames.toSpool(10, true)
+	if len(items) != 1 || items[0].id != id(100, 1) {
+		t.Errorf("%+v goes to disk, want 100-1", items)
+	}
+}
+
+// What a blind start has passed is declared as far as Redis lost it, and sent as far as
+// it is on disk.
+func TestWhatRedisLostOfAnOvertakenEpochIsDeclared(t *testing.T) {
+	t.Parallel()
+	frames := newLog(300, 1<<20, zerolog.Nop())
+	frames.ledger.give(id(100, 9))
+	frames.ledger.delivered(id(100, 7))
+	changed, err := frames.renumber(overtaken{last: id(200, 5), had: map[uint64]frame.ID{100: id(100, 4)}})
+	if err != nil || !changed {
+		t.Fatalf("renumber = %v, %v; want a change", changed, err)
+	}
+	frames.resume(id(200, 5))
+	b, err := frames.begin(10, 1<<20, 0)
+	if err != nil || b == nil || len(b.entries) < 2 {
+		t.Fatalf("got %+v, %v; want two declarations", b, err)
+	}
+	for i, want := range []struct {
+		last   frame.ID
+		count  uint64
+		reason string
+	}{{id(301, 3), 3, reasonRedisLost}, {id(302, 2), 2, reasonRestart}} {
+		h := b.entries[i].msg.Header
+		if h.Status != frame.StatusDropped || h.Last != want.last || h.Count != want.count || h.Reason != want.reason {
+			t.Errorf("entry %d is %+v, want %+v", i, h, want)
+		}
+	}
+}
