@@ -88,8 +88,8 @@ func (l *Log) renumber(o overtaken) (changed bool, err error) {
 			l.ledger.delivered(o.had[epoch])
 		}
 	}
-	l.dropHad(o)
 	beyond := l.remaining(o)
+	l.dropHad(o, len(beyond) > 0)
 	if len(beyond) == 0 && o.last.Epoch < l.epoch {
 		return false, nil
 	}
@@ -122,14 +122,15 @@ func (l *Log) remaining(o overtaken) (epochs []uint64) {
 	return epochs
 }
 
-// dropHad takes out what is not to be sent. The spool removes files only up to an ID:
-// one behind a frame that is still to be sent goes with that.
-func (l *Log) dropHad(o overtaken) {
+// dropHad takes out what is not to be sent: what the stream has, and of epochs that are
+// moved what Redis has lost, for readers may have had it. The spool removes files only
+// up to an ID: one behind a frame that is still to be sent goes with that.
+func (l *Log) dropHad(o overtaken, moving bool) {
 	var rest list
 	for len(l.items) > 0 {
 		e := l.items[0]
 		_, sent := l.done(e.id.Epoch, o)
-		if e.id.Epoch == l.epoch || o.last.Less(e.id) || e.id.Epoch >= o.settled && e.id.Seq > sent {
+		if e.id.Epoch == l.epoch || !moving && o.last.Less(e.id) || e.id.Epoch >= o.settled && e.id.Seq > sent {
 			rest.push(l.items.remove(0))
 			continue
 		}

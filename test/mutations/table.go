@@ -5,7 +5,9 @@ const (
 	resume   = "pkg/outbox/resume.go"
 	spooled  = "pkg/outbox/spooled.go"
 	spooler  = "pkg/outbox/spooler.go"
-	logFile  = "pkg/outbox/log.go"
+	settle   = "pkg/outbox/settle.go"
+	claim    = "pkg/outbox/claim.go"
+	admit    = "pkg/outbox/admission.go"
 	renumber = "pkg/outbox/renumber.go"
 	writer   = "pkg/outbox/streamwriter.go"
 	channel  = "pkg/outbox/channelwriter.go"
@@ -23,9 +25,8 @@ func one(name, file, before, after string) mutation {
 // its promises exclude.
 func mutations() []mutation {
 	return []mutation{
-		one("answers starve while Redis refuses the stream", logFile,
-			"	taken := l.unsentBytes() - l.held[inMemoryAndDisk][unsent]\n	if l.store == nil || l.diskFailed {\n		taken -= l.held[inMemory][unsent]\n	}\n",
-			"	taken := l.unsentBytes()\n"),
+		one("answers starve while Redis refuses the stream", settle,
+			"	} else if taken+need > l.cfg.Limit {\n		taken -= l.refusedBytes()\n	}\n", "	}\n	taken = l.unsentBytes()\n"),
 		one("what the spool dropped at opening is forgotten", spooled,
 			"		l.ledger.addLoss(first, last, loss.Reason)\n		l.countLoss", "		l.countLoss"),
 		one("a start declares only gaps between what is on disk", resume,
@@ -47,8 +48,16 @@ func mutations() []mutation {
 		one("resume forgets lost runs", resume, "	l.fill(last)\n	l.settle()", "	l.settle()"),
 		one("what Redis lost is not sent again", resume, "	l.set(e, e.place, unsent)\n	e.refused, e.resent = false, true\n", "	l.set(e, e.place, unsent)\n	l.set(e, nowhere, unsent)\n	e.first = e.id.Next()\n"),
 		one("the started entry is always clean", resume, "clean: l.ledger.complete(last, l.epoch) && (was.clean || !was.made)", "clean: true || was.made"),
-		one("renumbered frames are not remembered", renumber, "		l.ledger.moved(move{file: file.Epoch, minus: before + done, epoch: to})\n", "		_ = before\n"),
-		one("overtaken frames are given up", renumber, "	case last.Less(id):\n		return false\n	}\n	return ", "	case last.Less(id):\n		return false\n	}\n	return true || "),
+		one("renumbered frames are not remembered", renumber, "	l.ledger.moved(move{file: from, minus: done, epoch: to})\n", ""),
+		one("renumbered frames are not journaled", admit, "	w.frames.saveEpoch()\n	return nil\n", "	return nil\n"),
+		one("overtaken frames are given up", renumber, "&& e.id.Seq > sent {", "&& e.id.Seq > sent+math.MaxUint32 {"),
+		one("what Redis lost of an overtaken epoch is not declared", renumber, "	if lost := min(sent, given); had < lost {\n", "	if lost := min(sent, given); false && had < lost {\n"),
+		one("a renumbered frame goes to disk under its new name", spooled, "id: cmp.Or(e.key, e.id)", "id: cmp.Or(e.id, e.key)"),
+		one("losses beside files are not declared on the channel", spooled, "			if there := l.items[i]; s.first.Less(there.first) {\n", "			if there := l.items[i]; false && s.first.Less(there.first) {\n"),
+		one("answers behind one that is refused hold up the stream", publish, "			for _, item := range l.queue() {\n", "			for _, item := range items[i:] {\n"),
+		one("an epoch is used before it is journaled", claim, "		err := cmp.Or(c.save(c.present()), c.journal.save(l, c.now(), true))\n", "		err, _ := error(nil), l\n"),
+		one("the started entry is lost with Redis's data", resume, "	l.insertStarted(last)\n", "	if !l.started.made {\n		l.insertStarted(last)\n	}\n"),
+		one("what the spool drops while it writes is not declared", spooler, "		s.frames.spoolDrops(losses)\n		if errors.Is(err, spool.ErrTooLarge)", "		if errors.Is(err, spool.ErrTooLarge)"),
 		one("a lost reply counts as a failure for good", writer, "	w.aligned = false\n	switch {", "	switch {"),
 		one("a batch is committed whatever Redis says", writer, "		if w.singly = len(b.entries) > 1; w.singly &&", "		b.commit(len(b.entries))\n		if w.singly = len(b.entries) > 1; w.singly &&"),
 		one("a stream that vanished is created anew without its past", writer, "	w.create = !end.Exists\n", "	w.create = true\n	if !end.Exists {\n		last = w.newest()\n	}\n"),
@@ -57,7 +66,7 @@ func mutations() []mutation {
 		one("frames without a subscriber leave the log", channel, "			w.setReceivers(receiversNone)\n			return noReceiversWait, nil\n", "			w.setReceivers(receiversNone)\n			b.commit(len(b.entries))\n			return noReceiversWait, nil\n"),
 		one("an answer of a lost session is not published again", publish, "			l.putBack(items[i:])\n			return 0, fmt.Errorf(\"publish: %w\", r.err)\n", "			for range items[i:] {\n				l.confirmed(item, 0, nil)\n			}\n			return 0, fmt.Errorf(\"publish: %w\", r.err)\n"),
 		one("the bound of the stream counts entries, not bytes", "pkg/outbox/streambound.go", "	for _, r := range b.runs {\n		if total <= b.max {", "	for _, r := range b.runs {\n		if len(b.runs) < 20 {"),
-		one("memory is not bounded", logFile, "		i -= l.loseAt(i, reason)\n	}\n}", "		_ = reason\n	}\n}"),
+		one("memory is not bounded", settle, "		i -= l.loseAt(i, reason)\n	}\n}", "		_ = reason\n	}\n}"),
 		one("frames stay in memory while Redis refuses", spooled, "	needed := l.ending || !l.memoryOnly && (!l.writable || ", "	needed := l.ending || !l.memoryOnly && ("),
 		one("the spool is not synced", spooler, "		_, err := s.store.Sync() // what", "		var err error // what"),
 		one("the consumer skips an entry", consumer, "		c.held, c.fresh, c.trimmed, c.failing = c.held[1:], false, false, false\n", "		c.held, c.fresh, c.trimmed, c.failing = c.held[1:], false, false, false\n		if len(c.held) > 3 {\n			c.held = c.held[1:]\n		}\n"),
