@@ -1,6 +1,8 @@
 package outbox
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -70,5 +72,39 @@ func TestWhatRedisLostOfAnOvertakenEpochIsDeclared(t *testing.T) {
 		if h.Status != frame.StatusDropped || h.Last != want.last || h.Count != want.count || h.Reason != want.reason {
 			t.Errorf("entry %d is %+v, want %+v", i, h, want)
 		}
+	}
+}
+
+// On the channel only the journal knows what was lost. A file that is there all the same
+// is sent, and what is beside it declared.
+func TestLossesBesideAFileAreDeclared(t *testing.T) {
+	t.Parallel()
+	s, _, err := spool.Open(spool.Config{Dir: t.TempDir(), MaxBytes: 1 << 20, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	m, err := frame.NewMessage(frame.Header{Camera: "testcam", ID: id(100, 3), Status: frame.StatusOK}, make([]byte, 100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(m); err != nil {
+		t.Fatal(err)
+	}
+	frames := NewLog(LogConfig{Camera: "testcam", Epoch: 300, Limit: 1 << 20, Log: zerolog.Nop()})
+	frames.ledger.give(id(100, 5))
+	frames.ledger.addLoss(id(100, 1), id(100, 5), reasonMemory)
+	frames.attach(s, nil)
+	b, err := frames.begin(10, 1<<20, 0)
+	if err != nil || b == nil {
+		t.Fatalf("got %+v, %v", b, err)
+	}
+	var got []string
+	for _, e := range b.entries {
+		h := e.msg.Header
+		got = append(got, fmt.Sprintf("%s %s %s", h.Status, h.First, h.ID))
+	}
+	if want := []string{"dropped 100-1 100-2", "ok  100-3", "dropped 100-4 100-5"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -41,7 +41,7 @@ type lossSpan struct {
 const (
 	maxEpochs = 512 // whose IDs are known; each is one start
 	maxMoves  = 64
-	maxSpans  = 256
+	maxSpans  = 4096
 )
 
 func (l *ledger) find(number uint64) (int, bool) {
@@ -171,18 +171,27 @@ func (l *ledger) addLoss(first, last frame.ID, reason string) {
 	}
 }
 
-// joinOldestLosses makes room: two neighbours get one reason, or the oldest is
-// forgotten. Reasons are all that is lost by it.
+// joinOldestLosses makes room: two neighbours get one reason, if possible two without
+// answers of a channel between them, which are declared as well then.
 func (l *ledger) joinOldestLosses() {
+	joined := -1
 	for i := range len(l.losses) - 1 {
 		a, b := l.losses[i], l.losses[i+1]
 		if a.last.Next() == b.first {
-			l.losses[i] = lossSpan{a.first, b.last, joinReasons(a.reason, b.reason)}
-			l.losses = slices.Delete(l.losses, i+1, i+2)
-			return
+			joined = i
+			break
+		}
+		if joined < 0 && a.last.Epoch == b.first.Epoch {
+			joined = i
 		}
 	}
-	l.losses = slices.Delete(l.losses, 0, 1)
+	if joined < 0 { // each epoch has one
+		l.losses = slices.Delete(l.losses, 0, 1)
+		return
+	}
+	a, b := l.losses[joined], l.losses[joined+1]
+	l.losses[joined] = lossSpan{a.first, b.last, joinReasons(a.reason, b.reason)}
+	l.losses = slices.Delete(l.losses, joined+1, joined+2)
 }
 
 // reasonOf is why first was given up, and up to where, at most last, that holds; ""

@@ -21,6 +21,13 @@ func one(name, file, before, after string) mutation {
 	return mutation{name: name, changes: []change{{file, before, after}}}
 }
 
+// tested is a defect that an ordinary test finds.
+func tested(name, test, file, before, after string) mutation {
+	m := one(name, file, before, after)
+	m.test = test
+	return m
+}
+
 // mutations are the defects: the kinds that the frame log once had, and others that
 // its promises exclude.
 func mutations() []mutation {
@@ -52,10 +59,10 @@ func mutations() []mutation {
 		one("renumbered frames are not journaled", admit, "	w.frames.saveEpoch()\n	return nil\n", "	return nil\n"),
 		one("overtaken frames are given up", renumber, "&& e.id.Seq > sent {", "&& e.id.Seq > sent+math.MaxUint32 {"),
 		one("what Redis lost of an overtaken epoch is not declared", renumber, "	if lost := min(sent, given); had < lost {\n", "	if lost := min(sent, given); false && had < lost {\n"),
-		one("a renumbered frame goes to disk under its new name", spooled, "id: cmp.Or(e.key, e.id)", "id: cmp.Or(e.id, e.key)"),
-		one("losses beside files are not declared on the channel", spooled, "			if there := l.items[i]; s.first.Less(there.first) {\n", "			if there := l.items[i]; false && s.first.Less(there.first) {\n"),
-		one("answers behind one that is refused hold up the stream", publish, "			for _, item := range l.queue() {\n", "			for _, item := range items[i:] {\n"),
-		one("an epoch is used before it is journaled", claim, "		err := cmp.Or(c.save(c.present()), c.journal.save(l, c.now(), true))\n", "		err, _ := error(nil), l\n"),
+		tested("a renumbered frame goes to disk under its new name", "TestALostFrameGoesWhereItWasOnDisk", spooled, "id: cmp.Or(e.key, e.id)", "id: cmp.Or(e.id, e.key)"),
+		tested("losses beside files are not declared on the channel", "TestLossesBesideAFileAreDeclared", spooled, "			if there := l.items[i]; s.first.Less(there.first) {\n", "			if there := l.items[i]; false && s.first.Less(there.first) {\n"),
+		tested("answers behind one that is refused hold up the stream", "TestARefusedChannelDoesNotHoldUpTheStream", publish, "			for _, item := range l.queue() {\n", "			for _, item := range items[i:] {\n"),
+		tested("an epoch is used before it is journaled", "TestEpochsRiseAndNeverRepeat", claim, "		err := cmp.Or(c.save(c.present()), c.journal.save(l, c.now(), true))\n", "		err, _ := error(nil), l\n"),
 		one("the started entry is lost with Redis's data", resume, "	l.insertStarted(last)\n", "	if !l.started.made {\n		l.insertStarted(last)\n	}\n"),
 		one("what the spool drops while it writes is not declared", spooler, "		s.frames.spoolDrops(losses)\n		if errors.Is(err, spool.ErrTooLarge)", "		if errors.Is(err, spool.ErrTooLarge)"),
 		one("a lost reply counts as a failure for good", writer, "	w.aligned = false\n	switch {", "	switch {"),
