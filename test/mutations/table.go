@@ -63,7 +63,7 @@ func mutations() []mutation {
 		tested("losses beside files are not declared on the channel", "TestLossesBesideAFileAreDeclared", spooled, "			if there := l.items[i]; s.first.Less(there.first) {\n", "			if there := l.items[i]; false && s.first.Less(there.first) {\n"),
 		tested("answers behind one that is refused hold up the stream", "TestARefusedChannelDoesNotHoldUpTheStream", publish, "			for _, item := range l.queue() {\n", "			for _, item := range items[i:] {\n"),
 		tested("an epoch is used before it is journaled", "TestEpochsRiseAndNeverRepeat", claim, "		err := cmp.Or(c.save(c.present()), c.journal.save(l, c.now(), true))\n", "		err, _ := error(nil), l\n"),
-		one("the started entry is lost with Redis's data", resume, "	l.insertStarted(last)\n", "	if !l.started.made {\n		l.insertStarted(last)\n	}\n"),
+		tested("the started entry is lost with Redis's data", "TestWhatIsNotInMemoryAnyMoreIsDeclared", resume, "	l.insertStarted(last)\n", "	if !l.started.made {\n		l.insertStarted(last)\n	}\n"),
 		one("what the spool drops while it writes is not declared", spooler, "		s.frames.spoolDrops(losses)\n		if errors.Is(err, spool.ErrTooLarge)", "		if errors.Is(err, spool.ErrTooLarge)"),
 		one("a lost reply counts as a failure for good", writer, "	w.aligned = false\n	switch {", "	switch {"),
 		one("a batch is committed whatever Redis says", writer, "		if w.singly = len(b.entries) > 1; w.singly &&", "		b.commit(len(b.entries))\n		if w.singly = len(b.entries) > 1; w.singly &&"),
