@@ -32,7 +32,7 @@ func BenchmarkPassthrough(b *testing.B) {
 		floor += time.Since(began)
 		began = time.Now()
 		for range inARow {
-			img, err := e.Encode(nil, jpeg)
+			img, err := e.Encode(b.Context(), nil, jpeg)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -59,7 +59,7 @@ check_gofmt() {
 	}
 }
 
-check_shell() { shellcheck scripts/*.sh test/package/boot.sh packaging/{await-agents,command,recover} packaging/scripts/* .ci/run; }
+check_shell() { shellcheck scripts/*.sh examples/*.sh test/package/boot.sh packaging/{await-agents,command,recover} packaging/scripts/* .ci/run; }
 
 # For every kind of box: without cgo, and without a library to miss there.
 build_static() {
@@ -196,7 +196,7 @@ fi
 need_packages redis-server libopencv-dev libturbojpeg0-dev pkg-config gcc g++ libc6-dev ffmpeg shellcheck file ustreamer \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-tools \
 	gir1.2-gst-rtsp-server-1.0 python3-gi \
-	python3 python3-redis python3-opencv python3-numpy iproute2 nftables util-linux procps \
+	python3 python3-redis python3-opencv python3-numpy nodejs jq iproute2 nftables util-linux procps \
 	qemu-system-x86 busybox-static kmod cpio v4l-utils debootstrap dpkg-dev e2fsprogs "${browser[@]}"
 
 build_tool "$gotestsum" tools/gotestsum gotest.tools/gotestsum
@@ -219,6 +219,7 @@ step "system tests" system_tests
 if [ "$quick" = no ]; then
 	step lint await lint
 	step "static builds" await static
+	step vulnerabilities scripts/vulncheck.sh
 	step fuzz fuzz
 fi
 step "fault tests" fault_tests

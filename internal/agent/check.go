@@ -124,7 +124,7 @@ func measure(ctx context.Context, cam camera.Config, open camera.Opener) (checkR
 	if err != nil {
 		return r, fmt.Errorf("read camera %s: %w", cam.Name, err)
 	}
-	img, err := camera.NewEncoder(cam, jpegEncoder()).Encode(nil, &f)
+	img, err := camera.NewEncoder(cam, jpegEncoder()).Encode(ctx, nil, &f)
 	if err != nil {
 		return r, err
 	}

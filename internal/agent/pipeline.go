@@ -62,12 +62,12 @@ func pipeline(ctx context.Context, cfg *configfile.Config, cam camera.Config, d 
 	})
 	ceiling := outbox.NewCeiling(log)
 	a.publisher = outbox.NewPublisher(outbox.PublisherConfig{
-		Topic: cam.StreamTopic, Limit: retain, Wire: wires[cam.Wire].published(), Ceiling: ceiling,
+		Topic: cam.StreamTopic, Limit: retain, Wire: wires[cam.Wire].published(camera.NewDecoder(cam)), Ceiling: ceiling,
 		Observe: a.meters.observeAnswer(a.clock), Log: log,
 	}, a.frames)
 	a.writer = outbox.NewStreamWriter(outbox.StreamWriterConfig{Key: cam.FramesKey, Ceiling: ceiling, Log: log}, a.frames)
 	a.channel = outbox.NewChannelWriter(outbox.ChannelWriterConfig{
-		Topic: cam.StreamTopic, Wire: wires[cam.Wire].published(), Ceiling: ceiling, Log: log,
+		Topic: cam.StreamTopic, Wire: wires[cam.Wire].published(camera.NewDecoder(cam)), Ceiling: ceiling, Log: log,
 	}, a.frames)
 	a.responder = newResponder(responderConfig{
 		Camera: cam, Delivery: cfg.Delivery, Source: a.grabber, Encoder: camera.NewEncoder(encoded(cam, cfg.Delivery.Mode), d.jpeg),

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -26,9 +27,9 @@ var wires = map[camera.Wire]wire{
 }
 
 // encode makes the image once for everybody who wants this frame.
-func (r *responder) encode(f *camera.Frame) (camera.Image, error) {
+func (r *responder) encode(ctx context.Context, f *camera.Frame) (camera.Image, error) {
 	began := time.Now()
-	img, err := r.Encoder.Encode(r.buffer, f)
+	img, err := r.Encoder.Encode(ctx, r.buffer, f)
 	if err != nil {
 		if r.counts.unencodable.Add(1) == 1 {
 			r.Log.Error().Err(err).Msg("A frame could not be encoded; the status counts further failures")
@@ -56,9 +57,9 @@ func (r *responder) header(f *camera.Frame, img camera.Image) frame.Header {
 }
 
 // answer gives a request its own message, even when two share the exposure.
-func (r *responder) answer(p pending, h frame.Header, f *camera.Frame, img camera.Image) {
+func (r *responder) answer(ctx context.Context, p pending, h frame.Header, f *camera.Frame, img camera.Image) {
 	h.Request, h.RequestedUS = p.Request.Object, r.Clock.Micros(p.Arrived)
-	item, err := r.add(h, f, img, true)
+	item, err := r.add(ctx, h, f, img, true)
 	if err != nil {
 		r.fail(p, failEncode, err)
 		return
@@ -67,8 +68,8 @@ func (r *responder) answer(p pending, h frame.Header, f *camera.Frame, img camer
 }
 
 // publish sends a continuous frame.
-func (r *responder) publish(h frame.Header, f *camera.Frame, img camera.Image) {
-	item, err := r.add(h, f, img, false)
+func (r *responder) publish(ctx context.Context, h frame.Header, f *camera.Frame, img camera.Image) {
+	item, err := r.add(ctx, h, f, img, false)
 	if err != nil {
 		r.Log.Error().Err(err).Msg("A frame could not be published")
 		return
@@ -78,10 +79,10 @@ func (r *responder) publish(h frame.Header, f *camera.Frame, img camera.Image) {
 	}
 }
 
-func (r *responder) add(h frame.Header, f *camera.Frame, img camera.Image, answer bool) (*outbox.Item, error) {
+func (r *responder) add(ctx context.Context, h frame.Header, f *camera.Frame, img camera.Image, answer bool) (*outbox.Item, error) {
 	opt := outbox.Options{Answer: answer, Unlogged: answer && !r.Delivery.Mode.Streams()}
 	if r.wire.reply != nil && img.Encoding != frame.Raw && (answer || r.Delivery.Mode.Publishes()) {
-		bgr, err := r.Encoder.RawBGR(nil, f)
+		bgr, err := r.Encoder.RawBGR(ctx, nil, f)
 		if err != nil {
 			return nil, err
 		}
@@ -98,15 +99,15 @@ func (r *responder) add(h frame.Header, f *camera.Frame, img camera.Image, answe
 
 // published derives what the channel gets from a message that the log has: on the
 // old system's wire raw pixels. nil stands for the message as it is.
-func (w wire) published() outbox.Wire {
+func (w wire) published(d camera.Decoder) outbox.Wire {
 	if w.reply == nil {
 		return nil
 	}
-	return func(m *frame.Message) ([]byte, error) {
+	return func(ctx context.Context, m *frame.Message) ([]byte, error) {
 		h, image := m.Header, m.Image()
 		if h.Status == frame.StatusOK && h.Encoding != frame.Raw { // read back from the spool
 			var err error
-			if image, err = camera.DecodeBGR(image, h.Encoding, h.Width, h.Height); err != nil {
+			if image, err = d.BGR(ctx, image, h.Encoding, h.Width, h.Height); err != nil {
 				return nil, fmt.Errorf("derive reply of frame %s: %w", h.ID, err)
 			}
 		}

@@ -151,7 +151,7 @@ func (r *responder) run(ctx context.Context) error {
 	for {
 		r.turns.Add(1)
 		closing := r.closing.Load() // before serving: what came earlier is served
-		r.serve()
+		r.serve(ctx)
 		next := r.expire(time.Now())
 		if closing && r.requests.Stats().Pending == 0 {
 			return nil
@@ -174,7 +174,7 @@ func (r *responder) run(ctx context.Context) error {
 }
 
 // serve answers what the newest frame can answer, and publishes it if it is due.
-func (r *responder) serve() {
+func (r *responder) serve(ctx context.Context) {
 	f, ticket := r.Source.Newer(r.ticket)
 	fresh := f != nil
 	if r.ticket = ticket; !fresh {
@@ -191,7 +191,7 @@ func (r *responder) serve() {
 	if len(answerable) == 0 && !due {
 		return
 	}
-	img, err := r.encode(f)
+	img, err := r.encode(ctx, f)
 	if err != nil {
 		for _, p := range answerable {
 			r.fail(p, failEncode, err)
@@ -200,10 +200,10 @@ func (r *responder) serve() {
 	}
 	header := r.header(f, img)
 	for _, p := range answerable {
-		r.answer(p, header, f, img)
+		r.answer(ctx, p, header, f, img)
 	}
 	if due {
-		r.publish(header, f, img)
+		r.publish(ctx, header, f, img)
 	}
 }
 

@@ -56,6 +56,10 @@ type Config struct {
 	StatusInterval time.Duration `toml:"status_interval"`
 	Wire           Wire          `toml:"wire"`
 
+	// MaxDecodeBytes is how much memory one image may take to be decoded and made into
+	// an answer.
+	MaxDecodeBytes bytesize.Size `toml:"max_decode_bytes"`
+
 	// Names on Redis; "" means the default, which Names fills in.
 	RequestTopic string `toml:"request_topic"`
 	StreamTopic  string `toml:"stream_topic"`
@@ -83,6 +87,7 @@ func Default() Config {
 		RequestRate:    100,
 		StatusInterval: 5 * time.Second,
 		Wire:           WireJSON,
+		MaxDecodeBytes: 192 * bytesize.MiB,
 	}
 }
 
@@ -176,6 +181,9 @@ func (c *Config) Validate(report func(key, value, expected string)) {
 		if d < 10*time.Millisecond || d > 10*time.Minute {
 			report(key, d.String(), "10ms to 10m")
 		}
+	}
+	if c.MaxDecodeBytes < bytesize.MiB || c.MaxDecodeBytes > 16*bytesize.GiB {
+		report("max_decode_bytes", c.MaxDecodeBytes.String(), "1MiB to 16GiB")
 	}
 	c.validateEnums(report)
 	for key, name := range map[string]string{

@@ -1,6 +1,7 @@
 package camera
 
 import (
+	"context"
 	"fmt"
 	"image"
 	"image/jpeg"
@@ -28,6 +29,7 @@ type Image struct {
 // and is for one goroutine; only SetQuality may be called from any.
 type Encoder struct {
 	encoding frame.Encoding
+	decoder  Decoder
 	quality  atomic.Int32
 	jpeg     JPEGFunc // nil: the standard library
 
@@ -41,7 +43,7 @@ type Encoder struct {
 // NewEncoder makes an Encoder for the camera's encoding and quality. With a
 // nil JPEGFunc the standard library makes the JPEGs.
 func NewEncoder(cfg Config, fn JPEGFunc) *Encoder {
-	e := &Encoder{encoding: cfg.Encoding, jpeg: fn}
+	e := &Encoder{encoding: cfg.Encoding, decoder: NewDecoder(cfg), jpeg: fn}
 	if fn == nil {
 		e.jpeg = e.stdJPEG
 	}
@@ -62,8 +64,8 @@ func (e *Encoder) Quality() int { return int(e.quality.Load()) }
 // when nothing had to be done (JPEG wanted and the camera gives JPEG, raw
 // wanted and it gives BGR24), the frame's own bytes: not to be written to, and
 // good only until the frame is released. Whoever reuses Data as dst must
-// therefore hold on to its own dst instead.
-func (e *Encoder) Encode(dst []byte, f *Frame) (Image, error) {
+// therefore hold on to its own dst instead. Decoding ends soon after ctx.
+func (e *Encoder) Encode(ctx context.Context, dst []byte, f *Frame) (Image, error) {
 	if err := f.Check(); err != nil {
 		return Image{}, fmt.Errorf("encode frame: %w", err)
 	}
@@ -73,10 +75,10 @@ func (e *Encoder) Encode(dst []byte, f *Frame) (Image, error) {
 	case frame.JPEG:
 		img.Data, err = e.encodeJPEG(dst[:0], f)
 	case frame.PNG:
-		img.Data, err = e.encodePNG(dst[:0], f)
+		img.Data, err = e.encodePNG(ctx, dst[:0], f)
 	case frame.Raw:
 		img.PixelFormat = frame.PixelBGR24
-		img.Data, err = e.RawBGR(dst, f)
+		img.Data, err = e.RawBGR(ctx, dst, f)
 	default:
 		err = fmt.Errorf("unknown encoding %q", e.encoding)
 	}
@@ -88,25 +90,19 @@ func (e *Encoder) Encode(dst []byte, f *Frame) (Image, error) {
 
 // RawBGR is the frame as rows of BGR24 without padding, whatever encoding is
 // configured. Ownership is as with Encode.
-func (e *Encoder) RawBGR(dst []byte, f *Frame) ([]byte, error) {
+func (e *Encoder) RawBGR(ctx context.Context, dst []byte, f *Frame) ([]byte, error) {
 	if err := f.Check(); err != nil {
 		return nil, fmt.Errorf("convert frame: %w", err)
 	}
 	if f.Format == BGR24 {
 		return f.Data, nil
 	}
-	return toBGR(dst, f)
-}
-
-// toBGR converts a checked frame that is not BGR24.
-func toBGR(dst []byte, f *Frame) ([]byte, error) {
-	size := f.Width * f.Height * 3
 	if f.Format == YUYV {
-		dst = grow(dst, size)
+		dst = grow(dst, f.Width*f.Height*3)
 		yuyvToBGR(dst, f.Data)
 		return dst, nil
 	}
-	return decodeJPEG(dst, f.Data, f.Width, f.Height)
+	return e.decoder.jpeg(ctx, dst, f.Data, f.Width, f.Height)
 }
 
 func (e *Encoder) encodeJPEG(dst []byte, f *Frame) ([]byte, error) {
@@ -132,8 +128,8 @@ func (e *Encoder) stdJPEG(dst []byte, f *Frame, quality int) ([]byte, error) {
 	return out.b, err
 }
 
-func (e *Encoder) encodePNG(dst []byte, f *Frame) ([]byte, error) {
-	bgr, err := e.RawBGR(e.bgr, f)
+func (e *Encoder) encodePNG(ctx context.Context, dst []byte, f *Frame) ([]byte, error) {
+	bgr, err := e.RawBGR(ctx, e.bgr, f)
 	if err != nil {
 		return nil, err
 	}

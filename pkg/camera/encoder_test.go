@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"framekeeper/internal/bytesize"
 	"framekeeper/pkg/frame"
 )
 
@@ -39,8 +40,8 @@ func yuyvBars(w, h int) *Frame {
 
 func mjpegBars(t *testing.T, w, h int) *Frame {
 	t.Helper()
-	e := NewEncoder(Config{Encoding: frame.JPEG, Quality: 95}, nil)
-	img, err := e.Encode(nil, colourBars(w, h))
+	e := NewEncoder(Config{Encoding: frame.JPEG, Quality: 95, MaxDecodeBytes: bytesize.GiB}, nil)
+	img, err := e.Encode(t.Context(), nil, colourBars(w, h))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,10 +101,10 @@ func TestEveryEncodingOfEveryFormat(t *testing.T) {
 		}
 		for _, src := range sources {
 			for _, enc := range []frame.Encoding{frame.JPEG, frame.PNG, frame.Raw} {
-				e := NewEncoder(Config{Encoding: enc, Quality: 95}, nil)
+				e := NewEncoder(Config{Encoding: enc, Quality: 95, MaxDecodeBytes: bytesize.GiB}, nil)
 				var dst []byte
 				for range 2 { // the second time with used buffers
-					img, err := e.Encode(dst, src)
+					img, err := e.Encode(t.Context(), dst, src)
 					if err != nil {
 						t.Fatalf("%v to %s: %v", src.Format, enc, err)
 					}
@@ -134,8 +135,8 @@ func TestDecodesWhateverJPEGACameraSends(t *testing.T) {
 	if err := jpeg.Encode(&b, gray, &jpeg.Options{Quality: 95}); err != nil {
 		t.Fatal(err)
 	}
-	e := NewEncoder(Config{Encoding: frame.JPEG, Quality: 80}, nil)
-	bgr, err := e.RawBGR(nil, &Frame{Format: MJPEG, Width: 33, Height: 17, Data: b.Bytes()})
+	e := NewEncoder(Config{Encoding: frame.JPEG, Quality: 80, MaxDecodeBytes: bytesize.GiB}, nil)
+	bgr, err := e.RawBGR(t.Context(), nil, &Frame{Format: MJPEG, Width: 33, Height: 17, Data: b.Bytes()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,11 +153,11 @@ func TestDecodesWhateverJPEGACameraSends(t *testing.T) {
 func TestPassthrough(t *testing.T) {
 	src := mjpegBars(t, 64, 48)
 	copied := bytes.Clone(src.Data)
-	e := NewEncoder(Config{Encoding: frame.JPEG, Quality: 10}, func([]byte, *Frame, int) ([]byte, error) {
+	e := NewEncoder(Config{Encoding: frame.JPEG, Quality: 10, MaxDecodeBytes: bytesize.GiB}, func([]byte, *Frame, int) ([]byte, error) {
 		t.Error("the JPEG function was called for a frame that is a JPEG")
 		return nil, nil
 	})
-	img, err := e.Encode(make([]byte, 1<<20), src)
+	img, err := e.Encode(t.Context(), make([]byte, 1<<20), src)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,16 +165,16 @@ func TestPassthrough(t *testing.T) {
 		t.Error("the camera's JPEG was copied or changed")
 	}
 	bars := colourBars(64, 48)
-	if raw, err := e.RawBGR(nil, bars); err != nil || &raw[0] != &bars.Data[0] {
+	if raw, err := e.RawBGR(t.Context(), nil, bars); err != nil || &raw[0] != &bars.Data[0] {
 		t.Errorf("RawBGR of a BGR24 frame was copied (%v)", err)
 	}
 }
 
 func TestEncodeWritesIntoDst(t *testing.T) {
 	for _, enc := range []frame.Encoding{frame.JPEG, frame.PNG, frame.Raw} {
-		e := NewEncoder(Config{Encoding: enc, Quality: 80}, nil)
+		e := NewEncoder(Config{Encoding: enc, Quality: 80, MaxDecodeBytes: bytesize.GiB}, nil)
 		dst := make([]byte, 17, 1<<20)
-		img, err := e.Encode(dst, yuyvBars(64, 48))
+		img, err := e.Encode(t.Context(), dst, yuyvBars(64, 48))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +187,7 @@ func TestEncodeWritesIntoDst(t *testing.T) {
 
 func TestQualityIsLive(t *testing.T) {
 	var got []int
-	e := NewEncoder(Config{Encoding: frame.JPEG, Quality: 85}, func(dst []byte, f *Frame, q int) ([]byte, error) {
+	e := NewEncoder(Config{Encoding: frame.JPEG, Quality: 85, MaxDecodeBytes: bytesize.GiB}, func(dst []byte, f *Frame, q int) ([]byte, error) {
 		if f.Format != YUYV || len(f.Data) != f.Width*f.Height*2 {
 			t.Errorf("the JPEG function got %v of %d bytes, want the camera's own YUYV", f.Format, len(f.Data))
 		}
@@ -195,7 +196,7 @@ func TestQualityIsLive(t *testing.T) {
 	})
 	for _, q := range []int{85, 30, 0, 101} {
 		e.SetQuality(q)
-		if _, err := e.Encode(nil, yuyvBars(64, 48)); err != nil {
+		if _, err := e.Encode(t.Context(), nil, yuyvBars(64, 48)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -222,16 +223,16 @@ func TestRefusesFramesThatContradictTheirFields(t *testing.T) {
 		"unknown format":    {Format: 99, Width: 4, Height: 4, Data: make([]byte, 48)},
 		"jpeg, only a head": {Format: MJPEG, Width: 4, Height: 4, Data: []byte{0xff, 0xd8, 0xff, 0xd9}},
 	} {
-		e := NewEncoder(Config{Encoding: frame.PNG, Quality: 80}, nil)
-		if _, err := e.Encode(nil, f); err == nil {
+		e := NewEncoder(Config{Encoding: frame.PNG, Quality: 80, MaxDecodeBytes: bytesize.GiB}, nil)
+		if _, err := e.Encode(t.Context(), nil, f); err == nil {
 			t.Errorf("%s: Encode accepted it", name)
 		}
-		if _, err := e.RawBGR(nil, f); err == nil {
+		if _, err := e.RawBGR(t.Context(), nil, f); err == nil {
 			t.Errorf("%s: RawBGR accepted it", name)
 		}
 	}
 	e := NewEncoder(Config{Encoding: "webp"}, nil)
-	if _, err := e.Encode(nil, colourBars(4, 4)); err == nil || !strings.Contains(err.Error(), "webp") {
+	if _, err := e.Encode(t.Context(), nil, colourBars(4, 4)); err == nil || !strings.Contains(err.Error(), "webp") {
 		t.Errorf("unknown encoding: %v, want an error naming it", err)
 	}
 }

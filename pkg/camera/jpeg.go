@@ -17,7 +17,8 @@ type JPEG struct {
 	NoTables      bool // Huffman tables are missing; most decoders need them
 	Progressive   bool // a decoder needs all coefficients in memory
 
-	scan int // where the first SOS is, and missing tables belong
+	samples float64 // of each pixel: 1.5 with chroma of 4:2:0
+	scan    int     // where the first SOS is, and missing tables belong
 }
 
 // The markers of ITU-T T.81, table B.1, that matter here.
@@ -121,6 +122,7 @@ func (j *JPEG) readSize(body []byte) error {
 	if n := body[5]; n != 1 && n != 3 && n != 4 {
 		return badJPEG("%d components, expected 1, 3 or 4", n)
 	}
+	most, all := 0, 0 // blocks of a component in each unit
 	for c := body[6:]; len(c) > 0; c = c[3:] {
 		h, v := c[1]>>4, c[1]&15
 		if h < 1 || h > 4 || v < 1 || v > 4 || c[2] > 3 {
@@ -131,7 +133,9 @@ func (j *JPEG) readSize(body []byte) error {
 				return badJPEG("two components of the name %d", c[0])
 			}
 		}
+		most, all = max(most, int(h)*int(v)), all+int(h)*int(v)
 	}
+	j.samples = float64(all) / float64(most)
 	w, h := int(body[3])<<8|int(body[4]), int(body[1])<<8|int(body[2])
 	if w < 1 || h < 1 || w > maxSide || h > maxSide {
 		return badJPEG("%dx%d pixels, expected 1 to %d each way", w, h, maxSide)

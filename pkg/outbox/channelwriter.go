@@ -118,7 +118,10 @@ func (w *ChannelWriter) step(ctx context.Context, c channelConn, test sizeTester
 func (w *ChannelWriter) payloads(ctx context.Context, b *batch, test sizeTester) (*payloadBatch, error) {
 	batch := &payloadBatch{}
 	for _, e := range b.entries {
-		payload, err := w.cfg.Wire.of(e.msg)
+		payload, err := w.cfg.Wire.of(ctx, e.msg)
+		if err != nil && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		if err != nil && e.msg.Header.Status == frame.StatusOK { // its image: spooled before wire or encoding was changed
 			w.cfg.Log.Error().Stringer("id", e.id).Err(err).Msg("A frame on disk is unreadable")
 			b.giveUp(e.id, reasonUnreadable)

@@ -38,7 +38,7 @@ func TestAFrameThatCannotBeDerivedIsDeclared(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w := NewChannelWriter(ChannelWriterConfig{Topic: streamTopic, Log: zerolog.Nop(), Wire: func(m *frame.Message) ([]byte, error) {
+	w := NewChannelWriter(ChannelWriterConfig{Topic: streamTopic, Log: zerolog.Nop(), Wire: func(_ context.Context, m *frame.Message) ([]byte, error) {
 		if m.Header.ID.Seq == 2 && m.Header.Status == frame.StatusOK {
 			return nil, errors.New("its JPEG is damaged")
 		}

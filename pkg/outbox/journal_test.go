@@ -83,6 +83,38 @@ func FuzzParseLedger(f *testing.F) {
 	})
 }
 
+// Whatever a start finds in the file: it gives IDs that were not given before, and what
+// it then saves the next start reads, even if its last write was torn.
+func FuzzJournal(f *testing.F) {
+	f.Add([]byte(text(full())), uint16(3), uint16(20))
+	f.Add([]byte(text(full())[:200]), uint16(1000), uint16(0))
+	f.Add([]byte(record{Type: recordEpoch, Epoch: 1<<64 - 1, Given: 1<<64 - 1}.line()), uint16(1), uint16(1))
+	f.Add([]byte(record{Type: recordLost, First: id(5, 9), Last: id(5, 12)}.line()+"torn"), uint16(1), uint16(9))
+	f.Fuzz(func(t *testing.T, b []byte, frames, cut uint16) {
+		file := &memoryFile{text: b}
+		l := openJournal(file, zerolog.Nop()).start.clone()
+		epoch := l.next(noon)
+		if i, known := l.find(epoch); known && l.epochs[i].number < 1<<64-1 {
+			t.Fatalf("epoch %d was given before: %+v", epoch, l.epochs)
+		}
+		j := openJournal(file, zerolog.Nop())
+		l.open(epoch)
+		if err := j.save(l.clone(), noon, true); err != nil {
+			t.Fatal(err)
+		}
+		whole := len(file.text)
+		l.give(id(epoch, uint64(frames)))
+		if err := j.save(l.clone(), noon, false); err != nil {
+			t.Fatal(err)
+		}
+		file.text = file.text[:max(whole, len(file.text)-int(cut))]
+		again := openJournal(file, zerolog.Nop()).start
+		if i, known := again.find(epoch); !known || cut == 0 && again.epochs[i].given < uint64(frames) {
+			t.Errorf("epoch %d with %d frames: got %+v back, want %+v", epoch, frames, again.epochs, l.epochs)
+		}
+	})
+}
+
 // memoryFile is a file that counts what a disk would do.
 type memoryFile struct {
 	text    []byte

@@ -31,11 +31,14 @@ func (p *Publisher) payloads(ctx context.Context, items []*Item, test sizeTester
 		}
 		payload := item.payload
 		if payload == nil {
-			payload, err = p.cfg.Wire.of(m)
+			payload, err = p.cfg.Wire.of(ctx, m)
+		}
+		if err != nil && ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
 		if err != nil {
 			p.cfg.Log.Error().Stringer("id", m.Header.ID).Err(err).Msg("An answer cannot be published; its request gets an error")
-			return p.refusal(m, err)
+			return p.refusal(ctx, m, err)
 		}
 		b.add(payload)
 	}
@@ -46,11 +49,11 @@ func (p *Publisher) payloads(ctx context.Context, items []*Item, test sizeTester
 	case len(items) > 1:
 		return nil, nil //nolint:nilnil // it is no error
 	}
-	return p.refusal(items[0].msg, errors.New(tooLarge(b.total)))
+	return p.refusal(ctx, items[0].msg, errors.New(tooLarge(b.total)))
 }
 
 // refusal is the error reply in place of an answer that cannot be published.
-func (p *Publisher) refusal(m *frame.Message, reason error) (*payloadBatch, error) {
+func (p *Publisher) refusal(ctx context.Context, m *frame.Message, reason error) (*payloadBatch, error) {
 	h := frame.Header{
 		Camera: m.Header.Camera, Status: frame.StatusError, Error: reason.Error(),
 		Request: m.Header.Request, RequestedUS: m.Header.RequestedUS, PublishedUS: m.Header.PublishedUS,
@@ -59,6 +62,6 @@ func (p *Publisher) refusal(m *frame.Message, reason error) (*payloadBatch, erro
 	if err != nil {
 		return nil, err
 	}
-	payload, err := p.cfg.Wire.of(reply)
+	payload, err := p.cfg.Wire.of(ctx, reply)
 	return &payloadBatch{payloads: [][]byte{payload}, refused: reason}, err
 }

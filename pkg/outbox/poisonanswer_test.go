@@ -88,7 +88,7 @@ func TestAFrameThatIsTooLargeOnItsWireIsDeclared(t *testing.T) {
 	frames := NewLog(LogConfig{Camera: "testcam", Epoch: 100, Limit: 64 << 20, Log: zerolog.Nop()})
 	s := &sender{mode: ModePubSub, frames: frames}
 	ceiling, server := newCeiling(mib)
-	w := NewChannelWriter(ChannelWriterConfig{Topic: streamTopic, Ceiling: ceiling, Log: zerolog.Nop(), Wire: func(m *frame.Message) ([]byte, error) {
+	w := NewChannelWriter(ChannelWriterConfig{Topic: streamTopic, Ceiling: ceiling, Log: zerolog.Nop(), Wire: func(_ context.Context, m *frame.Message) ([]byte, error) {
 		if m.Header.ID.Seq != 2 || m.Header.Status != frame.StatusOK {
 			return m.Wire(), nil
 		}

@@ -15,13 +15,13 @@ import (
 )
 
 // Wire derives what is published from a message. nil stands for (*frame.Message).Wire.
-type Wire func(*frame.Message) ([]byte, error)
+type Wire func(context.Context, *frame.Message) ([]byte, error)
 
-func (w Wire) of(m *frame.Message) ([]byte, error) {
+func (w Wire) of(ctx context.Context, m *frame.Message) ([]byte, error) {
 	if w == nil {
 		return m.Wire(), nil
 	}
-	return w(m)
+	return w(ctx, m)
 }
 
 // PublisherConfig configures a Publisher.

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"time"
@@ -228,7 +229,9 @@ func (s simSetup) wire() Wire {
 	if !s.pickled {
 		return nil
 	}
-	return func(m *frame.Message) ([]byte, error) { return append([]byte(simPickle), m.Wire()...), nil }
+	return func(_ context.Context, m *frame.Message) ([]byte, error) {
+		return append([]byte(simPickle), m.Wire()...), nil
+	}
 }
 
 var _ Store = (*simSpool)(nil)

@@ -39,7 +39,7 @@ func mutations() []mutation {
 		one("a start declares only gaps between what is on disk", resume,
 			"		if !s.last.Less(next) {\n			filled = l.appendLost(filled, next, s.last)\n		}\n", ""),
 		one("the channel gets the stream's wire", channel,
-			"		payload, err := w.cfg.Wire.of(e.msg)\n", "		payload, err := e.msg.Wire(), error(nil)\n"),
+			"		payload, err := w.cfg.Wire.of(ctx, e.msg)\n", "		payload, err := e.msg.Wire(), error(nil)\n"),
 		one("a file that was removed is believed in", batch,
 			"		e.file = frame.ID{}\n		l.spoolable.Call()\n	}\n	where := inMemory\n	if e.place == onDisk || e.place == nowhere {",
 			"		l.spoolable.Call()\n	}\n	where := inMemory\n	if e.place == inMemoryAndDisk {\n		where = inMemoryAndDisk\n	}\n	if e.place == onDisk || e.place == nowhere {"),

@@ -137,11 +137,11 @@ func (s *Server) serve(client net.Conn) {
 	defer s.forget(server)
 	commands := bufio.NewReader(client)
 	for {
-		command, name, err := read(commands)
-		if err != nil {
+		command, args, err := read(commands)
+		if err != nil || len(args) == 0 {
 			return
 		}
-		if answer, ok := s.answer(name); ok {
+		if answer, ok := s.answer(strings.ToLower(args[0])); ok {
 			_, err = io.WriteString(client, answer)
 		} else {
 			_, err = server.Write(command)
@@ -162,7 +162,7 @@ func (s *Server) answer(command string) (with string, ok bool) {
 }
 
 // read reads one command, which is an array of strings.
-func read(from *bufio.Reader) (command []byte, name string, err error) {
+func read(from *bufio.Reader) (command []byte, args []string, err error) {
 	number := func() (n int, err error) {
 		line, err := from.ReadString('\n')
 		if err != nil {
@@ -171,17 +171,15 @@ func read(from *bufio.Reader) (command []byte, name string, err error) {
 		command = append(command, line...)
 		return strconv.Atoi(strings.TrimSpace(line[1:]))
 	}
-	args, err := number()
-	for i := 0; i < args && err == nil; i++ {
+	count, err := number()
+	for i := 0; i < count && err == nil; i++ {
 		var n int
 		if n, err = number(); err != nil {
 			break
 		}
 		arg := make([]byte, n+len("\r\n"))
-		if _, err = io.ReadFull(from, arg); i == 0 && err == nil {
-			name = strings.ToLower(string(arg[:n]))
-		}
-		command = append(command, arg...)
+		_, err = io.ReadFull(from, arg)
+		args, command = append(args, string(arg[:n])), append(command, arg...)
 	}
-	return command, name, err
+	return command, args, err
 }

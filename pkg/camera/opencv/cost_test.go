@@ -82,7 +82,7 @@ func cost(b *testing.B, cfg camera.Config) {
 			b.Fatal(err)
 		}
 		read := processTime(b)
-		img, err := e.Encode(dst, &f)
+		img, err := e.Encode(b.Context(), dst, &f)
 		if err != nil {
 			b.Fatal(err)
 		}

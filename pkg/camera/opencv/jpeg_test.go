@@ -86,7 +86,7 @@ func BenchmarkJPEG(b *testing.B) {
 			for b.Loop() {
 				for i, way := range ways {
 					began := processTime(b)
-					img, err := encoders[i].Encode(buffers[i], way.from)
+					img, err := encoders[i].Encode(b.Context(), buffers[i], way.from)
 					if err != nil {
 						b.Fatal(err)
 					}

@@ -264,7 +264,7 @@ func TestMemoryIsFlat(t *testing.T) {
 			if err := s.Next(t.Context(), &f); err != nil {
 				t.Fatal(err)
 			}
-			img, err := e.Encode(dst, &f)
+			img, err := e.Encode(t.Context(), dst, &f)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -57,7 +57,7 @@ func TestNumberSurvivesJPEG(t *testing.T) {
 			if err != nil || got.Number != want.Number || !got.Captured.Equal(want.Captured) {
 				t.Errorf("%v raw: %+v, %v; want %+v", size, got, err, want)
 			}
-			img, err := e.Encode(nil, &camera.Frame{Data: pixels, Width: size.w, Height: size.h})
+			img, err := e.Encode(t.Context(), nil, &camera.Frame{Data: pixels, Width: size.w, Height: size.h})
 			if err != nil {
 				t.Fatal(err)
 			}

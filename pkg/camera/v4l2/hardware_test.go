@@ -169,7 +169,7 @@ func TestLayoutsAgree(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		bgr, err := camera.NewEncoder(camera.Default(), nil).RawBGR(nil, &f)
+		bgr, err := camera.NewEncoder(camera.Default(), nil).RawBGR(t.Context(), nil, &f)
 		if err != nil {
 			t.Fatalf("%s: %v", l.code, err)
 		}
