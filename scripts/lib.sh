@@ -146,7 +146,7 @@ runs_with() {
 	local dir
 	for dir in /proc/[0-9]*; do
 		if is_controller "${dir##*/}" && has_line "$dir/cmdline" -xF -- "$config" &&
-			! has_line "$dir/cmdline" -xE -- '--?(check|status|get|version|help|h)(=.*)?' &&
+			! has_line "$dir/cmdline" -xE -- 'acl|--?(check|status|get|version|help|h)(=.*)?' &&
 			[ "$(state_variable "$dir/environ")" = "${FRAMEKEEPER_STATE_DIR:-}" ]; then
 			printf '%s\n' "${dir##*/}"
 			return 0

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -86,7 +85,11 @@ func pipeline(ctx context.Context, cfg *configfile.Config, cam camera.Config, d 
 	}}
 	a.inquiry = newInquiry(cam, cfg.Redis.CheckTimeout)
 	a.link = a.newLink()
-	return a.run(ctx, sdnotify.FromEnv(os.Getenv))
+	manager, err := sdnotify.Take()
+	if err != nil {
+		return fmt.Errorf("take the manager's variables: %w", err)
+	}
+	return a.run(ctx, manager)
 }
 
 // newLink joins what works in a session.

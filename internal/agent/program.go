@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"framekeeper/internal/configfile"
 	"framekeeper/internal/logging"
 	"framekeeper/internal/status"
+	"framekeeper/internal/supervise"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/redisconn"
@@ -88,6 +90,7 @@ func run(ctx context.Context, f flags, stdout, stderr io.Writer) error {
 	case f.devices:
 		return listDevices(stdout, f.json)
 	}
+	_, handed := os.LookupEnv(supervise.ConfigVariable)
 	cfg, err := configfile.LoadHanded(f.config)
 	if err != nil {
 		return cli.Usage(err)
@@ -113,6 +116,9 @@ func run(ctx context.Context, f flags, stdout, stderr io.Writer) error {
 	}
 	log, closer := logging.Begin(cfg.Log, "cam-agent-"+cam.Name, stderr)
 	defer func() { _ = closer.Close() }()
+	if !handed { // else the controller has warned of it
+		cfg.WarnReadable(log)
+	}
 	return pipeline(ctx, cfg, *cam, driver{openSource, jpegEncoder()}, log)
 }
 

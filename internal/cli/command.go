@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -53,10 +54,10 @@ func Root(cmd *cobra.Command, config *string) *cobra.Command {
 }
 
 // doubleDashes replaces the single-dash long flags (-config FILE) that programs
-// without subcommands accepted until now, and yields a hint that names the new
+// without a group of commands accepted until now, and yields a hint that names the new
 // spellings. The next release accepts them no longer.
 func doubleDashes(root *cobra.Command, args []string) (replaced []string, hint string) {
-	if root.HasSubCommands() {
+	if root.Annotations[group] != "" || len(args) > 0 && slices.ContainsFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == args[0] }) {
 		return args, ""
 	}
 	var before, now []string
@@ -84,9 +85,13 @@ func doubleDashes(root *cobra.Command, args []string) (replaced []string, hint s
 	return replaced, hint
 }
 
+// group marks the commands that Group has completed.
+const group = "group"
+
 // Group completes a command that only holds others: it prints its help, and
 // rejects what is none of its commands.
 func Group(cmd *cobra.Command) *cobra.Command {
+	cmd.Annotations = map[string]string{group: "yes"}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // without it Args is not checked
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {

@@ -81,6 +81,7 @@ func (c console) run(ctx context.Context, f runFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closer.Close()) }()
+	cfg.WarnReadable(log)
 	o.Log = log
 	if !f.noStore {
 		if o.Store, err = images.Open(cfg.Client.Images, log); err != nil {

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -31,6 +32,7 @@ func control(ctx context.Context, cfg *configfile.Config, stderr io.Writer) (err
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	log, closer := logging.Begin(cfg.Log, "controller", stderr)
+	cfg.WarnReadable(log)
 	conf := newConfiguration(cfg, log, closer)
 	output := logging.Lines(stderr, func(lost uint64) {
 		conf.logger().Warn().Uint64("lines", lost).Msg("Log lines of agents are lost: nobody reads them, or the disk hangs")
@@ -125,9 +127,11 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 	if err != nil {
 		return nil, err
 	}
-	b.notify = func(ctx context.Context) error {
-		return notify(ctx, sdnotify.FromEnv(os.Getenv), reporter.line, conf.logger)
+	manager, err := sdnotify.Take()
+	if err != nil {
+		return nil, fmt.Errorf("take the manager's variables: %w", err)
 	}
+	b.notify = func(ctx context.Context) error { return notify(ctx, manager, reporter.line, conf.logger) }
 
 	commander := &commander{agents: b.supervisor, status: reporter.status, socket: reporter.socket}
 	b.commands = commands.NewServer(commander.do, conf.logger)

@@ -39,6 +39,10 @@ func printCheck(w io.Writer, cfg *configfile.Config, wrong error, asJSON bool) e
 			return cli.Usage(wrong)
 		}
 		_, err := fmt.Fprintf(w, "%s: OK, box %s, %s\n", cfg.Path, cfg.Controller.Box, text.Count(len(cfg.Cameras), "camera"))
+		for _, warning := range cfg.WorldReadable() {
+			_, e := fmt.Fprintf(w, "  warning: %s\n", text.Printable(warning, 0))
+			err = errors.Join(err, e)
+		}
 		return err
 	}
 	result := struct {
@@ -47,9 +51,10 @@ func printCheck(w io.Writer, cfg *configfile.Config, wrong error, asJSON bool) e
 		Box     string   `json:"box,omitempty"`
 		Cameras []string `json:"cameras,omitempty"`
 		Errors  []string `json:"errors,omitempty"`
+		Warning []string `json:"warnings,omitempty"`
 	}{OK: wrong == nil}
 	if cfg != nil {
-		result.Config, result.Box = cfg.Path, cfg.Controller.Box
+		result.Config, result.Box, result.Warning = cfg.Path, cfg.Controller.Box, cfg.WorldReadable()
 		for i := range cfg.Cameras {
 			result.Cameras = append(result.Cameras, cfg.Cameras[i].Name)
 		}

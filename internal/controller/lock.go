@@ -29,9 +29,9 @@ func lockState(ctx context.Context, dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, noState(err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
-	if errors.Is(err, unix.ELOOP) {
-		return nil, fmt.Errorf("open lock: %w; a symbolic link there could have any file emptied: remove it", err)
+	f, err := files.OpenOwn(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o644)
+	if errors.Is(err, files.ErrForeign) {
+		return nil, fmt.Errorf("open lock: %w", err)
 	}
 	if err != nil {
 		return nil, noState(err)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -27,5 +28,20 @@ func TestLockFollowsNoLink(t *testing.T) {
 	}
 	if text, err := os.ReadFile(precious); err != nil || string(text) != "precious" {
 		t.Errorf("the file behind the link holds %q, %v", text, err)
+	}
+}
+
+// A pipe there is refused at once: opening it for reading would wait for a writer.
+func TestLockWaitsForNoPipe(t *testing.T) {
+	state := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(state, lockName), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := lockState(t.Context(), state)
+	if err == nil {
+		_ = lock.Close()
+	}
+	if err == nil || errors.Is(err, errNoState) || !strings.Contains(err.Error(), "pipe") {
+		t.Errorf("got %v, want a refusal that names a pipe", err)
 	}
 }

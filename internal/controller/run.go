@@ -54,6 +54,7 @@ when it ends or hangs, publishes the box's telemetry and serves its status page.
 		Args: cli.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, stdout, stderr) },
 	}, &o.config)
+	cmd.AddCommand(aclCommand(&o.config, stdout, stderr))
 	cmd.Flags().BoolVar(&o.check, "check", false, "check the configuration and print every error; the exit code is 0 if there is none")
 	cmd.Flags().BoolVar(&o.status, "status", false, "print the health of the box as the running controller reports it; the exit code is 0 if everything works")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the result of --check or --status as JSON")

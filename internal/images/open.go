@@ -71,7 +71,7 @@ func open(cfg Config, log zerolog.Logger, now func() time.Time) (*Store, error) 
 
 // lockDir takes the lock that dies with the process.
 func lockDir(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := files.OpenOwn(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, explain(err)
 	}

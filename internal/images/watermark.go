@@ -3,6 +3,7 @@ package images
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,10 +21,15 @@ func (s *Store) Watermark(name string) (id frame.ID, ok bool, err error) {
 	if err != nil {
 		return frame.ID{}, false, err
 	}
-	b, err := os.ReadFile(path)
+	f, err := files.OpenOwn(path, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return frame.ID{}, false, nil
 	}
+	if err != nil {
+		return frame.ID{}, false, fmt.Errorf("read watermark: %w", err)
+	}
+	defer func() { _ = f.Close() }() // only read from
+	b, err := io.ReadAll(io.LimitReader(f, 256))
 	if err != nil {
 		return frame.ID{}, false, fmt.Errorf("read watermark: %w", err)
 	}

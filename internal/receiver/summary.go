@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"framekeeper/internal/text"
 )
 
 // Err is why the run was not in order, on one line, or nil. It is asked after
@@ -74,7 +76,12 @@ func (r *Receiver) WriteJSON(out io.Writer) error {
 		cameras[c.name] = figures(&t)
 	}
 	sum := r.totals()
-	return json.NewEncoder(out).Encode(map[string]any{"seconds": took.Seconds(), "cameras": cameras, "total": figures(&sum)})
+	b, err := json.Marshal(map[string]any{"seconds": took.Seconds(), "cameras": cameras, "total": figures(&sum)})
+	if err != nil {
+		return fmt.Errorf("encode summary: %w", err)
+	}
+	_, err = out.Write(append(text.EscapeJSON(b), '\n'))
+	return err
 }
 
 func (r *Receiver) columns() (columns []totals, head []string) {

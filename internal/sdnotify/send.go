@@ -67,6 +67,17 @@ func FromEnv(getenv func(string) string) *Sender {
 	return s
 }
 
+// Take is FromEnv of this process, once: the variables are gone afterwards. They are
+// meant for this process, and one that it starts could report in its name.
+func Take() (*Sender, error) {
+	s := FromEnv(os.Getenv)
+	var errs []error
+	for _, name := range []string{EnvSocket, EnvKey, EnvWatchdog, EnvPID} {
+		errs = append(errs, os.Unsetenv(name))
+	}
+	return s, errors.Join(errs...)
+}
+
 // Watchdog is within what time the manager wants a Watchdog message; 0: it
 // wants none.
 func (s *Sender) Watchdog() time.Duration {

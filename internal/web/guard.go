@@ -5,20 +5,29 @@ import (
 	"crypto/subtle"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 )
 
 // basicAuth lets in only who knows both words. Their hashes are compared, in
 // constant time and both always, so that neither content nor length shows in
-// the time an answer takes.
-func basicAuth(user, password string, next http.Handler) http.Handler {
+// the time an answer takes. An address that guesses has to wait.
+func basicAuth(user, password string, guesses *throttle, next http.Handler) http.Handler {
 	wantUser, wantPassword := sha256.Sum256([]byte(user)), sha256.Sum256([]byte(password))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		u, p, _ := r.BasicAuth()
+		u, p, tried := r.BasicAuth()
+		if wait := guesses.wait(r.RemoteAddr); tried && wait > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
+			http.Error(w, "too many wrong passwords from this address; wait", http.StatusTooManyRequests)
+			return
+		}
 		gotUser, gotPassword := sha256.Sum256([]byte(u)), sha256.Sum256([]byte(p))
 		ok := subtle.ConstantTimeCompare(gotUser[:], wantUser[:]) & subtle.ConstantTimeCompare(gotPassword[:], wantPassword[:])
 		if ok != 1 {
+			if tried {
+				guesses.failed(r.RemoteAddr, u)
+			}
 			w.Header().Set("WWW-Authenticate", `Basic realm="framekeeper", charset="UTF-8"`)
 			http.Error(w, "user name and password required", http.StatusUnauthorized)
 			return

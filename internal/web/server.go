@@ -52,7 +52,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 		if password, err = ReadPassword(cfg.HTTPPasswordFile); err != nil {
 			return nil, err
 		}
-		handler = basicAuth(cfg.HTTPUser, password, handler)
+		handler = basicAuth(cfg.HTTPUser, password, newThrottle(cfg.Log), handler)
 	} else {
 		handler = ownNames(handler)
 	}

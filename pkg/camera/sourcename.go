@@ -2,6 +2,7 @@ package camera
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -130,3 +131,9 @@ func redactedWord(s string) string {
 	}
 	return words[0]
 }
+
+// secretSigns are what a source has where it holds a password or a token.
+var secretSigns = regexp.MustCompile(`(?i)://[^/\s'"]*@|pass|user-pw|pwd|token|secret|auth|[?&]key=`)
+
+// HoldsSecret reports whether a source seems to hold a password or a token.
+func HoldsSecret(source string) bool { return secretSigns.MatchString(source) }

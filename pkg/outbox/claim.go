@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/sys/unix"
 
 	"framekeeper/internal/files"
 	"framekeeper/pkg/frame"
@@ -134,10 +133,7 @@ func (c *Claim) takeLock() error {
 	if err := os.MkdirAll(c.dir, 0o750); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(c.dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o640) //nolint:gosec // the operator names state_dir
-	if errors.Is(err, unix.ELOOP) {
-		return fmt.Errorf("open lock: %w; a symbolic link there could have any file emptied: remove it", err)
-	}
+	f, err := files.OpenOwn(filepath.Join(c.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return fmt.Errorf("open lock: %w", err)
 	}

@@ -281,7 +281,7 @@ func TestLinksAndPipesAreNotFollowed(t *testing.T) {
 		}
 	}
 	o, log := claim(t, dir, noon) // returns
-	if o.EpochSaved || !o.MayHaveSpool() || !strings.Contains(log.String(), "no regular file") {
+	if o.EpochSaved || !o.MayHaveSpool() || !strings.Contains(log.String(), "expected a regular file") {
 		t.Errorf("got %+v, want that the state could not be read, and that nobody knows of a spool: %s", o, log)
 	}
 	killed(o)

@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/renameio/v2"
 	"github.com/rs/zerolog"
-	"golang.org/x/sys/unix"
 
 	"framekeeper/internal/files"
 )
@@ -179,19 +178,16 @@ func (j *Journal) tick(l *Log, now time.Time) {
 type diskFile struct{ path string }
 
 func (d diskFile) Read() ([]byte, error) {
-	f, err := os.OpenFile(d.path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := files.OpenOwn(d.path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read from
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(err, fmt.Errorf("%s is no regular file", d.path))
-	}
 	return io.ReadAll(io.LimitReader(f, journalLimit))
 }
 
 func (d diskFile) Append(line []byte) error {
-	f, err := os.OpenFile(d.path, os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := files.OpenOwn(d.path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return err
 	}
@@ -200,7 +196,7 @@ func (d diskFile) Append(line []byte) error {
 }
 
 func (d diskFile) Sync() error {
-	f, err := os.OpenFile(d.path, os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := files.OpenOwn(d.path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}

@@ -129,6 +129,16 @@ func (c *Config) validateURL(report Report) {
 	}
 }
 
+// Database is the number of the database in the URL.
+func (c *Config) Database() int {
+	u, err := url.Parse(c.URL)
+	if err != nil || u.Scheme == "unix" {
+		return 0
+	}
+	n, _ := strconv.Atoi(strings.Trim(u.Path, "/"))
+	return n
+}
+
 // Password reads password_file; "" if there is none.
 func (c *Config) Password() (string, error) { return readPassword(c.PasswordFile) }
 

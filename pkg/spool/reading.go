@@ -8,8 +8,7 @@ import (
 	"io/fs"
 	"os"
 
-	"golang.org/x/sys/unix"
-
+	"framekeeper/internal/files"
 	"framekeeper/pkg/frame"
 )
 
@@ -70,7 +69,7 @@ func (s *Spool) Header(id frame.ID) (frame.Header, error) {
 }
 
 func readHeader(path string) (frame.Header, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	f, err := files.OpenOwn(path, os.O_RDONLY, 0)
 	if err != nil {
 		return frame.Header{}, err
 	}
@@ -106,7 +105,7 @@ func (s *Spool) readFrame(id frame.ID, size int64) (*frame.Message, error) {
 }
 
 func readExactly(path string, size int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	f, err := files.OpenOwn(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func documented(t *testing.T) map[string][]any {
 			rules[m[1]] = append(rules[m[1]], strings.ReplaceAll(rule, "PASSWORD", passwordOf(m[1])))
 		}
 	}
-	for _, role := range []string{"agent", "controller", "client", "default"} {
+	for _, role := range []string{"box1", "box1-client", "box1-operator", "default"} {
 		if len(rules[role]) == 0 {
 			t.Fatalf("docs/security.md has no ACL SETUSER for %s", role)
 		}
@@ -75,18 +75,66 @@ func setUser(server *redistest.Server, user string, rules ...any) {
 	server.Do(append([]any{"ACL", "SETUSER", user}, rules...)...)
 }
 
-// TestDocumentedUsers runs every program with the rights that docs/security.md gives it.
+// firstDocumented are the users that docs/security.md had at first. Installations have
+// them, and new programs must do with them.
+func firstDocumented() map[string][]any {
+	rules := map[string][]any{}
+	for user, text := range map[string]string{
+		"agent":      "~frames:* ~status:* resetchannels &request/* &stream/* &status/* &probe/* +subscribe +publish +get +pttl +set +del +xadd +xlen +xtrim +xrevrange +xinfo|stream +xinfo|groups +multi +exec +role",
+		"controller": "~status:* &*_log &control/* &control-reply/* &probe/* +subscribe +publish +get",
+		"client":     "~frames:* ~status:* &request/* &stream/* &status/* &control/* &control-reply/* &probe/* +subscribe +publish +get +pttl +xread +xlen +xrange +xrevrange +xreadgroup +xack +xautoclaim +xpending +xgroup|create +xgroup|delconsumer",
+	} {
+		for _, rule := range append([]string{"on", ">" + passwordOf(user)}, strings.Fields(text)...) {
+			rules[user] = append(rules[user], rule)
+		}
+	}
+	return rules
+}
+
+// TestDocumentedUsers runs every program with the rights that docs/security.md gives it:
+// nobody lacks one, and clients cannot command.
 func TestDocumentedUsers(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	rules := documented(t)
+	for _, user := range []string{"box1", "box1-client", "box1-operator", "default"} {
+		setUser(server, user, rules[user]...)
+	}
+	client, operator := member(t, server, "box1-client", ""), member(t, server, "box1-operator", "")
+	b := member(t, server, "box1", "")
+	log := listen(t, server, "box1_log")
+	controller := b.start("controller")
+	b.awaitHealthy()
+	useAll(t, client)
+	useAll(t, operator)
+	useControl(t, operator)
+	if m, err := log.ReceiveMessage(t.Context()); err != nil || !strings.Contains(m.Payload, `"box":"box1"`) {
+		t.Errorf("telemetry: got %v, %v", m, err)
+	}
+	for _, denial := range denials(server) {
+		t.Errorf("denied: %s", denial)
+	}
+	p := client.start("client", "control", "--box", "box1", "status")
+	if err := p.finish(); exitCode(err) != 1 || !strings.Contains(p.out.String(), "NOPERM") && !strings.Contains(p.out.String(), "permission") {
+		t.Errorf("a client commands the box: %v\n%s", err, p.out.String())
+	}
+	if err := controller.end(syscall.SIGTERM); err != nil {
+		t.Errorf("controller: %v", err)
+	}
+}
+
+// TestFirstDocumentedUsers runs every program with the users of earlier versions.
+func TestFirstDocumentedUsers(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	rules := firstDocumented()
 	for _, role := range []string{"agent", "controller", "client"} {
 		setUser(server, role, rules[role]...)
 	}
 	setUser(server, "box", rules["agent"]...)
 	setUser(server, "box", rules["controller"]...)
 	setUser(server, "box", ">"+passwordOf("box"))
-	setUser(server, "default", rules["default"]...)
+	setUser(server, "default", "off")
 	client := member(t, server, "client", "")
 
 	t.Run("agent alone", func(t *testing.T) {

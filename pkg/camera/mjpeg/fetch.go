@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/camera/identity"
 )
 
 const (
@@ -31,7 +32,7 @@ const (
 // uses it.
 type fetcher struct {
 	url       *url.URL // without user and password
-	login     *login
+	login     *identity.Login
 	transport *http.Transport
 	roots     *x509.CertPool              // who may sign a server's certificate; nil: the system's
 	now       atomic.Pointer[timedReader] // of the connection in use
@@ -45,7 +46,7 @@ func newFetcher(source string) (*fetcher, error) {
 		return nil, fmt.Errorf("%w: %s is not a URL; in user, password and path an @ is written %%40, a / %%2F, a : %%3A and a %% %%25",
 			camera.ErrNoDevice, camera.RedactSource(source))
 	}
-	f := &fetcher{login: newLogin(u.User)}
+	f := &fetcher{login: identity.New(u.User)}
 	u.User, u.Fragment = nil, ""
 	f.url = u
 	f.transport = &http.Transport{
@@ -117,7 +118,7 @@ func (f *fetcher) get(ctx context.Context) (*http.Response, error) {
 		_ = answer.Body.Close()
 		switch answer.StatusCode {
 		case http.StatusUnauthorized:
-			if logins++; logins > maxLogins || !f.trusts(at) || !f.login.choose(parseChallenges(answer.Header.Values("WWW-Authenticate"))) {
+			if logins++; logins > maxLogins || !f.trusts(at) || !f.login.Choose(answer.Header.Values("WWW-Authenticate")) {
 				return nil, f.refused(at)
 			}
 		case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
@@ -140,7 +141,7 @@ func (f *fetcher) request(ctx context.Context, at *url.URL) (*http.Response, err
 	}
 	r.Header.Set("User-Agent", "framekeeper")
 	if f.trusts(at) {
-		if h := f.login.header(at.RequestURI()); h != "" {
+		if h := f.login.Header(http.MethodGet, at.RequestURI()); h != "" {
 			r.Header.Set("Authorization", h)
 		}
 	}
@@ -160,9 +161,9 @@ func (f *fetcher) refused(at *url.URL) error {
 	switch {
 	case !f.trusts(at):
 		return fmt.Errorf("%w: the server redirects to another one, which wants user and password; name that one in source", camera.ErrRefused)
-	case !f.login.known:
+	case !f.login.Known():
 		return fmt.Errorf("%w: the server wants user and password: http://user:password@…", camera.ErrRefused)
-	case f.login.scheme == "":
+	case !f.login.Chosen():
 		return fmt.Errorf("%w: the server wants user and password in a way that is not known here, expected basic or digest", camera.ErrRefused)
 	}
 	return fmt.Errorf("%w: the server refuses user or password", camera.ErrRefused)

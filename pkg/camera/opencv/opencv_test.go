@@ -178,11 +178,16 @@ func TestClearErrors(t *testing.T) {
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	huge := filepath.Join(dir, "huge.avi") // a frame takes 412 MiB as pixels, and more on the way
+	if out, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "color=gray:s=12000x12000:r=1:d=1", "-c:v", "mjpeg", huge).CombinedOutput(); err != nil {
+		t.Skipf("ffmpeg is needed: %v %s", err, out)
+	}
 	for _, c := range []struct {
 		source string
 		want   error
 		says   string
 	}{
+		{"file:" + huge, camera.ErrNoData, "12000x12000, 412 MiB each as pixels; at most 192 MiB"},
 		{"file:" + dir + "/missing.mp4", camera.ErrNoDevice, "there is no file"},
 		{"file:" + dir + "/missing.mp4?loop=0", camera.ErrNoDevice, "missing.mp4"},
 		{"file:" + dir + "/missing.mp4?loop=2", camera.ErrNoDevice, "loop is 0"},

@@ -3,21 +3,18 @@
 package opencv
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/url"
 	"runtime"
 	"strings"
 	"syscall"
-	"time"
 
 	"gocv.io/x/gocv"
 
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/camera/rtsp"
 )
 
 func (s *Source) openRTSP(ctx context.Context, rawURL string, cfg camera.Config) error {
@@ -35,12 +32,31 @@ func (s *Source) openRTSP(ctx context.Context, rawURL string, cfg camera.Config)
 	if err := setDefault("OPENCV_FFMPEG_LOGLEVEL", "-8"); err != nil {
 		return err
 	}
-	s.input = input{target: rawURL, api: gocv.VideoCaptureFFmpeg}
-	refused := fmt.Errorf("%w: %s does not answer, or refuses user or path", camera.ErrNoDevice, s.shown)
-	if err := s.openCapture(refused); err != nil {
-		return fmt.Errorf("%w: %s: %s", camera.ErrNoDevice, s.shown, refusal(ctx, rawURL, s.readTimeout))
+	// FFmpeg would send the password wherever a redirect leads, and take a description
+	// of any size: it gets neither.
+	relay, err := rtsp.Open(ctx, rawURL, s.readTimeout)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %s", kindOf(err, 0), s.shown, s.unreachable(err))
+	}
+	s.relay = relay
+	s.input = input{target: relay.URL(), api: gocv.VideoCaptureFFmpeg}
+	if err := s.openCapture(camera.ErrNoDevice); err != nil {
+		p := relay.Problem()
+		_ = relay.Close() // it never fails
+		if errors.Is(err, errTooLarge) {
+			return err
+		}
+		return fmt.Errorf("%w: %s: %s", kindOf(p.Err, p.Status), s.shown, s.refusal(p, strings.Contains(rawURL, "@")))
 	}
 	return nil
+}
+
+// kindOf tells what only a person can mend from what may pass.
+func kindOf(err error, status int) error {
+	if rtsp.IsCertificate(err) || status == 401 || status == 403 {
+		return camera.ErrRefused
+	}
+	return camera.ErrNoDevice
 }
 
 // heldBack is how many frames FFmpeg's decoder keeps before it hands out the
@@ -54,66 +70,43 @@ func heldBack(c *gocv.VideoCapture) int {
 	return runtime.NumCPU()
 }
 
-// refusal finds out what OpenCV does not report: why a camera was not opened. It
-// asks the camera once, without showing it or anybody the password.
-func refusal(ctx context.Context, rawURL string, timeout time.Duration) string {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Hostname() == "" {
-		return "expected rtsp://user:password@host:port/path, with %40 for an @ and %2F for a / in the password"
-	}
-	withUser := u.User != nil
-	u.User = nil
-	if strings.EqualFold(u.Scheme, "rtsps") {
-		return "it does not answer, or refuses user or path"
-	}
-	status, err := describe(ctx, u, timeout)
-	var netErr net.Error
+// refusal is what OpenCV does not report: why a camera was not opened.
+func (s *Source) refusal(p rtsp.Problem, withUser bool) string {
 	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "nothing listens there"
-	case errors.As(err, &netErr) && netErr.Timeout():
-		return fmt.Sprintf("it does not answer within %v", timeout)
-	case err != nil:
-		return "it cannot be reached: " + networkCause(err)
-	case status == 401 || status == 403:
-		if !withUser {
+	case p.Status == 401 || p.Status == 403:
+		switch {
+		case p.Redirected:
+			return "it redirects to another camera, which wants a user and a password: name that one in source"
+		case !withUser:
 			return "it wants a user and a password: rtsp://user:password@host/path"
 		}
 		return "it refuses the user or the password"
-	case status == 404:
+	case p.Status == 404:
 		return "it has nothing under that path"
+	case p.Err != nil && !rtsp.IsEnd(p.Err):
+		return s.unreachable(p.Err)
+	case p.Status == 0 && p.Err != nil:
+		return "it ends the connection without an answer"
+	case p.Status == 0:
+		return fmt.Sprintf("it does not answer within %v", s.readTimeout)
 	}
-	return fmt.Sprintf("it answers (RTSP status %d), but gives no video OpenCV can read", status)
+	return fmt.Sprintf("it answers (RTSP status %d), but gives no video OpenCV can read", p.Status)
 }
 
-// describe asks for the stream's description and returns the answer's status.
-func describe(ctx context.Context, u *url.URL, timeout time.Duration) (status int, err error) {
-	port := u.Port()
-	if port == "" {
-		port = "554"
+// unreachable is an error of the connection to a camera, in words.
+func (s *Source) unreachable(err error) string {
+	var netErr net.Error
+	switch {
+	case errors.Is(err, rtsp.ErrURL), errors.Is(err, rtsp.ErrCamera):
+		return err.Error()
+	case rtsp.IsCertificate(err):
+		return "its certificate is not trusted: " + networkCause(err) + "; add it to the system's"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "nothing listens there"
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return fmt.Sprintf("it does not answer within %v", s.readTimeout)
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return 0, err
-	}
-	if _, err := fmt.Fprintf(conn, "DESCRIBE %s RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n", u); err != nil {
-		return 0, err
-	}
-	line, err := bufio.NewReader(io.LimitReader(conn, 1024)).ReadString('\n')
-	if err != nil && line == "" {
-		return 0, err
-	}
-	if _, err := fmt.Sscanf(line, "RTSP/1.0 %d", &status); err != nil {
-		return 0, errors.New("it does not speak RTSP")
-	}
-	return status, nil
+	return "it cannot be reached: " + networkCause(err)
 }
 
 // networkCause drops addresses and ports, which the source's name shows already.

@@ -20,6 +20,7 @@ import (
 	"gocv.io/x/gocv"
 
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/camera/rtsp"
 )
 
 // Source is one opened capture. Next and Close each belong to one goroutine;
@@ -31,6 +32,7 @@ type Source struct {
 	input       input
 	ticker      *camera.Ticker // of a file; nil for what has a rate of its own
 	readTimeout time.Duration  // of a network camera; 0 for others
+	relay       *rtsp.Relay    // to a network camera; nil for others
 	closing     sync.Once
 	closed      chan struct{}
 
@@ -98,9 +100,19 @@ func (s *Source) openCapture(refused error) error {
 		}
 		return refused // gocv's error repeats the target, which may hold a password
 	}
+	w, h := c.Get(gocv.VideoCaptureFrameWidth), c.Get(gocv.VideoCaptureFrameHeight)
+	if bytes := w * h * 3; bytes > maxImage {
+		_ = c.Close() // nothing was written
+		return fmt.Errorf("%w: %s has images %w: %.0fx%.0f, %.0f MiB each as pixels; at most %d MiB are decoded", camera.ErrNoData, s.shown, errTooLarge, w, h, bytes/(1<<20), maxImage>>20)
+	}
 	s.capture = c
 	return nil
 }
+
+var errTooLarge = errors.New("beyond the limit")
+
+// maxImage bounds an image's pixels: FFmpeg and OpenCV take a multiple of it.
+const maxImage = 192 << 20
 
 // probe reads the first frame of sources that cost nothing to wait for, since
 // many captures open well and then deliver nothing, and fills Info.
@@ -258,6 +270,9 @@ func (s *Source) free() error {
 	if s.capture != nil {
 		err = s.capture.Close()
 		s.capture = nil
+	}
+	if s.relay != nil {
+		err = errors.Join(err, s.relay.Close())
 	}
 	return errors.Join(err, s.mat.Close(), s.bgr.Close())
 }

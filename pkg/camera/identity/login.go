@@ -1,4 +1,7 @@
-package mjpeg
+// Package identity proves to a network camera who asks, and to us who the camera is:
+// Basic and Digest logins of HTTP and RTSP, and certificates. It sends nothing; whoever
+// uses a Login decides to whom. The sources of network cameras use it.
+package identity
 
 import (
 	"cmp"
@@ -13,19 +16,20 @@ import (
 	"strings"
 )
 
-// login answers a server's challenges with the user and password of the
-// configured URL. The zero login answers nothing.
-type login struct {
+// Login answers a server's challenges with the user and password of the configured
+// URL. The zero Login answers nothing. One goroutine uses it.
+type Login struct {
 	user, password string
 	known          bool // the URL names a user
 
-	challenge        // in use; its scheme is "basic", "digest" or none yet
-	count     uint32 // requests with its nonce
-	cnonce    func() string
+	chosen Challenge // its scheme is "basic", "digest" or none yet
+	count  uint32    // requests with its nonce
+	cnonce func() string
 }
 
-func newLogin(u *url.Userinfo) *login {
-	l := &login{cnonce: rand.Text}
+// New is the Login of a URL's user and password, nil for none.
+func New(u *url.Userinfo) *Login {
+	l := &Login{cnonce: rand.Text}
 	if u != nil {
 		l.user = u.Username()
 		l.password, _ = u.Password()
@@ -37,18 +41,26 @@ func newLogin(u *url.Userinfo) *login {
 // digests are the algorithms of RFC 7616 that are understood, the better first.
 func digests() []string { return []string{"sha-256", "sha-256-sess", "md5", "md5-sess"} }
 
-// choose takes the best of the challenges. It reports false if there is none it
-// can answer, or only the one that was answered already, in vain.
-func (l *login) choose(all []challenge) bool {
+// Known reports whether there is a user.
+func (l *Login) Known() bool { return l.known }
+
+// Chosen reports whether there was a challenge that can be answered.
+func (l *Login) Chosen() bool { return l.chosen.Scheme != "" }
+
+// Choose takes the best challenge of WWW-Authenticate headers. It reports false if
+// there is none it can answer, or only the one that was answered already, in vain.
+func (l *Login) Choose(headers []string) bool { return l.choose(ParseChallenges(headers)) }
+
+func (l *Login) choose(all []Challenge) bool {
 	if !l.known {
 		return false
 	}
-	best, rank := challenge{}, len(digests())+1
+	best, rank := Challenge{}, len(digests())+1
 	for _, c := range all {
 		r := len(digests()) + 1
-		switch c.scheme {
+		switch c.Scheme {
 		case "digest":
-			if i := slices.Index(digests(), algorithm(c)); i >= 0 && c.params["nonce"] != "" && offersAuth(c.params["qop"]) {
+			if i := slices.Index(digests(), algorithm(c)); i >= 0 && c.Params["nonce"] != "" && offersAuth(c.Params["qop"]) {
 				r = i
 			}
 		case "basic":
@@ -58,18 +70,18 @@ func (l *login) choose(all []challenge) bool {
 			best, rank = c, r
 		}
 	}
-	if best.scheme == "" {
+	if best.Scheme == "" {
 		return false
 	}
 	// A digest refused is worth another attempt only when its nonce was too old.
-	if l.scheme == best.scheme && (best.scheme == "basic" || !strings.EqualFold(best.params["stale"], "true") && l.count == 1) {
+	if l.chosen.Scheme == best.Scheme && (best.Scheme == "basic" || !strings.EqualFold(best.Params["stale"], "true") && l.count == 1) {
 		return false
 	}
-	l.challenge, l.count = best, 0
+	l.chosen, l.count = best, 0
 	return true
 }
 
-func algorithm(c challenge) string { return strings.ToLower(cmp.Or(c.params["algorithm"], "md5")) }
+func algorithm(c Challenge) string { return strings.ToLower(cmp.Or(c.Params["algorithm"], "md5")) }
 
 // offersAuth reads a list such as "auth,auth-int".
 func offersAuth(qop string) bool {
@@ -78,20 +90,20 @@ func offersAuth(qop string) bool {
 	})
 }
 
-// header is the Authorization header of a GET of uri, "" for none.
-func (l *login) header(uri string) string {
-	switch l.scheme {
+// Header is the Authorization header of a request of uri, "" for none.
+func (l *Login) Header(method, uri string) string {
+	switch l.chosen.Scheme {
 	case "basic":
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(l.user+":"+l.password))
 	case "digest":
-		return l.digest(uri)
+		return l.digest(method, uri)
 	}
 	return ""
 }
 
 // digest is RFC 7616, 3.4.
-func (l *login) digest(uri string) string {
-	name, realm, nonce, withQOP := algorithm(l.challenge), l.params["realm"], l.params["nonce"], l.params["qop"] != ""
+func (l *Login) digest(method, uri string) string {
+	name, realm, nonce, withQOP := algorithm(l.chosen), l.chosen.Params["realm"], l.chosen.Params["nonce"], l.chosen.Params["qop"] != ""
 	sum := func(parts ...string) string {
 		h := md5.New() //nolint:gosec // see the import
 		if strings.HasPrefix(name, "sha-256") {
@@ -106,17 +118,17 @@ func (l *login) digest(uri string) string {
 	if strings.HasSuffix(name, "-sess") {
 		a1 = sum(a1, nonce, cnonce)
 	}
-	a2 := sum("GET", uri)
+	a2 := sum(method, uri)
 	response := sum(a1, nonce, a2)
 	if withQOP {
 		response = sum(a1, nonce, nc, cnonce, "auth", a2)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "Digest username=%s, realm=%s, nonce=%s, uri=%s, response=%q", quoted(l.user), quoted(realm), quoted(nonce), quoted(uri), response)
-	if a := l.params["algorithm"]; a != "" {
+	if a := l.chosen.Params["algorithm"]; a != "" {
 		fmt.Fprintf(&b, ", algorithm=%s", a) // as the server writes it
 	}
-	if opaque, given := l.params["opaque"]; given { // unchanged, also when it is empty
+	if opaque, given := l.chosen.Params["opaque"]; given { // unchanged, also when it is empty
 		fmt.Fprintf(&b, ", opaque=%s", quoted(opaque))
 	}
 	if withQOP || strings.HasSuffix(name, "-sess") {

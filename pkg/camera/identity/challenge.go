@@ -1,20 +1,20 @@
-package mjpeg
+package identity
 
 import "strings"
 
-// challenge is one way a server offers to prove who one is (RFC 9110, 11.6.1).
-type challenge struct {
-	scheme string            // in lower case
-	params map[string]string // names in lower case
+// Challenge is one way a server offers to prove who one is (RFC 9110, 11.6.1).
+type Challenge struct {
+	Scheme string            // in lower case
+	Params map[string]string // names in lower case
 }
 
 // maxChallenges bounds what is read of a server's offers.
 const maxChallenges = 16
 
-// parseChallenges reads WWW-Authenticate headers. One header may hold several
+// ParseChallenges reads WWW-Authenticate headers. One header may hold several
 // challenges: a comma separates both challenges and the parameters of one.
 // What cannot be understood is left out.
-func parseChallenges(headers []string) (all []challenge) {
+func ParseChallenges(headers []string) (all []Challenge) {
 	for _, h := range headers {
 		for len(all) < maxChallenges {
 			h = strings.TrimLeft(h, " \t,")
@@ -30,11 +30,11 @@ func parseChallenges(headers []string) (all []challenge) {
 			if value, after, ok := cutValue(rest); ok {
 				h = after
 				if len(all) > 0 {
-					all[len(all)-1].params[strings.ToLower(word)] = value
+					all[len(all)-1].Params[strings.ToLower(word)] = value
 				}
 				continue
 			}
-			all = append(all, challenge{strings.ToLower(word), map[string]string{}})
+			all = append(all, Challenge{strings.ToLower(word), map[string]string{}})
 		}
 	}
 	return all

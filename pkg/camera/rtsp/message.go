@@ -1,0 +1,207 @@
+package rtsp
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+
+	"framekeeper/pkg/camera/identity"
+)
+
+const (
+	// maxHeader and maxBody bound a message. Real descriptions have some KiB.
+	maxHeader = 64 << 10
+	maxBody   = 256 << 10
+)
+
+// message is a request or an answer, or bytes between them that pass unread.
+type message struct {
+	lines []string // the first line and the headers, without line ends
+	body  []byte   // without lines: frames
+}
+
+func (m message) raw() bool    { return len(m.lines) == 0 }
+func (m message) answer() bool { return !m.raw() && strings.HasPrefix(m.lines[0], "RTSP/") }
+
+// word is one of the three words of the first line.
+func (m message) word(i int) string {
+	if m.raw() {
+		return ""
+	}
+	words := strings.SplitN(m.lines[0], " ", 3)
+	if i >= len(words) {
+		return ""
+	}
+	return words[i]
+}
+
+func (m message) method() string { return m.word(0) }
+func (m message) uri() string    { return m.word(1) }
+
+// status is that of an answer; 0: it is none of RTSP's.
+func (m message) status() int {
+	n, err := strconv.ParseUint(m.word(1), 10, 10)
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}
+
+// headers are the values of that name.
+func (m message) headers(name string) (values []string) {
+	for _, line := range m.lines[min(1, len(m.lines)):] {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(key), name) {
+			values = append(values, strings.TrimSpace(value))
+		}
+	}
+	return values
+}
+
+func (m message) header(name string) string {
+	if values := m.headers(name); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+func (m message) withURI(uri string) message {
+	lines := append([]string{m.word(0) + " " + uri + " " + m.word(2)}, m.lines[1:]...)
+	return message{lines, m.body}
+}
+
+func (m message) without(name string) message {
+	kept := m.lines[:1:1]
+	for _, line := range m.lines[1:] {
+		if key, _, _ := strings.Cut(line, ":"); !strings.EqualFold(strings.TrimSpace(key), name) {
+			kept = append(kept, line)
+		}
+	}
+	return message{kept, m.body}
+}
+
+func (m message) with(name, value string) message {
+	return message{append(m.lines[:len(m.lines):len(m.lines)], name+": "+value), m.body}
+}
+
+func (m message) bytes() []byte {
+	if m.raw() {
+		return m.body
+	}
+	var b bytes.Buffer
+	for _, line := range m.lines {
+		b.WriteString(line + "\r\n")
+	}
+	b.WriteString("\r\n")
+	b.Write(m.body)
+	return b.Bytes()
+}
+
+// peer is a connection that messages are read from.
+type peer struct {
+	net.Conn
+	r      *bufio.Reader
+	frames []byte // of the last message; reused
+}
+
+func newPeer(conn net.Conn) *peer {
+	return &peer{Conn: conn, r: bufio.NewReaderSize(conn, 64<<10)}
+}
+
+// next is the next message. Frames in it are valid until the next call.
+func (p *peer) next() (message, error) {
+	first, err := p.r.Peek(1)
+	switch {
+	case err != nil:
+		return message{}, err
+	case first[0] == '$':
+		return p.interleaved()
+	case first[0] < 'A' || first[0] > 'Z': // some send line ends and more between messages
+		c, err := p.r.ReadByte()
+		return message{body: []byte{c}}, err
+	}
+	return p.text()
+}
+
+// interleaved is a packet between messages: "$", channel, length, data.
+func (p *peer) interleaved() (message, error) {
+	head, err := p.r.Peek(4)
+	if err != nil {
+		return message{}, err
+	}
+	n := 4 + int(binary.BigEndian.Uint16(head[2:]))
+	if cap(p.frames) < n {
+		p.frames = make([]byte, 4+0xffff)
+	}
+	p.frames = p.frames[:n]
+	_, err = io.ReadFull(p.r, p.frames)
+	return message{body: p.frames}, err
+}
+
+// text is a request or an answer.
+func (p *peer) text() (m message, err error) {
+	for room := maxHeader; ; {
+		line, err := p.r.ReadSlice('\n')
+		if room -= len(line); errors.Is(err, bufio.ErrBufferFull) || room < 0 {
+			return m, fmt.Errorf("%w sends a header of more than %d KiB", ErrCamera, maxHeader>>10)
+		}
+		if err != nil {
+			return m, err
+		}
+		text := strings.TrimRight(string(line), "\r\n")
+		if text == "" {
+			break
+		}
+		if m.lines == nil && !strings.HasPrefix(text, "RTSP/1.") && !strings.Contains(text, " RTSP/1.") {
+			return m, ErrNotRTSP
+		}
+		m.lines = append(m.lines, text)
+	}
+	if length := m.header("Content-Length"); length != "" {
+		n, err := strconv.ParseUint(length, 10, 64)
+		if err != nil || n > maxBody {
+			return m, fmt.Errorf("%w sends a description of %.20s bytes, expected at most %d KiB", ErrCamera, length, maxBody>>10)
+		}
+		m.body = make([]byte, n)
+		if _, err := io.ReadFull(p.r, m.body); err != nil {
+			return m, err
+		}
+	}
+	return m, nil
+}
+
+// ErrNotRTSP says that something else listens at the camera's address.
+var ErrNotRTSP = fmt.Errorf("%w does not speak RTSP", ErrCamera)
+
+// dial connects to a camera, by TLS if its scheme says so.
+func (r *Relay) dial(ctx context.Context, at target) (*peer, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(at.host, at.port))
+	if err != nil {
+		return nil, err
+	}
+	if at.scheme != "rtsps" {
+		return newPeer(conn), nil
+	}
+	secure := tls.Client(conn, &tls.Config{
+		ServerName:         at.host,
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection does it
+		VerifyConnection: func(s tls.ConnectionState) error {
+			return identity.Verify(s.PeerCertificates, at.host, r.roots)
+		},
+	})
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return newPeer(secure), nil
+}
