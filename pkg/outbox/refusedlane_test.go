@@ -25,7 +25,7 @@ func (refusingChannel) publish(_ context.Context, payloads [][]byte) []publishRe
 func TestARefusedChannelDoesNotHoldUpTheStream(t *testing.T) {
 	t.Parallel()
 	frames := newLog(5, 1<<20, zerolog.Nop())
-	wire := func(m *frame.Message) ([]byte, error) { return m.Wire(), nil }
+	wire := func(_ context.Context, m *frame.Message) ([]byte, error) { return m.Wire(), nil }
 	p := NewPublisher(PublisherConfig{Topic: streamTopic, Limit: 1 << 20, Wire: wire, Log: zerolog.Nop()}, frames)
 	const answers = 3
 	for range answers {
