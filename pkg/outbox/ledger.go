@@ -130,13 +130,17 @@ type span struct{ first, last frame.ID }
 func (l *ledger) above(after frame.ID) (spans []span) {
 	for _, e := range l.epochs {
 		first := uint64(1)
-		for _, bound := range []frame.ID{after.Next(), l.floor} {
-			switch {
-			case e.number < bound.Epoch:
-				first = e.given + 1
-			case e.number == bound.Epoch:
-				first = max(first, bound.Seq)
-			}
+		switch {
+		case e.number < after.Epoch:
+			first = e.given + 1
+		case e.number == after.Epoch:
+			first = after.Seq + 1
+		}
+		switch { // only what was sent can have been trimmed
+		case e.number < l.floor.Epoch:
+			first = max(first, e.sent+1)
+		case e.number == l.floor.Epoch:
+			first = max(first, min(l.floor.Seq, e.sent+1))
 		}
 		if first <= e.given {
 			spans = append(spans, span{frame.ID{Epoch: e.number, Seq: first}, frame.ID{Epoch: e.number, Seq: e.given}})

@@ -153,17 +153,20 @@ func (l *Log) moveEarlier(from, above uint64, o overtaken) (uint64, error) {
 	}
 	had, sent := l.done(from, o)
 	given := l.ledger.epochs[i].given
+	if given <= had {
+		return above, nil
+	}
 	if lost := min(sent, given); had < lost {
 		above++
 		first, last := frame.ID{Epoch: from, Seq: had + 1}, frame.ID{Epoch: from, Seq: lost}
 		l.appendLost(nil, first, last) // notes the reasons
 		l.moveEpoch(span{first, last}, above)
 	}
+	above++
+	l.moveFiles(from, sent, above) // those up to sent, should a power cut bring them back, are not sent again
 	if sent < given {
-		above++
 		first, last := frame.ID{Epoch: from, Seq: sent + 1}, frame.ID{Epoch: from, Seq: given}
 		l.moveEpoch(span{first, last}, above)
-		l.moveFiles(from, sent, above)
 		for _, e := range l.items {
 			if e.id.Epoch != from {
 				continue
@@ -175,7 +178,7 @@ func (l *Log) moveEarlier(from, above uint64, o overtaken) (uint64, error) {
 		}
 	}
 	i, _ = l.ledger.find(from) // which another one may have moved
-	l.ledger.epochs[i].given = min(had, given)
+	l.ledger.epochs[i].given = had
 	return above, nil
 }
 

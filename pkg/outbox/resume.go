@@ -137,6 +137,12 @@ func (l *Log) seedBound(end streamEnd) {
 			}
 			s.last = frame.ID{Epoch: before.Epoch, Seq: before.Seq - 1}
 		}
+		if sent := l.ledger.sent(s.first.Epoch); sent.Less(s.last) {
+			s.last = sent
+		}
+		if s.last.Less(s.first) {
+			continue
+		}
 		if end.Last.Less(s.last) {
 			if s.first.Epoch != end.Last.Epoch || end.Last.Less(s.first) {
 				break

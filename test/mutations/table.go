@@ -51,7 +51,7 @@ func mutations() []mutation {
 		one("files are removed before delivery", batch, "	items = append(items, e)\n", "	items = append(items, e)\n		if !e.file.IsZero() && l.removable.Less(e.file) {\n			l.removable = e.file\n			l.spoolable.Call()\n		}\n"),
 		one("the journal is not synced", journal, "	return j.file.Sync()\n}", "	return nil\n}"),
 		one("the journal is written with every frame", journal, "	return since >= journalInterval || since < 0\n", "	return since >= 0 || since < 0\n"),
-		one("trimmed frames are declared", ledger, "[]frame.ID{after.Next(), l.floor}", "[]frame.ID{after.Next()}"),
+		one("trimmed frames are declared", ledger, "			first = max(first, e.sent+1)\n		case", "		case"),
 		one("resume forgets lost runs", resume, "	l.fill(last)\n	l.settle()", "	l.settle()"),
 		one("what Redis lost is not sent again", resume, "	l.set(e, e.place, unsent)\n	e.refused, e.resent = false, true\n", "	l.set(e, e.place, unsent)\n	l.set(e, nowhere, unsent)\n	e.first = e.id.Next()\n"),
 		one("the started entry is always clean", resume, "clean: l.ledger.complete(last, l.epoch) && (was.clean || !was.made)", "clean: true || was.made"),
