@@ -13,6 +13,8 @@ func TestWhatWasGivenAboveTheStream(t *testing.T) {
 	l.give(id(100, 10))
 	l.open(150) // a start that gave none
 	l.give(id(200, 4))
+	l.delivered(id(100, 8))
+	l.delivered(id(200, 4))
 	for _, c := range []struct {
 		after, floor frame.ID
 		want         string
@@ -24,8 +26,8 @@ func TestWhatWasGivenAboveTheStream(t *testing.T) {
 		{id(200, 4), frame.ID{}, "[]"},
 		{id(999, 0), frame.ID{}, "[]"},
 		{frame.ID{}, id(100, 9), "[{100-9 100-10} {200-1 200-4}]"},
-		{id(100, 3), id(200, 0), "[{200-1 200-4}]"},
-		{frame.ID{}, id(200, 3), "[{200-3 200-4}]"},
+		{id(100, 3), id(200, 0), "[{100-9 100-10} {200-1 200-4}]"}, // never sent, so not trimmed
+		{frame.ID{}, id(200, 3), "[{100-9 100-10} {200-3 200-4}]"},
 	} {
 		l.floor = c.floor
 		got := "["
