@@ -149,13 +149,18 @@ func (l *ledger) above(after frame.ID) (spans []span) {
 	return spans
 }
 
-// raiseFloor notes that everything below floor was trimmed, and forgets that.
+// raiseFloor notes that everything below floor was trimmed, and forgets that. Epochs are
+// forgotten by the next start: a line of the journal may be older than what is known now.
 func (l *ledger) raiseFloor(floor frame.ID) {
-	if !l.floor.Less(floor) {
-		return
+	if l.floor.Less(floor) {
+		l.floor = floor
+		l.forget()
 	}
-	l.floor = floor
-	l.epochs = slices.DeleteFunc(l.epochs, func(e epoch) bool { return e.number < floor.Epoch && e.sent >= e.given })
+}
+
+// forget forgets what was trimmed.
+func (l *ledger) forget() {
+	floor := l.floor
 	l.losses = slices.DeleteFunc(l.losses, func(s lossSpan) bool { return s.last.Less(floor) })
 	l.moves = slices.DeleteFunc(l.moves, func(m move) bool { return m.epoch < floor.Epoch })
 }

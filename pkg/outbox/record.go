@@ -78,6 +78,8 @@ func parseLedger(text []byte) (l ledger, damaged int) {
 		}
 		l.apply(r)
 	}
+	l.epochs = slices.DeleteFunc(l.epochs, func(e epoch) bool { return e.number < l.floor.Epoch && e.sent >= e.given })
+	l.forget()
 	for _, m := range l.moves { // a start that could not read them may have taken files for frames of their names
 		if i, known := l.find(m.file); known {
 			l.epochs[i].given = min(l.epochs[i].given, m.minus)

@@ -121,40 +121,39 @@ func (l *Log) startedMessage() (*frame.Message, error) {
 func (l *Log) seedBound(end streamEnd) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	old := end.Entries - l.bound.count()
-	if l.bound.max == 0 || old <= 0 {
+	known := l.bound.count()
+	if l.bound.max == 0 || end.Entries <= known {
 		return
 	}
-	before := end.Last
-	if len(l.bound.runs) > 0 {
+	entries, size, before := end.Entries-known, end.Bytes, end.Last.Next()
+	if known > 0 {
 		before = l.bound.runs[0].last
 	}
-	var spans []span
+	spans := l.sentBefore(before)
+	if len(spans) == 0 && known > 0 { // a copy that has frames where we know of a declaration
+		spans, entries, size = l.sentBefore(end.Last.Next()), end.Entries, l.bound.bytes/known-entryOverhead
+		l.bound.runs, l.bound.bytes = nil, 0
+	}
+	if len(spans) == 0 { // nothing is known of them: they go first
+		spans = []span{{before, before}}
+	}
+	l.bound.seed(spans, entries, size)
+}
+
+// sentBefore lists the IDs below one that were sent, and not trimmed.
+func (l *Log) sentBefore(before frame.ID) (spans []span) {
 	for _, s := range l.ledger.above(frame.ID{}) {
-		if len(l.bound.runs) > 0 && !s.last.Less(before) {
-			if s.first.Epoch != before.Epoch || !s.first.Less(before) {
-				break
-			}
-			s.last = frame.ID{Epoch: before.Epoch, Seq: before.Seq - 1}
-		}
 		if sent := l.ledger.sent(s.first.Epoch); sent.Less(s.last) {
 			s.last = sent
 		}
-		if s.last.Less(s.first) {
-			continue
+		if s.first.Epoch == before.Epoch && !s.last.Less(before) {
+			s.last.Seq = max(before.Seq, 1) - 1
 		}
-		if end.Last.Less(s.last) {
-			if s.first.Epoch != end.Last.Epoch || end.Last.Less(s.first) {
-				break
-			}
-			s.last = end.Last
+		if s.first.Epoch <= before.Epoch && !s.last.Less(s.first) {
+			spans = append(spans, s)
 		}
-		spans = append(spans, s)
 	}
-	if len(spans) == 0 { // nothing is known of them: they go first
-		spans = []span{{frame.ID{Epoch: before.Epoch, Seq: before.Seq}, before}}
-	}
-	l.bound.seed(spans, old, end.Bytes)
+	return spans
 }
 
 // floor is below what the stream has been trimmed.

@@ -134,6 +134,9 @@ func (r *simRedis) save() {
 // restore is a failover to, or a restart from, an older copy.
 func (r *simRedis) restore(rng simRandom) {
 	if len(r.copies) > 0 {
+		if r.world.life != nil {
+			r.world.life.restored = true
+		}
 		r.become(oneOf(rng, r.copies...), "goes back to a copy")
 	}
 }

@@ -128,6 +128,7 @@ func (b *streamBound) seed(spans []span, entries, size int64) {
 		return
 	}
 	var old []boundRun
+	passed, placed := uint64(0), int64(0)
 	for _, s := range spans {
 		n := s.last.Seq - s.first.Seq + 1
 		step := max(n/parts, 1)
@@ -136,8 +137,10 @@ func (b *streamBound) seed(spans []span, entries, size int64) {
 			if last > s.last.Seq-step { // the rest goes with it
 				last = s.last.Seq
 			}
-			share := float64(last-first+1) / float64(ids) * float64(entries)
-			old = append(old, boundRun{frame.ID{Epoch: s.first.Epoch, Seq: last}, int64(share * float64(size+entryOverhead)), int64(share + 0.5)})
+			passed += last - first + 1
+			share := int64(float64(passed)/float64(ids)*float64(entries)+0.5) - placed
+			placed += share
+			old = append(old, boundRun{frame.ID{Epoch: s.first.Epoch, Seq: last}, share * (size + entryOverhead), share})
 			if last == s.last.Seq {
 				break
 			}
