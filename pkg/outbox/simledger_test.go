@@ -29,6 +29,7 @@ type exposure struct {
 	present    bool // the stream has it
 	trimmed    bool // the writer had it trimmed, or the declaration that stood for it
 	trimUnsure bool // and the reply to that was lost
+	declared   bool // once, whatever became of the declaration
 	dropped    bool // the spool returned it as a loss
 	droppedAt  time.Duration
 	tried      bool // an answer that Redis was given, whatever it said
@@ -238,11 +239,12 @@ func (l *simLedger) declares(h frame.Header) {
 			l.fail("%s declares %s, which was an answer that no log has (%s)", h.ID, id, h.Reason)
 		case x.present && x.id == id:
 			l.fail("%s declares %s, which is in the stream (%s)", h.ID, id, h.Reason)
-		case l.world.onDisk(id) && !x.accepted && !wasMemory(h.Reason):
+		case l.world.onDisk(id) && !x.accepted && !x.declared && !wasMemory(h.Reason):
 			l.fail("%s declares %s, which is on disk (%s)", h.ID, id, h.Reason)
 		case !x.uncertain() && !l.justified(x, h.Reason):
 			l.fail("%s declares %s as lost for a reason that is none: %s", h.ID, id, h.Reason)
 		}
+		x.declared = true
 	}
 }
 

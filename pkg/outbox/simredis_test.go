@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"time"
 
 	"framekeeper/pkg/frame"
 )
@@ -20,14 +21,15 @@ type simRedis struct {
 	copies  []simStream // older copies: what a replica, or a saved file, has
 	members int64       // subscribers of the channel
 
-	halving bool  // the trimming at work is that of an emergency
-	up      bool  // it can be connected to
-	refuse  error // the reply to everything that writes the stream; nil: it is accepted
-	mute    error // the reply to PUBLISH; nil: it is accepted
-	ceiling int64 // messages of this size end the connection; 0: none does
-	cutting int   // of a hundred calls, how many end the session
-	killing int   // of a thousand calls, during how many the process is killed
-	bytes   int64 // of the stream
+	halving bool          // the trimming at work is that of an emergency
+	up      bool          // it can be connected to
+	refuse  error         // the reply to everything that writes the stream; nil: it is accepted
+	mute    error         // the reply to PUBLISH; nil: it is accepted
+	ceiling int64         // messages of this size end the connection; 0: none does
+	cutting int           // of a hundred calls, how many end the session
+	killing int           // of a thousand calls, during how many the process is killed
+	bytes   int64         // of the stream
+	changed time.Duration // when another state was put in its place
 }
 
 // simStream is a copy of the stream.
@@ -111,6 +113,7 @@ func (r *simRedis) become(s simStream, how string) {
 			lost = append(lost, e)
 		}
 	}
+	r.changed = r.world.now
 	r.stream, r.exists, r.last, r.bytes = slices.Clone(s.entries), s.exists, s.last, 0
 	for _, e := range r.stream {
 		r.bytes += e.size()
@@ -160,10 +163,12 @@ func (r *simRedis) loseTail(rng simRandom) {
 func (r *simRedis) flush() { r.become(simStream{}, "is flushed") }
 
 // stranger is XADD with an ID of Redis's own by somebody else. One that makes a stream
-// anew, between two frames of a session, is not noticed until the next one.
+// anew, between two frames of a session, is not noticed until the next one; and a reader
+// of his entries needs 5 s to notice that the stream began anew.
 func (r *simRedis) stranger() {
 	id := frame.ID{Epoch: uint64(r.world.wall().UnixMilli())} //nolint:gosec // after 1970
-	if !r.exists && r.world.life != nil && r.world.life.up() != nil {
+	const noticed = 10 * time.Second
+	if !r.exists && r.world.life != nil && r.world.life.up() != nil || r.world.now-r.changed < noticed {
 		return
 	}
 	if r.refuse == nil && r.last.Less(id) {
