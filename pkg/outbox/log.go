@@ -14,12 +14,13 @@ import (
 // LogConfig configures a Log.
 type LogConfig struct {
 	Camera    string
-	Limit     int64        // bytes in memory of retained and unsent items together
-	Stream    int64        // bytes that the stream may have; 0: there is none (delivery pubsub)
-	DiskFirst bool         // nothing is sent before it is on disk
-	Clock     *frame.Clock // nil: a new one
-	Claim     *Claim       // nil: the log has no life before this one, and Epoch
-	Epoch     uint64       // of the IDs if there is no claim
+	Limit     int64            // bytes in memory of retained and unsent items together
+	Stream    int64            // bytes that the stream may have; 0: there is none (delivery pubsub)
+	DiskFirst bool             // nothing is sent before it is on disk
+	Clock     *frame.Clock     // nil: a new one
+	Now       func() time.Time // nil: time.Now
+	Claim     *Claim           // nil: the log has no life before this one, and Epoch
+	Epoch     uint64           // of the IDs if there is no claim
 	Log       zerolog.Logger
 }
 
@@ -58,12 +59,12 @@ type Log struct {
 	ending     bool // all is to be on disk soon
 	unreadable bool // there is a spool, and it cannot be read: nobody knows what is in it
 
-	hanging    func() time.Duration // for how long the disk has not answered; nil: there is none
-	store      Store                // nil: memory only
-	readFailed bool                 // the disk could not give what is to be sent, which is logged
-	diskFailed bool                 // the disk rejected the last frame: DiskFirst has to do without it
-	offered    frame.ID             // everything up to here was offered to the spool
-	removable  frame.ID             // the spool may remove the files up to here
+	cramped    time.Time // since when no answer fits, although there is a disk; zero: they do
+	store      Store     // nil: memory only
+	readFailed bool      // the disk could not give what is to be sent, which is logged
+	diskFailed bool      // the disk rejected the last frame: DiskFirst has to do without it
+	offered    frame.ID  // everything up to here was offered to the spool
+	removable  frame.ID  // the spool may remove the files up to here
 }
 
 // startedHeader is what "started" says of the starts before.
@@ -78,6 +79,9 @@ type startedHeader struct {
 func NewLog(cfg LogConfig) *Log {
 	if cfg.Clock == nil {
 		cfg.Clock = frame.NewClock()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	l := &Log{
 		cfg: cfg, epoch: cfg.Epoch, next: 1, losses: map[string]uint64{},

@@ -59,9 +59,10 @@ func (l *Log) evict(enough int64, resent bool) {
 }
 
 // Room is how many bytes of answers may be added; for need of them, items that are on
-// disk too leave memory. When no disk helps, or it has not answered for a second, it is
-// also what published frames take, and of a full spool those that it does not take: the
-// oldest of them are lost before a request is refused. A log without unsent items in memory takes one, however large.
+// disk too leave memory. When no disk helps, or has not made room for a second (it is
+// slow, hung or full), it is also what published frames take: the oldest of them are
+// lost before requests are refused. A log without unsent items in memory takes one,
+// however large.
 func (l *Log) Room(need int64) (bytes int64, empty bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,22 +72,15 @@ func (l *Log) Room(need int64) (bytes int64, empty bool) {
 		}
 	}
 	taken := l.unsentBytes()
-	if l.store == nil || l.diskFailed || l.hanging != nil && l.hanging() > diskPatience {
+	switch now := l.cfg.Now(); {
+	case taken+need <= l.cfg.Limit:
+		l.cramped = time.Time{}
+	case l.store == nil || l.diskFailed || !l.cramped.IsZero() && now.Sub(l.cramped) > diskPatience:
 		taken -= l.held[inMemory][unsent]
-	} else if taken+need > l.cfg.Limit {
-		taken -= l.refusedBytes()
+	case l.cramped.IsZero():
+		l.cramped = now
 	}
 	return l.cfg.Limit - taken, taken == 0
-}
-
-// refusedBytes is what published frames take in memory that a full spool does not take.
-func (l *Log) refusedBytes() (bytes int64) {
-	for _, e := range l.items[l.delivered:] {
-		if e.refused && e.place == inMemory && e.progress == unsent {
-			bytes += e.memory()
-		}
-	}
-	return bytes
 }
 
 // diskPatience is how long answers wait for a disk that would make room for them.

@@ -35,7 +35,7 @@ func (w *simWorld) start() {
 	l.claim.begin(&simStateFile{w.disk, &w.disk.state, l.number}, &simStateFile{w.disk, &w.disk.journal, l.number}, w.wall())
 	clock := frame.NewClock()
 	l.log = NewLog(LogConfig{
-		Camera: "cam", Limit: w.setup.retain, Stream: w.setup.stream(), DiskFirst: w.setup.sync == SyncAlways, Clock: clock, Claim: l.claim, Log: log,
+		Camera: "cam", Limit: w.setup.retain, Stream: w.setup.stream(), DiskFirst: w.setup.sync == SyncAlways, Clock: clock, Now: w.instant, Claim: l.claim, Log: log,
 	})
 	l.log.renumbered = w.ledger.moved
 	l.openSpool(log)

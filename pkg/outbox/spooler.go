@@ -49,11 +49,7 @@ type Spooler struct {
 func NewSpooler(frames *Log, s Store, losses []spool.Loss, log zerolog.Logger) *Spooler {
 	frames.attach(s, losses)
 	frames.saveEpoch() // what was lost too: the next start does not find that either
-	spooler := &Spooler{frames: frames, store: s, log: log}
-	frames.mu.Lock()
-	defer frames.mu.Unlock()
-	frames.hanging = spooler.Hanging
-	return spooler
+	return &Spooler{frames: frames, store: s, log: log}
 }
 
 // Run writes until ctx ends, then once more what is still unsent.

@@ -128,8 +128,8 @@ func TestAHungDiskStarvesNoRequest(t *testing.T) {
 	go func() { defer close(done); s.step(time.Now()) }()
 	defer func() { close(disk.answer); <-done }()
 	testkit.Eventually(t, "the disk is asked", func() bool { return s.Hanging() > 0 })
-	if room, _ := o.Room(1000); room > 5_000 {
+	if room, _ := o.Room(10_000); room > 5_000 {
 		t.Errorf("room for %d bytes at once, want answers to wait for the disk a while", room)
 	}
-	testkit.Eventually(t, "there is room all the same", func() bool { room, _ := o.Room(1000); return room > 15_000 })
+	testkit.Eventually(t, "there is room all the same", func() bool { room, _ := o.Room(10_000); return room > 15_000 })
 }

@@ -33,7 +33,7 @@ func tested(name, test, file, before, after string) mutation {
 func mutations() []mutation {
 	return []mutation{
 		one("answers starve while Redis refuses the stream", settle,
-			"	} else if taken+need > l.cfg.Limit {\n		taken -= l.refusedBytes()\n	}\n", "	}\n	taken = l.unsentBytes()\n"),
+			"		taken -= l.held[inMemory][unsent]\n", ""),
 		one("what the spool dropped at opening is forgotten", spooled,
 			"		l.ledger.addLoss(first, last, loss.Reason)\n		l.countLoss", "		l.countLoss"),
 		one("a start declares only gaps between what is on disk", resume,
