@@ -24,8 +24,8 @@ func (s *sink) write(line []byte) {
 	_, _ = s.w.Write(line) // nobody is left to tell when the log itself is gone
 }
 
-// lines cuts one output of an agent into lines and hands them on unchanged:
-// the agent's logger has already given them their form. Write never fails, so
+// lines cuts one output of an agent into lines and hands them on: those of the agent's
+// logger, which has given them their form, unchanged, others without secrets. Write never fails, so
 // that the agent is never blocked or ended by its own output.
 type lines struct {
 	sink *sink
@@ -70,6 +70,9 @@ func (l *lines) emit() {
 	if l.crash == "" && isCrash(l.part) {
 		l.crash = printable(l.part)
 	}
+	if !logged(l.part) {
+		l.part = append(l.part[:0], text.HideSecrets(string(l.part))...)
+	}
 	l.sink.write(append(l.part, '\n'))
 	l.part = l.part[:0]
 }
@@ -89,6 +92,12 @@ func (l *lines) crashLine() string {
 	return l.crash
 }
 
+// logged reports whether a line looks like one of the agent's logger: as JSON, or with the
+// time first. Others are of libraries, which show what they were given.
+func logged(line []byte) bool {
+	return len(line) > 0 && (line[0] == '{' || line[0] >= '0' && line[0] <= '9')
+}
+
 // isCrash knows the first line of a Go program that crashes: a panic, a fatal
 // error such as a deadlock, a signal of the processor's ("SIGSEGV: …").
 func isCrash(line []byte) bool {
@@ -99,5 +108,8 @@ func isCrash(line []byte) bool {
 	return found && bytes.HasPrefix(name, []byte("SIG")) && !bytes.ContainsRune(name, ' ')
 }
 
-// printable is a line as a log or status may show it.
-func printable(line []byte) string { return text.Printable(strings.TrimSpace(string(line)), 300) }
+// printable is a line as a log or status may show it: also libraries write there, and
+// they show what they were given.
+func printable(line []byte) string {
+	return text.Printable(text.HideSecrets(strings.TrimSpace(string(line))), 300)
+}

@@ -52,3 +52,13 @@ func TestLastLineIsPrintable(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// What a library prints about a source has no password when it is shown.
+func TestLinesShowNoSecrets(t *testing.T) {
+	out := &output{}
+	l := &lines{sink: &sink{w: out}}
+	_, _ = l.Write([]byte("{\"source\":\"a@b\",\"password\":1}\n[ WARN:0] cannot open rtsp://admin:SECRET1@cam/live?token=SECRET2 user-pw=SECRET3\n"))
+	if got := out.String() + l.lastLine(); strings.Contains(got, "SECRET") || !strings.Contains(got, `"password":1}`) || !strings.Contains(got, "cannot open rtsp://…@cam/live") {
+		t.Errorf("got %q", got)
+	}
+}

@@ -49,3 +49,21 @@ func TestEscapeJSON(t *testing.T) {
 		}
 	}
 }
+
+// No password or token of a line is left, and what is none stays.
+func TestHideSecrets(t *testing.T) {
+	for in, want := range map[string]string{
+		"open rtsp://admin:p/w@x@cam:554/live failed":             "open rtsp://…@cam:554/live failed",
+		"GET http://cam/video?user=a&password=b&x=1 404":          "GET http://cam/video?… 404",
+		`rtspsrc location=rtsp://u:p@cam/s user-pw=SECRET ! fake`: "rtspsrc location=rtsp://…@cam/s user-pw=… ! fake",
+		`{"password": "a b", "n": 1}`:                             `{"password": …, "n": 1}`,
+		"Authorization: Basic YWRtaW46cHc=":                       "Authorization: Basic …",
+		"token=abc;next":                                          "token=…;next",
+		"redis=redis://127.0.0.1:6379/0 cause=password":           "redis=redis://127.0.0.1:6379/0 cause=password",
+		"it refuses the user or the password":                     "it refuses the user or the password",
+	} {
+		if got := HideSecrets(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}

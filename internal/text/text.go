@@ -5,6 +5,7 @@ package text
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -26,6 +27,21 @@ func Printable(s string, limit int) string {
 		return string(all[:limit-1]) + "…"
 	}
 	return s
+}
+
+// What a program prints about itself may hold a password that it was given: a URL's user
+// and query, and what follows a word for a secret.
+var (
+	urlUser     = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s'"]*@`)
+	urlQuery    = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^\s'"?]*\?)[^\s'"]+`)
+	namedSecret = regexp.MustCompile(`(?i)((?:pass(?:word|wd|phrase)?|user-pw|pwd|secret|token|authorization|api-?key)["']?\s*[=:]\s*(?:(?:basic|digest|bearer)\s+)?)("[^"]*"|'[^']*'|[^\s,;&"']+)`)
+)
+
+// HideSecrets is s with an ellipsis for what may be a password or a token.
+func HideSecrets(s string) string {
+	s = urlUser.ReplaceAllString(s, "$1…@")
+	s = urlQuery.ReplaceAllString(s, "$1…")
+	return namedSecret.ReplaceAllString(s, "$1…")
 }
 
 // EscapeJSON is a JSON text of one line with an escape in place of everything that
