@@ -24,7 +24,9 @@ const (
 	maxValue    = 1 << 40 // no server has a longer one
 	longReplies = 4       // a reply has at most so many of the longest values, and slack
 	slack       = 1 << 20
-	shownBytes  = 96 // of a reply, in an error
+	maxShallow  = 1 << 20 // bytes of a value that is not at the depth of messages and images
+	imageDepth  = 3       // an image stands in its entry's fields, in an entry, in a list of them
+	shownBytes  = 96      // of a reply, in an error
 	greetBytes  = 512
 	// lastWord is how long before the end of a connection an error is its reason.
 	lastWord = time.Second
@@ -43,10 +45,11 @@ const (
 // One goroutine reads and one writes; what a panic needs anyone may read.
 type guard struct {
 	net.Conn
-	longest  int64            // value that is passed on; 0: any
-	tooLarge func(size int64) // is called with the length of each other
-	latest   func(*guard)     // is called when a reply begins
-	alone    bool             // the far side sends nothing but replies
+	longest  int64                   // value that is passed on; 0: any
+	deep     int                     // arrays that a value of more than maxShallow is in, at least
+	tooLarge func(size, limit int64) // is called with the length of each other
+	latest   func(*guard)            // is called when a reply begins
+	alone    bool                    // the far side sends nothing but replies
 
 	buf, in []byte // what has come, and the part of it that is not looked at yet
 	line    []byte // that begins in, and is not whole
@@ -192,8 +195,12 @@ func number(b []byte) (int64, bool) {
 // value begins a value of n bytes and returns its first line.
 func (g *guard) value(n int64, line []byte) []byte {
 	g.rest = n + int64(len("\r\n"))
-	if g.drop = g.longest > 0 && n > g.longest; g.drop {
-		g.tooLarge(n)
+	limit := g.longest
+	if len(g.missing) < g.deep { // go-redis makes texts of a number that is none, several times as long
+		limit = min(limit, maxShallow)
+	}
+	if g.drop = g.longest > 0 && n > limit; g.drop {
+		g.tooLarge(n, limit)
 		return []byte("$0\r\n\r\n")
 	}
 	if g.size += n; g.longest > 0 && g.size > longReplies*g.longest+slack {
