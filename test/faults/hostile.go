@@ -6,10 +6,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"framekeeper/internal/testkit/hostile"
+	"framekeeper/internal/testkit/proctest"
+	"framekeeper/pkg/redisconn"
 )
 
 // This file and those named hostile* have each program talk to a Redis that is broken
@@ -37,6 +40,8 @@ type attempts struct {
 	Unused   int           `json:"unused"` // the program does not use that command
 	Healed   int           `json:"healed"`
 	Worst    time.Duration `json:"worst_heal_ns"`
+	Late     int           `json:"by_io_timeout"` // healed too: a reply that does not come looks like a slow Redis
+	Latest   time.Duration `json:"worst_by_io_timeout_ns"`
 	AboveKiB int           `json:"peak_rss_above_normal_kib"`
 	Problems []string      `json:"problems,omitempty"`
 }
@@ -47,7 +52,7 @@ func (o *options) hostileMode() error {
 	if err != nil {
 		return err
 	}
-	g := newGrid(o.out, "attack", "program", "attempts", "not used", "healed", "worst heal", "peak RSS above normal", "verdict")
+	g := newGrid(o.out, "attack", "program", "attempts", "not used", "healed", "worst heal", "by io_timeout", "peak RSS above normal", "verdict")
 	var wrong []string
 	for _, a := range all {
 		verdict := "kept"
@@ -58,7 +63,7 @@ func (o *options) hostileMode() error {
 			}
 		}
 		g.row(a.Kind, a.Program, fmt.Sprint(a.Count), fmt.Sprint(a.Unused), fmt.Sprint(a.Healed), ms(a.Worst)+" ms",
-			fmt.Sprintf("%d MiB", a.AboveKiB>>10), verdict)
+			fmt.Sprintf("%d (%s ms)", a.Late, ms(a.Latest)), fmt.Sprintf("%d MiB", a.AboveKiB>>10), verdict)
 	}
 	g.end()
 	return o.finish(all, wrong)
@@ -72,6 +77,9 @@ func (a *attempts) judge(slack int) []string {
 	}
 	if limit := healBudget * time.Duration(slack); a.Worst > limit {
 		problems = append(problems, fmt.Sprintf("healed after %s, budget %s", a.Worst.Round(time.Millisecond), limit))
+	}
+	if limit := (healBudget + redisconn.Default().IOTimeout) * time.Duration(slack); a.Latest > limit {
+		problems = append(problems, fmt.Sprintf("healed after %s, budget with io_timeout %s", a.Latest.Round(time.Millisecond), limit))
 	}
 	if a.Count == a.Unused {
 		problems = append(problems, "no attempt reached it")
@@ -216,9 +224,14 @@ func (s *siege) attempt(a *attempts, what string, do func(context.Context) bool)
 	switch {
 	case !ok:
 		a.Problems = append(a.Problems, fmt.Sprintf("%s: %s", what, s.state()))
+	case took > healBudget && s.timedOut(began):
+		a.Late++
+		a.Latest = max(a.Latest, took)
 	default:
-		a.Healed++
 		a.Worst = max(a.Worst, took)
+	}
+	if ok {
+		a.Healed++
 	}
 	if took > healBudget || above > memoryBudget {
 		fmt.Fprintf(s.o.notes, "%s: %s: healed after %s, %d MiB above normal\n%s", s.victim.name, what, took.Round(time.Millisecond), above>>10, s.process.Tail(4))
@@ -249,6 +262,11 @@ func (s *siege) works(since time.Time) (took time.Duration, ok bool) {
 		}
 	}
 	return time.Since(since), false
+}
+
+// timedOut reports whether the program has waited for a reply as long as it may.
+func (s *siege) timedOut(since time.Time) bool {
+	return slices.ContainsFunc(s.process.Since(since), func(e proctest.Event) bool { return strings.Contains(e.Text, "i/o timeout") })
 }
 
 // state says what is left of the program.
