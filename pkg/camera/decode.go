@@ -9,6 +9,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"runtime"
 
 	"framekeeper/pkg/frame"
 )
@@ -20,6 +21,10 @@ const maxScans = 100
 // readStep is how many bytes a decoder gets at a time: it ends with its context
 // before it asks for more.
 const readStep = 1 << 10
+
+// largeDecoding is how many bytes of memory are worth the milliseconds of a garbage
+// collection.
+const largeDecoding = 64 << 20
 
 // Decoder turns encoded images into raw pixels. It refuses an image for which that
 // and what is made of the pixels would take more memory than max_decode_bytes,
@@ -75,9 +80,13 @@ func (d Decoder) decode(ctx context.Context, dst, data []byte, c codec, width, h
 	if head.Width != width || head.Height != height {
 		return nil, fmt.Errorf("image is %dx%d, expected %dx%d", head.Width, head.Height, width, height)
 	}
-	if need := int64(float64(width) * float64(height) * (float64(d.result) + c.size(head))); need > d.max {
+	need := int64(float64(width) * float64(height) * (float64(d.result) + c.size(head)))
+	if need > d.max {
 		return nil, fmt.Errorf("decode image: %dx%d pixels would take %d MiB of memory, more than max_decode_bytes (%d MiB)",
 			width, height, need>>20, d.max>>20)
+	}
+	if need > largeDecoding {
+		runtime.GC() // what the image before has left must not add to this one
 	}
 	ended := func() error { return context.Cause(ctx) }
 	m, err := c.decode(&endingReader{ended, data})

@@ -16,20 +16,6 @@ import (
 	"framekeeper/pkg/redisconn"
 )
 
-// Few bytes each; with go-redis 9.23 alone most of them end the process or fill its memory.
-var attacks = []string{
-	"*0\r\n", "*1\r\n*0\r\n", "*1\r\n$-1\r\n", "*2\r\n:1\r\n*0\r\n", "*3\r\n*0\r\n*0\r\n*0\r\n", ":5\r\n", "$-1\r\n", "*-1\r\n", "+OK\r\n",
-	"$9223372036854775807\r\n", "*9223372036854775807\r\n", "*100000000\r\n", "$-9\r\n", "*-9\r\n", "%1\r\n*0\r\n:1\r\n", "%2147483647\r\n", ">0\r\n",
-	"~2147483647\r\n", "=2\r\nab\r\n", "!2147483647\r\n", "|1\r\n+a\r\n", "_\r\n", "(1\r\n", "\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n",
-	"*1\r\n*2\r\n$1\r\na\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*0\r\n", "*1\r\n*2\r\n$1\r\na\r\n*1\r\n*0\r\n", "*1\r\n*0\r\n", "*4\r\n$1\r\na\r\n:1\r\n*0\r\n$-1\r\n",
-	strings.Repeat("*1\r\n", 1<<16), "-ERR " + strings.Repeat("x", 1<<20) + "\r\n", "-ERR \x1b[2J" + strings.Repeat("x", 60000) + "\r\n",
-}
-
-var pushes = append([]string{
-	"*3\r\n$9\r\nsubscribe\r\n:5\r\n$-1\r\n", "*1\r\n$9\r\nsubscribe\r\n", "*4\r\n$8\r\npmessage\r\n:1\r\n:2\r\n:3\r\n", "*2\r\n$7\r\nmessage\r\n:1\r\n",
-	"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$-1\r\n", "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n*1\r\n$-1\r\n", "*3\r\n$7\r\nmessage\r\n:5\r\n:5\r\n", "*2\r\n$4\r\npong\r\n:1\r\n",
-}, attacks...)
-
 // everything uses the commands that the programs use, again and again.
 func everything(ctx context.Context, s *Session) error {
 	for c := s.Data(); ctx.Err() == nil; {
@@ -82,26 +68,26 @@ func TestHostileAnswers(t *testing.T) {
 	for _, command := range []string{
 		"connect", "hello", "subscribe", "publish", "ping", "get", "set", "xrevrange", "xread", "xadd", "role", "info", "multi", "exec", "xlen", "push",
 	} {
-		sent := attacks
+		sent := hostile.Attacks()
 		switch command {
 		case "push", "subscribe":
-			sent = pushes
+			sent = hostile.Pushes()
 		case "ping", "set", "role", "info", "xlen", "xadd", "multi":
-			sent = attacks[:9]
+			sent = sent[:9]
 		}
 		for _, attack := range sent {
 			answered := middle.Answered()
 			if command == "push" {
-				middle.Push(attack)
+				middle.Push(attack.Bytes)
 			} else {
-				middle.Answer(command, attack)
+				middle.Answer(command, attack.Bytes)
 				if command == "connect" || command == "hello" || command == "subscribe" {
 					if s := h.Session(); s != nil {
 						s.Fail(fmt.Errorf("begin anew for %q", command))
 					}
 				}
 			}
-			testkit.Eventually(t, fmt.Sprintf("%s is answered with %.40q", command, attack), func() bool { return middle.Answered() > answered })
+			testkit.Eventually(t, fmt.Sprintf("%s is answered with %.40q", command, attack.Bytes), func() bool { return middle.Answered() > answered })
 			middle.Heal()
 			h.waitLive(t)
 		}

@@ -24,7 +24,9 @@ const (
 	maxValue    = 1 << 40 // no server has a longer one
 	longReplies = 4       // a reply has at most so many of the longest values, and slack
 	slack       = 1 << 20
-	shownBytes  = 96 // of a reply, in an error
+	maxShallow  = 1 << 20 // bytes of a value that is not at the depth of messages and images
+	imageDepth  = 3       // an image stands in its entry's fields, in an entry, in a list of them
+	shownBytes  = 96      // of a reply, in an error
 	greetBytes  = 512
 	// lastWord is how long before the end of a connection an error is its reason.
 	lastWord = time.Second
@@ -43,10 +45,11 @@ const (
 // One goroutine reads and one writes; what a panic needs anyone may read.
 type guard struct {
 	net.Conn
-	longest  int64            // value that is passed on; 0: any
-	tooLarge func(size int64) // is called with the length of each other
-	latest   func(*guard)     // is called when a reply begins
-	alone    bool             // the far side sends nothing but replies
+	longest  int64                   // value that is passed on; 0: any
+	deep     int                     // arrays that a value of more than maxShallow is in, at least
+	tooLarge func(size, limit int64) // is called with the length of each other
+	latest   func(*guard)            // is called when a reply begins
+	alone    bool                    // the far side sends nothing but replies
 
 	buf, in []byte // what has come, and the part of it that is not looked at yet
 	line    []byte // that begins in, and is not whole
@@ -116,10 +119,10 @@ func (g *guard) sort() {
 	if n == 0 {
 		g.line = append(g.line, g.in...)
 		g.in = nil
-		if len(g.line) > maxLine || len(g.line) > len("$\r")+maxNumber && bytes.IndexByte([]byte("+-"), g.line[0]) < 0 {
+		if what := broken(g.line); what != "" {
 			g.begin(g.line[0])
 			g.show(g.line)
-			g.fail("a line without an end")
+			g.fail(what)
 		}
 		return
 	}
@@ -137,6 +140,26 @@ func (g *guard) sort() {
 	}
 }
 
+// broken is what is wrong with the beginning of a line; "": nothing yet. Whoever waits
+// for the end of one that never comes does so for all of io_timeout.
+func broken(line []byte) string {
+	longest, end := maxLine, bytes.IndexByte(line, '\r')
+	switch line[0] {
+	case '+', '-':
+	case ':', '$', '*':
+		longest = len("$\r") + maxNumber
+		if len(bytes.Trim(line[1:], "+-0123456789\r")) > 0 {
+			end = 0
+		}
+	default:
+		return "a type of reply that was not asked for"
+	}
+	if len(line) > longest || end >= 0 && end < len(line)-1 {
+		return "a line without an end"
+	}
+	return ""
+}
+
 // took counts bytes of the value at hand.
 func (g *guard) took(n int64) {
 	if g.rest -= n; g.rest == 0 && n > 0 {
@@ -147,7 +170,7 @@ func (g *guard) took(n int64) {
 
 // take looks at a whole line and returns what is to be passed on for it.
 func (g *guard) take(line []byte) []byte {
-	if len(line) < len("+\r\n") || line[len(line)-2] != '\r' || len(line) > maxLine {
+	if len(line) < len("+\r\n") || bytes.IndexByte(line, '\r') != len(line)-2 || len(line) > maxLine {
 		g.fail("a line that is none")
 		return nil
 	}
@@ -192,8 +215,12 @@ func number(b []byte) (int64, bool) {
 // value begins a value of n bytes and returns its first line.
 func (g *guard) value(n int64, line []byte) []byte {
 	g.rest = n + int64(len("\r\n"))
-	if g.drop = g.longest > 0 && n > g.longest; g.drop {
-		g.tooLarge(n)
+	limit := g.longest
+	if len(g.missing) < g.deep { // go-redis makes texts of a number that is none, several times as long
+		limit = min(limit, maxShallow)
+	}
+	if g.drop = g.longest > 0 && n > limit; g.drop {
+		g.tooLarge(n, limit)
 		return []byte("$0\r\n\r\n")
 	}
 	if g.size += n; g.longest > 0 && g.size > longReplies*g.longest+slack {

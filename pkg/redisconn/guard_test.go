@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"framekeeper/internal/testkit/hostile"
 	"framekeeper/internal/testkit/redistest"
 )
 
@@ -41,7 +42,7 @@ func through(in string, pieces []byte) (out string, large []int64, err error) {
 	var last lastReply
 	g := &guard{
 		Conn: &piecewise{left: []byte(in), pieces: pieces}, longest: 20,
-		tooLarge: func(size int64) { large = append(large, size) }, latest: last.Store,
+		tooLarge: func(size, _ int64) { large = append(large, size) }, latest: last.Store,
 	}
 	b, err := io.ReadAll(g)
 	return string(b), large, err
@@ -73,7 +74,7 @@ func TestGuardPassesOnWhatIsWithinLimits(t *testing.T) {
 // Each of these has go-redis take memory, panic, fill its stack or fall out of step.
 func TestGuardEndsWhatIsBeyondLimits(t *testing.T) {
 	for _, c := range []struct{ name, in, what string }{
-		{"no length", "$x\r\n" + bulk(30), "a length that is none"},
+		{"no length", "$x\r\n" + bulk(30), "a l"},
 		{"no end of a length", "$" + strings.Repeat("9", 200), "a line without an end"},
 		{"a length too long to be one", "$00000000000000000000000000000000100\r\n", "a l"},
 		{"more than there can be", "$9223372036854775807\r\n+a\r\n", "a length that is none"},
@@ -86,7 +87,7 @@ func TestGuardEndsWhatIsBeyondLimits(t *testing.T) {
 		{"a line without an end", "+" + strings.Repeat("a", 1<<20), "a line without an end"},
 		{"an error without an end", "-" + strings.Repeat("a", 1<<20), "a line without an end"},
 		{"an error that is too long", "-ERR \x1b" + strings.Repeat("a", 1<<20) + "\r\n", "a line"},
-		{"no number", ":x\r\n", "a number that is none"},
+		{"no number", ":x\r\n", "a "},
 		{"a number without an end", ":" + strings.Repeat("1", 1<<20), "a line without an end"},
 		{"a map", "%1\r\n+a\r\n:1\r\n", "a type of reply"},
 		{"a set", "~1\r\n:1\r\n", "a type of reply"},
@@ -96,10 +97,16 @@ func TestGuardEndsWhatIsBeyondLimits(t *testing.T) {
 		{"a long verbatim text", "=2147483647\r\n", "a type of reply"},
 		{"an error of any length", "!2147483647\r\n", "a type of reply"},
 		{"a large number", "(" + strings.Repeat("1", 1000) + "\r\n", "a "},
-		{"nothing in a line", "\r\n\r\n", "a line that is none"},
+		{"nothing in a line", "\r\n\r\n", "a "},
 		{"no carriage return", "+OK\n", "a line that is none"},
+		{"no line feed after a number", ":1\rx", "a line without an end"},
+		{"no line feed after a status", "+OK\rx", "a line without an end"},
+		{"no digit", ":1x", "a line without an end"},
+		{"no digit of a length", "$5\x0c", "a line without an end"},
+		{"a carriage return in a status", "+O\rK\r\n", "a line "},
+		{"no reply", "\xba", "a type of reply"},
 		{"HTTP", "HTTP/1.1 400 Bad Request\r\n\r\n", "a type of reply"},
-		{"zeros", strings.Repeat("\x00", 1<<20), "a line without an end"},
+		{"zeros", strings.Repeat("\x00", 1<<20), "a type of reply"},
 	} {
 		for _, pieces := range [][]byte{nil, {0}, {255}} {
 			got, _, err := through(c.in, pieces)
@@ -110,6 +117,58 @@ func TestGuardEndsWhatIsBeyondLimits(t *testing.T) {
 				t.Errorf("%s: the error is not fit to be printed: %d bytes, %.700q", c.name, len(err.Error()), err)
 			}
 		}
+	}
+}
+
+// Only a message, or an image in its entry, is long: where go-redis expects a number it
+// makes texts of what there is instead, each several times as long.
+func TestLongValuesStandWhereImagesDo(t *testing.T) {
+	long, short := bulk(maxShallow+1), bulk(maxShallow)
+	for _, c := range []struct {
+		name, in string
+		deep     int
+		passes   bool
+	}{
+		{"an answer", long, imageDepth, false},
+		{"a shorter one", short, imageDepth, true},
+		{"an element of it", "*2\r\n*2\r\n:1\r\n" + long + ":1\r\n", imageDepth, false},
+		{"an image in XRANGE", "*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$5\r\nimage\r\n" + long, imageDepth, true},
+		{"an image in XREAD", "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$5\r\nimage\r\n" + long, imageDepth, true},
+		{"a message", "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n" + long, 1, true},
+		{"no message", long, 1, false},
+	} {
+		var last lastReply
+		dropped := 0
+		g := &guard{
+			Conn: &piecewise{left: []byte(c.in)}, longest: 2 * maxShallow, deep: c.deep, latest: last.Store,
+			tooLarge: func(_, limit int64) {
+				if dropped++; limit != maxShallow {
+					t.Errorf("%s: limit %d", c.name, limit)
+				}
+			},
+		}
+		got, err := io.ReadAll(g)
+		if err != nil || (len(got) == len(c.in)) != c.passes || (dropped == 0) != c.passes {
+			t.Errorf("%s: %d bytes of %d came, %d left out, %v", c.name, len(got), len(c.in), dropped, err)
+		}
+	}
+}
+
+// What a server answers to PUBLISH is a number, or costs no memory.
+func TestALongNumberCostsNoMemory(t *testing.T) {
+	needRedis(t)
+	middle := hostile.Start(t, redistest.Start(t).Addr())
+	middle.Answer("publish", hostile.LargeValue(32<<20).Bytes)
+	cfg := at(middle.URL())
+	cfg.IOTimeout = patient
+	target := mustOpen(t, cfg)
+	target.Limit(Limits{Reply: 48 << 20})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err := clientOf(t, target, Data).Publish(t.Context(), "a", "b").Err()
+	runtime.ReadMemStats(&after)
+	if took := (after.TotalAlloc - before.TotalAlloc) >> 20; err == nil || len(err.Error()) > 1000 || took > 64+8 { // the middle's 64
+		t.Errorf("an answer of 32 MiB took %d MiB: %.200v", took, err)
 	}
 }
 

@@ -64,11 +64,15 @@ func guardedDialer(dial dialFunc, role Role, last *lastReply, longest int64, too
 		if err != nil {
 			return nil, err
 		}
-		return &guard{Conn: c, longest: longest, latest: last.Store, alone: role == Data, tooLarge: func(size int64) {
+		g := &guard{Conn: c, longest: longest, deep: 1, latest: last.Store, alone: role == Data, tooLarge: func(size, limit int64) {
 			if tooLarge != nil {
-				tooLarge(size, longest)
+				tooLarge(size, limit)
 			}
-		}}, nil
+		}}
+		if role == Data {
+			g.deep = imageDepth
+		}
+		return g, nil
 	}
 }
 

@@ -188,7 +188,8 @@ func (t *Target) Client(role Role) *redis.Client {
 	return c
 }
 
-// Limited makes a client on which values of more than longest bytes come as empty
+// Limited makes a client on which values of more than longest bytes, and those of a
+// megabyte that stand where no image or message does, come as empty
 // ones, whatever Limit was called with, and whose connections end with an error
 // whenever they do. Every setting away from go-redis's defaults answers a failure that
 // was measured.

@@ -206,3 +206,21 @@ func TestJudge(t *testing.T) {
 		}
 	}
 }
+
+// TestHostile has each program talk to a Redis that answers anything. How soon it heals
+// depends on what else the machine does: the whole form, alone, is for that.
+func TestHostile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	all, err := shortForm(t).attackAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		for _, wrong := range a.judge(int(helplessLimit / healBudget)) {
+			t.Errorf("%s, %s: %s", a.Kind, a.Program, wrong)
+		}
+		t.Logf("%s, %s: %d attempts, %d not used, worst heal %s, %d MiB above normal", a.Kind, a.Program, a.Count, a.Unused, a.Worst, a.AboveKiB>>10)
+	}
+}

@@ -15,6 +15,7 @@
 //	go run ./test/faults -mode outage       a long outage of large frames, lasting -observe
 //	go run ./test/faults -mode storm        random faults for -minutes, kill -9 and lost data among them
 //	go run ./test/faults -mode box          a controller with four cameras, random faults for -minutes
+//	go run ./test/faults -mode hostile      a broken or malicious Redis, against each program
 //	go run ./test/faults -mode agents       what ends an agent or all of them, and how soon there is a new frame
 //
 // Network rows need root; without it they are skipped, with the reason.
@@ -74,7 +75,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{}
 	set := flag.NewFlagSet("faults", flag.ContinueOnError)
 	set.SetOutput(stderr)
-	set.StringVar(&o.mode, "mode", "matrix", "matrix, cycles, stock, links, soak, loss, outage, storm, box or agents")
+	set.StringVar(&o.mode, "mode", "matrix", "matrix, cycles, stock, links, soak, loss, outage, storm, box, agents or hostile")
 	pattern := set.String("run", "", "only rows whose name matches this `regexp`")
 	set.IntVar(&o.repsFast, "reps-fast", 20, "repetitions of a fast fault")
 	set.IntVar(&o.repsSlow, "reps-slow", 5, "repetitions of a slow fault")
@@ -127,9 +128,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	mode, ok := map[string]func() error{
 		"matrix": o.matrix, "cycles": o.cyclesMode, "stock": o.stockMode, "links": o.linksMode, "soak": o.soakMode,
 		"loss": o.lossMode, "outage": o.outageMode, "storm": o.stormMode, "box": o.boxMode, "agents": o.agentsMode,
+		"hostile": o.hostileMode,
 	}[o.mode]
 	if !ok {
-		return fmt.Errorf("-mode %s: expected matrix, cycles, stock, links, soak, loss, outage, storm, box or agents", o.mode)
+		return fmt.Errorf("-mode %s: expected matrix, cycles, stock, links, soak, loss, outage, storm, box, agents or hostile", o.mode)
 	}
 	return mode()
 }

@@ -7,7 +7,8 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"testing"
+
+	"framekeeper/internal/testkit/redistest"
 )
 
 // Fake is a Redis whose streams have one entry, and which answers the first command of one name with
@@ -33,11 +34,11 @@ type Fake struct {
 
 // StartFake begins to serve until Close. The command "push" stands for a message that
 // comes by itself, after a subscription.
-func StartFake(tb testing.TB, command, answer string) *Fake {
+func StartFake(tb redistest.TB, command, answer string) *Fake {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		tb.Fatal(err)
+		tb.Fatalf("hostile: %v", err)
 	}
 	f := &Fake{
 		listener: l, fault: command, bytes: answer, Taken: make(chan struct{}), conns: map[net.Conn]bool{}, heard: map[string]net.Conn{}, gave: map[string]bool{},

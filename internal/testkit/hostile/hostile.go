@@ -9,7 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
+
+	"framekeeper/internal/testkit/redistest"
 )
 
 // Server passes everything on to a real server but what the test has it answer.
@@ -22,14 +23,17 @@ type Server struct {
 	answers map[string]string
 	conns   map[net.Conn]bool
 	count   int // commands answered
+
+	mutation *Mutation     // that is to come
+	mutated  chan struct{} // closed when it came
 }
 
 // Start begins to serve in front of the server at target, until the test ends.
-func Start(tb testing.TB, target string) *Server {
+func Start(tb redistest.TB, target string) *Server {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		tb.Fatal(err)
+		tb.Fatalf("hostile: %v", err)
 	}
 	s := &Server{target: target, listener: l, answers: map[string]string{}, conns: map[net.Conn]bool{}}
 	s.wg.Go(s.accept)
@@ -131,7 +135,7 @@ func (s *Server) serve(client net.Conn) {
 	}
 	s.note(server, false)
 	s.wg.Go(func() {
-		_, _ = io.Copy(client, server) // ends when either is closed
+		s.relay(client, server) // ends when either is closed
 		_ = client.Close()
 	})
 	defer s.forget(server)
@@ -150,6 +154,42 @@ func (s *Server) serve(client net.Conn) {
 			return
 		}
 	}
+}
+
+// Mutate has a mutation come with the server's next bytes, and returns what is closed then.
+func (s *Server) Mutate(m Mutation) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mutation, s.mutated = &m, make(chan struct{})
+	return s.mutated
+}
+
+// relay passes the server's bytes on.
+func (s *Server) relay(client, server net.Conn) {
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := server.Read(buf)
+		if _, failed := client.Write(s.mutate(buf[:n])); failed != nil || err != nil {
+			return
+		}
+	}
+}
+
+// mutate is what is passed on for b.
+func (s *Server) mutate(b []byte) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.mutation
+	switch {
+	case m == nil:
+		return b
+	case m.After >= len(b):
+		m.After -= len(b)
+		return b
+	}
+	s.mutation = nil
+	close(s.mutated)
+	return m.of(b)
 }
 
 func (s *Server) answer(command string) (with string, ok bool) {
