@@ -140,7 +140,7 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 		current: b.link, identity: commands.NewIdentity(), commands: b.commands, backlog: telemetry.NewBacklog(),
 		agents: b.supervisor.Agents, metrics: linkMetrics, log: conf.logger,
 	}
-	pages := &pagePart{current: b.page, report: reporter.report, metrics: handler}
+	pages := &pagePart{current: b.page, report: reporter.report, metrics: handler, cameras: &cameras{agents: b.supervisor.Agents, socket: reporter.socket}}
 	b.reloader = &reloader{
 		conf: conf, load: configfile.Load, outcomes: outcomes, supervisor: b.supervisor, options: options, after: b.orphans.wake.Call,
 		openLog: func(c logging.Config) (zerolog.Logger, io.Closer, error) { return logging.New(c, "controller", stderr) },

@@ -17,6 +17,7 @@ type pagePart struct {
 	current *replaceable[*web.Server]
 	report  func() web.Report
 	metrics http.Handler
+	cameras web.Cameras
 }
 
 // listen takes the page's address.
@@ -25,7 +26,7 @@ func (p *pagePart) listen(ctx context.Context, cfg *configfile.Config, log zerol
 	if s.HTTP == "" {
 		return nil, nil //nolint:nilnil // there is none, and nothing wrong
 	}
-	return web.Listen(ctx, web.Config{Settings: s, File: cfg.Path, Report: p.report, Metrics: p.metrics, Log: log})
+	return web.Listen(ctx, web.Config{Settings: s, File: cfg.Path, Report: p.report, Metrics: p.metrics, Cameras: p.cameras, Log: log})
 }
 
 func runPage(ctx context.Context, s *web.Server) error {

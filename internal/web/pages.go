@@ -57,7 +57,7 @@ func iconOf(colour, path string) template.URL {
 }
 
 // pages are the handlers, without their guards.
-func pages(cfg Config) http.Handler {
+func pages(cfg Config, pictures *pictures) http.Handler {
 	status := template.Must(template.New("page").Funcs(template.FuncMap{
 		"style":  func() template.CSS { return template.CSS(style) }, //nolint:gosec // our own
 		"script": func() template.JS { return template.JS(script) },  //nolint:gosec // our own
@@ -89,7 +89,10 @@ func pages(cfg Config) http.Handler {
 	if cfg.Metrics != nil {
 		mux.Handle("GET /metrics", cfg.Metrics)
 	}
-	return mux
+	if pictures != nil {
+		pictures.register(mux, cfg.HTTPEmbed)
+	}
+	return http.NewCrossOriginProtection().Handler(mux)
 }
 
 // answer is for machines: 200 if it is OK, 503 if not, and why as JSON.

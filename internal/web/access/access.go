@@ -15,6 +15,7 @@ type Settings struct {
 	HTTP             string `toml:"http"`      // host:port; "": no page
 	HTTPUser         string `toml:"http_user"` // "": no password is asked for
 	HTTPPasswordFile string `toml:"http_password_file"`
+	HTTPEmbed        bool   `toml:"http_embed"` // pages of other origins may show the pictures
 }
 
 // Default is what applies when the file leaves them out.
