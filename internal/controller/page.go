@@ -64,14 +64,14 @@ func (p *pagePart) prepareSame(ctx context.Context, c *change) (func() error, er
 	case next.HTTP == "":
 		return func() error { return nil }, nil
 	case page != nil && old == next && c.newLog == nil && !page.PasswordChanged():
-		return func() error { return nil }, web.CheckPassword(next.HTTPUser, next.HTTPPasswordFile)
+		return func() error { return nil }, web.Check(&next)
 	}
 	return func() error {
 		p.current.stop()
 		page, err := p.listen(ctx, c.next, c.log)
 		p.current.replace(page)
 		return err
-	}, web.CheckPassword(next.HTTPUser, next.HTTPPasswordFile)
+	}, web.Check(&next)
 }
 
 func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }

@@ -2,9 +2,11 @@ package web
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -224,7 +226,11 @@ type connKey struct{}
 
 // bound limits what the kernel holds of an answer whose visitor does not read.
 func bound(r *http.Request) {
-	if conn, ok := r.Context().Value(connKey{}).(interface{ SetWriteBuffer(bytes int) error }); ok {
+	conn := r.Context().Value(connKey{})
+	if encrypted, ok := conn.(*tls.Conn); ok {
+		conn = encrypted.NetConn()
+	}
+	if conn, ok := conn.(*net.TCPConn); ok {
 		_ = conn.SetWriteBuffer(viewerBuffer) // else it is more
 	}
 }

@@ -72,10 +72,15 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 		stop()
 		return nil, explain(cfg.HTTP, cfg.File, err)
 	}
+	encrypted, err := secure(listener, &cfg)
+	if err != nil {
+		stop()
+		return nil, errors.Join(err, listener.Close())
+	}
 	return &Server{
 		cfg:      cfg,
 		password: password,
-		listener: listener,
+		listener: encrypted,
 		pictures: shown,
 		stop:     stop,
 		server: &http.Server{
@@ -111,12 +116,16 @@ func explain(addr, file string, err error) error {
 	}
 }
 
-// CheckPassword says whether Listen could read the password that a user needs.
-func CheckPassword(user, file string) error {
-	if user == "" {
-		return nil
+// Check says whether Listen could read the files that the settings name.
+func Check(s *Settings) error {
+	var err error
+	if s.HTTPUser != "" {
+		_, err = ReadPassword(s.HTTPPasswordFile)
 	}
-	_, err := ReadPassword(file)
+	if s.HTTPTLSCertFile != "" {
+		_, failed := readPair(s.HTTPTLSCertFile, s.HTTPTLSKeyFile)
+		err = errors.Join(err, failed)
+	}
 	return err
 }
 

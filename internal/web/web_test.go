@@ -283,13 +283,13 @@ func TestPasswordChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	if err := CheckPassword("op", file); err != nil || s.PasswordChanged() {
+	if err := Check(&Settings{HTTPUser: "op", HTTPPasswordFile: file}); err != nil || s.PasswordChanged() {
 		t.Errorf("got %v, changed %v, want neither", err, s.PasswordChanged())
 	}
 	if write("new"); !s.PasswordChanged() {
 		t.Error("a new password is not noticed")
 	}
-	if write(""); s.PasswordChanged() || CheckPassword("op", file) == nil || CheckPassword("", file) != nil {
+	if write(""); s.PasswordChanged() || Check(&Settings{HTTPUser: "op", HTTPPasswordFile: file}) == nil || Check(&Settings{HTTPPasswordFile: file}) != nil {
 		t.Error("an empty file is no new password, and only a mistake where there is a user")
 	}
 }
