@@ -105,7 +105,7 @@ func (a *agent) start(part func(name string, run func(context.Context) error), r
 	part("claim", func(ctx context.Context) error {
 		return completeClaim(ctx, a.claim, a.frames, a.cfg.StateDir, a.cam.Name, a.log)
 	})
-	what := &served{a.settings, a.pictures, a.direct, registry}
+	what := &served{a.settings, a.pictures, a.direct, registry, a.presence.Status}
 	part("socket", func(ctx context.Context) error { return a.socket.run(ctx, what) })
 	part("controller's socket", func(ctx context.Context) error { return serveInherited(ctx, a.cfg.Socket, what, a.log) })
 	if manager != nil {

@@ -44,12 +44,14 @@ type served struct {
 	pictures agentapi.Pictures
 	requests agentapi.Requests
 	registry prometheus.Gatherer
+	status   func() any
 }
 
 func (s *served) handle(server *agentapi.Server) {
 	server.HandleSettings(s.settings)
 	server.HandlePictures(s.pictures)
 	server.HandleRequests(s.requests)
+	server.HandleStatus(s.status)
 	server.Handle("GET /metrics", metrics.Handler(s.registry).ServeHTTP)
 }
 

@@ -196,6 +196,23 @@ func (c Client) Picture(ctx context.Context, q Query) (*Picture, error) {
 	return nil, resp.failure()
 }
 
+// HandleStatus serves GET /status: what the agent reports of itself, as JSON.
+func (s *Server) HandleStatus(status func() any) {
+	s.Handle("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, status()) })
+}
+
+// Status is what the agent reports of itself, as JSON.
+func (c Client) Status(ctx context.Context) ([]byte, error) {
+	resp, err := c.ask(ctx, call{method: http.MethodGet, url: "/status"}, pictureTime)
+	if err != nil {
+		return nil, err
+	}
+	if resp.code != http.StatusOK {
+		return nil, resp.failure()
+	}
+	return resp.body, nil
+}
+
 // response is an answer that has been read.
 type response struct {
 	code   int

@@ -42,6 +42,15 @@ func (c *cameras) Request(ctx context.Context, camera string, request []byte, ac
 	return agent.Request(ctx, request, accept)
 }
 
+// status is what a camera's agent reports of itself.
+func (c *cameras) status(ctx context.Context, camera string) ([]byte, error) {
+	agent, err := c.agent(camera)
+	if err != nil {
+		return nil, err
+	}
+	return agent.Status(ctx)
+}
+
 // agent is whom to ask.
 func (c *cameras) agent(camera string) (agentapi.Client, error) {
 	for _, a := range c.agents() {

@@ -78,6 +78,13 @@ func TestPicturesOfTheBox(t *testing.T) {
 		t.Errorf("got %d, %s (%v), %d bytes", code, header.Get("X-Framekeeper-Header"), err, len(image))
 	}
 
+	eventually(t, "the cameras' states, without Redis", func() bool {
+		_, h := s.health(t)
+		return h.Cameras["cam1"].Capture == "ok" && h.Cameras["cam2"].Capture == "ok" && h.Cameras["cam1"].Link != "LIVE"
+	})
+	if _, _, page := s.http1(t, "GET", "/", ""); !strings.Contains(string(page), "captures, and waits for Redis") {
+		t.Errorf("the page does not show that the cameras work:\n%s", page)
+	}
 	_, ready := s.health(t)
 	pid := ready.Agents["cam1"].PID
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {

@@ -24,6 +24,8 @@ type reporter struct {
 	orphans  *orphans
 	disks    *disks
 	outcomes *outcomes
+
+	sightings *sightings
 }
 
 // report is the box as the page shows it.
@@ -44,7 +46,7 @@ func (r *reporter) report() web.Report {
 				Box: cfg.Controller.Box, Version: cli.Version(), Link: link, SharedWith: shared,
 				Findings: status.Findings{Reload: r.outcomes.latest(now), Unwritable: r.disks.unwritable(), Orphaned: r.orphans.last()},
 			},
-			Stuck: stuck(&cfg.Redis, s, now), Agents: r.agents(), Seen: side.presences.observations(),
+			Stuck: stuck(&cfg.Redis, s, now), Agents: r.agents(), Seen: side.presences.observations(), Own: r.sightings.latest(now),
 		},
 		Telemetry: side.sampler.Latest(),
 	}

@@ -54,6 +54,7 @@ func (a *Agent) Reasons() (all []Reason) {
 type Evidence struct {
 	Process    *Process // nil: it is another box's, and its processes cannot be seen
 	Seen       Observation
+	Own        *Agent // what the agent itself has just reported, without Redis; nil: nothing
 	Blind      bool   // the reader's own link is down: what was seen does not count
 	OtherRedis bool   // it was seen in a Redis that is not the box's own
 	Box        string // for commands
@@ -88,6 +89,8 @@ func (e *Evidence) judge(now time.Time) Judgement {
 		return ended(p)
 	case p != nil && !p.Silent.IsZero():
 		return e.mute(Reason{ProcessSilent, now.Sub(p.Silent).Round(time.Second).String()})
+	case e.Blind && e.Own != nil:
+		return e.offline()
 	case e.Blind:
 		j := Judgement{Health: Unknown, Summary: "has an unknown state", Reasons: []Reason{{ControllerLink, "down"}}}
 		if p != nil && p.Says != "" {
@@ -99,6 +102,29 @@ func (e *Evidence) judge(now time.Time) Judgement {
 	default:
 		return e.reported(now)
 	}
+}
+
+// offline judges by what the agent itself reports while Redis is away: that it has no
+// link either is not the camera's fault.
+func (e *Evidence) offline() Judgement {
+	reasons := e.Own.Reasons()
+	if len(reasons) == 0 {
+		return Judgement{Health: Healthy, Summary: "is healthy"}
+	}
+	for _, r := range reasons {
+		if r.Code == CaptureFailed || r.Code == PartHangs {
+			return troubled([]Reason{r}, e.Own)
+		}
+	}
+	j := Judgement{Health: Unknown, Summary: "captures, and waits for Redis", Reasons: reasons[:1]}
+	if n := e.Own.Outbox.Unsent; n > 0 {
+		note := text.Count(n, "frame") + " to be sent"
+		if s := e.Own.Spool; s != nil && s.Frames > 0 {
+			note += fmt.Sprintf(", %d of them on disk (%.1f MiB)", s.Frames, float64(s.Bytes)/(1<<20))
+		}
+		j.Notes = []string{note}
+	}
+	return j
 }
 
 // ended judges by a process that does not run.
@@ -147,7 +173,7 @@ func (e *Evidence) reported(now time.Time) Judgement {
 	case e.Seen.Stale > 0:
 		return e.mute(Reason{StatusStale, e.Seen.Stale.Round(time.Second).String()})
 	case len(reasons) > 0:
-		return e.troubled(reasons)
+		return troubled(reasons, a)
 	case p != nil && p.PID != 0 && a.PID != 0 && p.PID != a.PID:
 		why := Reason{OtherProcess, fmt.Sprintf("process %d", p.PID)}
 		if p.young(now) {
@@ -163,7 +189,7 @@ func (e *Evidence) reported(now time.Time) Judgement {
 }
 
 // troubled judges by what the agent itself reports.
-func (e *Evidence) troubled(reasons []Reason) Judgement {
+func troubled(reasons []Reason, a *Agent) Judgement {
 	j := Judgement{Health: Failed, Reasons: reasons}
 	switch reasons[0].Code {
 	case LinkDown:
@@ -172,7 +198,7 @@ func (e *Evidence) troubled(reasons []Reason) Judgement {
 		j.Summary, j.Advice = "hangs in parts", "check the disk, or restart the box"
 	case CaptureFailed:
 		j.Summary, j.Advice = "gives no frames", checkCamera
-		if e.Seen.Agent.Capture.State == camera.StateOpening {
+		if a.Capture.State == camera.StateOpening {
 			j.Summary, j.Advice = "is being opened", ""
 		}
 	default:

@@ -26,6 +26,7 @@ type Report struct {
 	Stuck  []string // what of the controller itself does not go on; empty as a rule
 	Agents []Process
 	Seen   map[string]Observation // by camera; while the link is down it does not count
+	Own    map[string]*Agent      // by camera; what agents have just reported over their own sockets, while the link is down
 }
 
 // Verdict is the judgement of a whole box.
@@ -92,7 +93,15 @@ func (r *Report) evidence(p *Process) Evidence {
 	if !ok {
 		seen.Missing = Reason{Code: NotRead}
 	}
-	return Evidence{Process: p, Seen: seen, Blind: !r.Link.Live, OtherRedis: r.Redis != nil && r.Redis.State != ProcessRunning, Box: r.Box}
+	return Evidence{Process: p, Seen: seen, Own: r.own(p), Blind: !r.Link.Live, OtherRedis: r.Redis != nil && r.Redis.State != ProcessRunning, Box: r.Box}
+}
+
+// own is what the process that runs has just reported over its own socket.
+func (r *Report) own(p *Process) *Agent {
+	if a := r.Own[p.Name]; a != nil && a.PID == p.PID {
+		return a
+	}
+	return nil
 }
 
 // controller is what is wrong with the controller and what it stands on.
@@ -190,8 +199,11 @@ func (r *Report) reported(p *Process, j *Judgement) Reported {
 
 // Reported is the status of a process that counts; nil if none does.
 func (r *Report) Reported(p *Process) *Agent {
-	if !r.Link.Live || p.State == ProcessStopped || !p.Silent.IsZero() {
+	switch {
+	case p.State == ProcessStopped || !p.Silent.IsZero():
 		return nil
+	case !r.Link.Live:
+		return r.own(p)
 	}
 	return r.Seen[p.Name].Agent
 }

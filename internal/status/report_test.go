@@ -8,6 +8,7 @@ import (
 
 	"framekeeper/internal/files"
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/spool"
 )
 
 // agent is what a healthy agent reports, changed.
@@ -50,6 +51,9 @@ func TestJudge(t *testing.T) {
 				change(r)
 			}
 		}
+	}
+	own := func(change func(*Agent)) func(*Report) {
+		return func(r *Report) { r.Own = map[string]*Agent{"cam1": agent(change).Agent} }
 	}
 	down := func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused", Advice: "start it"} }
 	for _, c := range []struct {
@@ -109,6 +113,20 @@ func TestJudge(t *testing.T) {
 			"cam1 does not report: no sign of life for 4s: it hangs, or was stopped", "restart", ""},
 
 		{"Redis away", down, Failed, Unknown, "cam1 has an unknown state: the controller's own link to Redis is down", "",
+			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+		{"Redis away, the camera works", all(down, own(func(a *Agent) {
+			a.Link.State, a.Writable = "DOWN", false
+			a.Outbox.Unsent, a.Spool = 45, &Spool{Stats: spool.Stats{Frames: 40, Bytes: 5 << 20}}
+		})), Failed, Unknown, "cam1 captures, and waits for Redis: its link to Redis is DOWN", "",
+			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+		{"Redis away, the camera too", all(down, own(func(a *Agent) {
+			a.Link.State, a.Capture.State, a.Capture.Reason = "DOWN", camera.StateStalled, "no frame for 2s"
+		})), Failed, Failed, "cam1 gives no frames: capture is stalled: no frame for 2s", "check the camera",
+			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+		{"only the controller has no link", all(down, own(func(*Agent) {})), Failed, Healthy, "cam1 is healthy", "",
+			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+		{"Redis away, of another process", all(down, own(func(a *Agent) { a.PID = 1 })), Failed, Unknown,
+			"cam1 has an unknown state: the controller's own link to Redis is down", "",
 			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
 		{"own Redis down", all(down, func(r *Report) { r.Redis = &RedisServer{State: ProcessHanging, LastExit: "signal: killed"} }), Failed, Unknown,
 			"cam1 has an unknown state: the controller's own link to Redis is down", "",

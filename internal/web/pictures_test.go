@@ -41,13 +41,30 @@ func newStudio(names ...string) *studio { return &studio{names: names, next: mak
 
 // expose makes a new exposure on every camera; err: none, for that reason.
 func (s *studio) expose(err error) {
+	s.hold(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dark = err; err == nil {
+	if err == nil {
 		s.taken++
 	}
 	close(s.next)
 	s.next = make(chan struct{})
+}
+
+// tick makes one more exposure, whether it is shown or not.
+func (s *studio) tick() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken++
+	close(s.next)
+	s.next = make(chan struct{})
+}
+
+// hold says why there are no pictures; nil: there are.
+func (s *studio) hold(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dark = why
 }
 
 // run makes exposures until the test ends.
@@ -61,7 +78,7 @@ func (s *studio) run(t *testing.T, fps int) {
 		for {
 			select {
 			case <-tick.C:
-				s.expose(nil)
+				s.tick()
 			case <-ctx.Done():
 				return
 			}
