@@ -94,7 +94,7 @@ func (p *pictures) Picture(ctx context.Context, q agentapi.Query) (*agentapi.Pic
 	}
 	captured := p.clock.Micros(f.Captured)
 	return &agentapi.Picture{
-		JPEG: r.jpeg, Width: r.width, Height: r.height, Tag: p.tag(ticket), FrameID: p.id(captured, ticket),
+		JPEG: r.jpeg, Width: r.width, Height: r.height, Exposure: fmt.Sprintf("%dx%d", f.Width, f.Height), Tag: p.tag(ticket), FrameID: p.id(captured, ticket),
 		Captured: captured, Age: time.Since(f.Captured), Stale: stale,
 	}, nil
 }

@@ -56,7 +56,7 @@ func TestPicturesWithoutRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, err := jpeg.Decode(bytes.NewReader(p.JPEG))
-	if err != nil || m.Bounds() != image.Rect(0, 0, 320, 180) || p.Width != 320 || p.Height != 180 {
+	if err != nil || m.Bounds() != image.Rect(0, 0, 320, 180) || p.Width != 320 || p.Height != 180 || p.Exposure != "640x360" {
 		t.Errorf("got %v, said to be %dx%d (%v), want 320x180", m.Bounds(), p.Width, p.Height, err)
 	}
 	if now := time.Now().UnixMicro(); p.Captured > now || now-p.Captured > 5e6 || p.Age > 2*time.Second || p.Stale != "" {

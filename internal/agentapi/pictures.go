@@ -39,6 +39,7 @@ type Query struct {
 type Picture struct {
 	JPEG          []byte
 	Width, Height int           // pixels
+	Exposure      string        // its size: "1280x720"
 	Tag           string        // differs between exposures
 	FrameID       string        // the frame's ID; of an exposure that no log has "<epoch>-e<number since the agent's start>"
 	Captured      int64         // Unix microseconds
@@ -68,7 +69,8 @@ const (
 	HeaderFrameID   = "X-Frame-Id"
 	HeaderAge       = "X-Age-Ms" // the same as Age, which HTTP counts in whole seconds
 	HeaderSize      = "X-Image-Size"
-	HeaderStale     = "X-Stale" // the reason; missing if the picture is live
+	HeaderExposure  = "X-Exposure-Size" // before it was made smaller
+	HeaderStale     = "X-Stale"         // the reason; missing if the picture is live
 	HeaderAnswer    = "X-Framekeeper-Header"
 )
 
@@ -81,6 +83,7 @@ func (p *Picture) SetHeader(h http.Header, age time.Duration) {
 	h.Set("Age", strconv.FormatInt(int64(age/time.Second), 10))
 	h.Set(HeaderAge, strconv.FormatInt(age.Milliseconds(), 10))
 	h.Set(HeaderSize, fmt.Sprintf("%dx%d", p.Width, p.Height))
+	h.Set(HeaderExposure, p.Exposure)
 	if p.Stale != "" {
 		h.Set(HeaderStale, strconv.QuoteToASCII(p.Stale))
 	}
@@ -105,6 +108,7 @@ func (p *Picture) readHeader(h http.Header) error {
 		}
 	}
 	p.Captured, p.Age, p.FrameID = seconds*1e6+micros, time.Duration(ms)*time.Millisecond, h.Get(HeaderFrameID)
+	p.Exposure = h.Get(HeaderExposure)
 	if tag, err := strconv.Unquote(h.Get("Etag")); err == nil {
 		p.Tag = tag
 	}

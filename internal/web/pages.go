@@ -28,8 +28,10 @@ var (
 	pageScript string
 	//go:embed pictures.js
 	pictureScript string
-	script        = pageScript + pictureScript
 )
+
+// script is all of the page's.
+func script() string { return pageScript + pictureScript }
 
 // hash is how a security policy names what may stand between two tags.
 func hash(text string) string {
@@ -38,7 +40,7 @@ func hash(text string) string {
 }
 
 // printOfPage differs between versions of the page that cannot be mixed.
-func printOfPage() string { return hash(page + style + script) }
+func printOfPage() string { return hash(page + style + script()) }
 
 // icon is shown on the browser's tab.
 func icon(h status.Health) template.URL {
@@ -62,8 +64,8 @@ func iconOf(colour, sign, path string) template.URL {
 // pages are the handlers, without their guards.
 func pages(cfg Config, pictures *pictures) http.Handler {
 	status := template.Must(template.New("page").Funcs(template.FuncMap{
-		"style":  func() template.CSS { return template.CSS(style) }, //nolint:gosec // our own
-		"script": func() template.JS { return template.JS(script) },  //nolint:gosec // our own
+		"style":  func() template.CSS { return template.CSS(style) },  //nolint:gosec // our own
+		"script": func() template.JS { return template.JS(script()) }, //nolint:gosec // our own
 		"icon":   icon,
 		"mark":   mark,
 	}).Parse(page))

@@ -67,7 +67,7 @@
 			this.url = url;
 			this.tag = answer.headers.get("Etag") ?? "";
 			this.exposed = Date.now() - Number(answer.headers.get("X-Age-Ms"));
-			this.size = (answer.headers.get("X-Image-Size") ?? "").replace("x", " × ");
+			this.size = (answer.headers.get("X-Exposure-Size") ?? "").replace("x", " × ");
 		}
 
 		// Without a picture of its own yet the tile shows the last one that the box has.

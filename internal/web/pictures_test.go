@@ -103,7 +103,7 @@ func (s *studio) Picture(ctx context.Context, camera string, q agentapi.Query) (
 			return nil, dark
 		case n > 0 && q.After != tag:
 			return &agentapi.Picture{
-				JPEG: coloured(n, 640, 360), Width: 640, Height: 360, Tag: tag, FrameID: "1-e" + strconv.Itoa(n), Captured: time.Now().UnixMicro(), Age: 20 * time.Millisecond,
+				JPEG: coloured(n, 640, 360), Width: 640, Height: 360, Exposure: "1280x720", Tag: tag, FrameID: "1-e" + strconv.Itoa(n), Captured: time.Now().UnixMicro(), Age: 20 * time.Millisecond,
 			}, nil
 		case q.Wait == 0 && n == 0:
 			return nil, &agentapi.Unavailable{Reason: "no exposure yet"}
@@ -162,7 +162,7 @@ func TestLatest(t *testing.T) {
 	if now := float64(time.Now().UnixMicro()) / 1e6; err != nil || seconds > now || seconds < now-60 {
 		t.Errorf("X-Timestamp is %q (%v)", resp.Header.Get("X-Timestamp"), err)
 	}
-	for name, want := range map[string]string{"X-Frame-Id": "1-e1", "Age": "0", "X-Age-Ms": "20", "X-Image-Size": "640x360", "Etag": `"cam1-1"`,
+	for name, want := range map[string]string{"X-Frame-Id": "1-e1", "Age": "0", "X-Age-Ms": "20", "X-Image-Size": "640x360", "X-Exposure-Size": "1280x720", "Etag": `"cam1-1"`,
 		"Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin", "X-Stale": ""} {
 		if got := resp.Header.Get(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)

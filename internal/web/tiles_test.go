@@ -18,7 +18,7 @@ import (
 // What the page shows of a camera's picture, as expressions.
 const (
 	pictureShown = `(() => { const i = document.querySelector("#camera-cam1 .picture img"); return i.src.startsWith("blob:") && i.naturalWidth === 640 })()`
-	captionLive  = `/^Exposed .* ago · 640 × 360$/.test(document.querySelector("#camera-cam1 figcaption").innerText) && !document.querySelector("#camera-cam1 .picture").classList.contains("stale")`
+	captionLive  = `/^Exposed .* ago · 1280 × 720$/.test(document.querySelector("#camera-cam1 figcaption").innerText) && !document.querySelector("#camera-cam1 .picture").classList.contains("stale")`
 	captionStale = `/^Not live, of \d.*: camera stalled: no light$/.test(document.querySelector("#camera-cam1 figcaption").innerText) && getComputedStyle(document.querySelector("#camera-cam1 .picture img")).filter.includes("grayscale")`
 )
 

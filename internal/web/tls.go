@@ -89,7 +89,7 @@ func (c *certificate) get(now time.Time) *pair {
 	case err != nil && err.Error() != c.refused:
 		c.refused = err.Error()
 		c.log.Warn().Err(err).Msg("The page's certificate cannot be renewed; the old one stays in force")
-	case err == nil && !(bytes.Equal(next.cert, old.cert) && bytes.Equal(next.key, old.key)):
+	case err == nil && (!bytes.Equal(next.cert, old.cert) || !bytes.Equal(next.key, old.key)):
 		c.inForce.Store(next)
 		c.log.Info().Time("expires", next.Leaf.NotAfter).Msg("The page's certificate is renewed")
 		fallthrough

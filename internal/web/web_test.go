@@ -191,7 +191,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("got %d, want 200: %s", resp.StatusCode, body)
 	}
-	if strings.Count(body, "<script") != 1 || !strings.Contains(body, "<script>"+script+"</script>") {
+	if strings.Count(body, "<script") != 1 || !strings.Contains(body, "<script>"+script()+"</script>") {
 		t.Errorf("another script than our own got into the page:\n%s", body)
 	}
 	for _, want := range []string{"LIVE", "1 min 30 s", "cam1", "running for", "is starting", "read status:cam1: &lt;script&gt;", "last end: ended: &lt;script&gt;",
