@@ -78,6 +78,15 @@ func LoadHost(path string) (*Config, error) {
 	return load(path, cfg)
 }
 
+// LoadPage is where the page is by a file that may be wrong: what can be read of it
+// counts, the defaults for the rest. A controller goes on while its file is broken,
+// and has to be found.
+func LoadPage(path string) access.Settings {
+	cfg := defaults()
+	_, _ = load(path, cfg) // Load reports what is wrong
+	return cfg.Controller.Web
+}
+
 func load(path string, cfg *Config) (*Config, error) {
 	data, err := config.ReadFile(path)
 	if err != nil {

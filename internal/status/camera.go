@@ -50,6 +50,9 @@ func (a *Agent) Reasons() (all []Reason) {
 	return all
 }
 
+// newsTime is how long something that works again shows how its process before ended.
+const newsTime = time.Hour
+
 // Evidence is all that is known of a camera.
 type Evidence struct {
 	Process    *Process // nil: it is another box's, and its processes cannot be seen
@@ -58,6 +61,7 @@ type Evidence struct {
 	Blind      bool   // the reader's own link is down: what was seen does not count
 	OtherRedis bool   // it was seen in a Redis that is not the box's own
 	Box        string // for commands
+	Client     Client
 }
 
 // startTime is more than an agent takes until its first status is in Redis.
@@ -218,7 +222,22 @@ func (e *Evidence) mute(why Reason) Judgement {
 
 // command is what an operator types.
 func (e *Evidence) command(what string) string {
-	return fmt.Sprintf("client control --box %s %s %s", e.Box, what, e.Process.Name)
+	return e.Client.Line("control", "--box", e.Box, what, e.Process.Name)
+}
+
+// Client is how an operator calls the client.
+type Client struct {
+	Program string // as a shell takes it; "": client
+	Options string // what it needs beside the command
+}
+
+// Line is a command for a shell.
+func (c Client) Line(words ...string) string {
+	line := cmp.Or(c.Program, "client") + " " + strings.Join(words, " ")
+	if c.Options != "" {
+		line += " " + c.Options
+	}
+	return line
 }
 
 // young reports whether the process can hardly have reported yet.
@@ -236,7 +255,7 @@ func (p *Process) Notes(ok bool, now time.Time) (all []string) {
 		all = append(all, wait)
 	}
 	reason := p.State != ProcessRunning && p.State != ProcessStopped || !ok && p.Failures > 0 // it is why the camera failed
-	if p.LastExit != "" && !reason {
+	if old := ok && now.Sub(p.Since) >= newsTime; p.LastExit != "" && !reason && !old {
 		all = append(all, "last end: "+p.LastExit)
 	}
 	if p.Recoveries > 0 {

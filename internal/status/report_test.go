@@ -220,15 +220,43 @@ func TestNotes(t *testing.T) {
 		ok   bool
 		want []string
 	}{
-		{Process{State: ProcessRunning, LastExit: "exit code 1"}, true, []string{"last end: exit code 1"}},
+		{Process{State: ProcessRunning, Since: now, LastExit: "exit code 1"}, true, []string{"last end: exit code 1"}},
+		{Process{State: ProcessRunning, Since: now.Add(-newsTime), LastExit: "exit code 1"}, true, nil},
+		{Process{State: ProcessRunning, Since: now.Add(-newsTime), LastExit: "exit code 1"}, false, []string{"last end: exit code 1"}},
 		{Process{State: ProcessRunning, LastExit: "exit code 1", Failures: 2}, false, nil},
-		{Process{State: ProcessRunning, LastExit: "exit code 1", Failures: 2}, true, []string{"last end: exit code 1"}},
+		{Process{State: ProcessRunning, Since: now, LastExit: "exit code 1", Failures: 2}, true, []string{"last end: exit code 1"}},
 		{Process{State: ProcessBackoff, LastExit: "exit code 1", NextStart: now.Add(5 * time.Second)}, false, []string{"waiting to start it again in 5 s"}},
 		{Process{State: ProcessCrashLoop, NextStart: now.Add(-time.Second), Recoveries: 1, LastRecovery: "exit status 1"}, false,
 			[]string{"about to start it again", "recovery_command was run 1 time, the last time: exit status 1"}},
 	} {
 		if got := c.p.Notes(c.ok, now); !slices.Equal(got, c.want) {
 			t.Errorf("%+v: got %q, want %q", c.p, got, c.want)
+		}
+	}
+}
+
+// No figure of a status that does not count stands beside the reason for which it does
+// not.
+func TestReported(t *testing.T) {
+	now := time.Now()
+	for name, c := range map[string]struct {
+		change func(*Report)
+		counts bool
+	}{
+		"healthy":             {func(*Report) {}, true},
+		"stale":               {func(r *Report) { o := r.Seen["cam1"]; o.Stale = time.Minute; r.Seen["cam1"] = o }, false},
+		"of another process":  {func(r *Report) { r.Agents[0].PID = 41 }, false},
+		"of a silent process": {func(r *Report) { r.Agents[0].Silent = now }, false},
+		"the link is down":    {func(r *Report) { r.Link.Live = false }, false},
+		"its own, meanwhile":  {func(r *Report) { r.Link.Live, r.Own = false, map[string]*Agent{"cam1": {PID: 42}} }, true},
+		"its own, of a silent": {func(r *Report) {
+			r.Link.Live, r.Own, r.Agents[0].Silent = false, map[string]*Agent{"cam1": {PID: 42}}, now
+		}, false},
+	} {
+		r := good(now)
+		c.change(&r)
+		if got := r.Reported(&r.Agents[0]); (got != nil) != c.counts {
+			t.Errorf("%s: got %+v", name, got)
 		}
 	}
 }
