@@ -49,6 +49,8 @@ type agent struct {
 	channel   *outbox.ChannelWriter
 	spool     *diskSpool
 	settings  *liveSettings
+	pictures  *pictures
+	direct    *direct
 	groups    *consumerGroups
 	socket    *socket
 	presence  *presence
@@ -100,8 +102,12 @@ func (a *agent) start(part func(name string, run func(context.Context) error), r
 		health: a.grabber.Health, resync: a.clock.Resync, hanging: a.spool.hanging, dir: a.cfg.Delivery.SpoolDir, changed: a.statusChange.Call, log: a.log,
 	}).run)
 	part("journal", func(ctx context.Context) error { return a.claim.Run(ctx, a.frames) })
-	part("claim", func(ctx context.Context) error { return completeClaim(ctx, a.claim, a.frames, a.cfg.StateDir, a.cam.Name, a.log) })
-	part("socket", func(ctx context.Context) error { return a.socket.run(ctx, a.settings, registry) })
+	part("claim", func(ctx context.Context) error {
+		return completeClaim(ctx, a.claim, a.frames, a.cfg.StateDir, a.cam.Name, a.log)
+	})
+	what := &served{a.settings, a.pictures, a.direct, registry, a.presence.Status}
+	part("socket", func(ctx context.Context) error { return a.socket.run(ctx, what) })
+	part("controller's socket", func(ctx context.Context) error { return serveInherited(ctx, a.cfg.Socket, what, a.log) })
 	if manager != nil {
 		part("heartbeat", newHeartbeat(manager, a.grabber, a.linkState, a.responder, a.log).run)
 	}

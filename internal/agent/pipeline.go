@@ -19,8 +19,9 @@ import (
 
 // driver is the foreign code of a build: it may hang, or worse.
 type driver struct {
-	open camera.Opener
-	jpeg camera.JPEGFunc
+	open    camera.Opener
+	jpeg    camera.JPEGFunc
+	preview func(camera.Config) *camera.Preview // nil: made with the standard library
 }
 
 // pipeline constructs the agent's parts, joins them along the way of a frame, from
@@ -37,6 +38,7 @@ type driver struct {
 //	   │                          ▼                     │
 //	   │                       Publisher ───────────────┴────────► PUBLISH stream/<camera>
 //	   │
+//	   ├── the socket: pictures and, through direct, requests that wait for no session
 //	   └── Link: one session after the other; its workers are writer, Publisher, presence
 //
 // Capture never waits for Redis: Log and Publisher hold what leaves the responder
@@ -68,10 +70,22 @@ func pipeline(ctx context.Context, cfg *configfile.Config, cam camera.Config, d 
 	a.channel = outbox.NewChannelWriter(outbox.ChannelWriterConfig{
 		Topic: cam.StreamTopic, Wire: wires[cam.Wire].published(camera.NewDecoder(cam)), Ceiling: ceiling, Log: log,
 	}, a.frames)
+	if d.preview == nil {
+		d.preview = func(c camera.Config) *camera.Preview { return camera.NewPreview(c, nil, nil) }
+	}
+	a.pictures = &pictures{
+		cam: cam, epoch: claim.Epoch, source: a.grabber, clock: a.clock, preview: d.preview(cam),
+		quality: func() int { return a.settings.current().Quality },
+	}
+	a.direct = &direct{
+		publisher: a.publisher, cam: cam, logged: a.frames, render: a.pictures.whole, waiting: map[string][]chan *outbox.Item{},
+		live:    func() bool { return a.linkState() == datatransfer.Live },
+		receive: func(payload []byte, arrived time.Time) bool { return a.responder.receive(payload, arrived) },
+	}
 	a.responder = newResponder(responderConfig{
 		Camera: cam, Delivery: cfg.Delivery, Source: a.grabber, Encoder: camera.NewEncoder(encoded(cam, cfg.Delivery.Mode), d.jpeg),
-		Frames: a.frames, Publisher: a.publisher, Clock: a.clock, EncodeTime: a.meters.encode,
-		CameraChanged: a.statusChange.Call, Log: log,
+		Frames: notedLog{a.frames, a.pictures.note}, Publisher: a.direct, Clock: a.clock, EncodeTime: a.meters.encode,
+		CameraChanged: a.statusChange.Call, Direct: a.direct.has, Log: log,
 	})
 	if a.spool, err = openSpool(cfg.Delivery, cam.Name, claim, a.frames, log); err != nil {
 		return err

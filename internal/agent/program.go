@@ -119,7 +119,7 @@ func run(ctx context.Context, f flags, stdout, stderr io.Writer) error {
 	if !handed { // else the controller has warned of it
 		cfg.WarnReadable(log)
 	}
-	return pipeline(ctx, cfg, *cam, driver{openSource, jpegEncoder()}, log)
+	return pipeline(ctx, cfg, *cam, driver{openSource, jpegEncoder(), newPreview}, log)
 }
 
 func names(cfg *configfile.Config) []string {

@@ -26,8 +26,9 @@ type responderConfig struct {
 	Frames        frameLog
 	Publisher     publisher
 	Clock         *frame.Clock
-	EncodeTime    prometheus.Observer // of seconds
-	CameraChanged func()              // is called after a change of the camera's health
+	EncodeTime    prometheus.Observer      // of seconds
+	CameraChanged func()                   // is called after a change of the camera's health
+	Direct        func(frame.Request) bool // the request waits for no session; nil: none does
 	Log           zerolog.Logger
 }
 
@@ -115,9 +116,15 @@ func newResponder(cfg responderConfig) *responder {
 var errStopping = errors.New("the agent is stopping")
 
 // receive takes one message of the request channel.
-func (r *responder) receive(payload []byte, arrived time.Time) {
-	r.requests.Handle(payload, arrived, frame.Request{})
+func (r *responder) receive(payload []byte, arrived time.Time) (admitted bool) {
+	return r.requests.Handle(payload, arrived, frame.Request{})
 }
+
+// served reports whether the request may be served now. Before open, one that came
+// over Redis may be a repeat and have its answer.
+func (r *responder) served(p pending) bool { return r.opened.Load() || r.direct(p) }
+
+func (r *responder) direct(p pending) bool { return r.Direct != nil && r.Direct(p.Request) }
 
 // parse reads a request. What comes after close is refused.
 func (r *responder) parse(payload []byte, _ frame.Request) (frame.Request, error) {
@@ -217,9 +224,6 @@ const headerSize = 512
 // as many as there is room for. A burst of large frames waits for the next one,
 // at worst until its deadline, instead of displacing answers already made.
 func (r *responder) answerable(f *camera.Frame) []pending {
-	if !r.opened.Load() {
-		return nil
-	}
 	lane, idle := r.Publisher.Room()
 	r.full = false
 	size := r.size
@@ -228,21 +232,24 @@ func (r *responder) answerable(f *camera.Frame) []pending {
 	} else if r.wire.reply != nil {
 		size += pixels
 	}
-	room, empty := lane, idle
+	log, logEmpty := lane, idle
 	if r.Delivery.Mode.Streams() {
-		log, logEmpty := r.Frames.Room(size + frame.MaxRequestBytes + headerSize)
-		room, empty = min(room, log), empty && logEmpty
+		log, logEmpty = r.Frames.Room(size + frame.MaxRequestBytes + headerSize)
 	}
 	return r.requests.Take(func(p pending) bool {
-		if !r.Source.MayAnswer(f, p.Arrived, p.Request.MaxAge) {
+		if !r.served(p) || !r.Source.MayAnswer(f, p.Arrived, p.Request.MaxAge) {
 			return false
 		}
 		cost := size + int64(len(p.Request.Object)) + headerSize
+		room, empty := min(lane, log), idle && logEmpty
+		if r.direct(p) { // its answer waits for nobody
+			room, empty = log, logEmpty || !r.Delivery.Mode.Streams()
+		}
 		if cost > room && !empty {
 			r.full = true
 			return false
 		}
-		room, empty = room-cost, false
+		lane, log, idle, logEmpty = lane-cost, log-cost, false, false
 		return true
 	})
 }
@@ -253,11 +260,10 @@ func (r *responder) answerable(f *camera.Frame) []pending {
 // be about to give a frame, and the request waits for that.
 func (r *responder) expire(now time.Time) time.Duration {
 	h := r.Source.Health()
-	hopeless := r.opened.Load() && // before that, it may be a repeat and have its answer
-		(h.State == camera.StateStalled || h.State == camera.StateRetrying || h.State == camera.StateEnded)
+	hopeless := h.State == camera.StateStalled || h.State == camera.StateRetrying || h.State == camera.StateEnded
 	next := time.Hour
 	late := r.requests.Take(func(p pending) bool {
-		if hopeless || !now.Before(deadline(p)) {
+		if hopeless && r.served(p) || !now.Before(deadline(p)) {
 			return true
 		}
 		next = min(next, deadline(p).Sub(now))

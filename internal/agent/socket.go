@@ -14,7 +14,7 @@ import (
 	"framekeeper/internal/metrics"
 )
 
-// socket serves live settings and metrics to the controller. Frames do not need
+// socket serves pictures, requests, live settings and metrics to the controller. Frames do not need
 // it: why it is missing is logged and shown, and it is tried again until it is
 // there.
 type socket struct {
@@ -38,15 +38,48 @@ func (s *socket) why() string {
 // another agent's.
 var errUnlocked = errors.New("no lock in state_dir, which cannot be written, or is another agent's")
 
+// served is what the socket is for.
+type served struct {
+	settings agentapi.LiveSettings
+	pictures agentapi.Pictures
+	requests agentapi.Requests
+	registry prometheus.Gatherer
+	status   func() any
+}
+
+func (s *served) handle(server *agentapi.Server) {
+	server.HandleSettings(s.settings)
+	server.HandlePictures(s.pictures)
+	server.HandleRequests(s.requests)
+	server.HandleStatus(s.status)
+	server.Handle("GET /metrics", metrics.Handler(s.registry).ServeHTTP)
+}
+
+// serveInherited serves on the socket that the controller has handed over, if it has,
+// until ctx ends.
+func serveInherited(ctx context.Context, value string, what *served, log zerolog.Logger) error {
+	if value == "" {
+		return nil
+	}
+	server, err := agentapi.Inherit(value, log)
+	if err == nil {
+		what.handle(server)
+		err = server.Run(ctx)
+	}
+	if err != nil { // there is the other one
+		log.Warn().Err(err).Msg("The controller's socket cannot be served")
+	}
+	return nil
+}
+
 // run serves until ctx ends.
-func (s *socket) run(ctx context.Context, settings agentapi.LiveSettings, registry prometheus.Gatherer) error {
+func (s *socket) run(ctx context.Context, what *served) error {
 	for {
 		server := s.listen(ctx)
 		if server == nil {
 			return nil
 		}
-		server.HandleSettings(settings)
-		server.Handle("GET /metrics", metrics.Handler(registry).ServeHTTP)
+		what.handle(server)
 		if err := server.Run(ctx); err != nil {
 			s.log.Warn().Err(err).Msg("The agent's socket failed; it is opened again")
 		}

@@ -42,26 +42,9 @@ func (c Client) Set(ctx context.Context, s Settings) (Settings, error) {
 }
 
 func (c Client) do(ctx context.Context, method, url string, body []byte, limit int64) ([]byte, error) {
-	var connected, answered atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn:              func(httptrace.GotConnInfo) { connected.Store(true) },
-		GotFirstResponseByte: func() { answered.Store(true) },
-	})
-	req, err := http.NewRequestWithContext(ctx, method, "http://agent"+url, bytes.NewReader(body))
+	resp, err := c.roundTrip(ctx, call{method: method, url: url, body: body})
 	if err != nil {
-		return nil, fmt.Errorf("ask agent: %w", err)
-	}
-	transport := &http.Transport{DisableKeepAlives: true, DialContext: c.dial} // one call, one connection, nothing left
-	resp, err := transport.RoundTrip(req)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("%w at %s", ErrNoAgent, c.Path)
-	case errors.Is(err, context.DeadlineExceeded):
-		return nil, fmt.Errorf("%w in time at %s", ErrNoAgent, c.Path)
-	case err != nil && ctx.Err() == nil && connected.Load() && !answered.Load():
-		return nil, fmt.Errorf("%w at %s, it ended meanwhile", ErrNoAgent, c.Path)
-	case err != nil:
-		return nil, fmt.Errorf("ask agent at %s: %w", c.Path, err)
+		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }() // only read from
 	b, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
@@ -78,6 +61,42 @@ func (c Client) do(ctx context.Context, method, url string, body []byte, limit i
 		return nil, errors.New(f.Error)
 	}
 	return nil, fmt.Errorf("ask agent at %s for %s: %s", c.Path, url, resp.Status)
+}
+
+// call is what an agent is asked.
+type call struct {
+	method, url string
+	body        []byte
+	accept      string // "": anything
+}
+
+// roundTrip makes one call. Its caller closes the body.
+func (c Client) roundTrip(ctx context.Context, ask call) (*http.Response, error) {
+	var connected, answered atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn:              func(httptrace.GotConnInfo) { connected.Store(true) },
+		GotFirstResponseByte: func() { answered.Store(true) },
+	})
+	req, err := http.NewRequestWithContext(ctx, ask.method, "http://agent"+ask.url, bytes.NewReader(ask.body))
+	if err != nil {
+		return nil, fmt.Errorf("ask agent: %w", err)
+	}
+	if ask.accept != "" {
+		req.Header.Set("Accept", ask.accept)
+	}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: c.dial} // one call, one connection, nothing left
+	resp, err := transport.RoundTrip(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w at %s", ErrNoAgent, c.Path)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.EAGAIN): // EAGAIN: as many wait for it as can
+		return nil, fmt.Errorf("%w in time at %s", ErrNoAgent, c.Path)
+	case err != nil && ctx.Err() == nil && connected.Load() && !answered.Load():
+		return nil, fmt.Errorf("%w at %s, it ended meanwhile", ErrNoAgent, c.Path)
+	case err != nil:
+		return nil, fmt.Errorf("ask agent at %s: %w", c.Path, err)
+	}
+	return resp, nil
 }
 
 func (c Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -1,5 +1,6 @@
-// Package agentapi is the API of an agent for the programs of its own box, metrics
-// and live settings: HTTP over a unix socket in state_dir/<camera>. It promises
+// Package agentapi is the API of an agent for the programs of its own box, pictures,
+// requests, metrics and live settings: HTTP over a unix socket in state_dir/<camera>,
+// and over another that the controller hands to the agent at its start. It promises
 // that only the agent's own user (and root) can call it, that the socket of a
 // killed agent is replaced and that of an ended one is gone, and that slow or
 // greedy clients cannot hold the agent. It never changes what is on disk: settings
@@ -36,7 +37,7 @@ func Path(stateDir, camera string) string { return filepath.Join(stateDir, camer
 
 // Server is the agent's end. Handle comes before Run; Run may be called once.
 type Server struct {
-	path     string
+	path     string // "": it has no name to remove
 	listener net.Listener
 	mux      *http.ServeMux
 	log      zerolog.Logger
@@ -64,7 +65,11 @@ func Listen(ctx context.Context, path string, log zerolog.Logger) (*Server, erro
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // its name may have been a detour
-	return &Server{path: path, listener: l, mux: http.NewServeMux(), log: log}, nil
+	return newServer(path, l, log), nil
+}
+
+func newServer(path string, l net.Listener, log zerolog.Logger) *Server {
+	return &Server{path: path, listener: l, mux: http.NewServeMux(), log: log}
 }
 
 // removeSocket removes a socket, and nothing else.
@@ -90,7 +95,7 @@ func (s *Server) Handle(pattern string, h http.HandlerFunc) { s.mux.HandleFunc(p
 // Run serves until ctx ends, lets the answers in hand go out, removes the
 // socket and returns nil.
 func (s *Server) Run(ctx context.Context) error {
-	defer func() { _ = removeSocket(s.path) }() // one that stays is replaced at the next start
+	defer func() { _ = s.remove() }() // one that stays is replaced at the next start
 	server := &http.Server{
 		Handler:           s.mux,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -120,7 +125,14 @@ func (s *Server) Run(ctx context.Context) error {
 
 // Close removes the socket when Run was never called.
 func (s *Server) Close() error {
-	return errors.Join(s.listener.Close(), removeSocket(s.path))
+	return errors.Join(s.listener.Close(), s.remove())
+}
+
+func (s *Server) remove() error {
+	if s.path == "" {
+		return nil
+	}
+	return removeSocket(s.path)
 }
 
 // debugLog takes what net/http reports of broken clients.

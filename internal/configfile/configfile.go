@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"framekeeper/internal/config"
 	"framekeeper/internal/images"
@@ -37,6 +38,8 @@ type Config struct {
 
 	Path string // the file it came from
 	Text []byte // what that held, when it was read by a Load
+
+	Socket string // the descriptor of the socket that LoadHanded was handed; "": none was
 
 	host bool // cameras may be missing, and their sources
 }
@@ -75,6 +78,15 @@ func LoadHost(path string) (*Config, error) {
 	return load(path, cfg)
 }
 
+// LoadPage is where the page is by a file that may be wrong: what can be read of it
+// counts, the defaults for the rest. A controller goes on while its file is broken,
+// and has to be found.
+func LoadPage(path string) access.Settings {
+	cfg := defaults()
+	_, _ = load(path, cfg) // Load reports what is wrong
+	return cfg.Controller.Web
+}
+
 func load(path string, cfg *Config) (*Config, error) {
 	data, err := config.ReadFile(path)
 	if err != nil {
@@ -93,17 +105,43 @@ func parseText(path string, data []byte, cfg *Config) (*Config, error) {
 // agent that starts while the file is being edited, or is broken, runs like
 // those that have been running. It is to be called once, first of all.
 func LoadHanded(path string) (*Config, error) {
-	text, handed := os.LookupEnv(supervise.ConfigVariable)
-	if !handed {
-		return Load(path)
+	socket, err := handed(supervise.SocketVariable)
+	if err != nil {
+		return nil, err
 	}
-	// Neither the variable nor the descriptor is for what we start ourselves.
-	if err := os.Unsetenv(supervise.ConfigVariable); err != nil {
-		return nil, fmt.Errorf("read handed configuration: %w", err)
+	cfg, err := loadText(path)
+	if err == nil && socket > 0 {
+		cfg.Socket = strconv.Itoa(socket)
+	}
+	return cfg, err
+}
+
+// handed is the descriptor that the controller has handed over in a variable; 0: none.
+// Neither the variable nor the descriptor is for what we start ourselves.
+func handed(variable string) (int, error) {
+	text, there := os.LookupEnv(variable)
+	if !there {
+		return 0, nil
+	}
+	if err := os.Unsetenv(variable); err != nil {
+		return 0, fmt.Errorf("read %s: %w", variable, err)
 	}
 	fd, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || fd < 3 {
-		return nil, fmt.Errorf("%s=%.20q: expected the number of a descriptor; it is set by the controller and by nobody else", supervise.ConfigVariable, text)
+		return 0, fmt.Errorf("%s=%.20q: expected the number of a descriptor; it is set by the controller and by nobody else", variable, text)
+	}
+	syscall.CloseOnExec(int(fd))
+	return int(fd), nil
+}
+
+// loadText reads the text that was handed over, or the file.
+func loadText(path string) (*Config, error) {
+	fd, err := handed(supervise.ConfigVariable)
+	switch {
+	case err != nil:
+		return nil, err
+	case fd == 0:
+		return Load(path)
 	}
 	f := os.NewFile(uintptr(fd), path)
 	defer func() { _ = f.Close() }() // nothing was written
@@ -132,7 +170,7 @@ func parse(path string, data []byte, environ []string, cfg *Config) (*Config, er
 // which may well be our programs too.
 func isInternal(entry string) bool {
 	switch name, _, _ := strings.Cut(entry, "="); name {
-	case supervise.EnvCamera, supervise.EnvSource, supervise.EnvExitCode, supervise.EnvRestarts, supervise.ConfigVariable:
+	case supervise.EnvCamera, supervise.EnvSource, supervise.EnvExitCode, supervise.EnvRestarts, supervise.ConfigVariable, supervise.SocketVariable:
 		return true
 	}
 	return false

@@ -17,6 +17,7 @@ func (c *Config) WorldReadable() []string {
 		{"[redis] password_file", c.Redis.PasswordFile},
 		{"[redis] tls_key_file", c.Redis.TLSKeyFile},
 		{"[controller] http_password_file", c.Controller.Web.HTTPPasswordFile},
+		{"[controller] http_tls_key_file", c.Controller.Web.HTTPTLSKeyFile},
 	}
 	if slices.ContainsFunc(c.Cameras, func(cam camera.Config) bool { return camera.HoldsSecret(cam.Source) }) {
 		secrets = append(secrets, struct{ key, file string }{"the configuration with a camera's password", c.Path})

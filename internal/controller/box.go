@@ -23,6 +23,7 @@ import (
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
 	"framekeeper/internal/web"
+	"framekeeper/pkg/datatransfer"
 )
 
 // control runs the box. What can be wrong from the start is an error before
@@ -77,6 +78,7 @@ type box struct {
 	commands   *commands.Server
 	orphans    *orphans
 	disks      *disks
+	sightings  *sightings
 	reloader   *reloader
 	notify     func(context.Context) error
 
@@ -99,7 +101,7 @@ type box struct {
 //	                        ▼        │       │  control/<box>  answers
 //	  the box ──► telemetry.Sampler ─┼─► Publisher ══ Link ══► Redis, log_topic
 //	                        │        │                 │ state
-//	       disks, orphans ──┴────────┴──► reporter ◄───┘
+//	       disks, orphans ──┴────────┴──► reporter ◄───┘◄── sightings, over unix sockets without Redis
 //	                                         │
 //	                    web server, metrics, commands' status, systemd
 func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, lock *os.File) (*box, error) {
@@ -123,6 +125,11 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 	reporter := &reporter{
 		conf: conf, began: began, agents: b.supervisor.Agents, link: b.link, server: b.server, orphans: b.orphans, disks: b.disks, outcomes: outcomes,
 	}
+	seen := &cameras{agents: b.supervisor.Agents, socket: reporter.socket}
+	b.sightings = &sightings{
+		blind: func() bool { return b.link.get().link.Status().State != datatransfer.Live }, names: seen.Names, ask: seen.status,
+	}
+	reporter.sightings = b.sightings
 	linkMetrics, handler, err := newMetrics(reporter)
 	if err != nil {
 		return nil, err
@@ -140,7 +147,7 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 		current: b.link, identity: commands.NewIdentity(), commands: b.commands, backlog: telemetry.NewBacklog(),
 		agents: b.supervisor.Agents, metrics: linkMetrics, log: conf.logger,
 	}
-	pages := &pagePart{current: b.page, report: reporter.report, metrics: handler}
+	pages := &pagePart{current: b.page, report: reporter.report, metrics: handler, cameras: seen}
 	b.reloader = &reloader{
 		conf: conf, load: configfile.Load, outcomes: outcomes, supervisor: b.supervisor, options: options, after: b.orphans.wake.Call,
 		openLog: func(c logging.Config) (zerolog.Logger, io.Closer, error) { return logging.New(c, "controller", stderr) },
@@ -183,6 +190,7 @@ func (b *box) run(ctx context.Context, hangups <-chan os.Signal) error {
 	start(b.notify)
 	start(b.orphans.run)
 	start(b.disks.run)
+	start(b.sightings.run)
 	start(func(ctx context.Context) error { return b.reloader.run(ctx, hangups) })
 	b.link.start(ctx, cancel)
 	b.page.start(ctx, cancel)

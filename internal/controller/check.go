@@ -21,7 +21,7 @@ import (
 func check(ctx context.Context, cfg *configfile.Config) error {
 	_, err := agentSpecs(cfg)
 	if cfg.Controller.Web.HTTP != "" {
-		err = errors.Join(err, web.CheckPassword(cfg.Controller.Web.HTTPUser, cfg.Controller.Web.HTTPPasswordFile))
+		err = errors.Join(err, web.Check(&cfg.Controller.Web))
 	}
 	if cfg.Redis.Embedded {
 		nop := zerolog.Nop()

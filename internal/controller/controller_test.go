@@ -271,3 +271,21 @@ func TestReachable(t *testing.T) {
 		}
 	}
 }
+
+// Whoever has broken the file sees how the box is all the same.
+func TestStatusWithABrokenFile(t *testing.T) {
+	s := newSetup(t, "redis://127.0.0.1:1", "")
+	s.begin(t)
+	eventually(t, "a controller", func() bool { text, _ := s.ask("--status"); return strings.Contains(text, "box box1") })
+	text, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.config, append([]byte("nonsense = 1\n"), text...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.ask("--status")
+	if !strings.Contains(out, "nonsense") || !strings.Contains(out, "controller  up, box box1") || !errors.Is(err, errUnhealthy) {
+		t.Errorf("got %v and\n%s", err, out)
+	}
+}

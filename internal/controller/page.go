@@ -17,6 +17,7 @@ type pagePart struct {
 	current *replaceable[*web.Server]
 	report  func() web.Report
 	metrics http.Handler
+	cameras web.Cameras
 }
 
 // listen takes the page's address.
@@ -25,7 +26,7 @@ func (p *pagePart) listen(ctx context.Context, cfg *configfile.Config, log zerol
 	if s.HTTP == "" {
 		return nil, nil //nolint:nilnil // there is none, and nothing wrong
 	}
-	return web.Listen(ctx, web.Config{Settings: s, File: cfg.Path, Report: p.report, Metrics: p.metrics, Log: log})
+	return web.Listen(ctx, web.Config{Settings: s, File: cfg.Path, Report: p.report, Metrics: p.metrics, Cameras: p.cameras, Log: log})
 }
 
 func runPage(ctx context.Context, s *web.Server) error {
@@ -63,14 +64,14 @@ func (p *pagePart) prepareSame(ctx context.Context, c *change) (func() error, er
 	case next.HTTP == "":
 		return func() error { return nil }, nil
 	case page != nil && old == next && c.newLog == nil && !page.PasswordChanged():
-		return func() error { return nil }, web.CheckPassword(next.HTTPUser, next.HTTPPasswordFile)
+		return func() error { return nil }, web.Check(&next)
 	}
 	return func() error {
 		p.current.stop()
 		page, err := p.listen(ctx, c.next, c.log)
 		p.current.replace(page)
 		return err
-	}, web.CheckPassword(next.HTTPUser, next.HTTPPasswordFile)
+	}, web.Check(&next)
 }
 
 func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }

@@ -24,6 +24,8 @@ type reporter struct {
 	orphans  *orphans
 	disks    *disks
 	outcomes *outcomes
+
+	sightings *sightings
 }
 
 // report is the box as the page shows it.
@@ -33,6 +35,9 @@ func (r *reporter) report() web.Report {
 	link := status.Link{State: s.State.String(), Live: s.State == datatransfer.Live, Since: s.Since}
 	if s.Cause != "" {
 		link.Cause, link.Advice = string(s.Cause)+": "+s.Detail, s.Cause.Advice()
+		if s.Cause == redisconn.CauseRefused && r.server.get() != nil {
+			link.Advice = "the box's own Redis is started again automatically; why it does not run stands beside it"
+		}
 	}
 	var shared []string
 	for _, other := range side.rivals.Alive() {
@@ -44,7 +49,7 @@ func (r *reporter) report() web.Report {
 				Box: cfg.Controller.Box, Version: cli.Version(), Link: link, SharedWith: shared,
 				Findings: status.Findings{Reload: r.outcomes.latest(now), Unwritable: r.disks.unwritable(), Orphaned: r.orphans.last()},
 			},
-			Stuck: stuck(&cfg.Redis, s, now), Agents: r.agents(), Seen: side.presences.observations(),
+			Client: clientCommand(cfg.Path), Stuck: stuck(&cfg.Redis, s, now), Agents: r.agents(), Seen: side.presences.observations(), Own: r.sightings.latest(now),
 		},
 		Telemetry: side.sampler.Latest(),
 	}

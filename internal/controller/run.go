@@ -73,6 +73,10 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 			err = check(ctx, cfg)
 		}
 		return printCheck(stdout, cfg, err, o.json)
+	case err != nil && o.status:
+		page := configfile.LoadPage(o.config)
+		fmt.Fprintf(stderr, "%v\nThe running controller has an earlier configuration; it is asked at %s.\n", err, page.HTTP)
+		return printStatus(ctx, stdout, page, o.json)
 	case err != nil:
 		return cli.Usage(err)
 	case o.get != "":

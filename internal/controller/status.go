@@ -134,7 +134,15 @@ func askHealth(ctx context.Context, cfg web.Settings) (*status.Ready, error) {
 	addr := reachable(cfg.HTTP)
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
+	encryption, err := web.ClientTLS(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	scheme := "http://"
+	if encryption != nil {
+		scheme = "https://"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+addr+"/readyz", nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask controller: %w", err)
 	}
@@ -146,7 +154,7 @@ func askHealth(ctx context.Context, cfg web.Settings) (*status.Ready, error) {
 		req.SetBasicAuth(cfg.HTTPUser, password)
 	}
 	// No proxy: the controller is on this machine.
-	client := &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true, TLSClientConfig: encryption}}
 	resp, err := client.Do(req)
 	var dial *net.OpError
 	switch {

@@ -50,13 +50,18 @@ func (a *Agent) Reasons() (all []Reason) {
 	return all
 }
 
+// newsTime is how long something that works again shows how its process before ended.
+const newsTime = time.Hour
+
 // Evidence is all that is known of a camera.
 type Evidence struct {
 	Process    *Process // nil: it is another box's, and its processes cannot be seen
 	Seen       Observation
+	Own        *Agent // what the agent itself has just reported, without Redis; nil: nothing
 	Blind      bool   // the reader's own link is down: what was seen does not count
 	OtherRedis bool   // it was seen in a Redis that is not the box's own
 	Box        string // for commands
+	Client     Client
 }
 
 // startTime is more than an agent takes until its first status is in Redis.
@@ -88,6 +93,8 @@ func (e *Evidence) judge(now time.Time) Judgement {
 		return ended(p)
 	case p != nil && !p.Silent.IsZero():
 		return e.mute(Reason{ProcessSilent, now.Sub(p.Silent).Round(time.Second).String()})
+	case e.Blind && e.Own != nil:
+		return e.offline()
 	case e.Blind:
 		j := Judgement{Health: Unknown, Summary: "has an unknown state", Reasons: []Reason{{ControllerLink, "down"}}}
 		if p != nil && p.Says != "" {
@@ -99,6 +106,29 @@ func (e *Evidence) judge(now time.Time) Judgement {
 	default:
 		return e.reported(now)
 	}
+}
+
+// offline judges by what the agent itself reports while Redis is away: that it has no
+// link either is not the camera's fault.
+func (e *Evidence) offline() Judgement {
+	reasons := e.Own.Reasons()
+	if len(reasons) == 0 {
+		return Judgement{Health: Healthy, Summary: "is healthy"}
+	}
+	for _, r := range reasons {
+		if r.Code == CaptureFailed || r.Code == PartHangs {
+			return troubled([]Reason{r}, e.Own)
+		}
+	}
+	j := Judgement{Health: Unknown, Summary: "captures, and waits for Redis", Reasons: reasons[:1]}
+	if n := e.Own.Outbox.Unsent; n > 0 {
+		note := text.Count(n, "frame") + " to be sent"
+		if s := e.Own.Spool; s != nil && s.Frames > 0 {
+			note += fmt.Sprintf(", %d of them on disk (%.1f MiB)", s.Frames, float64(s.Bytes)/(1<<20))
+		}
+		j.Notes = []string{note}
+	}
+	return j
 }
 
 // ended judges by a process that does not run.
@@ -147,7 +177,7 @@ func (e *Evidence) reported(now time.Time) Judgement {
 	case e.Seen.Stale > 0:
 		return e.mute(Reason{StatusStale, e.Seen.Stale.Round(time.Second).String()})
 	case len(reasons) > 0:
-		return e.troubled(reasons)
+		return troubled(reasons, a)
 	case p != nil && p.PID != 0 && a.PID != 0 && p.PID != a.PID:
 		why := Reason{OtherProcess, fmt.Sprintf("process %d", p.PID)}
 		if p.young(now) {
@@ -163,7 +193,7 @@ func (e *Evidence) reported(now time.Time) Judgement {
 }
 
 // troubled judges by what the agent itself reports.
-func (e *Evidence) troubled(reasons []Reason) Judgement {
+func troubled(reasons []Reason, a *Agent) Judgement {
 	j := Judgement{Health: Failed, Reasons: reasons}
 	switch reasons[0].Code {
 	case LinkDown:
@@ -172,7 +202,7 @@ func (e *Evidence) troubled(reasons []Reason) Judgement {
 		j.Summary, j.Advice = "hangs in parts", "check the disk, or restart the box"
 	case CaptureFailed:
 		j.Summary, j.Advice = "gives no frames", checkCamera
-		if e.Seen.Agent.Capture.State == camera.StateOpening {
+		if a.Capture.State == camera.StateOpening {
 			j.Summary, j.Advice = "is being opened", ""
 		}
 	default:
@@ -192,7 +222,22 @@ func (e *Evidence) mute(why Reason) Judgement {
 
 // command is what an operator types.
 func (e *Evidence) command(what string) string {
-	return fmt.Sprintf("client control --box %s %s %s", e.Box, what, e.Process.Name)
+	return e.Client.Line("control", "--box", e.Box, what, e.Process.Name)
+}
+
+// Client is how an operator calls the client.
+type Client struct {
+	Program string // as a shell takes it; "": client
+	Options string // what it needs beside the command
+}
+
+// Line is a command for a shell.
+func (c Client) Line(words ...string) string {
+	line := cmp.Or(c.Program, "client") + " " + strings.Join(words, " ")
+	if c.Options != "" {
+		line += " " + c.Options
+	}
+	return line
 }
 
 // young reports whether the process can hardly have reported yet.
@@ -210,7 +255,7 @@ func (p *Process) Notes(ok bool, now time.Time) (all []string) {
 		all = append(all, wait)
 	}
 	reason := p.State != ProcessRunning && p.State != ProcessStopped || !ok && p.Failures > 0 // it is why the camera failed
-	if p.LastExit != "" && !reason {
+	if old := ok && now.Sub(p.Since) >= newsTime; p.LastExit != "" && !reason && !old {
 		all = append(all, "last end: "+p.LastExit)
 	}
 	if p.Recoveries > 0 {

@@ -46,6 +46,7 @@ type Process struct {
 
 	Frames   uint64    `json:"-"` // new ones of the process's camera, when it last reported them
 	FramesAt time.Time `json:"-"`
+	Socket   string    `json:"-"` // where it can be asked; "": at the socket in state_dir only
 	Silent   time.Time `json:"-"` // its last sign of life, if another is overdue; zero if not
 
 	Recoveries   int    `json:"recoveries"`    // times recovery_command was run

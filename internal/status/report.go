@@ -23,9 +23,11 @@ type Head struct {
 // Report is all that a controller knows of its box at one moment.
 type Report struct {
 	Head
+	Client Client   // for commands
 	Stuck  []string // what of the controller itself does not go on; empty as a rule
 	Agents []Process
 	Seen   map[string]Observation // by camera; while the link is down it does not count
+	Own    map[string]*Agent      // by camera; what agents have just reported over their own sockets, while the link is down
 }
 
 // Verdict is the judgement of a whole box.
@@ -64,7 +66,7 @@ func (v *Verdict) Problems() (all []Item) {
 func (r *Report) Judge(now time.Time) Verdict {
 	v := Verdict{Controller: r.controller(), Redis: []Item{r.link()}}
 	if r.Redis != nil {
-		v.Redis = append(v.Redis, r.Redis.item())
+		v.Redis = append(v.Redis, r.Redis.item(now))
 	}
 	for i := range r.Agents {
 		p := &r.Agents[i]
@@ -92,7 +94,15 @@ func (r *Report) evidence(p *Process) Evidence {
 	if !ok {
 		seen.Missing = Reason{Code: NotRead}
 	}
-	return Evidence{Process: p, Seen: seen, Blind: !r.Link.Live, OtherRedis: r.Redis != nil && r.Redis.State != ProcessRunning, Box: r.Box}
+	return Evidence{Process: p, Seen: seen, Own: r.own(p), Blind: !r.Link.Live, OtherRedis: r.Redis != nil && r.Redis.State != ProcessRunning, Box: r.Box, Client: r.Client}
+}
+
+// own is what the process that runs has just reported over its own socket.
+func (r *Report) own(p *Process) *Agent {
+	if a := r.Own[p.Name]; a != nil && a.PID == p.PID {
+		return a
+	}
+	return nil
 }
 
 // controller is what is wrong with the controller and what it stands on.
@@ -158,7 +168,7 @@ func (r *Report) link() Item {
 }
 
 // item is the judgement of the box's own redis-server.
-func (s *RedisServer) item() Item {
+func (s *RedisServer) item(now time.Time) Item {
 	j := Judgement{Health: Healthy, Summary: s.State.Summary()}
 	switch {
 	case s.State != ProcessRunning:
@@ -166,7 +176,7 @@ func (s *RedisServer) item() Item {
 		if s.LastExit != "" {
 			j.Reasons = []Reason{{ProcessEnded, s.LastExit}}
 		}
-	case s.LastExit != "":
+	case s.LastExit != "" && now.Sub(s.Since) < newsTime:
 		j.Notes = []string{"last end: " + s.LastExit}
 	}
 	return Item{"redis-server", "Redis of this box", j}
@@ -188,12 +198,20 @@ func (r *Report) reported(p *Process, j *Judgement) Reported {
 	return out
 }
 
-// Reported is the status of a process that counts; nil if none does.
+// Reported is the status of a process that counts; nil if none does: one that is not
+// renewed, or is of another process, is not how the camera is.
 func (r *Report) Reported(p *Process) *Agent {
-	if !r.Link.Live || p.State == ProcessStopped || !p.Silent.IsZero() {
+	switch {
+	case p.State == ProcessStopped || !p.Silent.IsZero():
 		return nil
+	case !r.Link.Live:
+		return r.own(p)
 	}
-	return r.Seen[p.Name].Agent
+	seen := r.Seen[p.Name]
+	if a := seen.Agent; a != nil && seen.Stale == 0 && (a.PID == 0 || p.PID == 0 || a.PID == p.PID) {
+		return a
+	}
+	return nil
 }
 
 // Cameras are the cameras of a Box.

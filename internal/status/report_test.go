@@ -8,6 +8,7 @@ import (
 
 	"framekeeper/internal/files"
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/spool"
 )
 
 // agent is what a healthy agent reports, changed.
@@ -50,6 +51,9 @@ func TestJudge(t *testing.T) {
 				change(r)
 			}
 		}
+	}
+	own := func(change func(*Agent)) func(*Report) {
+		return func(r *Report) { r.Own = map[string]*Agent{"cam1": agent(change).Agent} }
 	}
 	down := func(r *Report) { r.Link = Link{State: "DOWN", Cause: "refused", Advice: "start it"} }
 	for _, c := range []struct {
@@ -109,6 +113,20 @@ func TestJudge(t *testing.T) {
 			"cam1 does not report: no sign of life for 4s: it hangs, or was stopped", "restart", ""},
 
 		{"Redis away", down, Failed, Unknown, "cam1 has an unknown state: the controller's own link to Redis is down", "",
+			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+		{"Redis away, the camera works", all(down, own(func(a *Agent) {
+			a.Link.State, a.Writable = "DOWN", false
+			a.Outbox.Unsent, a.Spool = 45, &Spool{Stats: spool.Stats{Frames: 40, Bytes: 5 << 20}}
+		})), Failed, Unknown, "cam1 captures, and waits for Redis: its link to Redis is DOWN", "",
+			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+		{"Redis away, the camera too", all(down, own(func(a *Agent) {
+			a.Link.State, a.Capture.State, a.Capture.Reason = "DOWN", camera.StateStalled, "no frame for 2s"
+		})), Failed, Failed, "cam1 gives no frames: capture is stalled: no frame for 2s", "check the camera",
+			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+		{"only the controller has no link", all(down, own(func(*Agent) {})), Failed, Healthy, "cam1 is healthy", "",
+			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+		{"Redis away, of another process", all(down, own(func(a *Agent) { a.PID = 1 })), Failed, Unknown,
+			"cam1 has an unknown state: the controller's own link to Redis is down", "",
 			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
 		{"own Redis down", all(down, func(r *Report) { r.Redis = &RedisServer{State: ProcessHanging, LastExit: "signal: killed"} }), Failed, Unknown,
 			"cam1 has an unknown state: the controller's own link to Redis is down", "",
@@ -202,15 +220,43 @@ func TestNotes(t *testing.T) {
 		ok   bool
 		want []string
 	}{
-		{Process{State: ProcessRunning, LastExit: "exit code 1"}, true, []string{"last end: exit code 1"}},
+		{Process{State: ProcessRunning, Since: now, LastExit: "exit code 1"}, true, []string{"last end: exit code 1"}},
+		{Process{State: ProcessRunning, Since: now.Add(-newsTime), LastExit: "exit code 1"}, true, nil},
+		{Process{State: ProcessRunning, Since: now.Add(-newsTime), LastExit: "exit code 1"}, false, []string{"last end: exit code 1"}},
 		{Process{State: ProcessRunning, LastExit: "exit code 1", Failures: 2}, false, nil},
-		{Process{State: ProcessRunning, LastExit: "exit code 1", Failures: 2}, true, []string{"last end: exit code 1"}},
+		{Process{State: ProcessRunning, Since: now, LastExit: "exit code 1", Failures: 2}, true, []string{"last end: exit code 1"}},
 		{Process{State: ProcessBackoff, LastExit: "exit code 1", NextStart: now.Add(5 * time.Second)}, false, []string{"waiting to start it again in 5 s"}},
 		{Process{State: ProcessCrashLoop, NextStart: now.Add(-time.Second), Recoveries: 1, LastRecovery: "exit status 1"}, false,
 			[]string{"about to start it again", "recovery_command was run 1 time, the last time: exit status 1"}},
 	} {
 		if got := c.p.Notes(c.ok, now); !slices.Equal(got, c.want) {
 			t.Errorf("%+v: got %q, want %q", c.p, got, c.want)
+		}
+	}
+}
+
+// No figure of a status that does not count stands beside the reason for which it does
+// not.
+func TestReported(t *testing.T) {
+	now := time.Now()
+	for name, c := range map[string]struct {
+		change func(*Report)
+		counts bool
+	}{
+		"healthy":             {func(*Report) {}, true},
+		"stale":               {func(r *Report) { o := r.Seen["cam1"]; o.Stale = time.Minute; r.Seen["cam1"] = o }, false},
+		"of another process":  {func(r *Report) { r.Agents[0].PID = 41 }, false},
+		"of a silent process": {func(r *Report) { r.Agents[0].Silent = now }, false},
+		"the link is down":    {func(r *Report) { r.Link.Live = false }, false},
+		"its own, meanwhile":  {func(r *Report) { r.Link.Live, r.Own = false, map[string]*Agent{"cam1": {PID: 42}} }, true},
+		"its own, of a silent": {func(r *Report) {
+			r.Link.Live, r.Own, r.Agents[0].Silent = false, map[string]*Agent{"cam1": {PID: 42}}, now
+		}, false},
+	} {
+		r := good(now)
+		c.change(&r)
+		if got := r.Reported(&r.Agents[0]); (got != nil) != c.counts {
+			t.Errorf("%s: got %+v", name, got)
 		}
 	}
 }

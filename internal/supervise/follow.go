@@ -13,8 +13,14 @@ func (a *agent) start() (*process, *notifications, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	address, socket, err := newSocket()
+	if err != nil { // the agent has one in state_dir, as a rule
+		a.log.Warn().Err(err).Msg("The agent gets no socket of the controller's")
+	} else {
+		defer func() { _ = socket.Close() }() // the agent has its own
+	}
 	p, err := start(launch{
-		path: a.spec.Path, args: a.spec.Args, env: pulse.listener.Env(os.Environ(), a.opt.WatchdogTimeout), config: a.spec.Config, out: a.out,
+		path: a.spec.Path, args: a.spec.Args, env: pulse.listener.Env(os.Environ(), a.opt.WatchdogTimeout), config: a.spec.Config, socket: socket, out: a.out,
 		// SIGTERM, not SIGKILL, because an agent without a controller still has
 		// frames to put on disk, and ends by itself within 5 s.
 		orphan: syscall.SIGTERM,
@@ -24,6 +30,7 @@ func (a *agent) start() (*process, *notifications, error) {
 		return nil, nil, err
 	}
 	go pulse.listen(p.pid) // joined by pulse.finish
+	a.update(func(s *Status) { s.Socket = address })
 	return p, pulse, nil
 }
 

@@ -32,6 +32,7 @@ type launch struct {
 	args   []string
 	env    []string // nil: ours
 	config []byte   // to be found behind ConfigVariable; nil: nothing
+	socket *os.File // to be found behind SocketVariable; nil: nothing
 	out    *sink
 	orphan syscall.Signal // what the kernel sends it when we die, by whatever means; 0: nothing
 	stdin  io.Reader      // nil: nothing to read
@@ -55,6 +56,12 @@ func inMemory(text []byte) (*os.File, error) {
 	return f, nil
 }
 
+// hand has the program find a file behind the descriptor that the variable names.
+func hand(cmd *exec.Cmd, f *os.File, variable string) {
+	cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+	cmd.Env = append(cmd.Environ(), fmt.Sprintf("%s=%d", variable, 2+len(cmd.ExtraFiles)))
+}
+
 // start begins the program. The child leads a process group of its own, so
 // that a Ctrl-C at the terminal reaches only us, who then stop it in order,
 // and so that what it started itself can be killed with it.
@@ -72,8 +79,10 @@ func start(l launch) (*process, error) {
 			return nil, err
 		}
 		defer func() { _ = text.Close() }() // the child has its own
-		cmd.ExtraFiles = []*os.File{text}
-		cmd.Env = append(cmd.Environ(), ConfigVariable+"=3")
+		hand(cmd, text, ConfigVariable)
+	}
+	if l.socket != nil {
+		hand(cmd, l.socket, SocketVariable)
 	}
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)

@@ -38,10 +38,11 @@ func basicAuth(user, password string, guesses *throttle, next http.Handler) http
 
 // secured instructs browsers to run nothing, embed nothing and keep nothing. The
 // page's one style sheet and its one script are allowed by their hashes; the
-// script may ask this server and no other, and the icon stands in the page.
+// script may ask this server and no other, which has the pictures too, and the icon
+// stands in the page. Pages of other origins get nothing (see HTTPEmbed).
 func secured(next http.Handler) http.Handler {
-	policy := "default-src 'none'; style-src '" + hash(style) + "'; script-src '" + hash(script) +
-		"'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	policy := "default-src 'none'; style-src '" + hash(style) + "'; script-src '" + hash(script()) +
+		"'; connect-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
@@ -49,6 +50,7 @@ func secured(next http.Handler) http.Handler {
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		next.ServeHTTP(w, r)
 	})
 }

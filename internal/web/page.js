@@ -11,6 +11,9 @@
 	// page, a selection and the focus survive, and only changes are read aloud.
 	const patch = (have, want) => {
 		if (have.nodeName !== want.nodeName) return have.replaceWith(want);
+		if (have.nodeType === Node.ELEMENT_NODE && (have.dataset.live || want.dataset.live)) { // pictures.js has it
+			return have.dataset.live === want.dataset.live ? undefined : have.replaceWith(want);
+		}
 		if (have.nodeType !== Node.ELEMENT_NODE) {
 			if (have.data !== want.data) have.data = want.data;
 			return;
@@ -39,6 +42,7 @@
 		contact.hidden = true;
 		contact.replaceChildren();
 		patch(main, next.querySelector("main"));
+		dispatchEvent(new Event("patched"));
 		document.title = next.title;
 		document.querySelector("link[rel=icon]").href = next.querySelector("link[rel=icon]").href;
 	};

@@ -25,8 +25,13 @@ var (
 	//go:embed page.css
 	style string
 	//go:embed page.js
-	script string
+	pageScript string
+	//go:embed pictures.js
+	pictureScript string
 )
+
+// script is all of the page's.
+func script() string { return pageScript + pictureScript }
 
 // hash is how a security policy names what may stand between two tags.
 func hash(text string) string {
@@ -35,32 +40,32 @@ func hash(text string) string {
 }
 
 // printOfPage differs between versions of the page that cannot be mixed.
-func printOfPage() string { return hash(page + style + script) }
+func printOfPage() string { return hash(page + style + script()) }
 
 // icon is shown on the browser's tab.
 func icon(h status.Health) template.URL {
 	switch h {
 	case status.Healthy:
-		return iconOf("%231a7f37", "M8 17l6 6 10-13")
+		return iconOf("%231a7f37", "%23fff", "M8 17l6 6 10-13")
 	case status.Degraded:
-		return iconOf("%23845306", "M16 6v13M16 22v5")
+		return iconOf("%23ffc83d", "%231b1f24", "M16 6v13M16 22v5")
 	case status.Failed:
-		return iconOf("%23cf222e", "M10 10l12 12M22 10l-12 12")
+		return iconOf("%23cf222e", "%23fff", "M10 10l12 12M22 10l-12 12")
 	default:
-		return iconOf("%2357606a", "M8 16h16")
+		return iconOf("%2357606a", "%23fff", "M8 16h16")
 	}
 }
 
-func iconOf(colour, path string) template.URL {
+func iconOf(colour, sign, path string) template.URL {
 	return template.URL("data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'>" + //nolint:gosec // made of constants
-		"<rect width='32' height='32' rx='6' fill='" + colour + "'/><path d='" + path + "' fill='none' stroke='%23fff' stroke-width='5'/></svg>")
+		"<rect width='32' height='32' rx='6' fill='" + colour + "'/><path d='" + path + "' fill='none' stroke='" + sign + "' stroke-width='5'/></svg>")
 }
 
 // pages are the handlers, without their guards.
-func pages(cfg Config) http.Handler {
+func pages(cfg Config, pictures *pictures) http.Handler {
 	status := template.Must(template.New("page").Funcs(template.FuncMap{
-		"style":  func() template.CSS { return template.CSS(style) }, //nolint:gosec // our own
-		"script": func() template.JS { return template.JS(script) },  //nolint:gosec // our own
+		"style":  func() template.CSS { return template.CSS(style) },  //nolint:gosec // our own
+		"script": func() template.JS { return template.JS(script()) }, //nolint:gosec // our own
 		"icon":   icon,
 		"mark":   mark,
 	}).Parse(page))
@@ -68,7 +73,7 @@ func pages(cfg Config) http.Handler {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		var b bytes.Buffer // so that an error does not leave half a page
 		report := cfg.Report()
-		if err := status.Execute(&b, report.view(time.Now())); err != nil {
+		if err := status.Execute(&b, report.view(time.Now(), pictures != nil)); err != nil {
 			cfg.Log.Error().Err(err).Msg("The status page cannot be rendered")
 			http.Error(w, "the status page cannot be rendered, see the log", http.StatusInternalServerError)
 			return
@@ -89,7 +94,10 @@ func pages(cfg Config) http.Handler {
 	if cfg.Metrics != nil {
 		mux.Handle("GET /metrics", cfg.Metrics)
 	}
-	return mux
+	if pictures != nil {
+		pictures.register(mux, cfg.HTTPEmbed)
+	}
+	return http.NewCrossOriginProtection().Handler(mux)
 }
 
 // answer is for machines: 200 if it is OK, 503 if not, and why as JSON.

@@ -1,8 +1,9 @@
-// Package web serves the box's own pages: /healthz, /readyz and /metrics for
-// machines and / for people. It promises that everything it shows is escaped, that a set user name
+// Package web serves the box's own pages: pictures and requests below /cameras,
+// /healthz, /readyz and /metrics for machines and / for people. It promises that everything it shows is escaped, that a set user name
 // guards every page, that without one no foreign web page can read it, and that
 // slow or greedy visitors cannot hold the program.
-// It changes nothing on the box. The controller is its only caller.
+// Nobody changes the box here, but a request makes a frame. The controller is its only
+// caller.
 //
 // Why the page is whole without its script: the script only fetches it again and
 // changes what differs. Style and script stand in the page and are allowed by
@@ -33,6 +34,7 @@ type Config struct {
 	File     string // the configuration, to be named in errors
 	Report   func() Report
 	Metrics  http.Handler // serves /metrics; nil: there are none
+	Cameras  Cameras      // nil: there are no pictures
 	Log      zerolog.Logger
 }
 
@@ -42,14 +44,22 @@ type Server struct {
 	password string
 	listener net.Listener
 	server   *http.Server
+	pictures *pictures // nil: there are none
+	stop     func()    // ends the streams
 }
 
 // Listen takes the address and prepares the pages. Visitors wait until Run.
 func Listen(ctx context.Context, cfg Config) (*Server, error) {
-	handler, password := pages(cfg), ""
+	streams, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var shown *pictures
+	if cfg.Cameras != nil {
+		shown = newPictures(streams, cfg.Cameras)
+	}
+	handler, password := pages(cfg, shown), ""
 	if cfg.HTTPUser != "" {
 		var err error
 		if password, err = ReadPassword(cfg.HTTPPasswordFile); err != nil {
+			stop()
 			return nil, err
 		}
 		handler = basicAuth(cfg.HTTPUser, password, newThrottle(cfg.Log), handler)
@@ -59,12 +69,20 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", cfg.HTTP)
 	if err != nil {
+		stop()
 		return nil, explain(cfg.HTTP, cfg.File, err)
+	}
+	encrypted, err := secure(listener, &cfg)
+	if err != nil {
+		stop()
+		return nil, errors.Join(err, listener.Close())
 	}
 	return &Server{
 		cfg:      cfg,
 		password: password,
-		listener: listener,
+		listener: encrypted,
+		pictures: shown,
+		stop:     stop,
 		server: &http.Server{
 			Handler:           secured(handler),
 			ReadHeaderTimeout: 5 * time.Second,
@@ -74,6 +92,9 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 			MaxHeaderBytes:    16 << 10,
 			ConnState:         newVisitors().limit,
 			ErrorLog:          stdlog.New(debugLog{cfg.Log}, "", 0),
+			ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+				return context.WithValue(ctx, connKey{}, conn)
+			},
 		},
 	}, nil
 }
@@ -95,12 +116,16 @@ func explain(addr, file string, err error) error {
 	}
 }
 
-// CheckPassword says whether Listen could read the password that a user needs.
-func CheckPassword(user, file string) error {
-	if user == "" {
-		return nil
+// Check says whether Listen could read the files that the settings name.
+func Check(s *Settings) error {
+	var err error
+	if s.HTTPUser != "" {
+		_, err = ReadPassword(s.HTTPPasswordFile)
 	}
-	_, err := ReadPassword(file)
+	if s.HTTPTLSCertFile != "" {
+		_, failed := readPair(s.HTTPTLSCertFile, s.HTTPTLSKeyFile)
+		err = errors.Join(err, failed)
+	}
 	return err
 }
 
@@ -131,6 +156,10 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 // Run serves until ctx ends, lets the answers in hand go out, and returns nil.
 func (s *Server) Run(ctx context.Context) error {
+	if s.pictures != nil {
+		defer s.pictures.feeds.running.Wait()
+	}
+	defer s.stop()
 	ended := make(chan error, 1)
 	go func() { ended <- s.server.Serve(s.listener) }()
 	select {
@@ -138,6 +167,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve HTTP: %w", err)
 	case <-ctx.Done():
 	}
+	s.stop()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := s.server.Shutdown(grace); err != nil {
@@ -151,6 +181,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // Close gives the address back when Run was never called.
 func (s *Server) Close() error {
+	s.stop()
 	if err := s.listener.Close(); err != nil {
 		return fmt.Errorf("close HTTP listener: %w", err)
 	}

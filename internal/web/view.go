@@ -33,6 +33,7 @@ type view struct {
 // card is one item. Its health is a class of the style sheet.
 type card struct {
 	status.Item
+	Camera  string // whose pictures to show; "": none
 	Figures []figure
 }
 
@@ -66,14 +67,20 @@ func mark(h status.Health) string {
 	}
 }
 
-// view of the report at a time.
-func (r *Report) view(now time.Time) view {
+// view of the report at a time, with pictures or without.
+func (r *Report) view(now time.Time, pictures bool) view {
 	verdict := r.Judge(now)
+	cameras := r.cards(verdict.Cameras, now)
+	for i := range cameras {
+		if pictures {
+			cameras[i].Camera = cameras[i].Name
+		}
+	}
 	return view{
 		Box: r.Box, Version: r.Version, Print: printOfPage(), Time: now.Format("2006-01-02 15:04:05 MST"),
 		Health: verdict.Health, Verdict: strings.ToUpper(string(verdict.Health[:1])) + string(verdict.Health[1:]),
 		Problems: r.cards(verdict.Problems(), now), Controller: r.cards(verdict.Controller, now),
-		Redis: r.cards(verdict.Redis, now), Cameras: r.cards(append(verdict.Cameras, verdict.Orphaned...), now),
+		Redis: r.cards(verdict.Redis, now), Cameras: append(cameras, r.cards(verdict.Orphaned, now)...),
 		Figures: boxFigures(r.Telemetry),
 	}
 }

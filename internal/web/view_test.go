@@ -13,7 +13,7 @@ func TestView(t *testing.T) {
 	report := good()
 	report.Reload = &status.Reload{Refused: true, AgoS: 240, Problem: "config.toml:3: redis.nonsense: unknown key"}
 	report.Orphaned = []status.OrphanedSpool{{Camera: "gone", Frames: 1}}
-	v := report.view(now)
+	v := report.view(now, true)
 	if v.Verdict != "Degraded" || len(v.Problems) != 2 || len(v.Controller) != 1 || len(v.Redis) != 1 || len(v.Cameras) != 2 {
 		t.Fatalf("got %+v", v)
 	}
@@ -22,7 +22,7 @@ func TestView(t *testing.T) {
 		t.Errorf("got %+v, %q", c, c.Todo())
 	}
 	report.Agents[0].State = status.ProcessStopped
-	if c := report.view(now).Cameras[0]; c.Todo() != "To start it again: " || c.Command != "client control --box box1 start cam1" || c.Figures[1].Name != "for" {
+	if c := report.view(now, true).Cameras[0]; c.Todo() != "To start it again: " || c.Command != "client control --box box1 start cam1" || c.Figures[1].Name != "for" {
 		t.Errorf("got %+v, %q", c, c.Todo())
 	}
 }

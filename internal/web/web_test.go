@@ -191,7 +191,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("got %d, want 200: %s", resp.StatusCode, body)
 	}
-	if strings.Count(body, "<script") != 1 || !strings.Contains(body, "<script>"+script+"</script>") {
+	if strings.Count(body, "<script") != 1 || !strings.Contains(body, "<script>"+script()+"</script>") {
 		t.Errorf("another script than our own got into the page:\n%s", body)
 	}
 	for _, want := range []string{"LIVE", "1 min 30 s", "cam1", "running for", "is starting", "read status:cam1: &lt;script&gt;", "last end: ended: &lt;script&gt;",
@@ -283,13 +283,13 @@ func TestPasswordChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	if err := CheckPassword("op", file); err != nil || s.PasswordChanged() {
+	if err := Check(&Settings{HTTPUser: "op", HTTPPasswordFile: file}); err != nil || s.PasswordChanged() {
 		t.Errorf("got %v, changed %v, want neither", err, s.PasswordChanged())
 	}
 	if write("new"); !s.PasswordChanged() {
 		t.Error("a new password is not noticed")
 	}
-	if write(""); s.PasswordChanged() || CheckPassword("op", file) == nil || CheckPassword("", file) != nil {
+	if write(""); s.PasswordChanged() || Check(&Settings{HTTPUser: "op", HTTPPasswordFile: file}) == nil || Check(&Settings{HTTPPasswordFile: file}) != nil {
 		t.Error("an empty file is no new password, and only a mistake where there is a user")
 	}
 }

@@ -116,6 +116,10 @@ func (g *Grabber) deliver(a *acquisition, f *Frame) error {
 		g.health.State, g.health.Reason, g.downSince = StateOK, "", time.Time{}
 		g.health.Info.Width, g.health.Info.Height, g.health.Info.Format = f.Width, f.Height, f.Format
 	}
+	if g.arrival != nil {
+		close(g.arrival)
+		g.arrival = nil
+	}
 	info, logged := g.health.Info, before == StateOpening || g.lossLogged
 	g.mu.Unlock()
 

@@ -65,6 +65,7 @@ type Grabber struct {
 	downSince   time.Time        // since when frames have been missing; zero while they come
 	lossLogged  bool             // so the recovery is logged too
 	setControls map[string]int64 // since the start, never changed in place
+	arrival     chan struct{}    // closed at the next new frame; nil: nobody waits in Await
 	deadline    time.Time        // when Run's goroutine acts again at the latest; zero: it does not run
 }
 
@@ -200,6 +201,30 @@ func (g *Grabber) Newer(after uint64) (*Frame, uint64) {
 		return nil, after
 	}
 	return g.latest.Retain(), g.health.Frames
+}
+
+// Await waits for a frame with a ticket above after and returns it, retained for
+// the caller, with its ticket; nil when ctx ends first. Any number of goroutines may
+// wait; no consumer of Updates loses anything by it.
+func (g *Grabber) Await(ctx context.Context, after uint64) (*Frame, uint64) {
+	for {
+		g.mu.Lock()
+		if g.latest != nil && g.health.Frames > after {
+			f, ticket := g.latest.Retain(), g.health.Frames
+			g.mu.Unlock()
+			return f, ticket
+		}
+		if g.arrival == nil {
+			g.arrival = make(chan struct{})
+		}
+		arrival := g.arrival
+		g.mu.Unlock()
+		select {
+		case <-arrival:
+		case <-ctx.Done():
+			return nil, after
+		}
+	}
 }
 
 // Updates receives a value after new frames, at most one while nobody receives.

@@ -197,7 +197,9 @@ func (l *Link) update(change func(*LinkStatus)) {
 		l.session = nil
 	}
 	if l.status.State != before {
-		l.status.Since = l.status.Moved
+		if before == Live || l.status.State == Live {
+			l.status.Since = l.status.Moved
+		}
 		l.status.Changes++
 		close(l.changed)
 		l.changed = make(chan struct{})

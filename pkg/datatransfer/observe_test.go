@@ -5,6 +5,10 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"framekeeper/internal/testkit"
+	"framekeeper/internal/testkit/redistest"
+	"framekeeper/pkg/redisconn"
 )
 
 func TestLinkTellsOfLossAndReturn(t *testing.T) {
@@ -26,5 +30,27 @@ func TestLinkTellsOfLossAndReturn(t *testing.T) {
 	after := l.Status()
 	if after.Changes != before.Changes+3 || !after.Moved.After(before.Moved) {
 		t.Errorf("got %d changes, moved at %v, want 3 more than %d and later than %v", after.Changes, after.Moved, before.Changes, before.Moved)
+	}
+}
+
+// However often a link tries, it shows since when there is none.
+func TestSinceIsOfTheOutage(t *testing.T) {
+	testkit.NeedRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	h := listen(t, testkit.Fast(server.URL()))
+	h.waitLive(t)
+	live := h.Status().Since
+	server.Kill()
+	h.waitCause(t, redisconn.CauseRefused)
+	lost := h.Status()
+	testkit.Eventually(t, "three more attempts", func() bool { return h.Status().Attempts >= lost.Attempts+3 })
+	if now := h.Status(); !now.Since.Equal(lost.Since) || !now.Since.After(live) {
+		t.Errorf("since %v after %d attempts, it was %v after %d; LIVE since %v", now.Since, now.Attempts, lost.Since, lost.Attempts, live)
+	}
+	server.Restart()
+	h.waitLive(t)
+	if now := h.Status(); !now.Since.After(lost.Since) {
+		t.Errorf("LIVE since %v, the outage began at %v", now.Since, lost.Since)
 	}
 }

@@ -41,7 +41,7 @@ func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // LinkStatus is a link at one instant.
 type LinkStatus struct {
 	State      State
-	Since      time.Time       // when State was entered
+	Since      time.Time       // since when it is LIVE, or is not: attempts in between change nothing
 	Changes    uint64          // of State
 	Moved      time.Time       // when the link last did anything: a probe came back, an attempt began or failed
 	Cause      redisconn.Cause // why the last session ended or could not begin; "" while LIVE

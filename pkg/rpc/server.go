@@ -96,14 +96,15 @@ func NewServer[R any, A Answer](cfg ServerConfig[R, A]) *Server[R, A] {
 // Arrived receives after requests have become pending.
 func (s *Server[R, A]) Arrived() <-chan struct{} { return s.arrived }
 
-// Handle takes one message. blank is what every request of its channel has.
-func (s *Server[R, A]) Handle(payload []byte, arrived time.Time, blank R) {
+// Handle takes one message, and reports whether the rate allowed it. blank is what
+// every request of its channel has.
+func (s *Server[R, A]) Handle(payload []byte, arrived time.Time, blank R) (admitted bool) {
 	if !s.admit(arrived, blank) {
-		return
+		return false
 	}
 	r, err := s.cfg.Parse(payload, blank)
 	if errors.Is(err, ErrElsewhere) {
-		return
+		return true
 	}
 	var content [sha256.Size]byte
 	if s.cfg.Exact {
@@ -116,6 +117,7 @@ func (s *Server[R, A]) Handle(payload []byte, arrived time.Time, blank R) {
 	case again != nil:
 		s.cfg.Publish(again.answer)
 	}
+	return true
 }
 
 // admit limits the rate.

@@ -15,6 +15,9 @@ type Settings struct {
 	HTTP             string `toml:"http"`      // host:port; "": no page
 	HTTPUser         string `toml:"http_user"` // "": no password is asked for
 	HTTPPasswordFile string `toml:"http_password_file"`
+	HTTPTLSCertFile  string `toml:"http_tls_cert_file"` // "": no TLS
+	HTTPTLSKeyFile   string `toml:"http_tls_key_file"`
+	HTTPEmbed        bool   `toml:"http_embed"` // pages of other origins may show the pictures
 }
 
 // Default is what applies when the file leaves them out.
@@ -24,6 +27,9 @@ func Default() Settings { return Settings{HTTP: "127.0.0.1:8080"} }
 func (s *Settings) Validate(report func(key, value, expected string)) {
 	if (s.HTTPUser == "") != (s.HTTPPasswordFile == "") {
 		report("http_user", s.HTTPUser, "http_user and http_password_file together, or neither")
+	}
+	if (s.HTTPTLSCertFile == "") != (s.HTTPTLSKeyFile == "") {
+		report("http_tls_cert_file", s.HTTPTLSCertFile, "http_tls_cert_file and http_tls_key_file together, or neither")
 	}
 	if strings.Contains(s.HTTPUser, ":") { // it ends the name on the wire: nobody would get in
 		report("http_user", s.HTTPUser, "a name without a colon")
