@@ -40,7 +40,7 @@ func (l *simLedger) crashed(life *simLife) {
 				continue
 			}
 			x.unknown = true
-			if well > simWindow && w.now-x.acceptedAt > simWindow {
+			if well > simWindow && w.now-x.acceptedAt > simWindow && life.saved < x.acceptedAt {
 				l.fail("that frame %d (%s) was delivered was not in the journal after %s", x.n, x.id, w.now-x.acceptedAt)
 			}
 		case w.anywhere(x):

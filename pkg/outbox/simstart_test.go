@@ -118,7 +118,11 @@ func (l *simLife) openSpool(log zerolog.Logger) {
 		return
 	}
 	l.spool = s
+	// A kill between a move and this would need a second change of spool_dir before the
+	// next start to hide the frames.
+	w.guarded++
 	_ = l.claim.SetSpool(dir) // logged by the agent
+	w.guarded--
 	l.spooler = NewSpooler(l.log, s, losses, log)
 }
 
