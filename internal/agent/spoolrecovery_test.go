@@ -39,10 +39,10 @@ func spoolAway(t *testing.T, server *redistest.Server, config string) (captured 
 // there, and loses nothing by it: neither its own frames nor those that waited.
 func TestSpoolThatComesBack(t *testing.T) {
 	testkit.NeedRedis(t)
-	t.Setenv("NOTIFY_SOCKET", "@nobody") // somebody would start it again
 	server := redistest.Start(t)
 	config := writeConfig(t, server.URL(), "", tiny+"publish_fps = 30\n")
 	captured, frames, back := spoolAway(t, server, config)
+	t.Setenv("NOTIFY_SOCKET", "@nobody") // somebody would start it again
 
 	log := &testkit.Log{}
 	ctx, cancel := context.WithCancel(t.Context())

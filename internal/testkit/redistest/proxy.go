@@ -57,16 +57,26 @@ type Proxy struct {
 // NewProxy starts a proxy to target ("host:port"). It ends with the test.
 func NewProxy(tb TB, target string) *Proxy {
 	tb.Helper()
-	port, r, err := reservePort("127.0.0.1")
-	if err != nil {
-		tb.Fatalf("redistest: start proxy: %v", err)
-	}
-	tb.Cleanup(r.release)
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Proxy{tb: tb, target: target, port: port, ctx: ctx, cancel: cancel,
+	p := &Proxy{tb: tb, target: target, ctx: ctx, cancel: cancel,
 		toServer: newLine(), toClient: newLine(), conns: map[*wire]struct{}{}}
 	tb.Cleanup(p.Close)
-	p.Accept()
+	const tries = 20
+	for i := range tries { // another program may take the port before we do
+		port, r, err := reservePort("127.0.0.1")
+		if err != nil {
+			tb.Fatalf("redistest: start proxy: %v", err)
+		}
+		p.port = port
+		if err = p.listen(); err == nil {
+			tb.Cleanup(r.release)
+			return p
+		}
+		r.release()
+		if i == tries-1 {
+			tb.Fatalf("redistest: proxy to %s: %v", target, err)
+		}
+	}
 	return p
 }
 
