@@ -195,10 +195,17 @@ func (l *Log) found(id frame.ID) {
 	}
 }
 
-// foundFloor notes the stream's first entry.
+// foundFloor notes the stream's first entry. Where the journal knows of entries before it,
+// beyond its own floor, they may be lost as well as trimmed by somebody else: they are
+// declared then.
 func (l *Log) foundFloor(id frame.ID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for _, e := range l.ledger.epochs {
+		if e.number < id.Epoch && e.sent > 0 {
+			return
+		}
+	}
 	l.ledger.raiseFloor(id)
 }
 
