@@ -34,7 +34,7 @@ type simLife struct {
 	ending      bool
 	lostReplies int
 	muted       bool          // PUBLISH was refused
-	restored    bool          // the stream became an older copy, whose entries need not be those that the log knows
+	replaced    bool          // another state was put in the stream's place: how many entries it has is known, but not always how large they are
 	refusing    time.Duration // since when every request is refused for want of room; 0: none is
 	requests    []*simRequest
 }

@@ -31,10 +31,10 @@ var simKinds = []struct {
 	}},
 	{"redis accepts", 8, true, func(w *simWorld) { w.redis.refuse = nil }},
 	{"channel refused", 2, false, func(w *simWorld) { w.fault("PUBLISH is refused"); w.redis.mute = replyNoPerm }},
-	{"channel accepted", 4, false, func(w *simWorld) { w.redis.mute = nil }},
+	{"channel accepted", 4, false, func(w *simWorld) { w.redis.mute = nil; w.relieved() }},
 	{"subscribers", 3, false, func(w *simWorld) { w.redis.members = int64(oneOf(w.rng, 0, 1, 1, 2)) }},
 	{"cutting", 4, false, func(w *simWorld) { w.fault("sessions are cut"); w.redis.cutting = oneOf(w.rng, 2, 10, 30) }},
-	{"no cutting", 6, false, func(w *simWorld) { w.redis.cutting = 0 }},
+	{"no cutting", 6, false, func(w *simWorld) { w.redis.cutting = 0; w.relieved() }},
 	{"killing", 2, false, func(w *simWorld) { w.redis.killing, w.disk.killing = oneOf(w.rng, 0, 2, 20), oneOf(w.rng, 0, 2, 20) }},
 	{"copy", 6, false, func(w *simWorld) { w.redis.save() }},
 	{"restore", 2, false, func(w *simWorld) { w.fault("an older copy"); w.redis.restore(w.rng); w.failover() }},
@@ -60,6 +60,13 @@ var simKinds = []struct {
 func (w *simWorld) restart() {
 	w.end()
 	w.start()
+}
+
+// relieved notes that answers can be published from now on.
+func (w *simWorld) relieved() {
+	if w.life != nil {
+		w.life.live = w.now
+	}
 }
 
 // fault counts what goes wrong.

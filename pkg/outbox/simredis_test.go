@@ -114,6 +114,9 @@ func (r *simRedis) become(s simStream, how string) {
 		}
 	}
 	r.changed = r.world.now
+	if r.world.life != nil {
+		r.world.life.replaced = true
+	}
 	r.stream, r.exists, r.last, r.bytes = slices.Clone(s.entries), s.exists, s.last, 0
 	for _, e := range r.stream {
 		r.bytes += e.size()
@@ -137,9 +140,6 @@ func (r *simRedis) save() {
 // restore is a failover to, or a restart from, an older copy.
 func (r *simRedis) restore(rng simRandom) {
 	if len(r.copies) > 0 {
-		if r.world.life != nil {
-			r.world.life.restored = true
-		}
 		r.become(oneOf(rng, r.copies...), "goes back to a copy")
 	}
 }

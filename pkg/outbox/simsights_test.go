@@ -43,7 +43,7 @@ func (l *simLedger) trimmed(removed []simEntry, before int64) {
 	for _, e := range l.world.redis.stream {
 		largest = max(largest, e.size())
 	}
-	if left := before - gone; own && !l.world.redis.halving && !l.world.life.restored && left+2*largest+l.world.life.unsure(largest) < l.world.setup.streamMax {
+	if left := before - gone; own && !l.world.redis.halving && !l.world.life.replaced && left+2*largest+l.world.life.unsure(largest) < l.world.setup.streamMax {
 		l.fail("a stream of %d bytes is trimmed to %d, its bound is %d and its largest entry %d", before, left, l.world.setup.streamMax, largest)
 	}
 }
@@ -59,7 +59,7 @@ const simOverhead = 256
 func (l *simLedger) bounded(r *simRedis) {
 	var largest int64
 	for _, e := range r.stream {
-		if e.own != l.world.lives || l.world.life.restored {
+		if e.own != l.world.lives || l.world.life.replaced {
 			return
 		}
 		largest = max(largest, e.size())
