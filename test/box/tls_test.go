@@ -17,14 +17,14 @@ func TestMutualTLS(t *testing.T) {
 	files := server.TLS()
 	tls := fmt.Sprintf("tls_ca_file = %q\ntls_cert_file = %q\ntls_key_file = %q\n", files.CA, files.ClientCert, files.ClientKey)
 	rules := documented(t)
-	setUser(server, "box", append(append(rules["agent"], rules["controller"]...), ">"+passwordOf("box"))...)
-	setUser(server, "client", rules["client"]...)
-	setUser(server, "default", rules["default"]...)
+	for _, user := range []string{"box1", "box1-operator", "default"} {
+		setUser(server, user, rules[user]...)
+	}
 
-	b := member(t, server, "box", tls)
+	b := member(t, server, "box1", tls)
 	controller := b.start("controller")
 	b.awaitHealthy()
-	client := member(t, server, "client", tls)
+	client := member(t, server, "box1-operator", tls)
 	useAll(t, client)
 	useControl(t, client)
 
@@ -34,7 +34,7 @@ func TestMutualTLS(t *testing.T) {
 		"another's CA":       {fmt.Sprintf("tls_ca_file = %q\ntls_cert_file = %q\ntls_key_file = %q\n", other.CA, files.ClientCert, files.ClientKey), "certificate signed by unknown authority"},
 		"signed by somebody": {fmt.Sprintf("tls_ca_file = %q\ntls_cert_file = %q\ntls_key_file = %q\n", files.CA, other.ClientCert, other.ClientKey), "tls"},
 	} {
-		p := member(t, server, "client", c.tls).start("client", "request", "--timeout", "2s")
+		p := member(t, server, "box1-operator", c.tls).start("client", "request", "--timeout", "2s")
 		if err := p.finish(); exitCode(err) != 1 || !strings.Contains(p.out.String(), c.want) {
 			t.Errorf("%s: got %v, want exit code 1 and %q in\n%s", name, err, c.want, p.out.String())
 		}
