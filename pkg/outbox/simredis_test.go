@@ -103,13 +103,13 @@ func (r *simRedis) trim(floor frame.ID) {
 // become puts another state in place of the stream: what is not in it is lost.
 func (r *simRedis) become(s simStream, how string) {
 	r.world.trace.note("redis %s: %d entries up to %s become %d up to %s", how, len(r.stream), r.last, len(s.entries), s.last)
-	kept := map[frame.ID]bool{}
+	kept := map[simEntry]bool{} // the same ID may be a frame's in one and a declaration's in the other
 	for _, e := range s.entries {
-		kept[e.id] = true
+		kept[e] = true
 	}
 	var lost []simEntry
 	for _, e := range r.stream {
-		if !kept[e.id] {
+		if !kept[e] {
 			lost = append(lost, e)
 		}
 	}

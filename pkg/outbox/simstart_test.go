@@ -48,6 +48,7 @@ func (w *simWorld) start() {
 	}
 	l.publisher = NewPublisher(PublisherConfig{Topic: "stream/cam", Limit: w.setup.retain, Wire: w.setup.wire(), Ceiling: ceiling, Log: log}, l.log)
 	l.begin()
+	w.highest = max(w.highest, l.log.Epoch())
 	w.trace.note("start %d with epoch %d", l.number, l.log.Epoch())
 }
 
@@ -58,7 +59,7 @@ func (w *simWorld) trustClock() {
 		return
 	}
 	w.ledger.forgotten()
-	highest := uint64(0)
+	highest := w.highest
 	for id := range w.ledger.given {
 		highest = max(highest, id.Epoch)
 	}

@@ -21,9 +21,10 @@ type simWorld struct {
 	actors   []*simActor
 	life     *simLife // nil: no process runs
 	lives    int
-	unsaved  bool // the epoch of the last process is in no journal
-	depth    int  // of actors that work while another waits
-	guarded  int  // of readers at work: nothing is killed below them
+	highest  uint64 // epoch that a process began with
+	unsaved  bool   // the epoch of the last process is in no journal
+	depth    int    // of actors that work while another waits
+	guarded  int    // of readers at work: nothing is killed below them
 	readers  []*simReader
 	interval time.Duration // between two exposures
 	size     int64         // of an image
