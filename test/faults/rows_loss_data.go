@@ -48,7 +48,7 @@ func dataRow(name, retain string, declares bool, lose func(*scene)) *lossRow {
 		s.atEnd = func() {
 			most := uint64(0)
 			if declares {
-				most = 3 // added and flushed before they could be read, and not retained
+				most = pick[uint64](s, 3, 30) // added and flushed before they could be read, and not retained; on a busy machine the reader is late
 			}
 			if n := s.watcher.consumer.Stats().Declared; n > most {
 				s.problem("%d lost frames were declared to the reader in step, want %d at most", n, most)
