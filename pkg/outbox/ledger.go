@@ -136,17 +136,29 @@ func (l *ledger) above(after frame.ID) (spans []span) {
 		case e.number == after.Epoch:
 			first = after.Seq + 1
 		}
-		switch { // only what was sent can have been trimmed
-		case e.number < l.floor.Epoch:
-			first = max(first, e.sent+1)
-		case e.number == l.floor.Epoch:
-			first = max(first, min(l.floor.Seq, e.sent+1))
-		}
+		first = max(first, l.firstLeft(e))
 		if first <= e.given {
 			spans = append(spans, span{frame.ID{Epoch: e.number, Seq: first}, frame.ID{Epoch: e.number, Seq: e.given}})
 		}
 	}
 	return spans
+}
+
+// firstLeft is the first sequence number of an epoch that cannot have been trimmed: it
+// was not sent, or is above the floor, or its declaration is.
+func (l *ledger) firstLeft(e epoch) uint64 {
+	switch {
+	case e.number < l.floor.Epoch:
+		return e.sent + 1
+	case e.number > l.floor.Epoch:
+		return 1
+	}
+	for _, s := range l.losses {
+		if s.first.Less(l.floor) && !s.last.Less(l.floor) {
+			return min(s.first.Seq, e.sent+1)
+		}
+	}
+	return min(l.floor.Seq, e.sent+1)
 }
 
 // raiseFloor notes that everything below floor was trimmed, and forgets that. Epochs are

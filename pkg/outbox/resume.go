@@ -220,9 +220,6 @@ func (l *Log) fill(last frame.ID) {
 		next := s.first
 		for len(rest) > 0 && !s.last.Less(rest[0].first) {
 			e := rest[0]
-			if floor := l.ledger.floor; e.isLost() && e.first.Less(floor) && !e.id.Less(floor) {
-				e.first = floor // what is below was trimmed
-			}
 			if e.first.Epoch == next.Epoch && next.Less(e.first) {
 				filled = l.appendLost(filled, next, frame.ID{Epoch: next.Epoch, Seq: e.first.Seq - 1})
 			}
