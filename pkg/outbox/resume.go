@@ -33,8 +33,11 @@ func (l *Log) resume(last frame.ID) (again int) {
 			l.set(e, e.place, unsent)
 		}
 		size := e.size
+		if e.isLost() {
+			size = declarationSize
+		}
 		l.deliver(e)
-		if !last.Less(e.id) && (size > 0 || e.isLost()) {
+		if !last.Less(e.id) && size > 0 {
 			l.bound.addSize(e.id, size)
 		}
 	}

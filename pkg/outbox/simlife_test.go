@@ -94,6 +94,7 @@ func (w *simWorld) backoff(failures int) time.Duration {
 
 func (l *simLife) endSession() {
 	l.session = nil
+	l.lostReplies++ // what was on its way may have arrived
 	if l.writer != nil {
 		l.writer.end()
 	} else {

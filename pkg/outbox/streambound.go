@@ -3,8 +3,9 @@ package outbox
 import "framekeeper/pkg/frame"
 
 const (
-	entryOverhead = 256     // of an entry in Redis, beside its bytes
-	maxBoundRuns  = 1 << 16 // how many are remembered one by one
+	entryOverhead   = 256     // of an entry in Redis, beside its bytes
+	declarationSize = 300     // of a declaration, about
+	maxBoundRuns    = 1 << 16 // how many are remembered one by one
 )
 
 // streamBound is what the stream has, oldest first, as far as its bytes are known:
