@@ -111,10 +111,13 @@ func (l *ledger) merge(s savedState) {
 	if _, known := l.find(s.Epoch); known || s.Epoch == 0 {
 		return
 	}
+	journaled := len(l.epochs) > 0
 	if _, known := l.find(s.Last.Epoch); !known {
 		l.give(s.Last)
 	}
-	l.open(s.Epoch).closed = s.Clean
+	e := l.open(s.Epoch)
+	e.closed = s.Clean
+	e.blind = journaled // a start that could not write the journal, or an older program: it may not have had the spool
 }
 
 // next is the epoch of a new start.

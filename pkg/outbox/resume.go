@@ -132,6 +132,11 @@ func (l *Log) seedBound(end streamEnd) {
 	if known > 0 {
 		before = l.bound.runs[0].last
 	}
+	for _, s := range l.ledger.losses { // one entry stands for all of them
+		if s.first.Less(before) && !s.last.Less(before) {
+			before = s.first
+		}
+	}
 	spans := l.sentBefore(before)
 	if len(spans) == 0 && known > 0 { // a copy that has frames where we know of a declaration
 		spans, entries, size = l.sentBefore(end.Last.Next()), end.Entries, l.bound.bytes/known-entryOverhead
