@@ -16,6 +16,7 @@ import (
 	"mime/multipart"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -439,6 +440,30 @@ func TestRequestOverHTTP(t *testing.T) {
 	}
 	if resp, _ := post(`{"lot": 1}`, "Origin", strings.TrimSuffix(url, "/cameras/cam1/request")); resp.StatusCode != http.StatusOK {
 		t.Errorf("the page itself is refused: %d", resp.StatusCode)
+	}
+}
+
+// hurried is an answer that notes how long its visitor may take for it.
+type hurried struct {
+	*httptest.ResponseRecorder
+	until time.Time
+}
+
+func (h *hurried) SetReadDeadline(time.Time) error { return nil }
+
+func (h *hurried) SetWriteDeadline(t time.Time) error { h.until = t; return nil }
+
+// Who has waited for an image for long may not read it for as long.
+func TestAnswerIsToBeRead(t *testing.T) {
+	t.Parallel()
+	s := newStudio("cam1")
+	s.answers = func([]byte, string) (*agentapi.Answer, error) {
+		return &agentapi.Answer{ContentType: "image/png", Image: []byte("image")}, nil
+	}
+	w := &hurried{ResponseRecorder: httptest.NewRecorder()}
+	newPictures(t.Context(), s).request(w, httptest.NewRequest(http.MethodPost, "/cameras/cam1/request", strings.NewReader("{}")), "cam1")
+	if left := time.Until(w.until); w.Body.String() != "image" || left > time.Minute {
+		t.Errorf("got %q, to be read within %v", w.Body, left)
 	}
 }
 
