@@ -48,6 +48,7 @@ type Relay struct {
 	origin  target     // as configured: whom user and password are for
 	login   *identity.Login
 	pending map[string]*request // by CSeq
+	last    *request            // the latest of them, nil if it has its answer
 	problem Problem
 	closed  bool
 }
@@ -190,7 +191,7 @@ func (r *Relay) request(m message) error {
 	if len(r.pending) >= maxPending {
 		clear(r.pending) // answers that the client does not wait for
 	}
-	r.pending[m.header("CSeq")] = q
+	r.pending[m.header("CSeq")], r.last = q, q
 	return r.ask(q)
 }
 
@@ -240,7 +241,7 @@ func (r *Relay) answers(ctx context.Context, client net.Conn) error {
 		if !pass {
 			continue
 		}
-		if _, err := client.Write(m.bytes()); err != nil {
+		if _, err := client.Write(m.without("Location").bytes()); err != nil { // it would go there itself
 			return nil // it has ended
 		}
 	}
@@ -260,15 +261,22 @@ func (r *Relay) answered(ctx context.Context, m message) (pass bool, err error) 
 	defer r.mu.Unlock()
 	r.problem.Status, r.problem.Redirected = status, !r.target.trusted(r.origin)
 	q := r.pending[m.header("CSeq")]
+	if q == nil { // of a camera that does not count, and FFmpeg takes it for that too
+		q = r.last
+	}
 	switch {
-	case status < 300 && status >= 100 || q == nil:
+	case q == nil:
+		return true, nil
+	case status < 300 && status >= 100:
 	case status == http.StatusUnauthorized && !r.problem.Redirected && q.logins < maxLogins && r.login.Choose(m.headers("WWW-Authenticate")):
 		q.logins++
 		return false, r.ask(q)
 	case status >= 300 && status < 400 && status != http.StatusNotModified:
 		return false, r.follow(ctx, q, m.header("Location"))
 	}
-	delete(r.pending, m.header("CSeq"))
+	if delete(r.pending, q.header("CSeq")); q == r.last {
+		r.last = nil
+	}
 	return true, nil
 }
 
