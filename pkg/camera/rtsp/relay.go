@@ -11,12 +11,14 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -312,15 +314,20 @@ func parseURL(raw string) (target, *url.Userinfo, error) {
 	var user *url.Userinfo
 	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
 		name, password, _ := strings.Cut(authority[:i], ":")
-		name, e1 := url.PathUnescape(name)
-		password, e2 := url.PathUnescape(password)
-		if e1 != nil || e2 != nil {
-			return target{}, nil, ErrURL
-		}
-		user, authority = url.UserPassword(name, password), authority[i+1:]
+		user, authority = url.UserPassword(unescaped(name), unescaped(password)), authority[i+1:]
 	}
 	at, err := newTarget(scheme, authority, path)
 	return at, user, err
+}
+
+var escape = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
+
+// unescaped has a percent sign that begins no escape as it is.
+func unescaped(s string) string {
+	return escape.ReplaceAllStringFunc(s, func(e string) string {
+		c, _ := hex.DecodeString(e[1:]) // it is one byte in hexadecimal
+		return string(c)
+	})
 }
 
 // ErrCamera begins an error about what a camera does.

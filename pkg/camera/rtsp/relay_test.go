@@ -338,6 +338,8 @@ func TestAddresses(t *testing.T) {
 		"rtsp://u:p@cam/live":          "rtsp://cam:554/live u p",
 		"rtsps://u:p%40x@cam/":         "rtsps://cam:322/ u p@x",
 		"RTSP://u:p^[x]@cam:1?a=b@c":   "rtsp://cam:1?a=b@c u p^[x]",
+		"rtsp://u%3a:50%@cam/%41":      "rtsp://cam:554/%41 u: 50%",
+		"rtsp://u:%zz%2520%@cam/":      "rtsp://cam:554/ u %zz%20%",
 		"rtsp://u:p@q@[2001:db8::1]/x": "rtsp://[2001:db8::1]:554/x u p@q",
 	} {
 		at, login, err := parseURL(raw)
@@ -350,7 +352,7 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", raw, got, want)
 		}
 	}
-	for _, raw := range []string{"", "rtsp://", "rtsp://u:p%zz@cam/", "rtsp://cam:0/", "rtsp://cam:x/", "http://cam/", "rtsp://cam/a b", "rtsp://cam/\r\nX: y", "rtsp://ca\r\nm/"} {
+	for _, raw := range []string{"", "rtsp://", "rtsp://cam:0/", "rtsp://cam:x/", "http://cam/", "rtsp://cam/a b", "rtsp://cam/\r\nX: y", "rtsp://ca\r\nm/"} {
 		if at, _, err := parseURL(raw); err == nil {
 			t.Errorf("%q: got %s, want an error", raw, at)
 		}
