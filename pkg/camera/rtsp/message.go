@@ -160,7 +160,8 @@ func (p *peer) interleaved() (message, error) {
 }
 
 // text is a request or an answer. It leaves nothing for FFmpeg to read in another way:
-// no return in a line, which FFmpeg passes over, and one length of the body, as it is.
+// no return in a line, which FFmpeg passes over, no zero, which ends a header there, no
+// "$", which begins a packet on any line, and one length of the body, as it is.
 func (p *peer) text() (m message, err error) {
 	for room := maxHeader; ; {
 		line, err := p.r.ReadSlice('\n')
@@ -170,14 +171,16 @@ func (p *peer) text() (m message, err error) {
 		if err != nil {
 			return m, err
 		}
-		text := strings.NewReplacer("\r", "", "\n", "").Replace(string(line))
+		text := strings.NewReplacer("\r", "", "\n", "", "\x00", "").Replace(string(line))
 		if text == "" {
 			break
 		}
 		if m.lines == nil && !strings.HasPrefix(text, "RTSP/1.") && !strings.Contains(text, " RTSP/1.") {
 			return m, ErrNotRTSP
 		}
-		m.lines = append(m.lines, text)
+		if text[0] != '$' {
+			m.lines = append(m.lines, text)
+		}
 	}
 	length := m.header("Content-Length")
 	m = m.without("Content-Length")

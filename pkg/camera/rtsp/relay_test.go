@@ -245,6 +245,8 @@ func TestNothingIsReadTwice(t *testing.T) {
 		"two lengths":                  {"RTSP/1.0 200 OK\r\nContent-Length: 1\r\ncontent-length: 2000000000\r\n\r\nv", whole},
 		"a length with a space before": {"RTSP/1.0 200 OK\r\n Content-Length : 1\r\n\r\nv", whole},
 		"a length with a return in it": {"RTSP/1.0 200 OK\r\nContent-\rLength: 1\r\n\r\nv", whole},
+		"a packet in a header":         {"RTSP/1.0 200 OK\r\n$\x00\x00\x02\r\nContent-Length: 1\r\n\r\nv", whole},
+		"a zero in a header":           {"RTSP/1.0 200 OK\r\n\x00\r\nX: y\r\n", "RTSP/1.0 200 OK\r\n\r\n"},
 		"a redirect of another kind":   {"RTSP/1.0 304 No\r\nLocation: rtsp://elsewhere/\r\n\r\n", "RTSP/1.0 304 No\r\n\r\n"},
 	} {
 		f := serve(t, func(string) string { return c.sends })
