@@ -27,7 +27,7 @@ func basicAuth(user, password string, guesses *throttle, next http.Handler) http
 		ok := subtle.ConstantTimeCompare(gotUser[:], wantUser[:]) & subtle.ConstantTimeCompare(gotPassword[:], wantPassword[:])
 		if ok != 1 {
 			if tried {
-				guesses.failed(r.RemoteAddr, u)
+				guesses.failed(r.RemoteAddr, u, p)
 			}
 			w.Header().Set("WWW-Authenticate", `Basic realm="framekeeper", charset="UTF-8"`)
 			http.Error(w, "user name and password required", http.StatusUnauthorized)
