@@ -61,13 +61,9 @@ func readers(t *testing.T, port int) []reader {
 			}
 		}
 	}
-	examples, err := filepath.Abs(filepath.Join(root, "examples"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	all = append(all,
-		reader{name: "reader.sh", command: []string{filepath.Join(examples, "reader.sh"), "greencam1", "-p", fmt.Sprint(port)}},
-		reader{name: "reader.mjs", command: []string{"node", filepath.Join(examples, "reader.mjs"), "greencam1", "127.0.0.1", fmt.Sprint(port)}})
+		reader{name: "reader.sh", command: []string{example(t, "reader.sh"), "greencam1", "-p", fmt.Sprint(port)}},
+		reader{name: "reader.mjs", command: []string{"node", example(t, "reader.mjs"), "greencam1", "127.0.0.1", fmt.Sprint(port)}})
 	if len(all) != 6 {
 		t.Fatalf("found %d readers, want README's, three of host.md, and two examples", len(all))
 	}
@@ -89,11 +85,50 @@ func TestSimpleReadersSurviveAnything(t *testing.T) {
 	}
 }
 
+// The shell's reader shows why nothing comes.
+func TestShellReaderShowsErrors(t *testing.T) {
+	testkit.NeedRedis(t)
+	out := &proctest.Output{}
+	shellReader(t, redistest.Start(t, redistest.WithPassword("secret"))).start(t, t.TempDir(), out)
+	testkit.Eventually(t, "an error", func() bool { return strings.Contains(out.String(), "NOAUTH") })
+}
+
+// Ctrl-C, which all programs of a terminal get, ends it while it waits for a frame.
+func TestShellReaderEnds(t *testing.T) {
+	testkit.NeedRedis(t)
+	server := redistest.Start(t)
+	pid, ended := shellReader(t, server).start(t, t.TempDir(), &proctest.Output{})
+	testkit.Eventually(t, "a reader waits", func() bool {
+		return strings.Contains(server.Client().Info(t.Context(), "clients").Val(), "blocked_clients:1")
+	})
+	if err := syscall.Kill(-pid, syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(testkit.Patience):
+		t.Error("it goes on")
+	}
+}
+
+func shellReader(t *testing.T, server *redistest.Server) reader {
+	return reader{name: "reader.sh", command: []string{example(t, "reader.sh"), "greencam1", "-p", fmt.Sprint(server.Port())}}
+}
+
+func example(t *testing.T, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join(root, "examples", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // survives runs a reader until it has taken the frame that follows all that is hostile.
 func survives(t *testing.T, c *redis.Client, r reader) {
 	testkit.Eventually(t, "the reader before is gone", func() bool { return subscribers(t, c) == 0 })
 	dir, out := t.TempDir(), &proctest.Output{}
-	ended := r.start(t, dir, out)
+	_, ended := r.start(t, dir, out)
 	published := r.asks // answerRequests does it
 	for deadline := time.After(patience); !stored(t, dir); {
 		select {
@@ -113,8 +148,9 @@ func survives(t *testing.T, c *redis.Client, r reader) {
 	}
 }
 
-// start runs the reader, until the test ends or it does, which is reported.
-func (r reader) start(t *testing.T, dir string, out *proctest.Output) (ended <-chan error) {
+// start runs the reader in a process group, until the test ends or it does, which is
+// reported.
+func (r reader) start(t *testing.T, dir string, out *proctest.Output) (group int, ended <-chan error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, r.command[0], r.command[1:]...) //nolint:gosec // the documents' own
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, out
@@ -135,7 +171,7 @@ func (r reader) start(t *testing.T, dir string, out *proctest.Output) (ended <-c
 			t.Logf("output:\n%s", tail(out.String()))
 		}
 	})
-	return result
+	return cmd.Process.Pid, result
 }
 
 func tail(s string) string { return s[max(0, len(s)-2000):] }

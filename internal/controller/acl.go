@@ -104,7 +104,7 @@ const fresh = "reset on >PASSWORD resetchannels"
 
 const (
 	boxCommands   = "+subscribe +publish +get +pttl +set +del +xadd +xlen +xtrim +xrevrange +xinfo|stream +xinfo|groups +multi +exec +role"
-	readCommands  = "+subscribe +get +pttl +xread +xlen +xrange +xrevrange +xreadgroup +xpending"
+	readCommands  = "+subscribe +ping +get +pttl +xread +xlen +xrange +xrevrange +xreadgroup +xpending"
 	groupCommands = "+xack +xautoclaim +xgroup|create +xgroup|delconsumer"
 	clientProbes  = "&probe/client/*"
 )

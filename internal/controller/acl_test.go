@@ -127,6 +127,7 @@ func TestWhatABoxMayDoToAnother(t *testing.T) {
 		{[]any{"XREAD", "BLOCK", 1, "STREAMS", "frames:cama1", "0"}, "boxa-client boxa-operator"},
 		{[]any{"XREADGROUP", "GROUP", "g", "c", "STREAMS", "frames:cama1", ">"}, "boxa-client boxa-operator"},
 		{[]any{"XACK", "frames:cama1", "g", "1-1"}, "boxa-client boxa-operator"},
+		{[]any{"PING"}, "boxa-client boxa-operator"}, // the readers in docs/host.md, while nothing comes
 		{[]any{"XGROUP", "DESTROY", "frames:cama1", "g"}, ""},
 	} {
 		for _, user := range users {

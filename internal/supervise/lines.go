@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"framekeeper/internal/text"
 )
@@ -92,10 +93,16 @@ func (l *lines) crashLine() string {
 	return l.crash
 }
 
-// logged reports whether a line looks like one of the agent's logger: as JSON, or with the
-// time first. Others are of libraries, which show what they were given.
+// logged reports whether a line looks like one of the agent's logger: as JSON, or with
+// date and time first. Others are of libraries, which show what they were given;
+// GStreamer's begin with a time too.
 func logged(line []byte) bool {
-	return len(line) > 0 && (line[0] == '{' || line[0] >= '0' && line[0] <= '9')
+	if len(line) > 0 && line[0] == '{' {
+		return true
+	}
+	const date = "2006-01-02 "
+	_, err := time.Parse(date, string(line[:min(len(line), len(date))]))
+	return err == nil
 }
 
 // isCrash knows the first line of a Go program that crashes: a panic, a fatal

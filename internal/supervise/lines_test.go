@@ -55,6 +55,17 @@ func TestLastLineIsPrintable(t *testing.T) {
 
 // What a library prints about a source has no password when it is shown.
 func TestLinesShowNoSecrets(t *testing.T) {
+	for line, want := range map[string]string{
+		"0:00:00.1 42 0x1 DEBUG rtspsrc rtsp://u:p@cam/": "0:00:00.1 42 0x1 DEBUG rtspsrc rtsp://…@cam/\n", // GStreamer
+		"2026-11-30 14:46:48.123 INF token=ours":         "2026-11-30 14:46:48.123 INF token=ours\n",
+	} {
+		out := &output{}
+		l := &lines{sink: &sink{w: out}}
+		_, _ = l.Write([]byte(line + "\n"))
+		if got := out.String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 	out := &output{}
 	l := &lines{sink: &sink{w: out}}
 	_, _ = l.Write([]byte("{\"source\":\"a@b\",\"password\":1}\n[ WARN:0] cannot open rtsp://admin:SECRET1@cam/live?token=SECRET2 user-pw=SECRET3\n"))

@@ -2,40 +2,54 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"image"
 	"image/color"
-	"image/draw"
 	"image/jpeg"
 
 	"framekeeper/internal/agentapi"
+	"framekeeper/internal/bytesize"
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/frame"
 )
 
-// maxCrossed is how many pixels a picture may have that is crossed out here.
-const maxCrossed = 64 << 20
+// maxCrossed is how much memory it may take to cross out a picture.
+const maxCrossed = 96 * bytesize.MiB
 
 // crossOut is a picture that nobody takes for a live one: grey, and crossed out. It
 // stands in a stream where no exposure comes any more, because a browser would go on
-// showing the last one. nil: that cannot be made.
+// showing the last one. A picture that cannot be decoded here, or is too large for it,
+// becomes a blank one.
 func crossOut(p *agentapi.Picture, why string) *agentapi.Picture {
-	j, err := camera.InspectJPEG(p.JPEG)
-	if err != nil || j.Width*j.Height > maxCrossed {
-		return nil
-	}
-	m, err := jpeg.Decode(bytes.NewReader(p.JPEG))
+	grey, err := greyOf(p.JPEG)
 	if err != nil {
-		return nil
+		grey = image.NewGray(image.Rect(0, 0, 640, 360))
 	}
-	grey := image.NewGray(m.Bounds())
-	draw.Draw(grey, grey.Rect, m, m.Bounds().Min, draw.Src)
 	cross(grey)
 	var b bytes.Buffer
-	if err := jpeg.Encode(&b, grey, &jpeg.Options{Quality: 70}); err != nil {
-		return nil
-	}
+	_ = jpeg.Encode(&b, grey, &jpeg.Options{Quality: 70}) // a buffer takes all, and the sides are no longer than a JPEG's
 	out := *p
-	out.JPEG, out.Stale = b.Bytes(), why
+	out.JPEG, out.Width, out.Height, out.Stale = b.Bytes(), grey.Rect.Dx(), grey.Rect.Dy(), why
 	return &out
+}
+
+// greyOf is a JPEG without its colours.
+func greyOf(data []byte) (*image.Gray, error) {
+	j, err := camera.InspectJPEG(data)
+	if err != nil {
+		return nil, err
+	}
+	bounded := camera.NewDecoder(camera.Config{MaxDecodeBytes: maxCrossed})
+	bgr, err := bounded.BGR(context.Background(), data, frame.JPEG, j.Width, j.Height)
+	if err != nil {
+		return nil, err
+	}
+	grey := image.NewGray(image.Rect(0, 0, j.Width, j.Height))
+	for i := range grey.Pix {
+		blue, green, red := int(bgr[3*i]), int(bgr[3*i+1]), int(bgr[3*i+2])
+		grey.Pix[i] = byte((299*red + 587*green + 114*blue) / 1000)
+	}
+	return grey, nil
 }
 
 // cross draws both diagonals, white with a black edge, a fiftieth of the height wide.

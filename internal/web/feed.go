@@ -31,8 +31,9 @@ const (
 	// viewerBuffer is how much the kernel holds for a viewer who does not read, in
 	// bytes: what is older than that need not be seen.
 	viewerBuffer = 256 << 10
-	// maxFPS bounds ?fps=.
-	maxFPS = 1000
+	// minFPS and maxFPS bound ?fps=. A viewer at the least sees a camera's end within
+	// 10 s and a call.
+	minFPS, maxFPS = 0.1, 1000
 )
 
 // feedKey is what viewers can share.
@@ -49,6 +50,8 @@ type feeds struct {
 	cameras Cameras
 
 	running sync.WaitGroup
+
+	crossing sync.Mutex // held by who crosses out a picture: however many do, it takes memory once
 
 	mu  sync.Mutex // guards all, and the viewers of each feed
 	all map[feedKey]*feed
@@ -122,7 +125,7 @@ func (f *feeds) run(ctx context.Context, one *feed) {
 		var verdict *agentapi.Unavailable // of the agent itself
 		dead := errors.As(err, &verdict) || time.Since(shown) > silentFeed
 		if last != nil && crossed == nil && dead {
-			crossed = crossOut(last, err.Error())
+			crossed = f.crossOut(last, err.Error())
 		}
 		if now := time.Now(); crossed != nil && now.Sub(told) >= repeatCrossed {
 			told = now
@@ -162,16 +165,19 @@ func (f *feeds) stream(w http.ResponseWriter, r *http.Request, camera string) {
 		return
 	}
 	if first.Stale != "" {
-		first = crossOut(first, first.Stale)
+		first = f.crossOut(first, first.Stale)
+	}
+	w.Header().Set("Content-Type", "multipart/x-mixed-replace; boundary="+boundary)
+	if r.Method == http.MethodHead {
+		return // nothing is written that would show when the visitor has left
 	}
 	v, leave := f.join(key)
 	defer leave()
 	bound(r)
-	w.Header().Set("Content-Type", "multipart/x-mixed-replace; boundary="+boundary)
 	_, err = io.WriteString(w, "--"+boundary+"\r\n")
 	for p := first; err == nil; {
-		if p != nil {
-			err = part(w, p)
+		if err = part(w, p); err != nil {
+			return
 		}
 		select {
 		case p = <-v:
@@ -183,6 +189,12 @@ func (f *feeds) stream(w http.ResponseWriter, r *http.Request, camera string) {
 	}
 }
 
+func (f *feeds) crossOut(p *agentapi.Picture, why string) *agentapi.Picture {
+	f.crossing.Lock()
+	defer f.crossing.Unlock()
+	return crossOut(p, why)
+}
+
 func feedOf(r *http.Request, camera string) (key feedKey, stale bool, err error) {
 	q, err := agentapi.ParseQuery(r.URL.Query())
 	if err != nil {
@@ -191,8 +203,8 @@ func feedOf(r *http.Request, camera string) (key feedKey, stale bool, err error)
 	key = feedKey{camera: camera, width: q.Width}
 	if text := r.URL.Query().Get("fps"); text != "" {
 		key.fps, err = strconv.ParseFloat(text, 64)
-		if err != nil || !(key.fps > 0 && key.fps <= maxFPS) {
-			return key, false, fmt.Errorf("fps=%.20q: expected a number above 0, at most %d", text, maxFPS)
+		if err != nil || !(key.fps >= minFPS && key.fps <= maxFPS) {
+			return key, false, fmt.Errorf("fps=%.20q: expected %v to %v", text, minFPS, maxFPS)
 		}
 	}
 	return key, q.Stale, nil

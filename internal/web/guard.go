@@ -3,6 +3,7 @@ package web
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"strconv"
@@ -26,7 +27,7 @@ func basicAuth(user, password string, guesses *throttle, next http.Handler) http
 		ok := subtle.ConstantTimeCompare(gotUser[:], wantUser[:]) & subtle.ConstantTimeCompare(gotPassword[:], wantPassword[:])
 		if ok != 1 {
 			if tried {
-				guesses.failed(r.RemoteAddr, u)
+				guesses.failed(r.RemoteAddr, u, p)
 			}
 			w.Header().Set("WWW-Authenticate", `Basic realm="framekeeper", charset="UTF-8"`)
 			http.Error(w, "user name and password required", http.StatusUnauthorized)
@@ -77,7 +78,7 @@ func (v *visitors) limit(conn net.Conn, state http.ConnState) {
 	switch {
 	case state == http.StateNew:
 		if len(v.waiting) >= maxVisitors && !v.evict() {
-			_ = conn.Close() // net/http sees it, and says StateClosed
+			hangUp(conn) // net/http sees it, and says StateClosed
 			return
 		}
 		v.waiting[conn] = time.Now()
@@ -104,6 +105,15 @@ func (v *visitors) evict() bool {
 		return false
 	}
 	delete(v.waiting, longest)
-	_ = longest.Close()
+	hangUp(longest)
 	return true
+}
+
+// hangUp closes a connection without TLS's farewell, which waits for a visitor who
+// does not read, as everybody else then does.
+func hangUp(conn net.Conn) {
+	if encrypted, ok := conn.(*tls.Conn); ok {
+		conn = encrypted.NetConn()
+	}
+	_ = conn.Close()
 }

@@ -2,12 +2,16 @@ package web
 
 import (
 	"bufio"
+	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"framekeeper/internal/testkit/redistest"
 )
 
 // Whoever opens connections without end, and leaves them open, does not keep the
@@ -94,5 +98,44 @@ func TestTooManyVisitorsInHand(t *testing.T) {
 		if p.closed != (i == 7) {
 			t.Errorf("visitor %d, who is being answered: closed %v", i, p.closed)
 		}
+	}
+}
+
+// talker is a connection that notes whether something is written to it.
+type talker struct {
+	net.Conn
+	said, closed bool
+}
+
+func (c *talker) Write(b []byte) (int, error) { c.said = true; return c.Conn.Write(b) }
+func (c *talker) Close() error                { c.closed = true; return c.Conn.Close() }
+
+// A visitor who has to go gets no farewell of TLS: one who does not read would hold
+// up all others with it.
+func TestTooManyVisitorsOverTLS(t *testing.T) {
+	own := redistest.NewTLSFiles(t)
+	pair, err := tls.LoadX509KeyPair(own.ServerCert, own.ServerKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := net.Pipe()
+	defer far.Close()
+	below := &talker{Conn: near}
+	met := make(chan error, 1)
+	go func() {
+		met <- tls.Client(far, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}).HandshakeContext(t.Context())
+	}()
+	first := tls.Server(below, &tls.Config{Certificates: []tls.Certificate{pair}})
+	if err := errors.Join(first.HandshakeContext(t.Context()), <-met); err != nil {
+		t.Fatal(err)
+	}
+	below.said = false
+	v := newVisitors()
+	v.limit(first, http.StateNew)
+	for range maxVisitors {
+		v.limit(&pretended{}, http.StateNew)
+	}
+	if !below.closed || below.said {
+		t.Errorf("the first visitor: closed %v, something written %v", below.closed, below.said)
 	}
 }

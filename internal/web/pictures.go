@@ -17,6 +17,10 @@ import (
 	"framekeeper/pkg/frame"
 )
 
+// imageTime is how long a visitor may take to read the answer to a request; raw pixels
+// are megabytes.
+const imageTime = time.Minute
+
 // Cameras is where pictures come from and requests go to. Its errors are those of
 // agentapi.Client.
 type Cameras interface {
@@ -158,6 +162,7 @@ func (p *pictures) request(w http.ResponseWriter, r *http.Request, camera string
 		return
 	}
 	a, err := p.cameras.Request(r.Context(), camera, body, r.Header.Get("Accept"))
+	_ = patient(w, imageTime) // from here on it is the visitor who takes time, and the image is in memory
 	if a != nil && len(a.Header) > 0 {
 		w.Header().Set(agentapi.HeaderAnswer, string(a.Header))
 	}

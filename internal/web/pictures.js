@@ -61,7 +61,12 @@
 			const url = URL.createObjectURL(await answer.blob());
 			const next = new Image();
 			next.src = url;
-			await next.decode();
+			try {
+				await next.decode();
+			} catch (broken) {
+				URL.revokeObjectURL(url);
+				throw broken;
+			}
 			this.image.src = url;
 			URL.revokeObjectURL(this.url);
 			this.url = url;

@@ -1,11 +1,13 @@
 package web
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -14,6 +16,7 @@ import (
 	"mime/multipart"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -182,7 +185,7 @@ func TestLatest(t *testing.T) {
 			t.Errorf("%s: got %d %s", path, resp.StatusCode, body)
 		}
 	}
-	for _, path := range []string{"/cameras/cam1/latest.jpg?w=-1", "/cameras/cam1/stream.mjpeg?w=x", "/cameras/cam1/stream.mjpeg?fps=0", "/cameras/cam1/stream.mjpeg?fps=NaN"} {
+	for _, path := range []string{"/cameras/cam1/latest.jpg?w=-1", "/cameras/cam1/stream.mjpeg?w=x", "/cameras/cam1/stream.mjpeg?fps=0", "/cameras/cam1/stream.mjpeg?fps=NaN", "/cameras/cam1/stream.mjpeg?fps=1e-300"} {
 		if resp, body := get(t, "GET", url+path, "", ""); resp.StatusCode != http.StatusBadRequest || !strings.Contains(body, "expected") {
 			t.Errorf("%s: got %d %s", path, resp.StatusCode, body)
 		}
@@ -281,6 +284,32 @@ func TestStream(t *testing.T) {
 	s.expose(nil)
 	if _, stale, err := w.next(); stale != "" || err != nil {
 		t.Errorf("of one that is back: got %q, %v", stale, err)
+	}
+}
+
+// Who asks for the head alone gets it, and looks at nothing.
+func TestHeadOfAStream(t *testing.T) {
+	t.Parallel()
+	s := newStudio("cam1")
+	s.expose(nil)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(serve(t, Config{Report: good, Cameras: s}), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(8 * time.Second))
+	answers := bufio.NewReader(conn)
+	for range 2 { // the second on the same connection: the first has ended
+		if _, err := io.WriteString(conn, "HEAD /stream.mjpeg HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(answers, &http.Request{Method: http.MethodHead})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), "multipart/x-mixed-replace") {
+			t.Errorf("got %d, %v", resp.StatusCode, resp.Header)
+		}
 	}
 }
 
@@ -414,6 +443,30 @@ func TestRequestOverHTTP(t *testing.T) {
 	}
 }
 
+// hurried is an answer that notes how long its visitor may take for it.
+type hurried struct {
+	*httptest.ResponseRecorder
+	until time.Time
+}
+
+func (h *hurried) SetReadDeadline(time.Time) error { return nil }
+
+func (h *hurried) SetWriteDeadline(t time.Time) error { h.until = t; return nil }
+
+// Who has waited for an image for long may not read it for as long.
+func TestAnswerIsToBeRead(t *testing.T) {
+	t.Parallel()
+	s := newStudio("cam1")
+	s.answers = func([]byte, string) (*agentapi.Answer, error) {
+		return &agentapi.Answer{ContentType: "image/png", Image: []byte("image")}, nil
+	}
+	w := &hurried{ResponseRecorder: httptest.NewRecorder()}
+	newPictures(t.Context(), s).request(w, httptest.NewRequest(http.MethodPost, "/cameras/cam1/request", strings.NewReader("{}")), "cam1")
+	if left := time.Until(w.until); w.Body.String() != "image" || left > time.Minute {
+		t.Errorf("got %q, to be read within %v", w.Body, left)
+	}
+}
+
 // The server ends though somebody looks, and soon.
 func TestStreamsEndWithTheServer(t *testing.T) {
 	t.Parallel()
@@ -449,9 +502,44 @@ func TestCrossedOut(t *testing.T) {
 	if r, _, _, _ := m.At(100, 50).RGBA(); r < 0xc000 {
 		t.Errorf("the middle is %#x, want it white", r)
 	}
-	for _, data := range [][]byte{nil, []byte("no JPEG")} {
-		if crossOut(&agentapi.Picture{JPEG: data}, "") != nil {
-			t.Errorf("%q was crossed out", data)
+}
+
+// Whatever a camera has sent last, viewers do not go on looking at it.
+func TestCrossedOutBlank(t *testing.T) {
+	t.Parallel()
+	whole := coloured(1, 200, 100)
+	torn := append(bytes.Clone(whole[:len(whole)-100]), 0xff, 0xd9)
+	huge := bytes.Clone(whole)
+	size := bytes.Index(huge, []byte{0xff, 0xc0}) + 5 // in the frame header
+	copy(huge[size:], []byte{0x3e, 0x80, 0x3e, 0x80})
+	for what, data := range map[string][]byte{"nothing": nil, "no JPEG": []byte("no JPEG"), "torn": torn, "of 16000x16000 pixels": huge} {
+		crossed := crossOut(&agentapi.Picture{JPEG: data}, "no light")
+		if crossed == nil {
+			t.Errorf("%s: viewers get nothing", what)
+			continue
 		}
+		head, err := jpeg.DecodeConfig(bytes.NewReader(crossed.JPEG))
+		if err != nil || head.Width != crossed.Width || head.Height != crossed.Height || crossed.Stale != "no light" {
+			t.Errorf("%s: got %+v, %+v, %v", what, head, crossed, err)
+		}
+	}
+}
+
+// Without its script the page shows live pictures or none.
+func TestPageAsksForLivePictures(t *testing.T) {
+	t.Parallel()
+	s := newStudio("cam1")
+	s.expose(nil)
+	url := serve(t, Config{Report: good, Cameras: s})
+	_, page := get(t, "GET", url+"/", "", "")
+	_, rest, there := strings.Cut(page, `<img src="`)
+	path, _, _ := strings.Cut(rest, `"`)
+	path = html.UnescapeString(path)
+	if resp, _ := get(t, "GET", url+path, "", ""); !there || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%q: got %d", path, resp.StatusCode)
+	}
+	s.expose(&agentapi.Unavailable{Reason: "camera stalled"})
+	if resp, _ := get(t, "GET", url+path, "", ""); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("%s: got %d of a stalled camera", path, resp.StatusCode)
 	}
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"hash/maphash"
 	"net"
 	"net/netip"
 	"sync"
@@ -28,14 +29,17 @@ type throttle struct {
 	log zerolog.Logger
 	now func() time.Time
 
+	seed maphash.Seed
+
 	mu     sync.Mutex                 // guards all below
 	until  map[netip.Prefix]time.Time // when its wrong passwords are forgotten
+	last   map[netip.Prefix]uint64    // hash of its last wrong one
 	wrong  int                        // since the last line in the log
 	logged time.Time
 }
 
 func newThrottle(log zerolog.Logger) *throttle {
-	return &throttle{log: log, now: time.Now, until: map[netip.Prefix]time.Time{}}
+	return &throttle{log: log, now: time.Now, seed: maphash.MakeSeed(), until: map[netip.Prefix]time.Time{}, last: map[netip.Prefix]uint64{}}
 }
 
 // guesser is whose guesses are counted together: an address, or the network that one
@@ -64,11 +68,12 @@ func (t *throttle) wait(remote string) time.Duration {
 	return max(0, until.Add(-(wrongAtOnce-1)*wrongEvery).Sub(t.now()))
 }
 
-// failed notes a wrong password.
-func (t *throttle) failed(remote, user string) {
+// failed notes a wrong password. The same one again is no further guess: a screen that
+// still has the old password must not lock out those who share its address.
+func (t *throttle) failed(remote, user, password string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now, who := t.now(), guesser(remote)
+	now, who, tried := t.now(), guesser(remote), maphash.Comparable(t.seed, [2]string{user, password})
 	if _, known := t.until[who]; !known && len(t.until) >= maxGuessers {
 		t.forget(now)
 	}
@@ -76,7 +81,10 @@ func (t *throttle) failed(remote, user string) {
 	if until.Before(now) {
 		until = now
 	}
-	t.until[who] = until.Add(wrongEvery)
+	if last, known := t.last[who]; !known || last != tried {
+		until = until.Add(wrongEvery)
+	}
+	t.until[who], t.last[who] = until, tried
 	if t.wrong++; now.Sub(t.logged) < guessLogEvery {
 		return
 	}
@@ -93,11 +101,13 @@ func (t *throttle) forget(now time.Time) {
 	for who, until := range t.until {
 		if until.Before(now) {
 			delete(t.until, who)
+			delete(t.last, who)
 		} else if first := t.until[next]; first.IsZero() || until.Before(first) {
 			next = who
 		}
 	}
 	if len(t.until) >= maxGuessers {
 		delete(t.until, next)
+		delete(t.last, next)
 	}
 }

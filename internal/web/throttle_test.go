@@ -70,10 +70,25 @@ func TestGuessesHaveToWait(t *testing.T) {
 	g.now = g.now.Add(wrongEvery)
 	g.want(t, guessers, "op", "right", http.StatusOK)
 	for i := range wrongAtOnce {
-		g.want(t, fmt.Sprintf("[2001:db8::%x]:1", i+1), "op", "guess", http.StatusUnauthorized)
+		g.want(t, fmt.Sprintf("[2001:db8::%x]:1", i+1), "op", fmt.Sprint("guess", i), http.StatusUnauthorized)
 	}
 	g.want(t, "[2001:db8::ffff]:1", "op", "right", http.StatusTooManyRequests) // the same host's network
 	g.want(t, "[2001:db8:0:1::1]:1", "op", "right", http.StatusOK)
+}
+
+// A screen that still has the old password shares its address, a proxy's, with those who
+// have the new one: it tells nobody anything, however often it tries.
+func TestAnOldPasswordLocksNobodyOut(t *testing.T) {
+	g := newGuarded()
+	const proxy = "192.0.2.1:1"
+	for range 3 * wrongAtOnce {
+		g.want(t, proxy, "op", "old", http.StatusUnauthorized)
+		g.want(t, proxy, "op", "right", http.StatusOK)
+	}
+	for i := range wrongAtOnce - 1 {
+		g.want(t, proxy, "op", fmt.Sprint("guess", i), http.StatusUnauthorized)
+	}
+	g.want(t, proxy, "op", "right", http.StatusTooManyRequests)
 }
 
 // The log has who and how often, few lines of it, and no password.
@@ -95,9 +110,9 @@ func TestGuessesAreLogged(t *testing.T) {
 func TestManyGuessersCostNoMemory(t *testing.T) {
 	g := newGuarded()
 	for i := range 3 * maxGuessers {
-		g.guesses.failed(fmt.Sprintf("10.%d.%d.1:1", i/250, i%250), "op")
+		g.guesses.failed(fmt.Sprintf("10.%d.%d.1:1", i/250, i%250), "op", "guess")
 	}
-	if n := len(g.guesses.until); n > maxGuessers {
+	if n := max(len(g.guesses.until), len(g.guesses.last)); n > maxGuessers {
 		t.Errorf("%d addresses are remembered", n)
 	}
 }

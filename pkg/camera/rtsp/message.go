@@ -22,7 +22,7 @@ const (
 	maxBody   = 256 << 10
 )
 
-// message is a request or an answer, or bytes between them that pass unread.
+// message is a request or an answer, or a packet between them that passes unread.
 type message struct {
 	lines []string // the first line and the headers, without line ends
 	body  []byte   // without lines: frames
@@ -48,10 +48,14 @@ func (m message) uri() string    { return m.word(1) }
 
 // status is that of an answer; 0: it is none of RTSP's.
 func (m message) status() int {
-	n, err := strconv.ParseUint(m.word(1), 10, 10)
-	if err != nil {
+	if m.raw() {
 		return 0
 	}
+	words := strings.Fields(m.lines[0])
+	if len(words) < 2 {
+		return 0
+	}
+	n, _ := strconv.ParseUint(words[1], 10, 10)
 	return int(n)
 }
 
@@ -78,6 +82,9 @@ func (m message) withURI(uri string) message {
 }
 
 func (m message) without(name string) message {
+	if m.raw() {
+		return m
+	}
 	kept := m.lines[:1:1]
 	for _, line := range m.lines[1:] {
 		if key, _, _ := strings.Cut(line, ":"); !strings.EqualFold(strings.TrimSpace(key), name) {
@@ -115,19 +122,26 @@ func newPeer(conn net.Conn) *peer {
 	return &peer{Conn: conn, r: bufio.NewReaderSize(conn, 64<<10)}
 }
 
-// next is the next message. Frames in it are valid until the next call.
+// next is the next message. Frames in it are valid until the next call. Some send line
+// ends and more between messages: FFmpeg could read headers in it that nobody has
+// bounded, so it is left out.
 func (p *peer) next() (message, error) {
-	first, err := p.r.Peek(1)
-	switch {
-	case err != nil:
-		return message{}, err
-	case first[0] == '$':
-		return p.interleaved()
-	case first[0] < 'A' || first[0] > 'Z': // some send line ends and more between messages
-		c, err := p.r.ReadByte()
-		return message{body: []byte{c}}, err
+	for {
+		first, err := p.r.ReadByte()
+		if err != nil {
+			return message{}, err
+		}
+		if first != '$' && (first < 'A' || first > 'Z') {
+			continue
+		}
+		if err := p.r.UnreadByte(); err != nil {
+			return message{}, err
+		}
+		if first == '$' {
+			return p.interleaved()
+		}
+		return p.text()
 	}
-	return p.text()
 }
 
 // interleaved is a packet between messages: "$", channel, length, data.
@@ -145,7 +159,9 @@ func (p *peer) interleaved() (message, error) {
 	return message{body: p.frames}, err
 }
 
-// text is a request or an answer.
+// text is a request or an answer. It leaves nothing for FFmpeg to read in another way:
+// no return in a line, which FFmpeg passes over, no zero, which ends a header there, no
+// "$", which begins a packet on any line, and one length of the body, as it is.
 func (p *peer) text() (m message, err error) {
 	for room := maxHeader; ; {
 		line, err := p.r.ReadSlice('\n')
@@ -155,16 +171,20 @@ func (p *peer) text() (m message, err error) {
 		if err != nil {
 			return m, err
 		}
-		text := strings.TrimRight(string(line), "\r\n")
+		text := strings.NewReplacer("\r", "", "\n", "", "\x00", "").Replace(string(line))
 		if text == "" {
 			break
 		}
 		if m.lines == nil && !strings.HasPrefix(text, "RTSP/1.") && !strings.Contains(text, " RTSP/1.") {
 			return m, ErrNotRTSP
 		}
-		m.lines = append(m.lines, text)
+		if text[0] != '$' {
+			m.lines = append(m.lines, text)
+		}
 	}
-	if length := m.header("Content-Length"); length != "" {
+	length := m.header("Content-Length")
+	m = m.without("Content-Length")
+	if length != "" {
 		n, err := strconv.ParseUint(length, 10, 64)
 		if err != nil || n > maxBody {
 			return m, fmt.Errorf("%w sends a description of %.20s bytes, expected at most %d KiB", ErrCamera, length, maxBody>>10)
@@ -173,6 +193,7 @@ func (p *peer) text() (m message, err error) {
 		if _, err := io.ReadFull(p.r, m.body); err != nil {
 			return m, err
 		}
+		m = m.with("Content-Length", strconv.FormatUint(n, 10))
 	}
 	return m, nil
 }

@@ -11,12 +11,14 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,6 +50,7 @@ type Relay struct {
 	origin  target     // as configured: whom user and password are for
 	login   *identity.Login
 	pending map[string]*request // by CSeq
+	last    *request            // the latest of them, nil if it has its answer
 	problem Problem
 	closed  bool
 }
@@ -190,7 +193,7 @@ func (r *Relay) request(m message) error {
 	if len(r.pending) >= maxPending {
 		clear(r.pending) // answers that the client does not wait for
 	}
-	r.pending[m.header("CSeq")] = q
+	r.pending[m.header("CSeq")], r.last = q, q
 	return r.ask(q)
 }
 
@@ -240,7 +243,7 @@ func (r *Relay) answers(ctx context.Context, client net.Conn) error {
 		if !pass {
 			continue
 		}
-		if _, err := client.Write(m.bytes()); err != nil {
+		if _, err := client.Write(m.without("Location").bytes()); err != nil { // it would go there itself
 			return nil // it has ended
 		}
 	}
@@ -260,15 +263,22 @@ func (r *Relay) answered(ctx context.Context, m message) (pass bool, err error) 
 	defer r.mu.Unlock()
 	r.problem.Status, r.problem.Redirected = status, !r.target.trusted(r.origin)
 	q := r.pending[m.header("CSeq")]
+	if q == nil { // of a camera that does not count, and FFmpeg takes it for that too
+		q = r.last
+	}
 	switch {
-	case status < 300 && status >= 100 || q == nil:
+	case q == nil:
+		return true, nil
+	case status < 300 && status >= 100:
 	case status == http.StatusUnauthorized && !r.problem.Redirected && q.logins < maxLogins && r.login.Choose(m.headers("WWW-Authenticate")):
 		q.logins++
 		return false, r.ask(q)
 	case status >= 300 && status < 400 && status != http.StatusNotModified:
 		return false, r.follow(ctx, q, m.header("Location"))
 	}
-	delete(r.pending, m.header("CSeq"))
+	if delete(r.pending, q.header("CSeq")); q == r.last {
+		r.last = nil
+	}
 	return true, nil
 }
 
@@ -304,15 +314,20 @@ func parseURL(raw string) (target, *url.Userinfo, error) {
 	var user *url.Userinfo
 	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
 		name, password, _ := strings.Cut(authority[:i], ":")
-		name, e1 := url.PathUnescape(name)
-		password, e2 := url.PathUnescape(password)
-		if e1 != nil || e2 != nil {
-			return target{}, nil, ErrURL
-		}
-		user, authority = url.UserPassword(name, password), authority[i+1:]
+		user, authority = url.UserPassword(unescaped(name), unescaped(password)), authority[i+1:]
 	}
 	at, err := newTarget(scheme, authority, path)
 	return at, user, err
+}
+
+var escape = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
+
+// unescaped has a percent sign that begins no escape as it is.
+func unescaped(s string) string {
+	return escape.ReplaceAllStringFunc(s, func(e string) string {
+		c, _ := hex.DecodeString(e[1:]) // it is one byte in hexadecimal
+		return string(c)
+	})
 }
 
 // ErrCamera begins an error about what a camera does.
