@@ -40,7 +40,8 @@ func FuzzReceive(f *testing.F) {
 		runtime.ReadMemStats(&before)
 		receiveFrom(t, fake, log)
 		runtime.ReadMemStats(&after)
-		if taken := after.TotalAlloc - before.TotalAlloc; taken > 8<<20+100*uint64(len(answer)) {
+		// Each of a dozen sessions in that time may take what a reply may have, here 1 MiB.
+		if taken := after.TotalAlloc - before.TotalAlloc; taken > 64<<20+100*uint64(len(answer)) {
 			t.Errorf("%d bytes took %d MiB of memory", len(answer), taken>>20)
 		}
 		for line := range strings.Lines(out.String()) {
