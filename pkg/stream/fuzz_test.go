@@ -26,7 +26,7 @@ func FuzzReceive(f *testing.F) {
 		`{"camera":"testcam","id":"7-1","status":"ok"}`[:40] + "\r\n$5\r\nimage\r\n$1\r\nx\r\n"
 	message := "*3\r\n$7\r\nmessage\r\n$14\r\nstream/testcam\r\n$5\r\n{}\nab\r\n"
 	for i, c := range commands {
-		for _, seed := range []string{"*0\r\n", "$9223372036854775807\r\n", entry, message, "*1\r\n*0\r\n", "-MOVED 1 :1\r\n", "+QUEUED\r\n:1\r\n$-1\r\n"} {
+		for _, seed := range []string{"*0\r\n", "$9223372036854775807\r\n", entry, message, "*1\r\n*0\r\n", "-MOVED 1 :1\r\n", "+10000000\r\n", "+QUEUED\r\n:1\r\n$-1\r\n"} {
 			f.Add(uint8(i), seed)
 		}
 		f.Add(uint8(i), c)

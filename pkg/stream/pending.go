@@ -100,9 +100,10 @@ func (g *GroupConsumer) resume(ctx context.Context, conn *redis.Conn) error {
 // claim takes over what was handed out at least Idle ago and is not finished.
 func (g *GroupConsumer) claim(ctx context.Context, conn *redis.Conn) error {
 	for next := "0-0"; ctx.Err() == nil && !g.leaves(); {
-		cmd := redis.NewSliceCmd(ctx, "XAUTOCLAIM", g.key, g.cfg.Group, g.cfg.Name, g.cfg.Idle.Milliseconds(), next, "COUNT", g.wanted())
+		// The library's SliceCmd takes any line with a number for an array's length.
+		cmd := redis.NewCmd(ctx, "XAUTOCLAIM", g.key, g.cfg.Group, g.cfg.Name, g.cfg.Idle.Milliseconds(), next, "COUNT", g.wanted())
 		_ = conn.Process(ctx, cmd) // cmd has the error too
-		reply, err := cmd.Result()
+		reply, err := cmd.Slice()
 		var c claims
 		if err == nil {
 			c, err = parseClaims(reply)
