@@ -110,12 +110,12 @@ func (f *feeds) show(one *feed, p *agentapi.Picture) {
 func (f *feeds) run(ctx context.Context, one *feed) {
 	pace := pace{fps: one.fps}
 	var last, crossed *agentapi.Picture
-	var shown, told time.Time // when the last, and the crossed-out one, were shown
+	var shown, repeated time.Time // when the last, and the crossed-out one, were shown
 	for q := (agentapi.Query{Width: one.width, Wait: pullTime}); ctx.Err() == nil; {
 		p, err := f.cameras.Picture(ctx, one.camera, q)
 		switch {
 		case err == nil:
-			q.After, last, crossed, shown, told = p.Tag, p, nil, time.Now(), time.Time{}
+			q.After, last, crossed, shown, repeated = p.Tag, p, nil, time.Now(), time.Time{}
 			f.show(one, p)
 			pace.rest(ctx, shown)
 			continue
@@ -127,8 +127,8 @@ func (f *feeds) run(ctx context.Context, one *feed) {
 		if last != nil && crossed == nil && dead {
 			crossed = f.crossOut(last, err.Error())
 		}
-		if now := time.Now(); crossed != nil && now.Sub(told) >= repeatCrossed {
-			told = now
+		if now := time.Now(); crossed != nil && now.Sub(repeated) >= repeatCrossed {
+			repeated = now
 			f.show(one, crossed)
 		}
 		async.Pause(ctx, retryPull)

@@ -77,7 +77,7 @@ func TestGuessesHaveToWait(t *testing.T) {
 }
 
 // A screen that still has the old password shares its address, a proxy's, with those who
-// have the new one: it tells nobody anything, however often it tries.
+// have the new one: it is one guess, however often it tries.
 func TestAnOldPasswordLocksNobodyOut(t *testing.T) {
 	g := newGuarded()
 	const proxy = "192.0.2.1:1"

@@ -58,21 +58,23 @@ func (w *StreamWriter) admit(ctx context.Context, r streamConn) error {
 	return nil
 }
 
-// overtaken looks up what the stream has below its end, entry by entry of the epochs
-// there, until it comes to one of a start before which all was settled.
+// overtaken looks up what the stream has below its end of the epochs that are known, from
+// the highest on, until it comes to one of a start before which all was settled.
 func (w *StreamWriter) overtaken(ctx context.Context, r streamConn, last frame.ID) (overtaken, error) {
 	o := overtaken{last: last, settled: last.Epoch, had: map[uint64]frame.ID{}}
-	for w.frames.unsettled(o.settled) {
-		id, err := r.EpochEnd(ctx, o.settled-1)
+	for {
+		next, is := w.frames.unsettled(o.settled)
+		if !is {
+			return o, nil
+		}
+		id, err := r.EpochEnd(ctx, next)
 		if err != nil {
 			return o, err
 		}
-		if o.settled = id.Epoch; id.IsZero() {
-			break
+		if o.settled = min(id.Epoch, next); !id.IsZero() { // a server that does not do as it should is not asked for ever
+			o.had[id.Epoch] = id
 		}
-		o.had[id.Epoch] = id
 	}
-	return o, nil
 }
 
 var errReplica = errors.New("this Redis is a replica")

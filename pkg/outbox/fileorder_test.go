@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -106,5 +107,34 @@ func TestLossesBesideAFileAreDeclared(t *testing.T) {
 	}
 	if want := []string{"dropped 100-1 100-2", "ok  100-3", "dropped 100-4 100-5"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// asked is a stream's connection that counts how often it is asked for an epoch's end.
+type asked struct {
+	streamConn
+	end   frame.ID // that there is of earlier epochs
+	times int
+}
+
+func (a *asked) EpochEnd(_ context.Context, epoch uint64) (frame.ID, error) {
+	if a.times++; epoch < a.end.Epoch {
+		return frame.ID{}, nil
+	}
+	return a.end, nil
+}
+
+// A stranger's entries may be of an epoch each: a start asks for the epochs that it knows,
+// not for those.
+func TestAStartAsksForKnownEpochsOnly(t *testing.T) {
+	t.Parallel()
+	frames := newLog(300, 1<<20, zerolog.Nop())
+	for epoch := range uint64(3) {
+		frames.ledger.give(id(100+epoch, 9))
+	}
+	conn := &asked{end: id(101, 4)}
+	o, err := newStreamWriter(frames).overtaken(t.Context(), conn, id(1_767_225_602_727, 0))
+	if err != nil || conn.times != 2 || o.had[101] != id(101, 4) {
+		t.Errorf("got %+v, %v after asking %d times, want the end of 101 after 2", o, err, conn.times)
 	}
 }

@@ -25,14 +25,18 @@ func (l *Log) reached(last frame.ID) frame.ID {
 	return last
 }
 
-// unsettled reports whether frames of epochs below one, the stream's, may be neither
-// there nor declared. They are not if its start had the spool and a journal: it compared
-// the stream's end with what is known before it added anything.
-func (l *Log) unsettled(epoch uint64) bool {
+// unsettled is the highest epoch that is known below one of the stream's, if frames of
+// those may be neither there nor declared. They are not if the start of that one had the
+// spool and a journal: it compared the stream's end with what is known before it added
+// anything.
+func (l *Log) unsettled(epoch uint64) (next uint64, is bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	earlier := len(l.ledger.epochs) > 0 && l.ledger.epochs[0].number < min(epoch, l.epoch)
-	return earlier && !l.knew(epoch)
+	i, _ := l.ledger.find(min(epoch, l.epoch))
+	if i == 0 || l.knew(epoch) {
+		return 0, false
+	}
+	return l.ledger.epochs[i-1].number, true
 }
 
 // knew reports whether an earlier start had the spool, and its epoch is in the journal.

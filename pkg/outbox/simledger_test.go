@@ -194,7 +194,6 @@ func (l *simLedger) sent(id frame.ID, m *frame.Message) {
 
 // accepted notes an entry of the stream.
 func (l *simLedger) accepted(e simEntry) {
-	l.world.progressed()
 	h := e.msg.Header
 	switch h.Status {
 	case frame.StatusOK:

@@ -180,7 +180,6 @@ func (l *simLedger) published(wire []byte, members int64) {
 	m := l.unwrapped(wire)
 	h := m.Header
 	l.world.trace.note("redis: PUBLISH %s %s to %d", h.Status, h.ID, members)
-	l.world.progressed()
 	if id := h.RequestID(); id != "" {
 		l.answered[id]++
 	}

@@ -178,9 +178,6 @@ func (w *simWorld) operate(f func()) {
 	f()
 }
 
-// progressed wakes those who wait for what Redis has.
-func (w *simWorld) progressed() {}
-
 // simCounts is what runs have done.
 type simCounts struct {
 	runs, lives, kills, powerCuts, faults, operations, steps int

@@ -51,7 +51,7 @@ func (s *Source) openRTSP(ctx context.Context, rawURL string, cfg camera.Config)
 	return nil
 }
 
-// kindOf tells what only a person can mend from what may pass.
+// kindOf separates what only a person can mend from what may pass.
 func kindOf(err error, status int) error {
 	if rtsp.IsCertificate(err) || status == 401 || status == 403 {
 		return camera.ErrRefused
