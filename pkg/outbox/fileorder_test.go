@@ -138,3 +138,21 @@ func TestAStartAsksForKnownEpochsOnly(t *testing.T) {
 		t.Errorf("got %+v, %v after asking %d times, want the end of 101 after 2", o, err, conn.times)
 	}
 }
+
+// An epoch of which Redis loses what it had, after the rest was moved, does not take the
+// rest's files with it.
+func TestFilesStayWithTheFramesThatWereMoved(t *testing.T) {
+	t.Parallel()
+	frames := newLog(300, 1<<20, zerolog.Nop())
+	frames.ledger.moved(move{file: 100, minus: 4, epoch: 201}) // by an earlier start
+	frames.ledger.give(id(201, 3))
+	frames.ledger.delivered(id(100, 4))
+	if changed, err := frames.renumber(overtaken{last: id(250, 0)}); err != nil || !changed {
+		t.Fatalf("renumber = %v, %v; want a change", changed, err)
+	}
+	i, _ := frames.ledger.find(frames.epoch)
+	want := id(frames.ledger.epochs[i-1].number, 2) // the highest before the log's own
+	if got, old := frames.ledger.idOf(id(100, 6)); old || got != want {
+		t.Errorf("the file 100-6 has %s (old: %v), want %s", got, old, want)
+	}
+}

@@ -201,12 +201,16 @@ func (l *Log) moveEpoch(s span, to uint64) {
 // moveFiles notes which files have the frames of an epoch above done, which are those of
 // another one now.
 func (l *Log) moveFiles(from, done, to uint64) {
+	before := false
 	for _, m := range slices.Clone(l.ledger.moves) {
 		if m.epoch == from {
 			l.ledger.moved(move{file: m.file, minus: m.minus + done, epoch: to})
 		}
+		before = before || m.file == from
 	}
-	l.ledger.moved(move{file: from, minus: done, epoch: to})
+	if !before { // else the files named so are of other frames
+		l.ledger.moved(move{file: from, minus: done, epoch: to})
+	}
 }
 
 // moveOwn moves this start's frames into an epoch that the stream accepts.

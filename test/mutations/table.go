@@ -55,7 +55,7 @@ func mutations() []mutation {
 		one("resume forgets lost runs", resume, "	l.fill(last)\n	l.settle()", "	l.settle()"),
 		one("what Redis lost is not sent again", resume, "	l.set(e, e.place, unsent)\n	e.refused, e.resent = false, true\n", "	l.set(e, e.place, unsent)\n	l.set(e, nowhere, unsent)\n	e.first = e.id.Next()\n"),
 		one("the started entry is always clean", resume, "clean: l.ledger.complete(last, l.epoch) && (was.clean || !was.made)", "clean: true || was.made"),
-		one("renumbered frames are not remembered", renumber, "	l.ledger.moved(move{file: from, minus: done, epoch: to})\n", ""),
+		one("renumbered frames are not remembered", renumber, "		l.ledger.moved(move{file: from, minus: done, epoch: to})\n", ""),
 		one("renumbered frames are not journaled", admit, "	w.frames.saveEpoch()\n	return nil\n", "	return nil\n"),
 		one("overtaken frames are given up", renumber, "&& e.id.Seq > sent {", "&& e.id.Seq > sent+math.MaxUint32 {"),
 		one("what Redis lost of an overtaken epoch is not declared", renumber, "	if lost := min(sent, given); had < lost {\n", "	if lost := min(sent, given); false && had < lost {\n"),
