@@ -156,3 +156,24 @@ func TestFilesStayWithTheFramesThatWereMoved(t *testing.T) {
 		t.Errorf("the file 100-6 has %s (old: %v), want %s", got, old, want)
 	}
 }
+
+// A kill loses what the journal does not have yet. That the stream has come to a later
+// start says the same: what was before it was sent, and is not declared when Redis has
+// lost all.
+func TestWhatALaterStartPassedWasSent(t *testing.T) {
+	t.Parallel()
+	frames := newLog(300, 1<<20, zerolog.Nop())
+	frames.journal = &Journal{start: ledger{epochs: []epoch{{number: 100, given: 9, sent: 2}, {number: 200, given: 5}}}}
+	frames.ledger = frames.journal.start.clone()
+	frames.ledger.open(300)
+	frames.resume(id(200, 5))
+	frames.trimmed(id(200, 3))
+	frames.resume(frame.ID{})
+	b, err := frames.begin(10, 1<<20, 0)
+	if err != nil || b == nil || len(b.entries) == 0 {
+		t.Fatalf("got %+v, %v; want a declaration", b, err)
+	}
+	if h := b.entries[0].msg.Header; h.First != id(200, 3) || h.Last != id(200, 5) {
+		t.Errorf("the first entry is %+v, want 200-3 to 200-5 declared", h)
+	}
+}

@@ -86,6 +86,15 @@ func (l *ledger) found(id frame.ID) {
 	}
 }
 
+// settleBefore notes that all given before an epoch was sent, as frames or declared.
+func (l *ledger) settleBefore(number uint64) {
+	for i := range l.epochs {
+		if e := &l.epochs[i]; e.number < number {
+			e.sent = e.given
+		}
+	}
+}
+
 // sent is up to where Redis has had an epoch. One that is forgotten was delivered.
 func (l *ledger) sent(number uint64) frame.ID {
 	seq := uint64(0)

@@ -12,6 +12,9 @@ func (l *Log) resume(last frame.ID) (again int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !last.IsZero() && last.Epoch < l.epoch {
+		if l.knew(last.Epoch) { // that start came to its own frames after all others
+			l.ledger.settleBefore(last.Epoch)
+		}
 		l.ledger.found(last)
 	}
 	l.bound.cut(last)
