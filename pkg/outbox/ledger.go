@@ -179,11 +179,11 @@ func (l *ledger) raiseFloor(floor frame.ID) {
 	}
 }
 
-// forget forgets what was trimmed.
+// forget forgets the losses among what was trimmed. Moves stay as long as there is room: a
+// file may be there still, or again after a power cut.
 func (l *ledger) forget() {
 	floor := l.floor
 	l.losses = slices.DeleteFunc(l.losses, func(s lossSpan) bool { return s.last.Less(floor) })
-	l.moves = slices.DeleteFunc(l.moves, func(m move) bool { return m.epoch < floor.Epoch })
 }
 
 // addLoss notes a run of frames of one epoch that were given up.
@@ -243,8 +243,8 @@ func (l *ledger) reasonOf(first, last frame.ID) (reason string, end frame.ID) {
 	return "", last
 }
 
-// idOf is the ID of the frame in a file of the spool. An older one was delivered
-// before its epoch's IDs were changed: old.
+// idOf is the ID of the frame in a file of the spool. An older one was delivered before
+// its epoch's IDs were changed, or with all of those that they were changed to: old.
 func (l *ledger) idOf(file frame.ID) (id frame.ID, old bool) {
 	for _, m := range slices.Backward(l.moves) {
 		if m.file != file.Epoch {
@@ -253,7 +253,8 @@ func (l *ledger) idOf(file frame.ID) (id frame.ID, old bool) {
 		if file.Seq <= m.minus {
 			return file, true
 		}
-		return frame.ID{Epoch: m.epoch, Seq: file.Seq - m.minus}, false
+		_, known := l.find(m.epoch)
+		return frame.ID{Epoch: m.epoch, Seq: file.Seq - m.minus}, !known && m.epoch < l.floor.Epoch
 	}
 	return file, false
 }

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"framekeeper/pkg/frame"
@@ -102,5 +103,28 @@ func TestFilesOfMovedFrames(t *testing.T) {
 	l.moved(move{file: 100, minus: 10, epoch: 950})
 	if got, _ := l.idOf(id(100, 30)); got != id(950, 20) {
 		t.Errorf("moved twice: got %s, want 950-20", got)
+	}
+}
+
+// The file of a frame that was sent under another ID may outlive all that is known of it: a
+// disk did not let it be removed, or a power cut brought it back. It is not sent again.
+func TestAMovedFrameIsKnownWhenItWasTrimmed(t *testing.T) {
+	t.Parallel()
+	var l ledger
+	l.give(id(200, 4))
+	l.give(id(300, 4))
+	l.delivered(id(200, 4))
+	l.moved(move{file: 100, epoch: 200})
+	l.moved(move{file: 101, epoch: 300})
+	l.raiseFloor(id(301, 7))
+	l, damaged := parseLedger([]byte(strings.Join(l.lines(), "")))
+	if damaged > 0 {
+		t.Fatalf("%d lines are damaged", damaged)
+	}
+	if got, old := l.idOf(id(100, 3)); !old {
+		t.Errorf("the file 100-3 has %s, which is to be sent; it was", got)
+	}
+	if got, old := l.idOf(id(101, 3)); old || got != id(300, 3) {
+		t.Errorf("the file 101-3 has %s (old: %v), want 300-3, which was not sent", got, old)
 	}
 }
