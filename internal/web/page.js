@@ -4,8 +4,8 @@
 (() => {
 	"use strict";
 	const every = 3000, again = 1000, patience = 4000, stale = 9000; // milliseconds
-	const root = document.documentElement, main = document.querySelector("main"), contact = document.getElementById("contact");
-	let seen = Date.now(), busy = false, timer = 0;
+	const root = document.documentElement, from = root.dataset.from, main = document.querySelector("main"), contact = document.getElementById("contact");
+	let seen = Date.now(), busy = false, timer = 0, told = ""; // told: why there is no contact
 
 	// Nodes that stay what they are stay where they are, so that the place on the
 	// page, a selection and the focus survive, and only changes are read aloud.
@@ -26,11 +26,12 @@
 	};
 
 	const lost = (why) => {
-		if (root.classList.contains("lost")) return;
+		if (root.classList.contains("lost") && (!why || why === told)) return;
+		told = why;
 		root.classList.add("lost");
 		const head = document.createElement("b");
-		head.textContent = "No contact with this box since " + new Date(seen).toLocaleTimeString();
-		contact.replaceChildren(head, "What is shown below is old" + why + ". Check the box's power and network cable, and the network of this device. The connection is tried again automatically.");
+		head.textContent = "No contact with " + from + " since " + new Date(seen).toLocaleTimeString();
+		contact.replaceChildren(head, "What is shown below is old" + why + ". Check whether " + from + " runs, its power and network cable, and the network of this device. The connection is tried again automatically.");
 		contact.hidden = false;
 		document.title = "? No contact: " + document.querySelector("h1").textContent;
 		document.querySelector("link[rel=icon]").href = "data:,";
@@ -50,8 +51,8 @@
 	const ask = async () => {
 		const abort = new AbortController(), limit = setTimeout(() => abort.abort(), patience);
 		try {
-			const answer = await fetch(location.origin + location.pathname, { cache: "no-store", redirect: "error", signal: abort.signal });
-			if (!answer.ok) return lost(": the box answers with error " + answer.status);
+			const answer = await fetch(location.origin + location.pathname + location.search, { cache: "no-store", redirect: "error", signal: abort.signal });
+			if (!answer.ok) return lost(": " + from + " answers with error " + answer.status);
 			const next = new DOMParser().parseFromString(await answer.text(), "text/html");
 			const print = next.documentElement.dataset.print;
 			if (!print) return lost(": something else answers in its place");

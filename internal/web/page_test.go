@@ -118,7 +118,7 @@ func TestPageInABrowser(t *testing.T) {
 			answer http.HandlerFunc
 			want   string
 		}{
-			{"an error", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) }, "the box answers with error 500"},
+			{"an error", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) }, "this box answers with error 500"},
 			{"another page", func(w http.ResponseWriter, _ *http.Request) {
 				_, _ = io.WriteString(w, "<h1>Welcome to our Wi-Fi</h1>")
 			}, "something else answers"},
