@@ -105,6 +105,7 @@ func pages(cfg Config, pictures *pictures) http.Handler {
 		ready := report.Ready(time.Now())
 		answer(w, cfg.Log, ready.OK, ready)
 	})
+	registerAPI(mux, &cfg)
 	if cfg.Metrics != nil {
 		mux.Handle("GET /metrics", cfg.Metrics)
 	}
