@@ -3,7 +3,7 @@
 // showing "healthy" without knowing it would be worse than none.
 (() => {
 	"use strict";
-	const every = 3000, again = 1000, patience = 4000, stale = 9000; // milliseconds
+	const every = 1000, seldom = 3000, patience = 4000, stale = 9000; // milliseconds
 	const root = document.documentElement, from = root.dataset.from, main = document.querySelector("main"), contact = document.getElementById("contact");
 	let seen = Date.now(), busy = false, timer = 0, told = ""; // told: why there is no contact
 
@@ -69,9 +69,11 @@
 		if (busy) return;
 		busy = true;
 		clearTimeout(timer);
+		const began = performance.now();
 		await ask();
 		busy = false;
-		timer = setTimeout(follow, root.classList.contains("lost") ? again : every);
+		// A page of hundreds of cameras may not keep the box or this device busy.
+		timer = setTimeout(follow, root.classList.contains("lost") ? every : Math.min(Math.max(every, 4 * (performance.now() - began)), seldom));
 	};
 
 	// Whatever became of timers and answers: a phone that slept must not show what
