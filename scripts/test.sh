@@ -111,6 +111,16 @@ fetch_prometheus() {
 	done
 }
 
+# What judges whether everybody can use the pages, of the version in tools/axe.
+fetch_axe() {
+	local dir=$root/.cache/axe
+	if [ ! -f "$dir/node_modules/axe-core/axe.min.js" ] || [ "$root/tools/axe/package-lock.json" -nt "$dir/package-lock.json" ]; then
+		mkdir -p "$dir"
+		cp "$root"/tools/axe/package*.json "$dir"
+		npm ci --prefix "$dir" --ignore-scripts --no-audit --no-fund
+	fi
+}
+
 run_linter() { "$linter" run ./...; }
 
 # background NAME COMMAND...: run it beside the steps that follow, with what the
@@ -193,15 +203,18 @@ browser=(chromium)
 if grep -qsx 'ID=ubuntu' /etc/os-release; then
 	browser=() # a snap there; the tests take google-chrome too
 fi
+npm=()
+command -v npm >/dev/null || npm=(npm) # other packages of Node.js than Debian's bring it along
 need_packages redis-server libopencv-dev libturbojpeg0-dev pkg-config gcc g++ libc6-dev ffmpeg shellcheck file ustreamer \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-tools \
 	gir1.2-gst-rtsp-server-1.0 python3-gi \
 	python3 python3-redis python3-opencv python3-numpy nodejs jq iproute2 nftables util-linux procps \
-	qemu-system-x86 busybox-static kmod cpio v4l-utils debootstrap dpkg-dev e2fsprogs "${browser[@]}"
+	qemu-system-x86 busybox-static kmod cpio v4l-utils debootstrap dpkg-dev e2fsprogs "${npm[@]}" "${browser[@]}"
 
 build_tool "$gotestsum" tools/gotestsum gotest.tools/gotestsum
 [ "$quick" = yes ] || background linter build_linter
 step prometheus fetch_prometheus
+step axe fetch_axe
 step gofmt check_gofmt
 step shellcheck check_shell
 step build scripts/build.sh

@@ -3,9 +3,9 @@
 // showing "healthy" without knowing it would be worse than none.
 (() => {
 	"use strict";
-	const every = 3000, again = 1000, patience = 4000, stale = 9000; // milliseconds
-	const root = document.documentElement, main = document.querySelector("main"), contact = document.getElementById("contact");
-	let seen = Date.now(), busy = false, timer = 0;
+	const every = 1000, seldom = 3000, patience = 4000, stale = 9000; // milliseconds
+	const root = document.documentElement, from = root.dataset.from, main = document.querySelector("main"), contact = document.getElementById("contact");
+	let seen = Date.now(), busy = false, timer = 0, told = ""; // told: why there is no contact
 
 	// Nodes that stay what they are stay where they are, so that the place on the
 	// page, a selection and the focus survive, and only changes are read aloud.
@@ -26,11 +26,12 @@
 	};
 
 	const lost = (why) => {
-		if (root.classList.contains("lost")) return;
+		if (root.classList.contains("lost") && (!why || why === told)) return;
+		told = why;
 		root.classList.add("lost");
 		const head = document.createElement("b");
-		head.textContent = "No contact with this box since " + new Date(seen).toLocaleTimeString();
-		contact.replaceChildren(head, "What is shown below is old" + why + ". Check the box's power and network cable, and the network of this device. The connection is tried again automatically.");
+		head.textContent = "No contact with " + from + " since " + new Date(seen).toLocaleTimeString();
+		contact.replaceChildren(head, "What is shown below is old" + why + ". Check whether " + from + " runs, its power and network cable, and the network of this device. The connection is tried again automatically.");
 		contact.hidden = false;
 		document.title = "? No contact: " + document.querySelector("h1").textContent;
 		document.querySelector("link[rel=icon]").href = "data:,";
@@ -50,8 +51,8 @@
 	const ask = async () => {
 		const abort = new AbortController(), limit = setTimeout(() => abort.abort(), patience);
 		try {
-			const answer = await fetch(location.origin + location.pathname, { cache: "no-store", redirect: "error", signal: abort.signal });
-			if (!answer.ok) return lost(": the box answers with error " + answer.status);
+			const answer = await fetch(location.origin + location.pathname + location.search, { cache: "no-store", redirect: "error", signal: abort.signal });
+			if (!answer.ok) return lost(": " + from + " answers with error " + answer.status);
 			const next = new DOMParser().parseFromString(await answer.text(), "text/html");
 			const print = next.documentElement.dataset.print;
 			if (!print) return lost(": something else answers in its place");
@@ -68,9 +69,11 @@
 		if (busy) return;
 		busy = true;
 		clearTimeout(timer);
+		const began = performance.now();
 		await ask();
 		busy = false;
-		timer = setTimeout(follow, root.classList.contains("lost") ? again : every);
+		// A page of hundreds of cameras may not keep the box or this device busy.
+		timer = setTimeout(follow, root.classList.contains("lost") ? every : Math.min(Math.max(every, 4 * (performance.now() - began)), seldom));
 	};
 
 	// Whatever became of timers and answers: a phone that slept must not show what

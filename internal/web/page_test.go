@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"framekeeper/internal/status"
+	"framekeeper/internal/testkit/browsertest"
 )
 
 // What the page's script says of itself, as expressions.
@@ -117,7 +118,7 @@ func TestPageInABrowser(t *testing.T) {
 			answer http.HandlerFunc
 			want   string
 		}{
-			{"an error", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) }, "the box answers with error 500"},
+			{"an error", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) }, "this box answers with error 500"},
 			{"another page", func(w http.ResponseWriter, _ *http.Request) {
 				_, _ = io.WriteString(w, "<h1>Welcome to our Wi-Fi</h1>")
 			}, "something else answers"},
@@ -163,9 +164,7 @@ func TestPageInABrowser(t *testing.T) {
 	t.Run("says that it cannot without scripts", func(t *testing.T) {
 		t.Parallel()
 		b := newTab(ctx, t)
-		if _, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
-			t.Fatal(err)
-		}
+		browsertest.Call(b.Tab, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 		b.do(chromedp.Navigate(serve(t, Config{Report: good})))
 		b.until("the warning", `document.getElementById("contact").innerText.includes("shows one moment only")`)
 		if !ask[bool](b, `document.querySelector("meta[http-equiv=refresh]") !== null`) {

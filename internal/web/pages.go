@@ -61,25 +61,39 @@ func iconOf(colour, sign, path string) template.URL {
 		"<rect width='32' height='32' rx='6' fill='" + colour + "'/><path d='" + path + "' fill='none' stroke='" + sign + "' stroke-width='5'/></svg>")
 }
 
-// pages are the handlers, without their guards.
-func pages(cfg Config, pictures *pictures) http.Handler {
-	status := template.Must(template.New("page").Funcs(template.FuncMap{
+// renderer turns what the pages show into HTML.
+type renderer struct {
+	templates *template.Template
+	log       zerolog.Logger
+}
+
+func newRenderer(log zerolog.Logger) *renderer {
+	return &renderer{log: log, templates: template.Must(template.New("pages").Funcs(template.FuncMap{
 		"style":  func() template.CSS { return template.CSS(style) },  //nolint:gosec // our own
 		"script": func() template.JS { return template.JS(script()) }, //nolint:gosec // our own
 		"icon":   icon,
 		"mark":   mark,
-	}).Parse(page))
-	mux := http.NewServeMux()
+	}).Parse(page))}
+}
+
+// show answers with a page.
+func (r *renderer) show(w http.ResponseWriter, name string, data any) {
+	var b bytes.Buffer // so that an error does not leave half a page
+	if err := r.templates.ExecuteTemplate(&b, name, data); err != nil {
+		r.log.Error().Err(err).Str("page", name).Msg("A page cannot be rendered")
+		http.Error(w, "the page cannot be rendered, see the log", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(b.Bytes()) // the visitor may have left
+}
+
+// pages are the handlers, without their guards.
+func pages(cfg Config, pictures *pictures) http.Handler {
+	rendered, mux := newRenderer(cfg.Log), http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		var b bytes.Buffer // so that an error does not leave half a page
 		report := cfg.Report()
-		if err := status.Execute(&b, report.view(time.Now(), pictures != nil)); err != nil {
-			cfg.Log.Error().Err(err).Msg("The status page cannot be rendered")
-			http.Error(w, "the status page cannot be rendered, see the log", http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write(b.Bytes()) // the visitor may have left
+		rendered.show(w, "box", report.view(time.Now(), pictures != nil))
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		report := cfg.Report()
@@ -91,6 +105,7 @@ func pages(cfg Config, pictures *pictures) http.Handler {
 		ready := report.Ready(time.Now())
 		answer(w, cfg.Log, ready.OK, ready)
 	})
+	registerAPI(mux, &cfg)
 	if cfg.Metrics != nil {
 		mux.Handle("GET /metrics", cfg.Metrics)
 	}

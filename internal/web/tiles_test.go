@@ -3,8 +3,6 @@ package web
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,6 +11,7 @@ import (
 
 	"framekeeper/internal/agentapi"
 	"framekeeper/internal/status"
+	"framekeeper/internal/testkit/browsertest"
 )
 
 // What the page shows of a camera's picture, as expressions.
@@ -21,23 +20,6 @@ const (
 	captionLive  = `/^Exposed .* ago · 1280 × 720$/.test(document.querySelector("#camera-cam1 figcaption").innerText) && !document.querySelector("#camera-cam1 .picture").classList.contains("stale")`
 	captionStale = `/^Not live, of \d.*: camera stalled: no light$/.test(document.querySelector("#camera-cam1 figcaption").innerText) && getComputedStyle(document.querySelector("#camera-cam1 .picture img")).filter.includes("grayscale")`
 )
-
-// shoot saves the page as a picture for people to look at, if PAGE_SHOTS names a
-// directory for it.
-func (b *tab) shoot(name string) {
-	b.t.Helper()
-	dir := os.Getenv("PAGE_SHOTS")
-	if dir == "" {
-		return
-	}
-	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600); err != nil {
-		b.t.Fatal(err)
-	}
-}
 
 // The tiles move, with Redis or without; a picture that is not live is greyed with
 // its time; and the page takes pictures.
@@ -84,9 +66,7 @@ func TestTilesInABrowser(t *testing.T) {
 		return &agentapi.Answer{Header: []byte(header), ContentType: "image/jpeg", Image: coloured(3, 640, 360)}, nil
 	}
 	// With the keyboard alone.
-	if _, err := chromedp.Call(b.ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}); err != nil {
-		t.Fatal(err)
-	}
+	browsertest.Call(b.Tab, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
 	ask[any](b, `document.querySelector("#camera-cam1 summary").focus()`)
 	b.do(chromedp.KeyEvent("\r"))
 	b.until("an open form", `document.querySelector("#camera-cam1 details").open`)

@@ -16,18 +16,31 @@ type Report struct {
 	Telemetry *telemetry.Sample // nil before the first
 }
 
-// view is the page as its template wants it.
+// sheet is what all pages have.
+type sheet struct {
+	Title, Version string
+	Print          string // of page.css and page.js
+	Time           string
+	From           string // who made it: "this box"
+	Health         status.Health
+}
+
+func newSheet(title, version, from string, health status.Health, now time.Time) sheet {
+	return sheet{Title: title, Version: version, Print: printOfPage(), Time: now.Format("2006-01-02 15:04:05 MST"), From: from, Health: health}
+}
+
+// thisBox is who makes the pages of a controller.
+const thisBox = "this box"
+
+// view is the page of a box as its template wants it.
 type view struct {
-	Box, Version string
-	Print        string // of page.css and page.js
-	Time         string
-	Health       status.Health
-	Verdict      string
-	Problems     []card // those of the following that somebody should look at
-	Controller   []card // what is wrong with itself and what it stands on; empty as a rule
-	Redis        []card
-	Cameras      []card
-	Figures      []figure // of the box; nil: not measured yet
+	sheet
+	Verdict    string
+	Problems   []card // those of the following that somebody should look at
+	Controller []card // what is wrong with itself and what it stands on; empty as a rule
+	Redis      []card
+	Cameras    []card
+	Figures    []figure // of the box; nil: not measured yet
 }
 
 // card is one item. Its health is a class of the style sheet.
@@ -77,8 +90,7 @@ func (r *Report) view(now time.Time, pictures bool) view {
 		}
 	}
 	return view{
-		Box: r.Box, Version: r.Version, Print: printOfPage(), Time: now.Format("2006-01-02 15:04:05 MST"),
-		Health: verdict.Health, Verdict: strings.ToUpper(string(verdict.Health[:1])) + string(verdict.Health[1:]),
+		sheet: newSheet(r.Box, r.Version, thisBox, verdict.Health, now), Verdict: strings.ToUpper(string(verdict.Health[:1])) + string(verdict.Health[1:]),
 		Problems: r.cards(verdict.Problems(), now), Controller: r.cards(verdict.Controller, now),
 		Redis: r.cards(verdict.Redis, now), Cameras: append(cameras, r.cards(verdict.Orphaned, now)...),
 		Figures: boxFigures(r.Telemetry),
