@@ -67,6 +67,7 @@ type Consumer struct {
 	passages ledger
 	check    time.Time // when to compare the watermark with the stream's end again
 	above    time.Time // since when the watermark is above it
+	again    frame.ID  // the entry that the stream was last read again for
 
 	mu    sync.Mutex // guards stats
 	stats ConsumerStats
@@ -184,6 +185,11 @@ func (c *Consumer) consume(ctx context.Context, s Source, e Entry) error {
 		return nil
 	}
 	mark := c.Stats().Watermark
+	if c.passages.skipped(mark, h) && c.again != e.ID {
+		c.again = e.ID
+		c.beginAgain(mark, e.ID)
+		return errAgain
+	}
 	g := c.passages.gapBefore(mark, e.ID, h)
 	if c.fresh && (g.missing() > 0 || g.open) { // only before a reply's first entry can something have been trimmed
 		var err error
@@ -226,11 +232,17 @@ func (c *Consumer) checkEnd(ctx context.Context, s Source) error {
 	case now.Sub(c.above) < restartWait:
 		return nil
 	}
-	c.log.Warn().Stringer("watermark", mark).Stringer("last", last).Msg("The stream was created again; it is read from its start")
+	c.beginAgain(mark, last)
+	return nil
+}
+
+// beginAgain reads a stream that began anew from its start; what was passed is passed
+// over.
+func (c *Consumer) beginAgain(mark, id frame.ID) {
+	c.log.Warn().Stringer("watermark", mark).Stringer("last", id).Msg("The stream was created again; it is read from its start")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Restarts++
 	c.stats.Watermark = frame.ID{}
 	c.above = time.Time{}
-	return nil
 }

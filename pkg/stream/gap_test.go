@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -114,6 +115,31 @@ func TestAStreamThatBeganAnew(t *testing.T) {
 	frames(t, c, 6, 11)
 	r.upTo(t, 100, 11)
 	expect(t, r.handed(), append(series(1, 9), "started", "1", "10", "11")...)
+}
+
+// A stranger's ID raises the watermark above all of the agent's. What the agent adds when
+// the stream has begun anew since is below it, and is read all the same.
+func TestAStreamThatBeganAnewBelowAStrangersID(t *testing.T) {
+	testkit.NeedRedis(t)
+	t.Parallel()
+	const stranger = 1_767_225_618_079
+	server := redistest.Start(t)
+	c := server.Client()
+	frames(t, c, 1, 3)
+	server.Do("XADD", testKey, strconv.Itoa(stranger)+"-0", "a", "b")
+	r := newRecorder(t, testkit.Fast(server.URL()), nil)
+	r.upTo(t, stranger, 0)
+	server.Do("DEL", testKey)
+	put(t, c, dropped(1, 3), nil)
+	put(t, c, startedAfter(150, id(100, 3), true), nil)
+	put(t, c, frame.Header{ID: id(150, 1)}, nil)
+	put(t, c, startedAfter(stranger+1, id(150, 1), true), nil)
+	put(t, c, frame.Header{ID: id(stranger+1, 1)}, nil)
+	s := r.upTo(t, stranger+1, 1)
+	expect(t, r.handed(), "1", "2", "3", "started", "1", "started", "1")
+	if s.Delivered != 5 || s.Restarts != 1 || s.Undeclared+s.Trimmed != 0 {
+		t.Errorf("%+v, want 5 frames, 1 restart and nothing missing", s)
+	}
 }
 
 // 50 raw frames are 135 MB: the first reply must be small, since nothing is

@@ -126,6 +126,20 @@ func (l ledger) passed(id frame.ID) bool {
 	return p != nil && id.Seq <= p.high
 }
 
+// skipped reports whether "started" names frames below the watermark that were never
+// passed: a stranger's ID had raised that, and the stream began anew below it since.
+func (l ledger) skipped(mark frame.ID, h *frame.Header) bool {
+	if h.Status != frame.StatusStarted || h.Previous == nil || !h.Previous.Less(mark) || l.passed(*h.Previous) {
+		return false
+	}
+	for epoch := range l { // else this consumer began later
+		if epoch < h.Previous.Epoch {
+			return true
+		}
+	}
+	return false
+}
+
 // duplicate reports whether an entry that was passed has nothing new: no frame that
 // was counted missing, and no declaration of such ones.
 func (l ledger) duplicate(id frame.ID, h *frame.Header, damaged bool) bool {
