@@ -60,6 +60,7 @@ type Claim struct {
 	mu    sync.Mutex // guards what is saved, Epoch and Spool too, and all below
 	lock  *os.File   // nil: not locked
 	floor uint64     // an epoch that somebody has used: none below it is saved
+	stale bool       // what is saved may be more than was read at the start
 }
 
 // TakeClaim takes the camera's lock in stateDir and begins a new epoch there. A
@@ -85,7 +86,7 @@ func TakeClaim(stateDir, camera string, now time.Time, log zerolog.Logger) (*Cla
 func (c *Claim) begin(state, journal stateFile, now time.Time) {
 	c.state = state
 	saved, readable := c.load()
-	c.unread = !readable
+	c.unread, c.stale = !readable, !readable || c.lock == nil
 	c.Spool, c.last, c.StateID = saved.Spool, saved.Last, cmp.Or(saved.StateID, c.StateID)
 	c.journal = openJournal(journal, c.log)
 	c.ledger = c.journal.start
@@ -95,7 +96,7 @@ func (c *Claim) begin(state, journal stateFile, now time.Time) {
 	if c.lock != nil && readable { // else Complete is to do it
 		l := c.ledger.clone()
 		l.open(c.Epoch).blind = true // until its log has the spool
-		err := cmp.Or(c.save(c.present()), c.journal.save(l, c.now(), true))
+		err := cmp.Or(c.save(nil), c.journal.save(l, c.now(), true))
 		if c.EpochSaved = err == nil; err != nil {
 			c.log.Error().Err(err).Msg("The epoch cannot be saved: IDs depend on the clock alone")
 		}
@@ -171,7 +172,20 @@ func (c *Claim) load() (s savedState, readable bool) {
 	return s, true
 }
 
-func (c *Claim) save(s savedState) error {
+// save replaces what is saved by the present, which change (nil: nothing) completes. What
+// could not be read at the start, of a disk that was not mounted perhaps, is read first.
+func (c *Claim) save(change func(*savedState)) error {
+	if c.stale {
+		saved, readable := c.load()
+		if !readable {
+			return errUnreadable
+		}
+		c.stale, c.floor, c.Spool = false, max(c.floor, saved.Epoch), cmp.Or(c.Spool, saved.Spool)
+	}
+	s := c.present()
+	if change != nil {
+		change(&s)
+	}
 	b, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
@@ -198,13 +212,7 @@ func (c *Claim) Complete(l *Log) error {
 			return err
 		}
 	}
-	saved, readable := c.load() // on a disk that was not mounted at the start
-	if !readable {
-		return errUnreadable
-	}
-	c.floor = max(c.floor, saved.Epoch)
-	c.Spool = cmp.Or(c.Spool, saved.Spool)
-	return cmp.Or(c.save(c.present()), c.journal.save(l.snapshot(), c.now(), true))
+	return cmp.Or(c.save(nil), c.journal.save(l.snapshot(), c.now(), true))
 }
 
 func readState(f stateFile) (s savedState, err error) {
@@ -230,7 +238,7 @@ func (c *Claim) setEpoch(epoch uint64, l ledger) error {
 	if c.lock == nil {
 		return nil
 	}
-	return cmp.Or(c.save(c.present()), c.journal.save(l, c.now(), true))
+	return cmp.Or(c.save(nil), c.journal.save(l, c.now(), true))
 }
 
 // SetSpool saves the spool's directory, before any frame is there.
@@ -248,7 +256,7 @@ func (c *Claim) saveIfLocked() error {
 	if c.lock == nil {
 		return nil
 	}
-	return c.save(c.present())
+	return c.save(nil)
 }
 
 // SavedSpool is the directory of the camera's last spool, as its agent has saved it
@@ -279,9 +287,8 @@ func (c *Claim) release(l ledger, last frame.ID, clean bool) {
 		return
 	}
 	l.open(c.Epoch).closed = true
-	s := c.present()
-	s.Last, s.Clean = frame.Later(last, c.last), clean
-	if err := cmp.Or(c.journal.save(l, c.now(), false), c.save(s)); err != nil {
+	ended := func(s *savedState) { s.Last, s.Clean = frame.Later(last, c.last), clean }
+	if err := cmp.Or(c.journal.save(l, c.now(), false), c.save(ended)); err != nil {
 		c.log.Warn().Err(err).Msg("The state cannot be saved at the agent's end")
 	}
 	files.Unlock(c.lock)

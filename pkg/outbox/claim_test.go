@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -294,5 +295,38 @@ func TestLinksAndPipesAreNotFollowed(t *testing.T) {
 	o, log = claim(t, dir, noon)
 	if b, err := os.ReadFile(victim); err != nil || string(b) != "precious" || o.Locked() || !strings.Contains(log.String(), "remove it") {
 		t.Errorf("the file behind the links is %q (%v), locked %v: %s", b, err, o.Locked(), log)
+	}
+}
+
+// unreadOnce is a file that cannot be read at the start.
+type unreadOnce struct {
+	diskFile
+	read *bool
+}
+
+func (u unreadOnce) Read() ([]byte, error) {
+	if !*u.read {
+		*u.read = true
+		return nil, syscall.EIO
+	}
+	return u.diskFile.Read()
+}
+
+// A start that could not read where frames wait does not overwrite that when it ends.
+func TestWhatCouldNotBeReadIsNotOverwritten(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	state, journal := diskFile{filepath.Join(dir, stateName)}, diskFile{filepath.Join(dir, journalName)}
+	if err := state.Replace([]byte(`{"epoch": 7, "spool": "/frames/wait/here"}`)); err != nil {
+		t.Fatal(err)
+	}
+	c := &Claim{dir: dir, now: time.Now, log: zerolog.Nop()}
+	if err := c.takeLock(); err != nil {
+		t.Fatal(err)
+	}
+	c.begin(unreadOnce{state, new(bool)}, journal, time.Now())
+	c.end(frame.ID{}, false)
+	if saved, err := readState(state); err != nil || saved.Spool != "/frames/wait/here" || saved.Epoch < 7 {
+		t.Errorf("%+v is saved (%v), want the spool that was", saved, err)
 	}
 }
