@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -22,6 +23,14 @@ var ErrNoAgent = errors.New("no agent answers")
 
 // Client calls the agent behind one socket. Any goroutine may use it.
 type Client struct{ Path string }
+
+// where is it for a message: nobody finds a socket without a file.
+func (c Client) where() string {
+	if strings.HasPrefix(c.Path, "@") {
+		return ""
+	}
+	return " at " + c.Path
+}
 
 // Get reads what the agent serves at url, such as "/settings", up to limit bytes.
 func (c Client) Get(ctx context.Context, url string, limit int64) ([]byte, error) {
@@ -50,9 +59,9 @@ func (c Client) do(ctx context.Context, method, url string, body []byte, limit i
 	b, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("ask agent at %s: %w", c.Path, err)
+		return nil, fmt.Errorf("ask agent%s: %w", c.where(), err)
 	case int64(len(b)) > limit:
-		return nil, fmt.Errorf("ask agent at %s: the answer has more than %d bytes", c.Path, limit)
+		return nil, fmt.Errorf("ask agent%s: the answer has more than %d bytes", c.where(), limit)
 	case resp.StatusCode == http.StatusOK:
 		return b, nil
 	}
@@ -60,7 +69,7 @@ func (c Client) do(ctx context.Context, method, url string, body []byte, limit i
 	if frame.Decode(b, &f) == nil && f.Error != "" {
 		return nil, errors.New(f.Error)
 	}
-	return nil, fmt.Errorf("ask agent at %s for %s: %s", c.Path, url, resp.Status)
+	return nil, fmt.Errorf("ask agent%s for %s: %s", c.where(), url, resp.Status)
 }
 
 // call is what an agent is asked.
@@ -88,13 +97,13 @@ func (c Client) roundTrip(ctx context.Context, ask call) (*http.Response, error)
 	resp, err := transport.RoundTrip(req)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("%w at %s", ErrNoAgent, c.Path)
+		return nil, fmt.Errorf("%w%s", ErrNoAgent, c.where())
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.EAGAIN): // EAGAIN: as many wait for it as can
-		return nil, fmt.Errorf("%w in time at %s", ErrNoAgent, c.Path)
+		return nil, fmt.Errorf("%w in time%s", ErrNoAgent, c.where())
 	case err != nil && ctx.Err() == nil && connected.Load() && !answered.Load():
-		return nil, fmt.Errorf("%w at %s, it ended meanwhile", ErrNoAgent, c.Path)
+		return nil, fmt.Errorf("%w%s, it ended meanwhile", ErrNoAgent, c.where())
 	case err != nil:
-		return nil, fmt.Errorf("ask agent at %s: %w", c.Path, err)
+		return nil, fmt.Errorf("ask agent%s: %w", c.where(), err)
 	}
 	return resp, nil
 }

@@ -244,7 +244,7 @@ func (c Client) ask(ctx context.Context, what call, limit time.Duration) (*respo
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silent := time.AfterFunc(Patience, func() {
-		cancel(fmt.Errorf("%w within %d ms at %s: it hangs, or the box is overloaded", ErrNoAgent, Patience.Milliseconds(), c.Path))
+		cancel(fmt.Errorf("%w within %d ms%s: it hangs, or the box is overloaded", ErrNoAgent, Patience.Milliseconds(), c.where()))
 	})
 	defer silent.Stop()
 	slow := time.AfterFunc(limit+Patience, func() { cancel(errSlow) })
@@ -264,9 +264,9 @@ func (c Client) ask(ctx context.Context, what call, limit time.Duration) (*respo
 	case err != nil && cause != nil:
 		return nil, cause
 	case err != nil:
-		return nil, fmt.Errorf("ask agent at %s: %w", c.Path, err)
+		return nil, fmt.Errorf("ask agent%s: %w", c.where(), err)
 	case len(b) > maxPicture:
-		return nil, fmt.Errorf("ask agent at %s: the answer has more than %d bytes", c.Path, maxPicture)
+		return nil, fmt.Errorf("ask agent%s: the answer has more than %d bytes", c.where(), maxPicture)
 	}
 	return &response{resp.StatusCode, resp.Header, b}, nil
 }

@@ -111,7 +111,7 @@ func TestRivalsNeedNoFurtherRights(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithACL("user default on nopass ~* &* +@all",
-		"user box on >pw resetchannels &control/box1 &control-reply/box1 &probe/box1/* +subscribe +publish"))
+		"user box on >pw resetchannels &control/box1 &control-reply/box1 &probe/box1/* +subscribe +publish +echo"))
 	password := t.TempDir() + "/password"
 	if err := os.WriteFile(password, []byte("pw"), 0o600); err != nil {
 		t.Fatal(err)

@@ -103,8 +103,8 @@ func printACL(n *aclNames, engine string, stdout, stderr io.Writer) error {
 const fresh = "reset on >PASSWORD resetchannels"
 
 const (
-	boxCommands   = "+subscribe +publish +get +pttl +set +del +xadd +xlen +xtrim +xrevrange +xinfo|stream +xinfo|groups +multi +exec +role"
-	readCommands  = "+subscribe +ping +get +pttl +xread +xlen +xrange +xrevrange +xreadgroup +xpending"
+	boxCommands   = "+subscribe +publish +echo +get +pttl +set +del +xadd +xlen +xtrim +xrevrange +xinfo|stream +xinfo|groups +multi +exec +role"
+	readCommands  = "+subscribe +ping +echo +get +pttl +xread +xlen +xrange +xrevrange +xreadgroup +xpending"
 	groupCommands = "+xack +xautoclaim +xgroup|create +xgroup|delconsumer"
 	clientProbes  = "&probe/client/*"
 )

@@ -51,9 +51,27 @@ func TestPageHasNoBarriers(t *testing.T) {
 				for _, barrier := range b.Barriers() {
 					t.Errorf("%s, %d wide, %s: %s", name, width, scheme, barrier)
 				}
+				if faint := ask[[]string](b, faintFocus); len(faint) > 0 {
+					t.Errorf("%s, %d wide, %s: the focus can hardly be seen on %q", name, width, scheme, faint)
+				}
 				b.shoot(fmt.Sprintf("state-%s-%d-%s", name, width, scheme))
 			}
 		}
 	}
 	b.quiet()
 }
+
+// faintFocus are all things with a mark of the focus that has less contrast to what is
+// around it than 3 to 1.
+const faintFocus = `(() => {
+	const parts = (c) => c.match(/[\d.]+/g).map(Number);
+	const light = (c) => { const [r, g, b] = parts(c).map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+	const behind = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if ((parts(c)[3] ?? 1) === 1) return c } return getComputedStyle(document.body).backgroundColor };
+	return [...document.querySelectorAll("a, summary, button, input")].filter((e) => {
+		if (!e.checkVisibility()) return false;
+		e.focus({focusVisible: true});
+		const style = getComputedStyle(e);
+		const [a, b] = [light(style.outlineColor), light(behind(e.parentElement))].sort((x, y) => y - x);
+		return style.outlineStyle === "none" || (a + 0.05) / (b + 0.05) < 3;
+	}).map((e) => e.outerHTML);
+})()`

@@ -87,8 +87,8 @@ func TestTheSizeIsFoundWithTheDocumentedRights(t *testing.T) {
 	testkit.NeedRedis(t)
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("proto-max-bulk-len", "1048576"), redistest.WithPassword("secret"), redistest.WithACL(
-		"user agent on >secret resetkeys ~frames:* ~status:* resetchannels &request/* &stream/* &status/* &probe/* +subscribe +publish +get +pttl +set +del +xadd +xlen +xtrim +xrevrange +xinfo|stream +xinfo|groups +multi +exec +role",
-		"user narrow on >secret resetchannels &request/* &probe/testcam/* +subscribe +publish"))
+		"user agent on >secret resetkeys ~frames:* ~status:* resetchannels &request/* &stream/* &status/* &probe/* +subscribe +publish +echo +get +pttl +set +del +xadd +xlen +xtrim +xrevrange +xinfo|stream +xinfo|groups +multi +exec +role",
+		"user narrow on >secret resetchannels &request/* &probe/testcam/* +subscribe +publish +echo"))
 	for _, user := range []string{"agent", "narrow"} {
 		cfg := testkit.Unhurried(server.URL())
 		cfg.Username, cfg.PasswordFile = user, server.PasswordFile()

@@ -89,6 +89,7 @@ type Link struct {
 	slots   []slot      // of the workers
 	admit   slot        // of Admit
 	opening chan opened // a session's files are being read
+	noEcho  bool        // and that is logged
 }
 
 // NewLink prepares a link; Run begins it.

@@ -133,3 +133,12 @@ func (l *Link) tooLarge(size, limit int64) {
 			Msg("A value in Redis is too large and is left out")
 	}
 }
+
+// noteEcho is called with whether Redis permits ECHO to a new session.
+func (l *Link) noteEcho(permitted bool) {
+	if !permitted && !l.noEcho {
+		l.cfg.Log.Info().Str("advice", "give the user +echo").Dur("io_timeout_ms", l.cfg.Redis.IOTimeout).
+			Msg("Redis does not permit ECHO: an answer that is lost on its way is noticed after io_timeout, and not sooner")
+	}
+	l.noEcho = !permitted
+}

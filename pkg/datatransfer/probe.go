@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,6 +25,7 @@ type prober struct {
 	echoes  chan uint64 // capacity 1: only the newest matters
 	seq     uint64
 	conn    *redis.Conn // the probe's own: one of the pool might have to be dialled first
+	asks    atomic.Bool // Redis permits ECHO: answers that are long in coming can be asked after
 
 	// What arrived on the connections that may excuse the probe's absence.
 	since  time.Time // when it was last enough to be life
@@ -77,6 +79,7 @@ var errNoReceiver = errors.New("the probe reached no subscriber")
 
 // once sends one probe and waits until it is back, or silence lasts too long.
 func (p *prober) once() (time.Duration, error) {
+	p.askAfter()
 	p.seq++
 	sent := time.Now()
 	p.since, p.before = sent, p.s.target.Activity().In // "moving" means: since this look
@@ -100,6 +103,7 @@ func (p *prober) once() (time.Duration, error) {
 			if err != nil {
 				return 0, err
 			}
+			p.askAfter() // what excuses it may hide that its own answer is lost
 			timer.Reset(more)
 		case <-p.s.ctx.Done():
 			return 0, context.Cause(p.s.ctx)
@@ -114,13 +118,33 @@ func (p *prober) publish() <-chan error {
 	reply := make(chan error, 1)
 	payload := strconv.FormatUint(p.seq, 10)
 	p.s.core.run("probe", func() {
-		n, err := p.conn.Publish(p.s.ctx, p.channel, payload).Result()
+		n, err := p.send(payload)
 		if err == nil && n == 0 {
 			err = &redisconn.CauseError{Cause: redisconn.CauseWrongNode, Err: errNoReceiver}
 		}
 		reply <- err
 	})
 	return reply
+}
+
+// send publishes a probe; the first one finds out what is permitted too.
+func (p *prober) send(payload string) (int64, error) {
+	if p.seq > 1 {
+		return p.conn.Publish(p.s.ctx, p.channel, payload).Result()
+	}
+	pipe := p.conn.Pipeline()
+	echo, published := pipe.Echo(p.s.ctx, p.channel), pipe.Publish(p.s.ctx, p.channel, payload)
+	_, _ = pipe.Exec(p.s.ctx) // each has its own error
+	p.asks.Store(echo.Val() == p.channel)
+	return published.Result()
+}
+
+// askAfter asks after the answers that the session's commands wait for. One that was
+// lost on the way would otherwise be waited for as long as io_timeout is.
+func (p *prober) askAfter() {
+	if p.asks.Load() {
+		p.s.target.AskAfter(p.cfg.CheckInterval / 2)
+	}
 }
 
 // overdue decides what a probe that is not back in time means. Before the

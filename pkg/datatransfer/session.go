@@ -133,6 +133,7 @@ func (l *Link) stages(s *Session) (wasLive bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	l.noteEcho(p.asks.Load())
 	if err := p.watch(func(time.Duration) {}, admitted); err != nil {
 		return false, err
 	}

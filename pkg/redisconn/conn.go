@@ -46,12 +46,13 @@ type conn struct {
 	role  Role
 	usual time.Duration // io_timeout; 0: not known
 
-	readAllowance  atomic.Int64  // ns of silence a read may meet; 0: any
-	writeAllowance atomic.Int64  // ns one chunk may take; 0: any
-	quietSince     atomic.Int64  // ns after meter.start: when the silence a read meets began
-	acked          atomic.Uint64 // bytes the far kernel had when the reader last looked
-	unused         atomic.Int64  // since when there is no command under way, ns after meter.start; 0: there is one, or was none yet
-	began, brought atomic.Int64  // when the present wait began or last brought a trickle, ns after meter.start, and what it has brought since
+	readAllowance  atomic.Int64               // ns of silence a read may meet; 0: any
+	writeAllowance atomic.Int64               // ns one chunk may take; 0: any
+	quietSince     atomic.Int64               // ns after meter.start: when the silence a read meets began
+	acked          atomic.Uint64              // bytes the far kernel had when the reader last looked
+	unused         atomic.Int64               // since when there is no command under way, ns after meter.start; 0: there is one, or was none yet
+	questioned     atomic.Pointer[questioned] // what is above it; nil: no question may be put
+	began, brought atomic.Int64               // when the present wait began or last brought a trickle, ns after meter.start, and what it has brought since
 }
 
 // SetReadDeadline begins a wait: what was acknowledged before it is no excuse

@@ -92,12 +92,20 @@ func (g *guard) Read(p []byte) (int, error) {
 		case g.rest > 0 && !g.drop: // most of what is long
 			n, err := g.Conn.Read(p[:min(int64(len(p)), g.rest)])
 			g.took(int64(n))
+			if errors.Is(err, errAnswer) || errors.Is(err, errAnswerFirst) {
+				g.answered(err)
+				err = g.failed
+			}
 			return n, g.explain(err)
 		default:
 			if g.buf == nil {
 				g.buf = make([]byte, readAtOnce)
 			}
 			n, err := g.Conn.Read(g.buf)
+			if errors.Is(err, errAnswer) || errors.Is(err, errAnswerFirst) {
+				g.answered(err)
+				continue
+			}
 			g.in, g.failed = g.buf[:n], g.explain(err)
 		}
 	}
@@ -260,6 +268,17 @@ func (g *guard) element() {
 			g.failed, g.ended = wrapped(err), true
 		}
 		g.greeting = nil
+	}
+}
+
+// answered is called when a question is answered, which was put behind all commands: their
+// answers are as whole as they will ever be.
+func (g *guard) answered(err error) {
+	switch {
+	case g.rest > 0 || len(g.missing) > 0 || len(g.line) > 0:
+		g.fail("less than a whole answer")
+	case errors.Is(err, errAnswerFirst):
+		g.fail("no answer to a command, but one to the next; before it")
 	}
 }
 

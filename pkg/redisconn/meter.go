@@ -1,7 +1,9 @@
 package redisconn
 
 import (
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,6 +102,18 @@ func (m *meter) acked() (sum uint64) {
 		}
 	}
 	return sum
+}
+
+// ask puts a question on each connection that has waited for so long.
+func (m *meter) ask(waited time.Duration) {
+	m.mu.Lock()
+	all := slices.Collect(maps.Keys(m.conns))
+	m.mu.Unlock()
+	for _, c := range all {
+		if q := c.questioned.Load(); q != nil {
+			q.ask(waited)
+		}
+	}
 }
 
 // Activity is what the connections of a Target have to show for themselves.

@@ -34,7 +34,7 @@ func (t *Target) askSentinel(ctx context.Context, addr string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	c := redis.NewSentinelClient(&redis.Options{
-		Network: "tcp", Addr: addr, Dialer: t.dialer(Data, maxAddress, t.cfg.DialTimeout),
+		Network: "tcp", Addr: addr, Dialer: t.dialer(Data, maxAddress, t.cfg.DialTimeout, false),
 		MaxRetries: -1, DialerRetries: 1, PoolSize: 1, Protocol: 2, DisableIdentity: true,
 		DialTimeout: t.cfg.DialTimeout, ReadTimeout: t.cfg.CheckTimeout, WriteTimeout: t.cfg.CheckTimeout,
 		ContextTimeoutEnabled: true,

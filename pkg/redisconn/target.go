@@ -181,26 +181,36 @@ const (
 // Client makes a client of the target. A data client whose connections are ended while
 // nobody uses them makes new ones without an error.
 func (t *Target) Client(role Role) *redis.Client {
-	c := t.Limited(role, t.limits.of(role))
+	c := t.client(role, t.limits.of(role), role == Data)
 	if role == Data {
 		c.AddHook(redialler{c})
 	}
 	return c
 }
 
+// AskAfter asks on the connections of data clients whose command has waited for an
+// answer for so long, whether it still comes: see questioned. A reader whose answer is
+// lost gets an error with CauseProtocol soon after. Redis must permit ECHO.
+func (t *Target) AskAfter(waited time.Duration) { t.meter.ask(waited) }
+
 // Limited makes a client on which values of more than longest bytes, and those of a
 // megabyte that stand where no image or message does, come as empty
 // ones, whatever Limit was called with, and whose connections end with an error
-// whenever they do. Every setting away from go-redis's defaults answers a failure that
-// was measured.
+// whenever they do. They may have subscriptions.
 func (t *Target) Limited(role Role, longest int64) *redis.Client {
+	return t.client(role, longest, false)
+}
+
+// client makes a client. Every setting away from go-redis's defaults answers a failure
+// that was measured.
+func (t *Target) client(role Role, longest int64, asked bool) *redis.Client {
 	o := &redis.Options{
 		Network:  t.network,
 		Addr:     t.addr,
 		Username: t.username,
 		Password: t.password,
 		DB:       t.db,
-		Dialer:   t.dialer(role, longest, t.dialTimeout(role)),
+		Dialer:   t.dialer(role, longest, t.dialTimeout(role), asked),
 
 		// A PUBLISH whose reply is lost would be sent again: two copies, no error.
 		MaxRetries: -1,
@@ -267,15 +277,21 @@ func (t *Target) dialTimeout(role Role) time.Duration {
 	return t.cfg.DialTimeout
 }
 
-func (t *Target) dialer(role Role, longest int64, timeout time.Duration) dialFunc {
+func (t *Target) dialer(role Role, longest int64, timeout time.Duration, asked bool) dialFunc {
 	return guardedDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return t.dial(ctx, role, timeout, network, addr)
+		c, under, err := t.dial(ctx, role, timeout, network, addr)
+		if err != nil || !asked {
+			return c, err
+		}
+		q := &questioned{Conn: c, under: under}
+		under.questioned.Store(q)
+		return q, nil
 	}, role, t.lastReply(role), longest, t.limits.TooLarge)
 }
 
 // dial connects, tunes, counts, and wraps in TLS where asked. Counting happens
 // below TLS, so that a handshake that stalls is seen too.
-func (t *Target) dial(ctx context.Context, role Role, timeout time.Duration, network, addr string) (net.Conn, error) {
+func (t *Target) dial(ctx context.Context, role Role, timeout time.Duration, network, addr string) (net.Conn, *conn, error) {
 	d := net.Dialer{
 		Timeout: timeout, // name resolution included
 		KeepAliveConfig: net.KeepAliveConfig{
@@ -285,24 +301,24 @@ func (t *Target) dial(ctx context.Context, role Role, timeout time.Duration, net
 	}
 	raw, err := d.DialContext(ctx, network, addr)
 	if err != nil {
-		return nil, &DialError{err}
+		return nil, nil, &DialError{err}
 	}
 	c := &conn{Conn: raw, meter: t.meter, role: role, usual: t.cfg.IOTimeout}
 	if !t.meter.add(c) {
 		_ = raw.Close()
-		return nil, net.ErrClosed
+		return nil, nil, net.ErrClosed
 	}
 	if t.tls == nil {
-		return c, nil
+		return c, c, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout+t.cfg.CheckTimeout)
 	defer cancel()
 	secure, err := handshake(ctx, c, t.tls)
 	if err != nil {
 		_ = c.Close()
-		return nil, err
+		return nil, nil, err
 	}
-	return secure, nil
+	return secure, c, nil
 }
 
 // Quiet ends go-redis's own log lines: each of its troubles reaches us as an

@@ -221,6 +221,6 @@ func TestHostile(t *testing.T) {
 		for _, wrong := range a.judge(int(helplessLimit / healBudget)) {
 			t.Errorf("%s, %s: %s", a.Kind, a.Program, wrong)
 		}
-		t.Logf("%s, %s: %d attempts, %d not used, worst heal %s, %d MiB above normal", a.Kind, a.Program, a.Count, a.Unused, a.Worst, a.AboveKiB>>10)
+		t.Logf("%s, %s: %d attempts, %d not used, healed after %s ms, %d MiB above normal", a.Kind, a.Program, a.Count, a.Unused, spreadOfTimes(a.Heals), a.AboveKiB>>10)
 	}
 }
