@@ -212,7 +212,10 @@ func (c *Claim) Complete(l *Log) error {
 			return err
 		}
 	}
-	return cmp.Or(c.save(nil), c.journal.save(l.snapshot(), c.now(), true))
+	if err := c.save(nil); err != nil {
+		return err
+	}
+	return c.journal.save(l.snapshot(), c.now(), true)
 }
 
 func readState(f stateFile) (s savedState, err error) {

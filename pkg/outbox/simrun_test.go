@@ -102,6 +102,23 @@ func (w *simWorld) finish() {
 	if w.life != nil && w.life.spool == nil { // as the agent does when its spool can be opened again
 		w.operate(w.end)
 	}
+	w.drain()
+	if len(w.disk.stores[w.spoolDir].files) > 0 { // that start found frames in another directory, and used that
+		w.drain()
+	}
+	if w.setup.mode.Streams() {
+		for _, r := range w.readers {
+			w.ledger.account(r)
+		}
+	} else {
+		w.ledger.hearing()
+	}
+	w.ledger.sparing()
+	w.ledger.unanswered()
+}
+
+// drain has a process send all there is, and end.
+func (w *simWorld) drain() {
 	w.operate(w.start)
 	w.every(2 * time.Second) // a stream that vanished is noticed with the next frame
 	w.operate(func() { w.run(10 * time.Second) })
@@ -117,15 +134,6 @@ func (w *simWorld) finish() {
 	w.run(10 * time.Second)
 	w.operate(w.end)
 	w.run(20 * time.Second)
-	if w.setup.mode.Streams() {
-		for _, r := range w.readers {
-			w.ledger.account(r)
-		}
-	} else {
-		w.ledger.hearing()
-	}
-	w.ledger.sparing()
-	w.ledger.unanswered()
 }
 
 // drained reports whether the log is empty and the readers have all there is.

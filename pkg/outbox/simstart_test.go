@@ -110,7 +110,9 @@ func (l *simLife) openSpool(log zerolog.Logger) {
 	w := l.world
 	dir := w.spoolDir
 	if before := l.claim.Spool; before != "" && before != dir {
-		dir = w.moveSpool(before, dir)
+		if dir = w.moveSpool(before, dir); dir != w.spoolDir && len(w.disk.stores[w.spoolDir].files) > 0 {
+			l.log.WithoutSpool()
+		}
 	}
 	s, losses, err := openSimSpool(w.disk, dir, l.number, w.setup.spoolMax, w.setup.spoolAge)
 	if err != nil {

@@ -74,6 +74,8 @@ func TestSimulationRegressions(t *testing.T) {
 		"frames of before a blind start are sent below it":         "173:18,20,21,25,26,32,33,34,39,56",
 		"what the spool drops at opening is not journaled":         "148:23,25,26,30,34,37,38,40,42,43,45,46,47,48",
 		"an unreadable journal is overwritten":                     "119:61,62,69,71,73,76,77,78,79,82,83,93,98,112,117,119,142,155,157,161,182",
+		"a file is believed to be another frame's again":           "25003246:6,9,57,77,78,81,84,111,114,115,119,125,131,140,144",
+		"two spools have frames":                                   "65000270:25,26,27,128,129,142,146,147",
 		"a channel's frames wait for a disk they never reach":      "91:83,115,120",
 	} {
 		t.Run(name, func(t *testing.T) {
