@@ -62,14 +62,14 @@ func (r *Report) details(name string, now time.Time) []figure {
 		{"source", a.Source}, {"host", a.Host}, {"version", a.Version},
 		{"size", size(a.Capture.Width, a.Capture.Height)}, {"format", a.Capture.Format}, {"captured", number(&a.Capture.FPS, "frames/s")},
 		{"published", published(a.Publish)}, {"delivery", a.Delivery}, {"encoding", a.Encoding},
-		{"frames sent", strconv.FormatUint(a.Outbox.Sent, 10)}, {"waiting", some(int(a.Outbox.Unsent))},
+		{"frames sent", strconv.FormatUint(a.Outbox.Sent, 10)}, {"waiting", some(a.Outbox.Unsent)},
 		{"lost and declared", some(int(a.Outbox.Dropped))},
 		{"requests answered", strconv.FormatUint(a.Requests.Answered, 10)}, {"with an error", some(int(a.Requests.Errors))},
 		{"stalls", some(int(a.Capture.Stalls))}, {"reopened", some(int(a.Capture.Reopens))},
 		{"Redis outages", some(int(a.Link.Outages))}, {"round trip", text.Milliseconds(time.Duration(a.Link.RTTUS) * time.Microsecond)},
 	}
 	if s := a.Spool; s != nil && s.Frames > 0 {
-		all = append(all, figure{"on disk", fmt.Sprintf("%s, %.1f MiB", text.Count(int(s.Frames), "frame"), float64(s.Bytes)/(1<<20))})
+		all = append(all, figure{"on disk", fmt.Sprintf("%s, %.1f MiB", text.Count(s.Frames, "frame"), float64(s.Bytes)/(1<<20))})
 	}
 	if o := a.Link.LastOutage; o != nil {
 		all = append(all, figure{"last outage", fmt.Sprintf("%s, for %s", o.Cause, text.Lasting(time.Duration(o.LastedS*float64(time.Second))))})
