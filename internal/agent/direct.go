@@ -1,13 +1,9 @@
 package agent
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -80,13 +76,9 @@ func (d *direct) has(r frame.Request) bool {
 // Request is one request: JSON, as it would come over Redis.
 func (d *direct) Request(ctx context.Context, payload []byte, accept string) (*agentapi.Answer, error) {
 	arrived := time.Now()
-	r, err := identified(payload)
+	r, err := agentapi.Identified(payload)
 	if err != nil {
-		code := http.StatusBadRequest
-		if len(payload) > frame.MaxRequestBytes {
-			code = http.StatusRequestEntityTooLarge
-		}
-		return nil, &agentapi.Refused{Code: code, Reason: err.Error()}
+		return nil, err
 	}
 	answer, leave := d.enter(r.ID)
 	if answer == nil {
@@ -103,32 +95,12 @@ func (d *direct) Request(ctx context.Context, payload []byte, accept string) (*a
 	defer lost.Stop()
 	select {
 	case item := <-answer:
-		return d.answer(item.Message(), accept)
+		return agentapi.NewAnswer(item.Message(), accept, d.render)
 	case <-lost.C:
 		return nil, &agentapi.Unavailable{Reason: "the agent did not answer in time"}
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-// identified parses a request, and gives it an id if it has none.
-func identified(payload []byte) (frame.Request, error) {
-	r, err := frame.ParseRequest(payload)
-	if err != nil || r.ID != "" {
-		return r, err
-	}
-	var keys map[string]json.RawMessage
-	if err := frame.Decode(r.Object, &keys); err != nil {
-		return r, fmt.Errorf("read request: %w", err)
-	}
-	if _, empty := keys["id"]; empty {
-		return r, errors.New(`id is "": leave it out, or make it differ between requests`)
-	}
-	object := fmt.Appendf(nil, `{"id":%q`, frame.NewRequestID())
-	if len(keys) > 0 {
-		object = append(object, ',')
-	}
-	return frame.ParseRequest(append(object, r.Object[1:]...))
 }
 
 // enter begins to wait for the answer of that id; nil: too many wait.
@@ -159,27 +131,4 @@ func (d *direct) leave(id string, own chan *outbox.Item) {
 	if d.waiting[id] = others; len(others) == 0 {
 		delete(d.waiting, id)
 	}
-}
-
-// answer is a message as HTTP has it.
-func (d *direct) answer(m *frame.Message, accept string) (*agentapi.Answer, error) {
-	a := &agentapi.Answer{Header: agentapi.ASCII(m.HeaderJSON())}
-	h := &m.Header
-	switch {
-	case h.Status == frame.StatusError:
-		return a, &agentapi.Unavailable{Reason: h.Error}
-	case strings.Contains(accept, "application/json"):
-		a.ContentType, a.Image = "application/json", append(bytes.Clone(a.Header), '\n')
-	case h.Encoding == frame.Raw && !strings.Contains(accept, "application/octet-stream"):
-		jpeg, err := d.render(&camera.Frame{Data: m.Image(), Format: camera.BGR24, Width: h.Width, Height: h.Height})
-		if err != nil {
-			return a, fmt.Errorf("show frame: %w", err)
-		}
-		a.ContentType, a.Image = "image/jpeg", jpeg
-	case h.Encoding == frame.Raw:
-		a.ContentType, a.Image = "application/octet-stream", m.Image()
-	default:
-		a.ContentType, a.Image = "image/"+string(h.Encoding), m.Image()
-	}
-	return a, nil
 }

@@ -1,7 +1,9 @@
 package agentapi
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"framekeeper/pkg/camera"
 	"framekeeper/pkg/frame"
 )
 
@@ -39,6 +42,62 @@ func (e *Refused) Error() string { return e.Reason }
 // RequestTime is the longest a request takes: its largest timeout and what comes
 // around it.
 const RequestTime = frame.MaxTimeout + pictureTime
+
+// Identified parses a request, and gives it an id if it has none. Its error is a *Refused.
+func Identified(payload []byte) (frame.Request, error) {
+	r, err := identified(payload)
+	if err == nil {
+		return r, nil
+	}
+	code := http.StatusBadRequest
+	if len(payload) > frame.MaxRequestBytes {
+		code = http.StatusRequestEntityTooLarge
+	}
+	return r, &Refused{Code: code, Reason: err.Error()}
+}
+
+func identified(payload []byte) (frame.Request, error) {
+	r, err := frame.ParseRequest(payload)
+	if err != nil || r.ID != "" {
+		return r, err
+	}
+	var keys map[string]json.RawMessage
+	if err := frame.Decode(r.Object, &keys); err != nil {
+		return r, fmt.Errorf("read request: %w", err)
+	}
+	if _, empty := keys["id"]; empty {
+		return r, errors.New(`id is "": leave it out, or make it differ between requests`)
+	}
+	object := fmt.Appendf(nil, `{"id":%q`, frame.NewRequestID())
+	if len(keys) > 0 {
+		object = append(object, ',')
+	}
+	return frame.ParseRequest(append(object, r.Object[1:]...))
+}
+
+// NewAnswer is a message as HTTP has it, for who accepts that. render makes a JPEG for
+// who cannot look at raw pixels.
+func NewAnswer(m *frame.Message, accept string, render func(f *camera.Frame) (jpeg []byte, err error)) (*Answer, error) {
+	a := &Answer{Header: ASCII(m.HeaderJSON())}
+	h := &m.Header
+	switch {
+	case h.Status == frame.StatusError:
+		return a, &Unavailable{Reason: h.Error}
+	case strings.Contains(accept, "application/json"):
+		a.ContentType, a.Image = "application/json", append(bytes.Clone(a.Header), '\n')
+	case h.Encoding == frame.Raw && !strings.Contains(accept, "application/octet-stream"):
+		jpeg, err := render(&camera.Frame{Data: m.Image(), Format: camera.BGR24, Width: h.Width, Height: h.Height})
+		if err != nil {
+			return a, fmt.Errorf("show frame: %w", err)
+		}
+		a.ContentType, a.Image = "image/jpeg", jpeg
+	case h.Encoding == frame.Raw:
+		a.ContentType, a.Image = "application/octet-stream", m.Image()
+	default:
+		a.ContentType, a.Image = "image/"+string(h.Encoding), m.Image()
+	}
+	return a, nil
+}
 
 // HandleRequests serves POST /request.
 func (s *Server) HandleRequests(requests Requests) {

@@ -1,5 +1,5 @@
 // Package client is the program client: it requests, receives and stores frames,
-// shows which agents are there, and commands a box's controller. Only cmd/client
+// shows which agents are there and what their cameras see, and commands a box's controller. Only cmd/client
 // calls it.
 package client
 
@@ -32,9 +32,10 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 		Short: "Request, receive, store and watch camera frames",
 		Example: `  client status
   client request --camera greencam1 --set angle=25 -o out.jpg
-  client run --duration 1m`,
+  client run --duration 1m
+  client view`,
 	}), c.configFile)
-	root.AddCommand(c.runCommand(), c.requestCommand(), c.watchCommand(), c.statusCommand(), c.controlCommand())
+	root.AddCommand(c.runCommand(), c.requestCommand(), c.watchCommand(), c.statusCommand(), c.viewCommand(), c.controlCommand())
 	return root
 }
 

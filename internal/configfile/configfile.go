@@ -78,6 +78,20 @@ func LoadHost(path string) (*Config, error) {
 	return load(path, cfg)
 }
 
+// LoadHostAt is LoadHost with url in the place of [redis] url. Path "" is no file.
+func LoadHostAt(path, url string) (*Config, error) {
+	var data []byte
+	if path != "" {
+		var err error
+		if data, err = config.ReadFile(path); err != nil {
+			return nil, err
+		}
+	}
+	cfg := defaults()
+	cfg.host, cfg.Text = true, data
+	return parse(path, data, append(os.Environ(), "FRAMEKEEPER_REDIS_URL="+url), cfg)
+}
+
 // LoadPage is where the page is by a file that may be wrong: what can be read of it
 // counts, the defaults for the rest. A controller goes on while its file is broken,
 // and has to be found.

@@ -49,7 +49,7 @@ func (r *reporter) report() web.Report {
 				Box: cfg.Controller.Box, Version: cli.Version(), Link: link, SharedWith: shared,
 				Findings: status.Findings{Reload: r.outcomes.latest(now), Unwritable: r.disks.unwritable(), Orphaned: r.orphans.last()},
 			},
-			Client: clientCommand(cfg.Path), Stuck: stuck(&cfg.Redis, s, now), Agents: r.agents(), Seen: side.presences.observations(), Own: r.sightings.latest(now),
+			Client: cli.ClientCommand(cfg.Path), Stuck: stuck(&cfg.Redis, s, now), Agents: r.agents(), Seen: side.presences.observations(), Own: r.sightings.latest(now),
 		},
 		Telemetry: side.sampler.Latest(),
 	}

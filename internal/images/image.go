@@ -99,3 +99,27 @@ func BMP(h *frame.Header, pixels []byte) ([]byte, error) {
 	}
 	return b, nil
 }
+
+// Pixels takes a file that BMP has made apart: its size and rows of BGR24, the top row
+// first.
+func Pixels(bmp []byte) (width, height int, pixels []byte, err error) {
+	const head = 14 + 40
+	if len(bmp) < head || string(bmp[:2]) != "BM" {
+		return 0, 0, nil, fmt.Errorf("%w: it is no BMP of ours", ErrCorrupt)
+	}
+	width, height = int(binary.LittleEndian.Uint32(bmp[18:])), int(binary.LittleEndian.Uint32(bmp[22:]))
+	if width < 1 || height < 1 || width > math.MaxInt16 || height > math.MaxInt16 {
+		return 0, 0, nil, fmt.Errorf("%w: a BMP of %dx%d", ErrCorrupt, width, height)
+	}
+	row := width * 3
+	stride := (row + 3) &^ 3
+	if len(bmp) != head+stride*height {
+		return 0, 0, nil, fmt.Errorf("%w: %d bytes are no BMP of %dx%d", ErrCorrupt, len(bmp), width, height)
+	}
+	pixels = make([]byte, 0, row*height)
+	for y := range height {
+		at := head + (height-1-y)*stride
+		pixels = append(pixels, bmp[at:at+row]...)
+	}
+	return width, height, pixels, nil
+}

@@ -30,7 +30,7 @@ func described(t *testing.T) *openapi3.T {
 	return doc
 }
 
-// Every address that this package serves is described, and no other.
+// Every address that the controller serves is described, and no other.
 func TestEveryAddressIsDescribed(t *testing.T) {
 	var served, documented []string
 	sources, err := filepath.Glob("*.go")
@@ -38,7 +38,7 @@ func TestEveryAddressIsDescribed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range sources {
-		if strings.HasSuffix(name, "_test.go") {
+		if strings.HasSuffix(name, "_test.go") || name == "fleet.go" || name == "gallery.go" { // pages of client view, for people
 			continue
 		}
 		text, err := os.ReadFile(name)

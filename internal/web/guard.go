@@ -42,8 +42,8 @@ func basicAuth(user, password string, guesses *throttle, next http.Handler) http
 // script may ask this server and no other, which has the pictures too, and the icon
 // stands in the page. Pages of other origins get nothing (see HTTPEmbed).
 func secured(next http.Handler) http.Handler {
-	policy := "default-src 'none'; style-src '" + hash(style) + "'; script-src '" + hash(script()) +
-		"'; connect-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	policy := "default-src 'none'; style-src '" + hash(style()) + "'; script-src '" + hash(script()) +
+		"'; connect-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)

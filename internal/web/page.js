@@ -5,7 +5,7 @@
 	"use strict";
 	const every = 1000, seldom = 3000, patience = 4000, stale = 9000; // milliseconds
 	const root = document.documentElement, from = root.dataset.from, main = document.querySelector("main"), contact = document.getElementById("contact");
-	let seen = Date.now(), busy = false, timer = 0, told = ""; // told: why there is no contact
+	let seen = Date.now(), busy = false, timer = 0, told = "", asked = ""; // told: why there is no contact
 
 	// Nodes that stay what they are stay where they are, so that the place on the
 	// page, a selection and the focus survive, and only changes are read aloud.
@@ -20,9 +20,22 @@
 		}
 		for (const a of Array.from(have.attributes)) if (!want.hasAttribute(a.name)) have.removeAttribute(a.name);
 		for (const a of want.attributes) if (have.getAttribute(a.name) !== a.value) have.setAttribute(a.name, a.value);
+		const named = Array.from(want.children);
+		if (named.length && named.every((n) => n.id)) return keyed(have, named);
 		const old = Array.from(have.childNodes), now = Array.from(want.childNodes);
 		now.forEach((n, i) => i < old.length ? patch(old[i], n) : have.append(n));
 		old.slice(now.length).forEach((n) => n.remove());
+	};
+
+	// Children that have names are known by them, so that those that move stay what they are.
+	const keyed = (have, want) => {
+		const known = new Map(Array.from(have.children, (n) => [n.id, n]));
+		want.forEach((n, i) => {
+			const mine = known.get(n.id), at = have.children[i];
+			if ((mine ?? n) !== at) have.insertBefore(mine ?? n, at ?? null);
+			if (mine) patch(mine, n);
+		});
+		Array.from(have.children).slice(want.length).forEach((n) => n.remove());
 	};
 
 	const lost = (why) => {
@@ -51,13 +64,14 @@
 	const ask = async () => {
 		const abort = new AbortController(), limit = setTimeout(() => abort.abort(), patience);
 		try {
-			const answer = await fetch(location.origin + location.pathname + location.search, { cache: "no-store", redirect: "error", signal: abort.signal });
+			asked = location.search;
+			const answer = await fetch(location.origin + location.pathname + asked, { cache: "no-store", redirect: "error", signal: abort.signal });
 			if (!answer.ok) return lost(": " + from + " answers with error " + answer.status);
 			const next = new DOMParser().parseFromString(await answer.text(), "text/html");
 			const print = next.documentElement.dataset.print;
 			if (!print) return lost(": something else answers in its place");
 			if (print !== root.dataset.print) return location.reload(); // another version runs there now
-			found(next);
+			if (asked === location.search) found(next);
 		} catch {
 			lost("");
 		} finally {
@@ -73,7 +87,8 @@
 		await ask();
 		busy = false;
 		// A page of hundreds of cameras may not keep the box or this device busy.
-		timer = setTimeout(follow, root.classList.contains("lost") ? every : Math.min(Math.max(every, 4 * (performance.now() - began)), seldom));
+		const pause = root.classList.contains("lost") ? every : Math.min(Math.max(every, 4 * (performance.now() - began)), seldom);
+		timer = setTimeout(follow, asked === location.search ? pause : 0);
 	};
 
 	// Whatever became of timers and answers: a phone that slept must not show what
@@ -82,6 +97,7 @@
 		if (!document.hidden && Math.abs(Date.now() - seen) > stale) lost("");
 	};
 
+	addEventListener("stale", follow); // what is shown does not fit the address any more
 	contact.hidden = true;
 	contact.replaceChildren();
 	timer = setTimeout(follow, every);

@@ -21,17 +21,25 @@ import (
 // that their hashes in the security policy fit.
 var (
 	//go:embed page.html
-	page string
+	boxPage string
+	//go:embed fleet.html
+	fleetPages string
 	//go:embed page.css
-	style string
+	boxStyle string
+	//go:embed fleet.css
+	fleetStyle string
 	//go:embed page.js
 	pageScript string
 	//go:embed pictures.js
 	pictureScript string
+	//go:embed fleet.js
+	fleetScript string
 )
 
-// script is all of the page's.
-func script() string { return pageScript + pictureScript }
+// script, style and page are all of the pages'.
+func script() string { return pageScript + pictureScript + fleetScript }
+func style() string  { return boxStyle + fleetStyle }
+func page() string   { return boxPage + fleetPages }
 
 // hash is how a security policy names what may stand between two tags.
 func hash(text string) string {
@@ -40,7 +48,7 @@ func hash(text string) string {
 }
 
 // printOfPage differs between versions of the page that cannot be mixed.
-func printOfPage() string { return hash(page + style + script()) }
+func printOfPage() string { return hash(page() + style() + script()) }
 
 // icon is shown on the browser's tab.
 func icon(h status.Health) template.URL {
@@ -69,11 +77,11 @@ type renderer struct {
 
 func newRenderer(log zerolog.Logger) *renderer {
 	return &renderer{log: log, templates: template.Must(template.New("pages").Funcs(template.FuncMap{
-		"style":  func() template.CSS { return template.CSS(style) },  //nolint:gosec // our own
-		"script": func() template.JS { return template.JS(script()) }, //nolint:gosec // our own
+		"style":  func() template.CSS { return template.CSS(style()) }, //nolint:gosec // our own
+		"script": func() template.JS { return template.JS(script()) },  //nolint:gosec // our own
 		"icon":   icon,
 		"mark":   mark,
-	}).Parse(page))}
+	}).Parse(page()))}
 }
 
 // show answers with a page.
@@ -91,9 +99,31 @@ func (r *renderer) show(w http.ResponseWriter, name string, data any) {
 // pages are the handlers, without their guards.
 func pages(cfg Config, pictures *pictures) http.Handler {
 	rendered, mux := newRenderer(cfg.Log), http.NewServeMux()
+	boxes := func() []Report { return []Report{cfg.Report()} }
+	if cfg.Fleet != nil {
+		boxes = func() []Report { return cfg.Fleet().Boxes }
+		registerFleet(mux, &cfg, rendered)
+	} else {
+		registerBox(mux, &cfg, rendered)
+	}
+	registerCamera(mux, &cfg, rendered, boxes)
+	if cfg.Gallery != nil {
+		registerGallery(mux, &cfg, rendered)
+	}
+	if cfg.Metrics != nil {
+		mux.Handle("GET /metrics", cfg.Metrics)
+	}
+	if pictures != nil {
+		pictures.register(mux, cfg.HTTPEmbed)
+	}
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+// registerBox adds what a controller shows of its own box.
+func registerBox(mux *http.ServeMux, cfg *Config, rendered *renderer) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		report := cfg.Report()
-		rendered.show(w, "box", report.view(time.Now(), pictures != nil))
+		rendered.show(w, "box", report.view(time.Now(), cfg.Cameras != nil))
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		report := cfg.Report()
@@ -105,14 +135,7 @@ func pages(cfg Config, pictures *pictures) http.Handler {
 		ready := report.Ready(time.Now())
 		answer(w, cfg.Log, ready.OK, ready)
 	})
-	registerAPI(mux, &cfg)
-	if cfg.Metrics != nil {
-		mux.Handle("GET /metrics", cfg.Metrics)
-	}
-	if pictures != nil {
-		pictures.register(mux, cfg.HTTPEmbed)
-	}
-	return http.NewCrossOriginProtection().Handler(mux)
+	registerAPI(mux, cfg)
 }
 
 // answer is for machines: 200 if it is OK, 503 if not, and why as JSON.

@@ -1,9 +1,11 @@
 // Package web serves the box's own pages: pictures and requests below /cameras,
-// /healthz, /readyz and /metrics for machines and / for people. It promises that everything it shows is escaped, that a set user name
+// /healthz, /readyz and /metrics for machines and / for people; and the same for all
+// boxes of a Redis, with the images that are stored on a host. It promises that everything
+// it shows is escaped, that a set user name
 // guards every page, that without one no foreign web page can read it, and that
 // slow or greedy visitors cannot hold the program.
-// Nobody changes the box here, but a request makes a frame. The controller is its only
-// caller.
+// Nobody changes the box here, but a request makes a frame. Its callers are the controller,
+// which shows itself (Config.Report), and package view (Config.Fleet).
 //
 // Why the page is whole without its script: the script only fetches it again and
 // changes what differs. Style and script stand in the page and are allowed by
@@ -33,8 +35,10 @@ type Config struct {
 	Settings        // the password file is read once, when the server is made
 	File     string // the configuration, to be named in errors
 	Report   func() Report
+	Fleet    func() Fleet // of many boxes, in the place of Report; nil: there is one
 	Metrics  http.Handler // serves /metrics; nil: there are none
 	Cameras  Cameras      // nil: there are no pictures
+	Gallery  Gallery      // stored images; nil: there are none
 	Log      zerolog.Logger
 }
 
@@ -70,7 +74,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	listener, err := lc.Listen(ctx, "tcp", cfg.HTTP)
 	if err != nil {
 		stop()
-		return nil, explain(cfg.HTTP, cfg.File, err)
+		return nil, explain(&cfg, err)
 	}
 	encrypted, err := secure(listener, &cfg)
 	if err != nil {
@@ -103,16 +107,20 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 var ErrInUse = errors.New("another program uses this address")
 
 // explain says what to do about an address that cannot be had.
-func explain(addr, file string, err error) error {
+func explain(cfg *Config, err error) error {
+	addr, setting := cfg.HTTP, "[controller] http in "+cfg.File
+	if cfg.Fleet != nil {
+		setting = "--listen"
+	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("listen on %s: %w: end it, or set [controller] http to a free one in %s", addr, ErrInUse, file)
+		return fmt.Errorf("listen on %s: %w: end it, or set %s to a free one", addr, ErrInUse, setting)
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("listen on %s: not permitted: set [controller] http to a port above 1023 in %s", addr, file)
+		return fmt.Errorf("listen on %s: not permitted: set %s to a port above 1023", addr, setting)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("listen on %s: not an address of this machine: correct [controller] http in %s", addr, file)
+		return fmt.Errorf("listen on %s: not an address of this machine: correct %s", addr, setting)
 	default:
-		return fmt.Errorf("listen on %s: %w: check [controller] http in %s", addr, err, file)
+		return fmt.Errorf("listen on %s: %w: check %s", addr, err, setting)
 	}
 }
 

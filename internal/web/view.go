@@ -14,6 +14,11 @@ import (
 type Report struct {
 	status.Report
 	Telemetry *telemetry.Sample // nil before the first
+
+	// What a program knows that is not on the box.
+	Measured  time.Time            // when Telemetry came; zero: it is of this moment
+	Heard     map[string]time.Time // by camera: when its agent last reported
+	NoRequest map[string]string    // by camera: why it cannot be asked for a frame
 }
 
 // sheet is what all pages have.
@@ -23,6 +28,7 @@ type sheet struct {
 	Time           string
 	From           string // who made it: "this box"
 	Health         status.Health
+	Up             []crumb // the pages above it, the nearest last
 }
 
 func newSheet(title, version, from string, health status.Health, now time.Time) sheet {
@@ -46,8 +52,9 @@ type view struct {
 // card is one item. Its health is a class of the style sheet.
 type card struct {
 	status.Item
-	Camera  string // whose pictures to show; "": none
-	Figures []figure
+	Camera    string // whose pictures to show; "": none
+	NoRequest string // why it cannot be asked for a frame; "" if it can
+	Figures   []figure
 }
 
 // Todo is the advice as a sentence.
@@ -86,7 +93,7 @@ func (r *Report) view(now time.Time, pictures bool) view {
 	cameras := r.cards(verdict.Cameras, now)
 	for i := range cameras {
 		if pictures {
-			cameras[i].Camera = cameras[i].Name
+			cameras[i].Camera, cameras[i].NoRequest = cameras[i].Name, r.NoRequest[cameras[i].Name]
 		}
 	}
 	return view{

@@ -1,4 +1,4 @@
-package controller
+package cli
 
 import (
 	"os"
@@ -12,9 +12,9 @@ import (
 // PATH, which knows the configuration.
 const packaged = "/usr/lib/framekeeper"
 
-// clientCommand is how an operator of this box calls the client, so that what page
+// ClientCommand is how an operator of this machine calls the client, so that what page
 // and status advise can be pasted as it is.
-func clientCommand(config string) status.Client {
+func ClientCommand(config string) status.Client {
 	self, err := os.Executable()
 	if err != nil {
 		return status.Client{}
@@ -30,6 +30,9 @@ func clientBeside(controller, config string) status.Client {
 	program := filepath.Join(dir, "client")
 	if info, err := os.Stat(program); err != nil || !info.Mode().IsRegular() {
 		program = "client" // in PATH, if anywhere
+	}
+	if config == "" {
+		return status.Client{Program: quoted(program)}
 	}
 	if path, err := filepath.Abs(config); err == nil {
 		config = path
