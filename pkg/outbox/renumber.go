@@ -188,8 +188,10 @@ func (l *Log) moveEarlier(from, above uint64, o overtaken) (uint64, error) {
 
 // moveEpoch notes that IDs are those of another epoch.
 func (l *Log) moveEpoch(s span, to uint64) {
-	i, _ := l.ledger.find(s.first.Epoch)
-	closed := l.ledger.epochs[i].closed // else more of its frames may be unknown
+	closed := true // else more of its frames may be unknown, or of those that it goes past
+	for _, e := range l.ledger.epochs {
+		closed = closed && (e.closed || e.number < s.first.Epoch || e.number >= l.epoch)
+	}
 	l.ledger.give(frame.ID{Epoch: to, Seq: s.last.Seq - s.first.Seq + 1})
 	l.ledger.open(to).closed = closed
 	l.ledger.moveLosses(s, to)

@@ -31,6 +31,7 @@ func (l *simLedger) crashed(life *simLife) {
 		well = 0
 	}
 	for _, x := range l.all {
+		x.silent = x.silent || x.accepted && x.acceptedAt >= life.began && x.acceptedAt+time.Second >= life.saved
 		switch {
 		case !x.logged || x.trimmed || w.heard(x):
 		case l.isDeclared(x):

@@ -35,12 +35,14 @@ type exposure struct {
 	tried      bool // an answer that Redis was given, whatever it said
 	blinded    bool // a start could not know whether it waited on disk
 	redisLost  bool // the stream lost it
+	unseen     bool // or lost all that showed that it had had it
+	silent     bool // the journal did not have that the stream had it when the process was killed
 	unknown    bool // a kill or a power cut may have taken every trace of it
 }
 
 // uncertain reports whether the agent cannot know that the stream had the frame: a copy
 // of it under another ID, or the word that it was lost, are no contradiction then.
-func (x *exposure) uncertain() bool { return x.blinded || x.unknown && x.redisLost }
+func (x *exposure) uncertain() bool { return x.blinded || x.unknown && x.redisLost || x.silent && x.unseen }
 
 // simImage is the image of an exposure: its number, and as many bytes as are wanted.
 func simImage(n uint64, size int) []byte {

@@ -95,6 +95,11 @@ func (l *simLedger) lost(gone, left []simEntry) {
 			x.present, x.redisLost = false, true
 		}
 	}
+	if len(left) == 0 {
+		for _, x := range l.all {
+			x.unseen = x.unseen || x.accepted
+		}
+	}
 	for _, e := range left {
 		if x := l.given[e.id]; x != nil && e.msg != nil && e.msg.Header.Status == frame.StatusOK {
 			x.present = x.id == e.id
