@@ -147,7 +147,11 @@ func quarters(end time.Time) (all []tick) {
 	begin := end.Add(-span)
 	for at := begin.Truncate(15 * time.Minute); at.Before(end); at = at.Add(15 * time.Minute) {
 		x := plotLeft + plotWidth*float64(at.Sub(begin))/float64(span)
-		if x >= plotLeft && x <= plotLeft+plotWidth {
+		switch {
+		case x < plotLeft:
+		case x > chartWidth-18: // its label would stand out of the drawing
+			all = append(all, tick{At: math.Round(x*10) / 10})
+		default:
 			all = append(all, tick{math.Round(x*10) / 10, at.Format("15:04")})
 		}
 	}

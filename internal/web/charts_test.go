@@ -53,6 +53,12 @@ func TestChart(t *testing.T) {
 	if got := fmt.Sprint(c.Rows, c.Columns); got != "[{88 0 ms} {48 25 ms} {8 50 ms}] [{70 15:45} {136 16:00} {202 16:15} {268 16:30}]" {
 		t.Errorf("the grid is %s", got)
 	}
+	if got := fmt.Sprint(quarters(end.Add(5 * time.Minute))); got != "[{48 15:45} {114 16:00} {180 16:15} {246 16:30}]" {
+		t.Errorf("an hour from a quarter on has %s", got)
+	}
+	if got := fmt.Sprint(quarters(end.Add(6 * time.Minute))); got != "[{109.6 16:00} {175.6 16:15} {241.6 16:30} {307.6 }]" {
+		t.Errorf("the last label stands out: %s", got)
+	}
 	for v, want := range map[float64]float64{0.3: 0.5, 1: 1, 10.1: 20, 99: 100, 100: 100, 101: 200} {
 		if got := scaleEnd(v); math.Abs(got-want) > 1e-9 {
 			t.Errorf("a scale for %v ends at %v, want %v", v, got, want)
