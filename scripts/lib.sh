@@ -125,14 +125,17 @@ need_binaries() {
 
 # locked_by DIR: the pid of the controller that holds DIR's lock; fails if none
 # does. A pid alone is no proof, it may be anybody's by now: the lock must be
-# held, and the process must be a controller.
+# held, and the process must be a controller, of the user whose file the lock is.
 locked_by() {
 	local lock=$1/controller.lock pid
-	[ -r "$lock" ] && ! flock --nonblock --shared "$lock" true 2>/dev/null || return 1
+	[ -f "$lock" ] && [ ! -L "$lock" ] && [ -r "$lock" ] && ! flock --nonblock --shared "$lock" true 2>/dev/null || return 1
 	pid=$(head -n 1 "$lock")
-	is_controller "$pid" || return 1
+	is_controller "$pid" && [ "$(owner "$lock")" = "$(owner "/proc/$pid")" ] || return 1
 	printf '%s\n' "$pid"
 }
+
+# owner PATH: the user that a file or a process belongs to.
+owner() { stat -c %U -- "$1"; }
 
 # holder DIR: the same, or that of a controller which runs with this
 # configuration without the lock: DIR could not be written, was deleted, or is

@@ -17,6 +17,9 @@ if pid=$(holder "$state"); then
 	exit 0
 fi
 
+if [ "$(id -u)" -eq 0 ] && [ -d "$state" ] && [ "$(owner "$state/.")" != root ]; then
+	die "state_dir $state belongs to $(owner "$state/."), who could put links there for root to follow: run this as that user"
+fi
 mkdir -p "$state" 2>/dev/null || true # read-only: the programs can live with that
 log=$state/controller.log lock=yes
 if [ ! -d "$state" ] || [ ! -w "$state" ]; then

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"fmt"
+	"math"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +22,10 @@ type meters struct {
 	encode  prometheus.Histogram
 	request prometheus.Histogram
 	link    *metrics.Link
+
+	mu       sync.Mutex // guards all below
+	smoothed float64    // how long answers take, in milliseconds
+	answered time.Time  // when the last one did
 }
 
 func newMeters(link func() datatransfer.LinkStatus) *meters {
@@ -44,8 +50,34 @@ func (m *meters) observeAnswer(clock *frame.Clock) func(frame.Header) {
 			return
 		}
 		took := clock.Now() - h.RequestedUS
-		m.request.Observe(float64(max(took, 0)) / 1e6) // the clock may have been set meanwhile
+		took = max(took, 0) // the clock may have been set meanwhile
+		m.request.Observe(float64(took) / 1e6)
+		m.smooth(float64(took)/1e3, time.Now())
 	}
+}
+
+// recent is how long after the last answer its time counts.
+const recent = time.Minute
+
+// smooth takes the time of an answer, an eighth of the mean, as TCP has it.
+func (m *meters) smooth(ms float64, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(m.answered) > recent {
+		m.smoothed = ms
+	}
+	m.smoothed += (ms - m.smoothed) / 8
+	m.answered = now
+}
+
+// answerMS is how long answers take, in milliseconds; 0 if there was none lately.
+func (m *meters) answerMS(now time.Time) float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(m.answered) > recent {
+		return 0
+	}
+	return math.Round(m.smoothed*10) / 10
 }
 
 // newRegistry has all metrics of an agent.

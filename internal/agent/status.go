@@ -58,6 +58,7 @@ func (a *agent) newStatus() func() any {
 		s := statistics.status(constant)
 		cam := a.settings.current()
 		s.Publish, s.Quality, s.Controls = cam.PublishFPS, cam.Quality, cam.Controls
+		s.AnswerMS = a.meters.answerMS(time.Now())
 		s.TimeUS, s.UptimeS, s.NoSocket = a.clock.Now(), int64(time.Since(began).Seconds()), a.socket.why()
 		return s
 	}

@@ -42,11 +42,12 @@ func agentSpecs(cfg *configfile.Config) ([]supervise.Spec, error) {
 }
 
 // sampled are the agents as telemetry wants them.
-func sampled(all []status.Process) []telemetry.Agent {
+func sampled(all []status.Process, latency map[string]*float64) []telemetry.Agent {
 	var agents []telemetry.Agent
 	for _, a := range all {
 		agents = append(agents, telemetry.Agent{
 			Name: a.Name, PID: a.PID, State: string(a.State), Restarts: a.Restarts, Frames: a.Frames, FramesAt: a.FramesAt,
+			LatencyMS: latency[a.Name],
 		})
 	}
 	return agents

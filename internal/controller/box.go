@@ -124,6 +124,7 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 	outcomes := newOutcomes(began)
 	reporter := &reporter{
 		conf: conf, began: began, agents: b.supervisor.Agents, link: b.link, server: b.server, orphans: b.orphans, disks: b.disks, outcomes: outcomes,
+		history: telemetry.NewHistory(began),
 	}
 	seen := &cameras{agents: b.supervisor.Agents, socket: reporter.socket}
 	b.sightings = &sightings{
@@ -144,8 +145,8 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 	b.commands = commands.NewServer(commander.do, conf.logger)
 	servers := &serverPart{current: b.server, log: conf.logger}
 	links := &linkPart{
-		current: b.link, identity: commands.NewIdentity(), commands: b.commands, backlog: telemetry.NewBacklog(),
-		agents: b.supervisor.Agents, metrics: linkMetrics, log: conf.logger,
+		current: b.link, identity: commands.NewIdentity(), commands: b.commands, backlog: telemetry.NewBacklog(), history: reporter.history,
+		agents: b.supervisor.Agents, latency: reporter.latency, metrics: linkMetrics, log: conf.logger,
 	}
 	pages := &pagePart{current: b.page, report: reporter.report, metrics: handler, cameras: seen}
 	b.reloader = &reloader{

@@ -50,7 +50,9 @@ type linkPart struct {
 	identity commands.Identity
 	commands *commands.Server
 	backlog  *telemetry.Backlog
+	history  *telemetry.History
 	agents   func() []status.Process
+	latency  func() map[string]*float64 // of the agents' answers, in milliseconds, by camera
 	metrics  *metrics.Link
 	log      func() *zerolog.Logger
 }
@@ -66,7 +68,7 @@ func (p *linkPart) make(cfg *configfile.Config, log zerolog.Logger) *boxLink {
 		rivals:    p.rivals(c.Box),
 		sampler: telemetry.NewSampler(telemetry.Config{
 			Box: c.Box, Instance: p.identity.Instance, Path: cfg.StateDir, Interval: c.Telemetry.LogInterval,
-			Agents: func() []telemetry.Agent { return sampled(p.agents()) }, Backlog: p.backlog, Log: log,
+			Agents: func() []telemetry.Agent { return sampled(p.agents(), p.latency()) }, Backlog: p.backlog, History: p.history, Log: log,
 		}),
 	}
 	publisher := &telemetry.Publisher{Backlog: p.backlog, Topic: c.Telemetry.LogTopic, Format: c.Telemetry.LogFormat, Log: log}

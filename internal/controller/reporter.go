@@ -8,6 +8,7 @@ import (
 	"framekeeper/internal/cli"
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/status"
+	"framekeeper/internal/telemetry"
 	"framekeeper/internal/web"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/redisconn"
@@ -26,6 +27,7 @@ type reporter struct {
 	outcomes *outcomes
 
 	sightings *sightings
+	history   *telemetry.History
 }
 
 // report is the box as the page shows it.
@@ -51,13 +53,25 @@ func (r *reporter) report() web.Report {
 			},
 			Client: cli.ClientCommand(cfg.Path), Stuck: stuck(&cfg.Redis, s, now), Agents: r.agents(), Seen: side.presences.observations(), Own: r.sightings.latest(now),
 		},
-		Telemetry: side.sampler.Latest(),
+		Telemetry: side.sampler.Latest(), History: r.history,
 	}
 	if server := r.server.get(); server != nil {
 		s := server.Status()
 		report.Redis = &s
 	}
 	return report
+}
+
+// latency is how long the agents' answers take, by camera; without those that are not
+// known to.
+func (r *reporter) latency() map[string]*float64 {
+	report, all := r.report(), map[string]*float64{}
+	for i := range report.Agents {
+		if a := report.Reported(&report.Agents[i]); a != nil && a.AnswerMS > 0 {
+			all[a.Camera] = &a.AnswerMS
+		}
+	}
+	return all
 }
 
 // linkPatience is how much longer than its own timeouts together the link may

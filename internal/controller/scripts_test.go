@@ -2,6 +2,8 @@ package controller
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -10,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // scripts are the real ones, beside the real controller and a feigned cam-agent.
@@ -163,4 +167,74 @@ func listener(t *testing.T, addr string) net.Listener {
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	return l
+}
+
+// What somebody else puts into his state_dir, root neither follows, waits for, nor
+// believes.
+func TestScriptsAsRootInAnothersState(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("root's behaviour")
+	}
+	s := newSetup(t, "redis://127.0.0.1:1/0", "")
+	c := newScripts(t, s)
+	mine := filepath.Join(s.dir, "mine")
+	if err := os.Mkdir(s.state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(mine, filepath.Join(s.state, "controller.log")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(s.state, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := c.run("start.sh"); err == nil || !strings.Contains(out, "belongs to nobody") {
+		t.Errorf("start.sh: got %v, want a refusal:\n%s", err, out)
+	}
+	if _, err := os.Lstat(mine); err == nil {
+		t.Error("start.sh followed the link")
+	}
+	lock := filepath.Join(s.state, "controller.lock")
+	if err := unix.Mkfifo(lock, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := c.run("stop.sh"); err != nil || !strings.Contains(out, "no controller is running") {
+		t.Errorf("stop.sh with a pipe for a lock: got %v, want that none is running:\n%s", err, out)
+	}
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	c.namesAnothers(t, s, lock)
+}
+
+// namesAnothers has somebody's lock name root's controller.
+func (c scripts) namesAnothers(t *testing.T, s setup, lock string) {
+	t.Helper()
+	program, err := os.ReadFile("/bin/sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(s.dir, "controller") // which is all that makes it one
+	if err := os.WriteFile(path, program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	victim := exec.CommandContext(t.Context(), path, "600")
+	if err := victim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(lock, os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, err = fmt.Fprintln(f, victim.Process.Pid)
+	if err := errors.Join(err, f.Chown(65534, 65534), unix.Flock(int(f.Fd()), unix.LOCK_EX)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := c.run("stop.sh"); err != nil || !strings.Contains(out, "no controller is running") {
+		t.Errorf("stop.sh: got %v, want that none is running:\n%s", err, out)
+	}
+	_ = victim.Process.Kill()
+	if err := victim.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Errorf("root's controller ended with %v", err)
+	}
 }

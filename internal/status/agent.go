@@ -39,6 +39,7 @@ type Agent struct {
 	Answers  outbox.LaneStats    `json:"answers"`
 	Frames   outbox.LaneStats    `json:"frames"`
 	Encoded  Encoded             `json:"encoded"`
+	AnswerMS float64             `json:"answer_ms"`           // from a request's arrival to its answer's publication, smoothed; 0: none in the last minute
 	NoSocket string              `json:"no_socket,omitempty"` // why the controller cannot reach the agent's socket
 }
 

@@ -56,7 +56,7 @@ func TestKeysStay(t *testing.T) {
 		want   string
 	}{
 		{Agent{}, `
-		answers.dropped answers.published answers.refused answers.unheard answers.waiting boot camera capture.age_ms capture.broken
+		answer_ms answers.dropped answers.published answers.refused answers.unheard answers.waiting boot camera capture.age_ms capture.broken
 		capture.defect capture.driver capture.format capture.fps capture.frames capture.height capture.reason capture.reopens
 		capture.skipped capture.stalls capture.state capture.width controls delivery encoded.failed encoded.frames encoded.mean_ms
 		encoding frames.dropped frames.published frames.refused frames.unheard frames.waiting groups.consumers groups.lag groups.last

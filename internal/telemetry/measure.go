@@ -129,7 +129,7 @@ func (m *meter) sampleAgents(ctx context.Context) map[string]AgentSample {
 	agents := m.agents()
 	needs := ask(ctx, m.asked, "the agents' processes", func(ctx context.Context) map[int]needs { return m.measureProcesses(ctx, agents) })
 	for _, a := range agents {
-		s := AgentSample{PID: a.PID, State: a.State, Restarts: a.Restarts}
+		s := AgentSample{PID: a.PID, State: a.State, Restarts: a.Restarts, LatencyMS: a.LatencyMS}
 		if a.PID > 0 {
 			s.CPU, s.RSS = needs[a.PID].percent, needs[a.PID].rss
 			c := m.fps(a)

@@ -25,6 +25,8 @@ type Agent struct {
 	Restarts int
 	Frames   uint64    // new ones of the process's camera
 	FramesAt time.Time // when that was so
+
+	LatencyMS *float64 // of its answers to requests; nil: not known
 }
 
 // Sample is one measurement of the box. A nil number could not be measured.
@@ -52,6 +54,8 @@ type AgentSample struct {
 	CPU      *float64 `json:"cpu"` // percent of one core, since the sample before
 	RSS      *uint64  `json:"rss"` // bytes
 	FPS      *float64 `json:"fps"` // new frames of its camera a second, since the sample before
+
+	LatencyMS *float64 `json:"latency_ms"` // of its answers to requests, in milliseconds; null: none in the last minute
 }
 
 // Interface is what has passed through a network interface since it came up.

@@ -16,6 +16,7 @@ type Config struct {
 	Interval time.Duration
 	Agents   func() []Agent // what to report of the agents; called from Run
 	Backlog  *Backlog       // gets each sample; nil: one of the sampler's own
+	History  *History       // the same
 	Log      zerolog.Logger // logs readings that hang
 }
 
@@ -31,6 +32,9 @@ type Sampler struct {
 func NewSampler(cfg Config) *Sampler {
 	if cfg.Backlog == nil {
 		cfg.Backlog = NewBacklog()
+	}
+	if cfg.History == nil {
+		cfg.History = NewHistory(time.Now())
 	}
 	return &Sampler{
 		cfg:    cfg,
@@ -79,6 +83,7 @@ func (s *Sampler) leave(result <-chan *Sample) {
 func (s *Sampler) publish(sample *Sample) {
 	sample.Instance = s.cfg.Instance
 	s.latest.Store(sample)
+	s.cfg.History.Add(sample, time.Now(), s.cfg.Interval)
 	s.cfg.Backlog.add(sample)
 }
 

@@ -82,7 +82,7 @@ func TestPayload(t *testing.T) {
 	for format, want := range map[string]string{
 		"list": `[1.5,null,30]`,
 		"json": `{"box":"b","time_us":5,"cpu":1.5,"temperature":null,"memory":30,"disk":null,"uptime_s":null,"load":null,` +
-			`"throttled":null,"network":null,"agents":{"c":{"pid":7,"state":"running","restarts":0,"cpu":null,"rss":4096,"fps":null}}}`,
+			`"throttled":null,"network":null,"agents":{"c":{"pid":7,"state":"running","restarts":0,"cpu":null,"rss":4096,"fps":null,"latency_ms":null}}}`,
 	} {
 		if got, err := s.Payload(format); err != nil || string(got) != want {
 			t.Errorf("%s: got %s, %v, want %s", format, got, err, want)

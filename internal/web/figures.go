@@ -22,11 +22,14 @@ func (r *Report) cameraFigures(name string, now time.Time) []figure {
 		return nil
 	}
 	p, usage, lasts := &r.Agents[i], usageOf(r.Telemetry, name), "for"
-	var link, capture string
+	var link, capture, answers string
 	if p.State == status.ProcessRunning { // else what was last seen of it is over
 		lasts = "running for"
 		if a := r.Reported(p); a != nil {
 			link, capture = a.Link.State, string(a.Capture.State)
+			if a.AnswerMS > 0 {
+				answers = label(a.AnswerMS, "ms")
+			}
 		}
 	}
 	return known([]figure{
@@ -37,6 +40,7 @@ func (r *Report) cameraFigures(name string, now time.Time) []figure {
 		{lasts, text.Lasting(now.Sub(p.Since))},
 		{"link", link},
 		{"capture", capture},
+		{"answers in", answers},
 		{"CPU", number(usage.CPU, "%")},
 		{"memory", mebibytes(usage.RSS)},
 		{"pid", some(p.PID)},

@@ -13,7 +13,8 @@ import (
 // Report is what the pages show of the box at one moment.
 type Report struct {
 	status.Report
-	Telemetry *telemetry.Sample // nil before the first
+	Telemetry *telemetry.Sample  // nil before the first
+	History   *telemetry.History // for charts; nil: there are none
 
 	// What a program knows that is not on the box.
 	Measured  time.Time            // when Telemetry came; zero: it is of this moment
@@ -47,6 +48,7 @@ type view struct {
 	Redis      []card
 	Cameras    []card
 	Figures    []figure // of the box; nil: not measured yet
+	Charts     []chart
 }
 
 // card is one item. Its health is a class of the style sheet.
@@ -55,6 +57,7 @@ type card struct {
 	Camera    string // whose pictures to show; "": none
 	NoRequest string // why it cannot be asked for a frame; "" if it can
 	Figures   []figure
+	Charts    []chart
 }
 
 // Todo is the advice as a sentence.
@@ -92,6 +95,7 @@ func (r *Report) view(now time.Time, pictures bool) view {
 	verdict := r.Judge(now)
 	cameras := r.cards(verdict.Cameras, now)
 	for i := range cameras {
+		cameras[i].Charts = r.cameraCharts(cameras[i].Name, now)
 		if pictures {
 			cameras[i].Camera, cameras[i].NoRequest = cameras[i].Name, r.NoRequest[cameras[i].Name]
 		}
@@ -100,7 +104,7 @@ func (r *Report) view(now time.Time, pictures bool) view {
 		sheet: newSheet(r.Box, r.Version, thisBox, verdict.Health, now), Verdict: strings.ToUpper(string(verdict.Health[:1])) + string(verdict.Health[1:]),
 		Problems: r.cards(verdict.Problems(), now), Controller: r.cards(verdict.Controller, now),
 		Redis: r.cards(verdict.Redis, now), Cameras: append(cameras, r.cards(verdict.Orphaned, now)...),
-		Figures: boxFigures(r.Telemetry),
+		Figures: boxFigures(r.Telemetry), Charts: r.boxCharts(now),
 	}
 }
 

@@ -1,6 +1,7 @@
 package packagetest
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -148,6 +149,7 @@ func serves(t *testing.T, b *box) {
 	if out := b.must(t, "find", "/var/lib/framekeeper", "!", "-user", "framekeeper"); out != "" {
 		t.Errorf("root's hand left what the service cannot change:\n%s", out)
 	}
+	calledByRoot(t, b)
 	t.Logf("run by hand: a frame after %v; what it wrote:\n%s", took, b.listing(t, "/var/lib/framekeeper"))
 	b.must(t, "sh", "-c", "kill "+pid)
 	eventually(t, 10*time.Second, "the controller's end", func() bool {
@@ -156,6 +158,24 @@ func serves(t *testing.T, b *box) {
 	})
 	endsOnce(t, b)
 	b.must(t, "redis-cli", "shutdown", "nosave")
+}
+
+// calledByRoot looks at who root's hand is: the service's user, but for a file
+// that only root can write.
+func calledByRoot(t *testing.T, b *box) {
+	t.Helper()
+	for i, args := range []string{
+		"watch --from-start --count 1",
+		"--config /etc/framekeeper/config.toml watch --from-start --count 1",
+		"watch --from-start --count=1 --config=/etc/framekeeper/../framekeeper/config.toml",
+	} {
+		name := fmt.Sprintf("/var/log/framekeeper/called%d", i)
+		b.must(t, "sh", "-c", "FRAMEKEEPER_LOG_FILE="+name+".log framekeeper-client "+args)
+		if got, want := b.listing(t, name+"-client.log"), "-rw-r----- framekeeper:framekeeper "+name+"-client.log"; got != want {
+			t.Errorf("sudo framekeeper-client %s: its log is %q, want %q", args, got, want)
+		}
+	}
+	b.must(t, "framekeeper-client", "request", "-o", "/root/out.jpg")
 }
 
 // endsOnce ends an agent as the kernel does when the controller is killed: its

@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -45,6 +46,7 @@ func TestOpenCVDepends(t *testing.T) {
 	if out, err := run(t, "apt-get", "--simulate", "install", file); err != nil || !strings.Contains(out, "framekeeper") {
 		t.Errorf("apt-get --simulate: %v\n%s", err, out)
 	}
+	hardened(t, file, thisMachine(t), "cam-agent")
 }
 
 // TestOtherMachine makes a package for a Raspberry Pi.
@@ -59,6 +61,14 @@ func TestOtherMachine(t *testing.T) {
 	if arch, err := run(t, "dpkg-deb", "-f", file, "Architecture"); err != nil || arch != "arm64" {
 		t.Errorf("the package is for %q (%v), want arm64", arch, err)
 	}
+	hardened(t, file, elf.EM_AARCH64)
+}
+
+// hardened looks at the programs of a package: they are position-independent,
+// what the linker writes is read-only when they run, and but for OpenCV's
+// cam-agent they need no library.
+func hardened(t *testing.T, file string, machine elf.Machine, needLibraries ...string) {
+	t.Helper()
 	tree := t.TempDir()
 	if out, err := run(t, "dpkg-deb", "-x", file, tree); err != nil {
 		t.Fatalf("unpack: %v\n%s", err, out)
@@ -68,10 +78,39 @@ func TestOtherMachine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if f.Machine != machine || f.Type != elf.ET_DYN {
+			t.Errorf("%s is %v for %v, want ET_DYN for %v", name, f.Type, f.Machine, machine)
+		}
+		if !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_GNU_RELRO }) {
+			t.Errorf("%s has no part that becomes read-only (PT_GNU_RELRO)", name)
+		}
+		flags, err := f.DynValue(elf.DT_FLAGS)
+		if err != nil || len(flags) != 1 || flags[0]&uint64(elf.DF_BIND_NOW) == 0 {
+			t.Errorf("%s binds late: DT_FLAGS is %#x (%v), want DF_BIND_NOW", name, flags, err)
+		}
 		libs, err := f.ImportedLibraries()
-		if f.Machine != elf.EM_AARCH64 || err != nil || len(libs) > 0 {
-			t.Errorf("%s is for %v and needs %q (%v), want AARCH64 and nothing", name, f.Machine, libs, err)
+		if err != nil || (len(libs) > 0) != slices.Contains(needLibraries, name) {
+			t.Errorf("%s needs the libraries %q (%v)", name, libs, err)
 		}
 		_ = f.Close()
 	}
+}
+
+// TestStatic: the package of this machine without OpenCV.
+func TestStatic(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds everything")
+	}
+	hardened(t, filepath.Join(packages(t), "0.1.deb"), thisMachine(t))
+}
+
+// thisMachine is what the test itself was built for.
+func thisMachine(t *testing.T) elf.Machine {
+	t.Helper()
+	f, err := elf.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	return f.Machine
 }
