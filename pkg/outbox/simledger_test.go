@@ -42,7 +42,9 @@ type exposure struct {
 
 // uncertain reports whether the agent cannot know that the stream had the frame: a copy
 // of it under another ID, or the word that it was lost, are no contradiction then.
-func (x *exposure) uncertain() bool { return x.blinded || x.unknown && x.redisLost || x.silent && x.unseen }
+func (x *exposure) uncertain() bool {
+	return x.blinded || x.unknown && x.redisLost || x.silent && x.unseen
+}
 
 // simImage is the image of an exposure: its number, and as many bytes as are wanted.
 func simImage(n uint64, size int) []byte {

@@ -1,6 +1,9 @@
 package outbox
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // simKind is what an operation does.
 type simKind string
@@ -21,7 +24,7 @@ var simKinds = []struct {
 	{"power cut", 4, true, func(w *simWorld) { w.crash(true) }},
 	{"start", 12, true, func(w *simWorld) { w.start() }},
 	{"clock", 2, false, func(w *simWorld) { w.stepClock() }},
-	{"move spool", 2, false, func(w *simWorld) { w.spoolDir = oneOf(w.rng, "a", "b") }},
+	{"move spool", 2, false, func(w *simWorld) { w.configure(oneOf(w.rng, "a", "b")) }},
 
 	{"redis away", 8, true, func(w *simWorld) { w.fault("redis is away"); w.redis.up = false }},
 	{"redis back", 14, true, func(w *simWorld) { w.redis.up = true }},
@@ -54,6 +57,18 @@ var simKinds = []struct {
 	{"reader lags", 4, false, func(w *simWorld) { w.readers[1].lag = oneOf(w.rng, 0, time.Second, time.Minute) }},
 	{"reader restarts", 3, false, func(w *simWorld) { w.readers[w.rng.IntN(2)].restart() }},
 	{"reader's disk", 2, false, func(w *simWorld) { w.readers[w.rng.IntN(2)].failing = oneOf(w.rng, 0, 0, 20) }},
+}
+
+// configure changes spool_dir, but not away from frames in a directory that could not be
+// saved: it is logged that they will not be found then.
+func (w *simWorld) configure(dir string) {
+	var saved savedState
+	_ = json.Unmarshal(w.disk.state.data, &saved) // of no start yet
+	store := w.disk.stores[w.spoolDir]
+	used := w.life != nil && w.life.spool != nil && w.life.spool.store == store
+	if saved.Spool == w.spoolDir || !used && len(store.files) == 0 {
+		w.spoolDir = dir
+	}
 }
 
 // restart ends the process, if there is one, and starts another.
