@@ -99,8 +99,8 @@ func moveLimit() time.Duration {
 // spoolDir is the directory for the spool. Where spool_dir has changed, frames may
 // wait in the one before, and Redis takes IDs in their order only: so they move to
 // the configured one, which costs nothing on the same disk, or are sent from there
-// first. The directory changes at a start after that. lost: the one that is not used may
-// have frames, and readers learn that what became of them is unknown for now.
+// first. The directory changes at a start after that. lost: the one before cannot be
+// read, and readers learn that what it had is unknown.
 func spoolDir(configured string, claim *outbox.Claim, log zerolog.Logger) (dir string, lost bool) {
 	if absolute, err := filepath.Abs(configured); err == nil {
 		configured = absolute
@@ -117,20 +117,12 @@ func spoolDir(configured string, claim *outbox.Claim, log zerolog.Logger) (dir s
 	case err == nil, errors.Is(err, spool.ErrInUse): // nothing waits there, or not for us
 	case errors.Is(err, spool.ErrCannotMove):
 		log.Warn().Err(err).Msg("The spool_dir has changed, but the old one has unsent frames: it is used until a start finds it empty")
-		return before, hasFrames(configured)
+		return before, false
 	default:
 		lost = true
 		log.Error().Err(err).Msg("The spool_dir has changed, and the old one cannot be read: its unsent frames are given up")
 	}
 	return configured, lost
-}
-
-// hasFrames reports whether a directory has frames, or may have some.
-func hasFrames(dir string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), moveLimit())
-	defer cancel()
-	held, err := async.Abandon(ctx, func() (bool, error) { return spool.Holds(ctx, dir) })
-	return held || err != nil
 }
 
 // moveSpool is spool.Move, abandoned if the disk hangs.

@@ -10,13 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"framekeeper/internal/testkit"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/frame"
-	"framekeeper/pkg/outbox"
-	"framekeeper/pkg/spool"
 )
 
 // spooled are the IDs of the frames on disk below dir.
@@ -86,43 +82,6 @@ func TestFramesFollowSpoolDir(t *testing.T) {
 				t.Errorf("a later start leaves %d frames in the old place", len(left))
 			}
 		})
-	}
-}
-
-// Where both directories have frames, the start that sends those of the old one knows that
-// there are others: it does not let them pass for sent.
-func TestBothSpoolDirsHaveFrames(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	old, now := filepath.Join(dir, "old"), filepath.Join(dir, "now")
-	put := func(place string) {
-		t.Helper()
-		s, _, err := spool.Open(spool.Config{Dir: place, MaxBytes: 1 << 20, Log: zerolog.Nop()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := frame.NewMessage(frame.Header{Camera: "testcam", ID: frame.ID{Epoch: 1, Seq: 1}, Status: frame.StatusOK}, []byte("image"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Put(m); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put(old)
-	if err := os.MkdirAll(filepath.Join(now, "quarantine"), 0o750); err != nil { // the old one cannot move
-		t.Fatal(err)
-	}
-	claim := &outbox.Claim{Spool: old}
-	if got, lost := spoolDir(now, claim, zerolog.Nop()); got != old || lost {
-		t.Errorf("the new one is empty: got %s, lost %v, want %s and nothing lost", got, lost, old)
-	}
-	put(now)
-	if got, lost := spoolDir(now, claim, zerolog.Nop()); got != old || !lost {
-		t.Errorf("both have frames: got %s, lost %v, want %s and that some may be lost", got, lost, old)
 	}
 }
 

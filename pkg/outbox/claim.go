@@ -113,7 +113,7 @@ func (l *ledger) merge(s savedState) {
 		return
 	}
 	journaled := len(l.epochs) > 0
-	if _, known := l.find(s.Last.Epoch); !known {
+	if _, known := l.find(s.Last.Epoch); !known && !s.Last.Less(l.floor) { // else it was forgotten: trimmed, or moved
 		l.give(s.Last)
 	}
 	e := l.open(s.Epoch)

@@ -111,15 +111,19 @@ func (l *Log) renumber(o overtaken) (changed bool, err error) {
 	return true, l.moveOwn(above + 1)
 }
 
+// elsewhere reports whether a spool that this start cannot read may have an earlier start's
+// frames: all of them, if none is among the items.
+func (l *Log) elsewhere(epoch uint64, items list) bool {
+	there := func(e *item) bool { return e.id.Epoch == epoch }
+	return l.unreadable && epoch != l.epoch && !slices.ContainsFunc(items, there)
+}
+
 // remaining lists, from the lowest on, the epochs that the stream has gone beyond and
 // of which it has not had everything.
 func (l *Log) remaining(o overtaken) (epochs []uint64) {
-	if l.unreadable {
-		return nil // the spool may have them
-	}
 	for _, e := range l.ledger.epochs {
 		had, _ := l.done(e.number, o)
-		if e.number >= o.settled && e.number < min(o.last.Epoch, l.epoch) && had < e.given {
+		if !l.elsewhere(e.number, l.items) && e.number >= o.settled && e.number < min(o.last.Epoch, l.epoch) && had < e.given {
 			epochs = append(epochs, e.number)
 		}
 	}

@@ -1,8 +1,6 @@
 package outbox
 
 import (
-	"slices"
-
 	"framekeeper/pkg/frame"
 )
 
@@ -227,9 +225,8 @@ func (l *Log) fill(last frame.ID) {
 	var filled list
 	rest := l.items[l.delivered:]
 	for _, s := range l.ledger.above(last) {
-		there := func(e *item) bool { return e.id.Epoch == s.first.Epoch }
-		if l.unreadable && s.first.Epoch != l.epoch && !slices.ContainsFunc(rest, there) {
-			continue // the spool may have them: all of an epoch are in one directory
+		if l.elsewhere(s.first.Epoch, rest) {
+			continue
 		}
 		next := s.first
 		for len(rest) > 0 && !s.last.Less(rest[0].first) {

@@ -75,7 +75,6 @@ func TestSimulationRegressions(t *testing.T) {
 		"what the spool drops at opening is not journaled":         "148:23,25,26,30,34,37,38,40,42,43,45,46,47,48",
 		"an unreadable journal is overwritten":                     "119:61,62,69,71,73,76,77,78,79,82,83,93,98,112,117,119,142,155,157,161,182",
 		"a file is believed to be another frame's again":           "25003246:6,9,57,77,78,81,84,111,114,115,119,125,131,140,144",
-		"two spools have frames":                                   "65000270:25,26,27,128,129,142,146,147",
 		"a directory's first frames are missing beside another's":  "85000737:32,34,38,39,48,98,99,105,110,113,129",
 		"a kill is forgotten with what is moved past it":           "75003084:1,9,11,14,15,16,47,69,74,75,76,108,109,111,121,122,126,127,129,130,131,134,135,137,146,147",
 		"a channel's frames wait for a disk they never reach":      "91:83,115,120",

@@ -31,9 +31,6 @@ func (l *Log) attach(s Store, losses []spool.Loss) {
 			}
 			newest = max(newest, id.Epoch)
 			l.ledger.give(id)
-			if l.unreadable { // there is another directory: that these come to the stream does not say that all before them did
-				l.ledger.open(id.Epoch).blind = true
-			}
 			l.items.insert(l.items.search(id), &item{id: id, first: id, place: onDisk, progress: unsent, file: file, key: file})
 		}
 	}

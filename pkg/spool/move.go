@@ -61,12 +61,6 @@ func Move(ctx context.Context, from, to string) (moved bool, err error) {
 	return true, nil
 }
 
-// Holds reports whether there are frames in a directory that no process uses as its spool.
-func Holds(ctx context.Context, dir string) (held bool, err error) {
-	err = walk(ctx, dir, visitor{frame: func(place, frame.ID, string, fs.FileInfo) error { held = true; return nil }})
-	return held, err
-}
-
 // above are the directories whose entries lead to path as soon as it is there:
 // the one it is in, and those that the ones to be made for it are in.
 func above(path string) (dirs []string) {

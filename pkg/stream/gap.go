@@ -82,6 +82,12 @@ func (c *Consumer) pass(id frame.ID, g gap, h *frame.Header, damaged bool) {
 	} else if c.trimmed {
 		end = trimmed
 	}
+	if lost == undeclared && c.isBefore(id.Epoch, g.own) {
+		lost = uncounted
+	}
+	if end == undeclared && c.isBefore(g.earlier, g.end) {
+		end = uncounted
+	}
 	if lost == undeclared && g.own.size() > 0 || end == undeclared && g.end.size() > 0 {
 		c.log.Error().Stringer("after", s.Watermark).Stringer("before", id).Uint64("frames", g.missing()).
 			Msg("Frames are missing from the stream and were not declared lost")
@@ -117,6 +123,12 @@ func (c *Consumer) pass(id frame.ID, g gap, h *frame.Header, damaged bool) {
 	}
 	l.forget(id.Epoch)
 	s.Watermark = id
+}
+
+// isBefore reports whether IDs are from before this consumer began. It comes to them when
+// the stream began anew; what became of them an earlier consumer has counted.
+func (c *Consumer) isBefore(epoch uint64, r run) bool {
+	return r.size() > 0 && !c.cfg.From.Less(frame.ID{Epoch: epoch, Seq: r.last})
 }
 
 // passAgain moves the watermark over an entry that was passed before.

@@ -117,6 +117,28 @@ func TestAStreamThatBeganAnew(t *testing.T) {
 	expect(t, r.handed(), append(series(1, 9), "started", "1", "10", "11")...)
 }
 
+// A consumer that began at a watermark does not miss what was before it, when a stream
+// that began anew has some of that.
+func TestWhatWasBeforeTheConsumerIsNotMissing(t *testing.T) {
+	testkit.NeedRedis(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	c := server.Client()
+	put(t, c, dropped(1, 2), nil)
+	put(t, c, ok(5), nil)
+	put(t, c, startedAfter(110, id(100, 9), true), nil)
+	put(t, c, frame.Header{ID: id(110, 1)}, nil)
+	r := newRecorder(t, testkit.Fast(server.URL()), func(cfg *ConsumerConfig) { cfg.From = id(105, 3) })
+	testkit.Eventually(t, "the stream is read", func() bool { return r.consumer.Stats().Watermark == id(110, 1) })
+	server.Do("DEL", testKey)
+	put(t, c, dropped(1, 2), nil)
+	put(t, c, ok(5), nil)
+	testkit.Eventually(t, "the stream is read again", func() bool { return r.consumer.Stats().Restarts == 1 })
+	if s := r.upTo(t, 100, 5); s.Undeclared+s.Trimmed != 0 {
+		t.Errorf("%+v, want nothing missing", s)
+	}
+}
+
 // A stranger's ID raises the watermark above all of the agent's. What the agent adds when
 // the stream has begun anew since is below it, and is read all the same.
 func TestAStreamThatBeganAnewBelowAStrangersID(t *testing.T) {
