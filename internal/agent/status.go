@@ -71,6 +71,7 @@ func (c *statistics) status(s status.Agent) status.Agent {
 	s.Writable, s.Reason = s.Stream.Writable, s.Stream.Reason
 	s.Outbox, s.Spool, s.Groups, s.Requests = c.Frames(), c.Spool(), c.Groups(), c.Requests()
 	s.Answers, s.Frames = c.Messages()
+	s.Lost = c.Losses()
 	s.Encoded = status.Encoded{Frames: c.Replies.encoded.Load(), Failed: c.Replies.unencodable.Load()}
 	if n := s.Encoded.Frames; n > 0 {
 		s.Encoded.MeanMS = float64(c.Replies.nanoseconds.Load()) / float64(n) / 1e6
@@ -79,16 +80,10 @@ func (c *statistics) status(s status.Agent) status.Agent {
 }
 
 func newLinkStatus(s datatransfer.LinkStatus) status.AgentLink {
-	out := status.AgentLink{
+	return status.AgentLink{
 		State: s.State.String(), SinceS: time.Since(s.Since).Seconds(),
-		Sessions: s.Sessions, Outages: s.Outages, RTTUS: s.RTT.Microseconds(), Stuck: s.Stuck,
+		Sessions: s.Sessions, Outages: s.Outages, RTTUS: s.RTT.Microseconds(), Stuck: s.Stuck, LastOutage: status.LastOutage(s),
 	}
-	if s.Outages > 0 {
-		out.LastOutage = &status.Outage{
-			Cause: string(s.LastOutage.Cause), AgoS: time.Since(s.LastOutage.At).Seconds(), LastedS: s.LastOutage.Lasted.Seconds(),
-		}
-	}
-	return out
 }
 
 func newCaptureStatus(h camera.Health) status.Capture {

@@ -93,6 +93,14 @@ func Lasting(d time.Duration) string {
 	return fmt.Sprintf("%d s", s)
 }
 
+// Short is Lasting for what may be over in a moment: "0.2 s".
+func Short(d time.Duration) string {
+	if d = max(d, 0); d < 10*time.Second {
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return Lasting(d)
+}
+
 // Milliseconds is a latency: "12.3 ms".
 func Milliseconds(d time.Duration) string {
 	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
