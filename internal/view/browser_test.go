@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/rs/zerolog"
 
@@ -74,7 +75,10 @@ func TestBrowser(t *testing.T) {
 	src := browsertest.Ask[string](b, `document.querySelector("#camera-cam1 img").src`)
 	b.Until("a picture that moves", `document.querySelector("#camera-cam1 img").src !== `+strconv.Quote(src))
 	readable(b, "overview")
-	b.Do(chromedp.KeyEvent("/cam2"))
+	browsertest.Call(b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+	b.Do(chromedp.KeyEvent("/"))
+	b.Until("the focus on the filter", `document.activeElement.id === "q"`)
+	b.Do(chromedp.KeyEvent("cam2"))
 	b.Until("what fits", `document.querySelectorAll(".tile").length === 1 && location.search === "?q=cam2" && document.activeElement.id === "q" && `+shown("cam2"))
 	b.Do(chromedp.KeyEvent("\b\b\b\b"))
 	b.Until("all again", `document.querySelectorAll(".tile").length === 3`)
@@ -164,7 +168,8 @@ func TestManyCameras(t *testing.T) {
 	if reads > 80*int(watched/time.Second) {
 		t.Errorf("%d reads in %v: pictures out of view are fetched", reads, watched)
 	}
-	b.Do(chromedp.KeyEvent("/"), chromedp.KeyEvent("box42"))
+	browsertest.Ask[any](b, `document.getElementById("q").focus()`)
+	b.Do(chromedp.KeyEvent("box42"))
 	b.Until("what fits", `document.querySelectorAll(".tile").length === 4`)
 }
 

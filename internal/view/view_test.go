@@ -79,7 +79,7 @@ func (p *plant) report(a *status.Agent) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if err := p.c.Set(context.Background(), "status:"+a.Camera, text, time.Minute).Err(); err != nil {
+	if err := p.c.Set(context.Background(), "status:"+a.Camera, text, time.Hour).Err(); err != nil {
 		p.t.Fatal(err)
 	}
 	if err := p.c.Publish(context.Background(), "status/"+a.Camera, text).Err(); err != nil {
