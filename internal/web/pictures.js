@@ -87,7 +87,8 @@
 		}
 
 		describe() {
-			if (!this.why && visible(this.figure) && Date.now() - this.heard > silent) this.why = "no contact with the box";
+			if (!visible(this.figure)) this.heard = Date.now(); // nobody has asked
+			if (!this.why && Date.now() - this.heard > silent) this.why = "no contact with the box";
 			this.figure.classList.toggle("stale", Boolean(this.why));
 			const since = this.exposed ? "Not live, of " + time(this.exposed) : "No picture";
 			const text = this.why ? since + ": " + this.why : this.exposed ? "Exposed " + time(this.exposed) + ", " + lasting(Math.max(Date.now() - this.exposed, 0)) + " ago · " + this.size : "";
