@@ -67,7 +67,7 @@ func TestBrowser(t *testing.T) {
 	p.answering("cam1")
 	dir := t.TempDir()
 	store(t, dir, 50)
-	url := p.serve(func(o *Options) { o.Redis, o.Images = testkit.Fast(p.redis.URL()), dir })
+	url := p.serve(func(o *Options) { o.Images = dir })
 	b := browsertest.Open(ctx, t)
 	b.Do(chromedp.Navigate(url))
 	b.Until("all tiles, the worst first", followed+` && [...document.querySelectorAll(".tile h3 a")].map((h) => h.innerText).join() === "cam3,cam1,cam2" && `+shown("cam1")+" && "+shown("cam2"))

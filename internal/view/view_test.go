@@ -508,7 +508,7 @@ func TestRedisGone(t *testing.T) {
 	p := newPlant(t)
 	p.report(agent("cam1", "edge1"))
 	p.expose("cam1", 1, 0)
-	url := p.serve(func(o *Options) { o.Redis = testkit.Fast(p.redis.URL()) })
+	url := p.serve()
 	awaits(t, url, "cam1", "is healthy")
 	p.redis.Kill()
 	page := awaits(t, url, "Connection to Redis", "does not work", "What is shown below is what was known", "cam1", "has an unknown state")
