@@ -34,7 +34,7 @@ func Printable(s string, limit int) string {
 var (
 	urlUser     = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s'"]*@`)
 	urlQuery    = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^\s'"?]*\?)[^\s'"]+`)
-	namedSecret = regexp.MustCompile(`(?i)((?:pass(?:word|wd|phrase)?|user-pw|pwd|secret|token|authorization|api-?key)["']?\s*[=:]\s*(?:(?:basic|digest|bearer)\s+)?)("[^"]*"|'[^']*'|[^\s,;&"']+)`)
+	namedSecret = regexp.MustCompile(`(?i)((?:pass(?:word|wd|phrase)?|user-pw|\bpw|pwd|secret|token|authorization|api-?key)["']?\s*[=:]\s*(?:(?:basic|digest|bearer)\s+)?)("[^"]*"|'[^']*'|[^\s,;&"']+)`)
 )
 
 // HideSecrets is s with an ellipsis for what may be a password or a token.
