@@ -13,10 +13,9 @@
 		parent?.append(e);
 		return e;
 	};
-	const visible = (e) => {
-		const box = e.getBoundingClientRect();
-		return !document.hidden && box.bottom > -200 && box.top < innerHeight + 200;
-	};
+	// Those of hundreds of tiles that are in view, or nearly.
+	const near = new WeakSet(), watcher = new IntersectionObserver((all) => all.forEach((e) => e.isIntersecting ? near.add(e.target) : near.delete(e.target)), { rootMargin: "200px" });
+	const visible = (e) => !document.hidden && near.has(e);
 	const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 	const ask = (path, options, limit) => fetch(location.origin + path, { cache: "no-store", redirect: "error", signal: AbortSignal.timeout(limit), ...options });
 
@@ -30,7 +29,8 @@
 			this.tag = "";
 			this.heard = Date.now();
 			this.exposed = 0; // by this device's clock; 0: not known
-			this.watch = setInterval(() => this.describe(), 500);
+			watcher.observe(figure);
+			this.watch = setInterval(() => visible(figure) && this.describe(), 500);
 			this.run();
 		}
 
@@ -39,6 +39,7 @@
 				if (visible(this.figure)) await this.step();
 				await wait(tiles.size > 4 ? calm : quick);
 			}
+			watcher.unobserve(this.figure);
 			clearInterval(this.watch);
 			tiles.delete(this.figure);
 			URL.revokeObjectURL(this.url);
