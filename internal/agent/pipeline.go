@@ -91,7 +91,7 @@ func pipeline(ctx context.Context, cfg *configfile.Config, cam camera.Config, d 
 		return err
 	}
 	a.settings = &liveSettings{cam: cam, controls: a.grabber, output: a.responder, changed: a.statusChange.Call, log: log}
-	a.groups = &consumerGroups{key: cam.FramesKey, interval: cam.StatusInterval}
+	a.groups = &consumerGroups{key: cam.FramesKey, interval: cam.StatusInterval, log: a.log}
 	a.socket = &socket{path: agentapi.Path(cfg.StateDir, cam.Name), lockHeld: claim.Locked, changed: a.statusChange.Call, log: log}
 	a.presence = &presence{presenceConfig: presenceConfig{
 		Key: cam.StatusKey(), Topic: cam.StatusTopic(), Interval: cam.StatusInterval,
@@ -128,6 +128,7 @@ func (a *agent) newLink() *datatransfer.Link {
 		Subscriptions: []datatransfer.Subscription{{Channel: a.cam.RequestTopic, Handle: receive}},
 		MaxMessage:    16 * frame.MaxRequestBytes, // so that a larger request can be refused with its own id; more costs no memory
 		MaxReply:      camera.LargestMessage(&a.cam),
+		Optional:      optionalRights(),
 	})
 }
 

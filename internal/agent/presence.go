@@ -101,6 +101,10 @@ func (p *presence) show(ctx context.Context, r redis.Cmdable) error {
 	if err != nil {
 		return fmt.Errorf("encode status: %w", err)
 	}
+	if err := redisconn.CheckArgument(text); err != nil {
+		p.warn(fmt.Errorf("the status has %w", err))
+		return nil
+	}
 	old, notSet := p.set(ctx, r, text)
 	if redisconn.EndsSession(notSet) {
 		return notSet
@@ -136,11 +140,16 @@ func (p *presence) report(err error) error {
 	if redisconn.EndsSession(err) {
 		return err
 	}
+	p.warn(err)
+	return nil
+}
+
+// warn logs, once, why the status is not shown. The caller holds mu.
+func (p *presence) warn(err error) {
 	if !p.refused {
 		p.Log.Warn().Err(err).Str("advice", redisconn.CauseOf(err).Advice()).Msg("Redis refuses the status")
 	}
 	p.refused = true
-	return nil
 }
 
 // reportRival reports an agent that was started beside this one by force.

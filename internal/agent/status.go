@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
 
 	"framekeeper/internal/bytesize"
 	"framekeeper/internal/cli"
 	"framekeeper/internal/status"
+	"framekeeper/internal/text"
 	"framekeeper/pkg/camera"
 	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/outbox"
@@ -68,9 +70,11 @@ func (a *agent) newStatus() func() any {
 func (c *statistics) status(s status.Agent) status.Agent {
 	s.Link, s.Capture = newLinkStatus(c.Link()), newCaptureStatus(c.Capture())
 	s.Stream = c.Stream()
+	s.Stream.Reason = short(s.Stream.Reason)
 	s.Writable, s.Reason = s.Stream.Writable, s.Stream.Reason
 	s.Outbox, s.Spool, s.Groups, s.Requests = c.Frames(), c.Spool(), c.Groups(), c.Requests()
 	s.Answers, s.Frames = c.Messages()
+	s.Lost = c.Losses()
 	s.Encoded = status.Encoded{Frames: c.Replies.encoded.Load(), Failed: c.Replies.unencodable.Load()}
 	if n := s.Encoded.Frames; n > 0 {
 		s.Encoded.MeanMS = float64(c.Replies.nanoseconds.Load()) / float64(n) / 1e6
@@ -79,23 +83,17 @@ func (c *statistics) status(s status.Agent) status.Agent {
 }
 
 func newLinkStatus(s datatransfer.LinkStatus) status.AgentLink {
-	out := status.AgentLink{
+	return status.AgentLink{
 		State: s.State.String(), SinceS: time.Since(s.Since).Seconds(),
-		Sessions: s.Sessions, Outages: s.Outages, RTTUS: s.RTT.Microseconds(), Stuck: s.Stuck,
+		Sessions: s.Sessions, Outages: s.Outages, RTTUS: s.RTT.Microseconds(), Stuck: s.Stuck, LastOutage: status.LastOutage(s),
 	}
-	if s.Outages > 0 {
-		out.LastOutage = &status.Outage{
-			Cause: string(s.LastOutage.Cause), AgoS: time.Since(s.LastOutage.At).Seconds(), LastedS: s.LastOutage.Lasted.Seconds(),
-		}
-	}
-	return out
 }
 
 func newCaptureStatus(h camera.Health) status.Capture {
 	out := status.Capture{
-		State: h.State, Reason: h.Reason, FPS: h.FPS, AgeMS: -1, Frames: h.Frames, Skipped: h.Skipped,
-		Broken: h.Broken, Defect: h.BrokenWhy,
-		Reopens: h.Reopens, Stalls: h.Stalls, Driver: h.Info.Driver, Width: h.Info.Width, Height: h.Info.Height,
+		State: h.State, Reason: short(h.Reason), FPS: h.FPS, AgeMS: -1, Frames: h.Frames, Skipped: h.Skipped,
+		Broken: h.Broken, Defect: short(h.BrokenWhy),
+		Reopens: h.Reopens, Stalls: h.Stalls, Driver: short(h.Info.Driver), Width: h.Info.Width, Height: h.Info.Height,
 	}
 	if !h.LastFrame.IsZero() {
 		out.AgeMS = time.Since(h.LastFrame).Milliseconds()
@@ -106,6 +104,9 @@ func newCaptureStatus(h camera.Health) status.Capture {
 	return out
 }
 
+// short bounds what a camera or a server has a part in.
+func short(reason string) string { return text.Printable(reason, 2000) }
+
 // consumerGroups asks Redis how far the stream's readers are, so that an operator
 // sees who lags.
 type consumerGroups struct {
@@ -114,6 +115,25 @@ type consumerGroups struct {
 
 	mu  sync.Mutex // guards all
 	all []status.ConsumerGroup
+
+	log  zerolog.Logger
+	many bool // that there are too many has been logged
+}
+
+// How much of the groups, which any reader can make, is in the status: every Redis must
+// accept it.
+const (
+	maxGroups    = 200
+	maxGroupName = 200 // characters
+)
+
+func (g *consumerGroups) reportMany(n int) {
+	if many := n > maxGroups; many != g.many {
+		g.many = many
+		if many {
+			g.log.Warn().Str("stream", g.key).Int("groups", n).Int("shown", maxGroups).Msg("The stream has more consumer groups than the status shows")
+		}
+	}
 }
 
 func (g *consumerGroups) list() []status.ConsumerGroup {
@@ -138,10 +158,11 @@ func (g *consumerGroups) run(ctx context.Context, ask func() ([]redis.XInfoGroup
 		if err != nil && redisconn.EndsSession(err) {
 			return err
 		}
-		all := make([]status.ConsumerGroup, len(infos))
-		for i, info := range infos {
+		g.reportMany(len(infos))
+		all := make([]status.ConsumerGroup, min(len(infos), maxGroups))
+		for i, info := range infos[:len(all)] {
 			all[i] = status.ConsumerGroup{
-				Name: info.Name, Consumers: info.Consumers, Pending: info.Pending, Last: info.LastDeliveredID, Lag: info.Lag,
+				Name: text.Printable(info.Name, maxGroupName), Consumers: info.Consumers, Pending: info.Pending, Last: info.LastDeliveredID, Lag: info.Lag,
 			}
 		}
 		g.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -63,10 +64,10 @@ lists processes sees the command line.`,
 	return cmd
 }
 
-// viewFlagOf are the flags that stand for a box's keys.
-var viewFlagOf = map[string]string{ //nolint:gochecknoglobals // a constant table
-	"http": "--listen", "http_user": "--user and --password-file", "http_tls_cert_file": "--tls-cert-file and --tls-key-file",
-}
+// viewFlagOf is the flag that stands for a box's key.
+var viewFlagOf = strings.NewReplacer( //nolint:gochecknoglobals // a constant table
+	"http_user", "--user", "http_password_file", "--password-file", "http_tls_cert_file", "--tls-cert-file", "http_tls_key_file", "--tls-key-file",
+)
 
 func (c console) view(ctx context.Context, f *viewFlags) (err error) {
 	cfg, err := f.load(c)
@@ -99,7 +100,10 @@ func (f *viewFlags) scheme() string {
 func (f *viewFlags) load(c console) (*configfile.Config, error) {
 	var wrong error
 	f.web.Validate(func(key, value, expected string) {
-		wrong = errors.Join(wrong, cli.Usagef("%s %.80q: expected %s", viewFlagOf[key], value, expected))
+		if key == "http" {
+			key = "--listen"
+		}
+		wrong = errors.Join(wrong, cli.Usagef("%s %.80q: expected %s", viewFlagOf.Replace(key), value, viewFlagOf.Replace(expected)))
 	})
 	if f.web.HTTP == "" {
 		wrong = errors.Join(wrong, cli.Usagef("--listen \"\": expected host:port"))

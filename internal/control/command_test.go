@@ -87,3 +87,18 @@ func FuzzParseReply(f *testing.F) {
 		}
 	})
 }
+
+// An answer that some Redis would end the connection for becomes one that says so.
+func TestAnAnswerThatIsTooLarge(t *testing.T) {
+	c := &Command{ID: "1", Name: Status}
+	long := strings.Repeat("x", 2<<20)
+	for name, text := range map[string][]byte{
+		"result":  encode(c, NewRivals("box1", Identity{}, nil), map[string]string{"a": long}, nil, time.Now()),
+		"failure": encode(c, NewRivals("box1", Identity{}, nil), nil, errors.New(long), time.Now()),
+	} {
+		r, err := ParseReply(text)
+		if err != nil || r.ID != "1" || r.Status != Error || !strings.Contains(r.Error, "more than the 1032192 that every Redis accepts") || len(text) > 1000 {
+			t.Errorf("%s: got %.300s (%v)", name, text, err)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"framekeeper/internal/supervise"
 	"framekeeper/pkg/frame"
+	"framekeeper/pkg/redisconn"
 )
 
 // The two outcomes of a command.
@@ -46,6 +47,9 @@ func encode(c *Command, rivals *Rivals, result any, failure error, now time.Time
 	b, err := json.Marshal(r)
 	if err != nil { // Result is valid JSON by now, or nil
 		return []byte(`{"id":"","status":"error","error":"the answer cannot be encoded"}`)
+	}
+	if err := redisconn.CheckArgument(b); err != nil {
+		return encode(c, rivals, nil, fmt.Errorf("the answer has %w", err), now) // not the failure: that may be what is long
 	}
 	return b
 }

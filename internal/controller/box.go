@@ -79,6 +79,7 @@ type box struct {
 	orphans    *orphans
 	disks      *disks
 	sightings  *sightings
+	historian  *historian
 	reloader   *reloader
 	notify     func(context.Context) error
 
@@ -103,7 +104,7 @@ type box struct {
 //	                        │        │                 │ state
 //	       disks, orphans ──┴────────┴──► reporter ◄───┘◄── sightings, over unix sockets without Redis
 //	                                         │
-//	                    web server, metrics, commands' status, systemd
+//	           web server, metrics, commands' status, systemd, historian ──► events
 func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, lock *os.File) (*box, error) {
 	cfg, log, began := conf.get(), *conf.logger(), time.Now()
 	options := func(cfg *configfile.Config, log zerolog.Logger) (supervise.Options, error) {
@@ -127,10 +128,14 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 		history: telemetry.NewHistory(began),
 	}
 	seen := &cameras{agents: b.supervisor.Agents, socket: reporter.socket}
+	b.historian = newHistorian(cfg.StateDir, lock, conf.logger)
 	b.sightings = &sightings{
-		blind: func() bool { return b.link.get().link.Status().State != datatransfer.Live }, names: seen.Names, ask: seen.status,
+		wanted: func() bool {
+			return b.link.get().link.Status().State != datatransfer.Live || b.historian.comparison.Settling()
+		},
+		names: seen.Names, ask: seen.status,
 	}
-	reporter.sightings = b.sightings
+	reporter.sightings, b.historian.report = b.sightings, reporter.report
 	linkMetrics, handler, err := newMetrics(reporter)
 	if err != nil {
 		return nil, err
@@ -148,7 +153,7 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 		current: b.link, identity: commands.NewIdentity(), commands: b.commands, backlog: telemetry.NewBacklog(), history: reporter.history,
 		agents: b.supervisor.Agents, latency: reporter.latency, metrics: linkMetrics, log: conf.logger,
 	}
-	pages := &pagePart{current: b.page, report: reporter.report, metrics: handler, cameras: seen}
+	pages := &pagePart{current: b.page, report: reporter.report, metrics: handler, cameras: seen, events: b.historian.log.Since}
 	b.reloader = &reloader{
 		conf: conf, load: configfile.Load, outcomes: outcomes, supervisor: b.supervisor, options: options, after: b.orphans.wake.Call,
 		openLog: func(c logging.Config) (zerolog.Logger, io.Closer, error) { return logging.New(c, "controller", stderr) },
@@ -192,6 +197,8 @@ func (b *box) run(ctx context.Context, hangups <-chan os.Signal) error {
 	start(b.orphans.run)
 	start(b.disks.run)
 	start(b.sightings.run)
+	start(b.historian.run)
+	start(b.historian.save)
 	start(func(ctx context.Context) error { return b.reloader.run(ctx, hangups) })
 	b.link.start(ctx, cancel)
 	b.page.start(ctx, cancel)
@@ -199,8 +206,10 @@ func (b *box) run(ctx context.Context, hangups <-chan os.Signal) error {
 	b.link.stop()
 	b.page.stop()
 	b.server.stop()
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
-		return err
+	err := context.Cause(ctx)
+	if errors.Is(err, context.Canceled) {
+		err = nil
 	}
-	return nil
+	b.historian.stop(ctx, err)
+	return err
 }

@@ -100,7 +100,7 @@ func TestGoesOnWithoutRedis(t *testing.T) {
 	eventually(t, "a controller that reports the missing Redis", func() bool {
 		text, err := s.ask("--status")
 		return errors.Is(err, errUnhealthy) && strings.Contains(text, "refused") && strings.Contains(text, "cam1: running") &&
-			strings.Contains(text, "unknown: the controller's own link")
+			strings.Contains(text, "unknown: the link from here")
 	})
 	if err := end(); err != nil {
 		t.Errorf("run returned %v, want nil", err)

@@ -77,6 +77,7 @@ func (p *linkPart) make(cfg *configfile.Config, log zerolog.Logger) *boxLink {
 		Name:          c.Box,
 		Subscriptions: []datatransfer.Subscription{p.commands.Subscription(l.rivals)},
 		MaxMessage:    maxText, MaxReply: maxText,
+		Optional: map[string]string{"get": "what the agents' statuses on Redis say"},
 		Workers: []datatransfer.Worker{
 			{Name: "telemetry", Run: func(ctx context.Context, s *datatransfer.Session) error { return publisher.Run(ctx, s.Data()) }},
 			{Name: "presences", Run: func(ctx context.Context, s *datatransfer.Session) error { return l.presences.run(ctx, s.Data()) }},

@@ -18,6 +18,7 @@ type pagePart struct {
 	report  func() web.Report
 	metrics http.Handler
 	cameras web.Cameras
+	events  web.Events
 }
 
 // listen takes the page's address.
@@ -26,7 +27,7 @@ func (p *pagePart) listen(ctx context.Context, cfg *configfile.Config, log zerol
 	if s.HTTP == "" {
 		return nil, nil //nolint:nilnil // there is none, and nothing wrong
 	}
-	return web.Listen(ctx, web.Config{Settings: s, File: cfg.Path, Report: p.report, Metrics: p.metrics, Cameras: p.cameras, Log: log})
+	return web.Listen(ctx, web.Config{Settings: s, File: cfg.Path, Report: p.report, Metrics: p.metrics, Cameras: p.cameras, Events: p.events, Log: log})
 }
 
 func runPage(ctx context.Context, s *web.Server) error {

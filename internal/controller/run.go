@@ -76,13 +76,13 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	case err != nil && o.status:
 		page := configfile.LoadPage(o.config)
 		fmt.Fprintf(stderr, "%v\nThe running controller has an earlier configuration; it is asked at %s.\n", err, page.HTTP)
-		return printStatus(ctx, stdout, page, o.json)
+		return printStatus(ctx, stdout, page, cli.ClientCommand(o.config), o.json)
 	case err != nil:
 		return cli.Usage(err)
 	case o.get != "":
 		return printSetting(stdout, cfg, o.get)
 	case o.status:
-		return printStatus(ctx, stdout, cfg.Controller.Web, o.json)
+		return printStatus(ctx, stdout, cfg.Controller.Web, cli.ClientCommand(o.config), o.json)
 	}
 	return control(ctx, cfg, stderr)
 }

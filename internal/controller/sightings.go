@@ -17,11 +17,12 @@ const (
 )
 
 // sightings are what the agents report of themselves over their own sockets, while
-// the controller has no link: the cameras go on without Redis, and can be seen to.
+// the controller has no link: the cameras go on without Redis, and can be seen to. After
+// that they show what came of the outage.
 type sightings struct {
-	blind func() bool // there is no link
-	names func() []string
-	ask   func(ctx context.Context, camera string) ([]byte, error)
+	wanted func() bool
+	names  func() []string
+	ask    func(ctx context.Context, camera string) ([]byte, error)
 
 	mu   sync.Mutex // guards seen
 	seen map[string]sighting
@@ -32,12 +33,12 @@ type sighting struct {
 	at    time.Time
 }
 
-// run asks as long as there is no link, until ctx ends.
+// run asks as long as somebody wants to know, until ctx ends.
 func (s *sightings) run(ctx context.Context) error {
 	tick := time.NewTicker(sightInterval)
 	defer tick.Stop()
 	for {
-		if s.blind() {
+		if s.wanted() {
 			s.look(ctx)
 		}
 		select {

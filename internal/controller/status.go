@@ -26,12 +26,12 @@ const answerTime = 3 * time.Second
 var errUnhealthy = errors.New("not everything is healthy, see above")
 
 // printStatus asks the running controller how it is. The error says that there
-// is none, or that something does not work.
-func printStatus(ctx context.Context, w io.Writer, cfg web.Settings, asJSON bool) error {
+// is none, or that something does not work; client is what it advises to type.
+func printStatus(ctx context.Context, w io.Writer, cfg web.Settings, client status.Client, asJSON bool) error {
 	if cfg.HTTP == "" {
 		return errors.New(`[controller] http is "": the controller cannot be asked`)
 	}
-	h, err := askHealth(ctx, cfg)
+	h, err := askHealth(ctx, cfg, client)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func cameraLines(p status.Process, c status.Reported, now time.Time) []string {
 	return lines
 }
 
-func askHealth(ctx context.Context, cfg web.Settings) (*status.Ready, error) {
+func askHealth(ctx context.Context, cfg web.Settings, operator status.Client) (*status.Ready, error) {
 	addr := reachable(cfg.HTTP)
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
@@ -167,7 +167,7 @@ func askHealth(ctx context.Context, cfg web.Settings) (*status.Ready, error) {
 	}
 	defer func() { _ = resp.Body.Close() }() // only read from
 	if resp.StatusCode == http.StatusUnauthorized {
-		return nil, fmt.Errorf("what answers at %s wants another user or password: the controller takes over changed ones at its start or a reload, client control reload", addr)
+		return nil, fmt.Errorf("what answers at %s wants another user or password: the controller takes over changed ones at its start or a reload, %s", addr, operator.Line("control", "reload"))
 	}
 	var h status.Ready
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))

@@ -60,7 +60,7 @@ func TestStatusKeepsTheOrderOfTheConfiguration(t *testing.T) {
 	go func() { done <- s.Run(ctx) }()
 	defer func() { cancel(); <-done }()
 	var out strings.Builder
-	if err := printStatus(t.Context(), &out, web.Settings{HTTP: s.Addr()}, false); !errors.Is(err, errUnhealthy) {
+	if err := printStatus(t.Context(), &out, web.Settings{HTTP: s.Addr()}, status.Client{}, false); !errors.Is(err, errUnhealthy) {
 		t.Fatalf("got %v, want that not everything is healthy", err)
 	}
 	var got []string
@@ -83,7 +83,7 @@ func TestStatusOfAHangingController(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = silent.Close() }()
-	_, err = askHealth(t.Context(), web.Settings{HTTP: silent.Addr().String()})
+	_, err = askHealth(t.Context(), web.Settings{HTTP: silent.Addr().String()}, status.Client{})
 	if err == nil || !strings.Contains(err.Error(), "does not answer within 3s") || !strings.Contains(err.Error(), "scripts/stop.sh") {
 		t.Errorf("got %v, want that it hangs and must be ended", err)
 	}
@@ -105,7 +105,7 @@ func TestStatusOfAControllerThatRefuses(t *testing.T) {
 		}
 	}()
 	defer func() { _ = full.Close() }()
-	_, err = askHealth(t.Context(), web.Settings{HTTP: full.Addr().String()})
+	_, err = askHealth(t.Context(), web.Settings{HTTP: full.Addr().String()}, status.Client{})
 	wantOneLine(t, err, full.Addr().String(), "as many connections as it takes")
 
 	file := filepath.Join(t.TempDir(), "password")
@@ -118,6 +118,6 @@ func TestStatusOfAControllerThatRefuses(t *testing.T) {
 		}
 	}))
 	defer old.Close()
-	_, err = askHealth(t.Context(), web.Settings{HTTP: old.Listener.Addr().String(), HTTPUser: "u", HTTPPasswordFile: file})
-	wantOneLine(t, err, "another user or password", "client control reload")
+	_, err = askHealth(t.Context(), web.Settings{HTTP: old.Listener.Addr().String(), HTTPUser: "u", HTTPPasswordFile: file}, status.Client{Program: "bin/client", Options: "--config a.toml"})
+	wantOneLine(t, err, "another user or password", "bin/client control reload --config a.toml")
 }

@@ -60,7 +60,7 @@ func TestGoesOnWithALogNobodyReads(t *testing.T) {
 // agent is how cam1's process is; nothing is known before the page is there.
 func (s setup) agent(t *testing.T) status.Process {
 	t.Helper()
-	h, err := askHealth(t.Context(), web.Settings{HTTP: s.http})
+	h, err := askHealth(t.Context(), web.Settings{HTTP: s.http}, status.Client{})
 	if err != nil {
 		return status.Process{}
 	}

@@ -79,7 +79,7 @@ type Receiver struct {
 func New(o Options) *Receiver {
 	r := &Receiver{log: o.Log, store: o.Store, began: time.Now(), queue: newQueue(o.QueueSize)}
 	longest := camera.LargestMessage(o.Cameras...)
-	link := datatransfer.LinkConfig{Redis: o.Redis, Name: "client", Log: o.Log, MaxMessage: longest, MaxReply: longest}
+	link := datatransfer.LinkConfig{Redis: o.Redis, Name: "client", Log: o.Log, MaxMessage: longest, MaxReply: longest, Optional: optionalRights()}
 	consumer := consumerName()
 	for _, cam := range o.Cameras {
 		c := newCameraReceiver(&o, cam, consumer, r.queue)
@@ -231,5 +231,15 @@ func (r *Receiver) readStreamEnds(limit time.Duration) {
 		if c.group != nil {
 			c.readPending(ctx, s.Data())
 		}
+	}
+}
+
+// optionalRights are the commands that a Receiver does without where Redis does not
+// permit them, and what it then does not do.
+func optionalRights() map[string]string {
+	return map[string]string{
+		"xlen":               "counting in the summary what the stream has",
+		"xpending":           "counting in the summary what waits in the consumer group",
+		"xgroup|delconsumer": "leaving the consumer group at the end",
 	}
 }

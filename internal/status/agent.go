@@ -1,7 +1,10 @@
 package status
 
 import (
+	"time"
+
 	"framekeeper/pkg/camera"
+	"framekeeper/pkg/datatransfer"
 	"framekeeper/pkg/frame"
 	"framekeeper/pkg/outbox"
 	"framekeeper/pkg/rpc"
@@ -33,6 +36,7 @@ type Agent struct {
 	Reason   string              `json:"reason,omitempty"`
 	Stream   outbox.StreamStatus `json:"stream"`
 	Outbox   outbox.Stats        `json:"outbox"`
+	Lost     map[string]uint64   `json:"lost"`            // frames since the start, by reason: a word of outbox.LossKinds
 	Spool    *Spool              `json:"spool,omitempty"` // nil: the disk cannot be used
 	Groups   []ConsumerGroup     `json:"groups"`
 	Requests rpc.ServerStats     `json:"requests"`
@@ -57,8 +61,16 @@ type AgentLink struct {
 // Outage is the last outage of a link.
 type Outage struct {
 	Cause   string  `json:"cause"`
-	AgoS    float64 `json:"ago_s"`
-	LastedS float64 `json:"lasted_s"`
+	AgoS    float64 `json:"ago_s"`    // since it was noticed
+	LastedS float64 `json:"lasted_s"` // 0 while it lasts
+}
+
+// LastOutage is that of a link; nil if there was none.
+func LastOutage(s datatransfer.LinkStatus) *Outage {
+	if s.Outages == 0 {
+		return nil
+	}
+	return &Outage{string(s.LastOutage.Cause), time.Since(s.LastOutage.At).Seconds(), s.LastOutage.Lasted.Seconds()}
 }
 
 // Capture is the agent's camera.

@@ -64,7 +64,9 @@ type Link struct {
 	Since time.Time `json:"since"`
 	Cause string    `json:"cause"` // why it is not LIVE, "" if it is
 
-	Advice string `json:"advice,omitempty"` // what to do about it
+	Advice     string  `json:"advice,omitempty"`    // what to do about it
+	Outages    uint64  `json:"losses"`              // times it was lost after it had been LIVE
+	LastOutage *Outage `json:"last_loss,omitempty"` // nil: there was none
 }
 
 // Alive is the JSON of /healthz.

@@ -122,11 +122,8 @@ func (e *Evidence) offline() Judgement {
 	}
 	j := Judgement{Health: Unknown, Summary: "captures, and waits for Redis", Reasons: reasons[:1]}
 	if n := e.Own.Outbox.Unsent; n > 0 {
-		note := text.Count(n, "frame") + " to be sent"
-		if s := e.Own.Spool; s != nil && s.Frames > 0 {
-			note += fmt.Sprintf(", %d of them on disk (%.1f MiB)", s.Frames, float64(s.Bytes)/(1<<20))
-		}
-		j.Notes = []string{note}
+		s := cmp.Or(e.Own.Spool, &Spool{})
+		j.Notes = []string{Waiting("to be sent", n, s.Frames, s.Bytes)}
 	}
 	return j
 }

@@ -27,7 +27,7 @@ type Report struct {
 	Stuck  []string // what of the controller itself does not go on; empty as a rule
 	Agents []Process
 	Seen   map[string]Observation // by camera; while the link is down it does not count
-	Own    map[string]*Agent      // by camera; what agents have just reported over their own sockets, while the link is down
+	Own    map[string]*Agent      // by camera; what agents have just reported over their own sockets, while and just after the link is down
 }
 
 // Verdict is the judgement of a whole box.
@@ -64,7 +64,7 @@ func (v *Verdict) Problems() (all []Item) {
 
 // Judge is how the box is at that time.
 func (r *Report) Judge(now time.Time) Verdict {
-	v := Verdict{Controller: r.controller(), Redis: []Item{r.link()}}
+	v := Verdict{Controller: r.controller(), Redis: []Item{r.link(now)}}
 	if r.Redis != nil {
 		v.Redis = append(v.Redis, r.Redis.item(now))
 	}
@@ -154,7 +154,7 @@ func (s OrphanedSpool) Item() Item {
 }
 
 // link is the controller's own connection.
-func (r *Report) link() Item {
+func (r *Report) link(now time.Time) Item {
 	j := Judgement{Health: Healthy, Summary: "is healthy"}
 	switch {
 	case r.Link.Live:
@@ -164,8 +164,45 @@ func (r *Report) link() Item {
 		j = Judgement{Health: Failed, Summary: "does not work", Reasons: []Reason{{ControllerLink, r.Link.State + colon(r.Link.Cause)}},
 			Advice: cmp.Or(r.Link.Advice, byItself)}
 	}
+	if note := r.outage(now); note != "" {
+		j.Notes = []string{note}
+	}
 	return Item{"redis", "Connection to Redis", j}
 }
+
+// outage is what there is to know of the link's outage: what waits for its end, or how
+// long the last one was; "" if there is nothing, or it is no news any more.
+func (r *Report) outage(now time.Time) string {
+	last := r.Link.LastOutage
+	switch {
+	case r.Link.Live && last != nil && last.AgoS < newsTime.Seconds():
+		return fmt.Sprintf("was away for %s, %s ago", text.Short(seconds(last.LastedS)), text.Lasting(seconds(last.AgoS)))
+	case r.Link.Live || len(r.Own) == 0:
+		return ""
+	}
+	var frames, onDisk int
+	var bytes int64
+	for _, a := range r.Own {
+		frames += a.Outbox.Unsent
+		if a.Spool != nil {
+			onDisk, bytes = onDisk+a.Spool.Frames, bytes+a.Spool.Bytes
+		}
+	}
+	return "away for " + text.Lasting(now.Sub(r.Link.Since)) + ": " + Waiting("to be sent", frames, onDisk, bytes)
+}
+
+// Waiting is what waits for Redis, or did, in words: so many frames, how many of them
+// are on disk, and the bytes of those.
+func Waiting(verb string, frames, onDisk int, bytes int64) string {
+	s := text.Count(frames, "frame") + " " + verb
+	if onDisk > 0 {
+		s += fmt.Sprintf(", %d of them on disk (%.1f MiB)", onDisk, float64(bytes)/(1<<20))
+	}
+	return s
+}
+
+// seconds is a duration that JSON has.
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // item is the judgement of the box's own redis-server.
 func (s *RedisServer) item(now time.Time) Item {

@@ -112,24 +112,24 @@ func TestJudge(t *testing.T) {
 		{"silent", func(r *Report) { r.Agents[0].Silent = now.Add(-4 * time.Second) }, Failed, Failed,
 			"cam1 does not report: no sign of life for 4s: it hangs, or was stopped", "restart", ""},
 
-		{"Redis away", down, Failed, Unknown, "cam1 has an unknown state: the controller's own link to Redis is down", "",
-			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+		{"Redis away", down, Failed, Unknown, "cam1 has an unknown state: the link from here to Redis is down", "",
+			"Connection to Redis does not work: the link from here to Redis is DOWN: refused"},
 		{"Redis away, the camera works", all(down, own(func(a *Agent) {
 			a.Link.State, a.Writable = "DOWN", false
 			a.Outbox.Unsent, a.Spool = 45, &Spool{Stats: spool.Stats{Frames: 40, Bytes: 5 << 20}}
 		})), Failed, Unknown, "cam1 captures, and waits for Redis: its link to Redis is DOWN", "",
-			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+			"Connection to Redis does not work: the link from here to Redis is DOWN: refused"},
 		{"Redis away, the camera too", all(down, own(func(a *Agent) {
 			a.Link.State, a.Capture.State, a.Capture.Reason = "DOWN", camera.StateStalled, "no frame for 2s"
 		})), Failed, Failed, "cam1 gives no frames: capture is stalled: no frame for 2s", "check the camera",
-			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+			"Connection to Redis does not work: the link from here to Redis is DOWN: refused"},
 		{"only the controller has no link", all(down, own(func(*Agent) {})), Failed, Healthy, "cam1 is healthy", "",
-			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+			"Connection to Redis does not work: the link from here to Redis is DOWN: refused"},
 		{"Redis away, of another process", all(down, own(func(a *Agent) { a.PID = 1 })), Failed, Unknown,
-			"cam1 has an unknown state: the controller's own link to Redis is down", "",
-			"Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+			"cam1 has an unknown state: the link from here to Redis is down", "",
+			"Connection to Redis does not work: the link from here to Redis is DOWN: refused"},
 		{"own Redis down", all(down, func(r *Report) { r.Redis = &RedisServer{State: ProcessHanging, LastExit: "signal: killed"} }), Failed, Unknown,
-			"cam1 has an unknown state: the controller's own link to Redis is down", "",
+			"cam1 has an unknown state: the link from here to Redis is down", "",
 			"Connection to Redis waits for the Redis of this box\nRedis of this box gives no sign of life and is being restarted: signal: killed"},
 		{"another Redis", func(r *Report) { r.Redis = &RedisServer{State: ProcessWaiting, LastExit: "port taken"} }, Failed, Unknown,
 			"cam1 works, but not with the Redis of this box: it is connected to a Redis that is not this box's own", "",

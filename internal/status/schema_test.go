@@ -61,7 +61,7 @@ func TestKeysStay(t *testing.T) {
 		capture.skipped capture.stalls capture.state capture.width controls delivery encoded.failed encoded.frames encoded.mean_ms
 		encoding frames.dropped frames.published frames.refused frames.unheard frames.waiting groups.consumers groups.lag groups.last
 		groups.name groups.pending host instance link.last_loss.ago_s link.last_loss.cause link.last_loss.lasted_s link.losses link.rtt_us
-		link.sessions link.since_s link.state link.stuck no_socket outbox.added outbox.dropped outbox.durable outbox.held_bytes
+		link.sessions link.since_s link.state link.stuck lost no_socket outbox.added outbox.dropped outbox.durable outbox.held_bytes
 		outbox.newest outbox.oldest outbox.resent outbox.sent outbox.unsent outbox.unsent_bytes owner pid publish_fps quality reason
 		requests.answered requests.busy requests.errors requests.malformed requests.pending requests.received requests.refused
 		requests.repeated source spool.age_s spool.bytes spool.corrupt spool.dropped spool.errors spool.frames spool.hanging_s
@@ -71,7 +71,7 @@ func TestKeysStay(t *testing.T) {
 		agents.failures agents.hangs agents.last_exit agents.last_recovery agents.name agents.next_start agents.pid agents.ready
 		agents.recoveries agents.restarts agents.says agents.since agents.state agents.unexpected_ends box cameras.advice cameras.capture
 		cameras.health cameras.link cameras.note cameras.reason cameras.trouble cameras.writable controller health link.advice link.cause
-		link.live link.since link.state namesakes ok order reasons redis.hangs redis.last_exit redis.maxmemory redis.pid redis.restarts
+		link.last_loss.ago_s link.last_loss.cause link.last_loss.lasted_s link.live link.losses link.since link.state namesakes ok order reasons redis.hangs redis.last_exit redis.maxmemory redis.pid redis.restarts
 		redis.since redis.state redis.used_memory reload.ago_s reload.at reload.ok reload.problem reload.problems reload.refused
 		unowned.bytes unowned.camera unowned.dir unowned.frames unowned.state unwritable.code unwritable.dir unwritable.reason unwritable.settings version`},
 		{Box{}, `

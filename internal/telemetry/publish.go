@@ -7,6 +7,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+
+	"framekeeper/pkg/redisconn"
 )
 
 // Publisher puts samples on a Redis channel.
@@ -16,7 +18,8 @@ type Publisher struct {
 	Format  string // json or list, see Sample.Payload
 	Log     zerolog.Logger
 
-	refused bool // the last sample was, and it has been logged
+	refused  bool // the last sample was, and it has been logged
+	tooLarge bool // one was, and it has been logged
 }
 
 // Run publishes what there is and each new sample through the client until ctx
@@ -53,6 +56,13 @@ func (p *Publisher) publish(ctx context.Context, client redis.Cmdable, sample *S
 	payload, err := sample.Payload(p.Format)
 	if err != nil {
 		return err
+	}
+	if err := redisconn.CheckArgument(payload); err != nil {
+		if !p.tooLarge {
+			p.Log.Warn().Err(err).Str("topic", p.Topic).Msg("A telemetry sample is too large and is left out")
+		}
+		p.tooLarge = true
+		return nil
 	}
 	err = client.Publish(ctx, p.Topic, payload).Err()
 	var answer redis.Error

@@ -177,3 +177,29 @@ func TestBacklogIsBounded(t *testing.T) {
 		t.Errorf("got %d bytes in %d, want none", b.bytes, len(b.entries))
 	}
 }
+
+// A sample that some Redis would end the connection for is left out; the next one comes.
+func TestASampleThatIsTooLargeIsLeftOut(t *testing.T) {
+	server := redistest.Start(t, redistest.WithConfig("proto-max-bulk-len", "1048576"))
+	sub := server.Client().Subscribe(t.Context(), "box1_log")
+	defer sub.Close()
+	if _, err := sub.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	give, log, ended := publishing(t, server, "json")
+	give(&Sample{Box: strings.Repeat("x", 2<<20)})
+	give(&Sample{Box: "box1"})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if m, err := sub.ReceiveMessage(ctx); err != nil || !strings.Contains(m.Payload, `"box1"`) {
+		t.Errorf("the next sample: %v", err)
+	}
+	if text := log.String(); strings.Count(text, "too large") != 1 || !strings.Contains(text, "1032192") {
+		t.Errorf("got the log %s, want one line with the limit", text)
+	}
+	select {
+	case err := <-ended:
+		t.Errorf("the publisher ended: %v", err)
+	default:
+	}
+}

@@ -34,7 +34,7 @@ func Printable(s string, limit int) string {
 var (
 	urlUser     = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s'"]*@`)
 	urlQuery    = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^\s'"?]*\?)[^\s'"]+`)
-	namedSecret = regexp.MustCompile(`(?i)((?:pass(?:word|wd|phrase)?|user-pw|pwd|secret|token|authorization|api-?key)["']?\s*[=:]\s*(?:(?:basic|digest|bearer)\s+)?)("[^"]*"|'[^']*'|[^\s,;&"']+)`)
+	namedSecret = regexp.MustCompile(`(?i)((?:pass(?:word|wd|phrase)?|user-pw|\bpw|pwd|secret|token|authorization|api-?key)["']?\s*[=:]\s*(?:(?:basic|digest|bearer)\s+)?)("[^"]*"|'[^']*'|[^\s,;&"']+)`)
 )
 
 // HideSecrets is s with an ellipsis for what may be a password or a token.
@@ -91,6 +91,14 @@ func Lasting(d time.Duration) string {
 		return text
 	}
 	return fmt.Sprintf("%d s", s)
+}
+
+// Short is Lasting for what may be over in a moment: "0.2 s".
+func Short(d time.Duration) string {
+	if d = max(d, 0); d < 10*time.Second {
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return Lasting(d)
 }
 
 // Milliseconds is a latency: "12.3 ms".

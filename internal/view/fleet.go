@@ -42,6 +42,7 @@ type fleet struct {
 // sighting is what was last read of a camera.
 type sighting struct {
 	status.Observation
+	host      string        // that its agent named; "": none has yet
 	heard     time.Time     // when its agent last reported, by this machine's clock
 	ahead     time.Duration // of this machine's clock before the agent's
 	timed     bool          // ahead is known
@@ -113,7 +114,7 @@ func (f *fleet) take(name string, seen status.Observation, now time.Time) *sight
 		f.cameras[name] = s
 	}
 	if a := seen.Agent; a != nil && (s.Agent == nil || s.Agent.TimeUS != a.TimeUS) {
-		s.heard = now
+		s.heard, s.host = now, a.Host
 	}
 	s.Observation = seen
 	return s

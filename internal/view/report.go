@@ -32,7 +32,7 @@ func (f *fleet) reports() web.Fleet {
 	owner := f.owners()
 	for _, name := range slices.Sorted(maps.Keys(f.cameras)) {
 		s := f.cameras[name]
-		box := cmp.Or(owner[name], hostOf(s.Agent), "no box known")
+		box := cmp.Or(owner[name], boxOf(s.host), "no box known")
 		r := boxes[box]
 		if r == nil {
 			r = f.newReport(box, all.Link)
@@ -72,13 +72,10 @@ func (f *fleet) owners() map[string]string {
 	return owner
 }
 
-// hostOf is a box's name by default.
-func hostOf(a *status.Agent) string {
-	if a == nil {
-		return ""
-	}
-	host, _, _ := strings.Cut(strings.ToLower(a.Host), ".")
-	return host
+// boxOf is the name that a box of that host has by default.
+func boxOf(host string) string {
+	name, _, _ := strings.Cut(strings.ToLower(host), ".")
+	return name
 }
 
 // process is the agent's, as far as it can be seen from here. The box's telemetry, if

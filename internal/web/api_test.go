@@ -13,6 +13,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"framekeeper/internal/events"
 	"framekeeper/internal/files"
 	"framekeeper/internal/status"
 	"framekeeper/pkg/frame"
@@ -67,7 +68,7 @@ func TestSchemasAreThoseOfTheTypes(t *testing.T) {
 	doc := described(t)
 	for name, v := range map[string]any{
 		"Status": status.Ready{}, "Alive": status.Alive{}, "Camera": status.ReadyCamera{}, "Link": status.Link{}, "RedisServer": status.RedisServer{},
-		"Process": status.Process{}, "Reload": status.Reload{}, "Unwritable": files.Unwritable{}, "OrphanedSpool": status.OrphanedSpool{}, "Header": frame.Header{},
+		"Process": status.Process{}, "Reload": status.Reload{}, "Unwritable": files.Unwritable{}, "OrphanedSpool": status.OrphanedSpool{}, "Header": frame.Header{}, "Event": events.Event{}, "Events": eventsAnswer{},
 	} {
 		schema := doc.Components.Schemas[name].Value
 		want, required := map[string]string{}, []string{}

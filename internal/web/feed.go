@@ -34,6 +34,9 @@ const (
 	// minFPS and maxFPS bound ?fps=. A viewer at the least sees a camera's end within
 	// 10 s and a call.
 	minFPS, maxFPS = 0.1, 1000
+	// maxFeeds is how many sizes and rates of one camera are streamed at a time: each
+	// costs the agent a call for every exposure, and a size an encoding.
+	maxFeeds = 8
 )
 
 // feedKey is what viewers can share.
@@ -42,6 +45,9 @@ type feedKey struct {
 	width  int
 	fps    float64 // 0: all there are
 }
+
+// special says that not every exposure is wanted as the camera gives it.
+func (k feedKey) special() bool { return k.width != 0 || k.fps != 0 }
 
 // feeds are the streams that somebody looks at: one call to the agent for each
 // exposure, however many do. Nobody looks, nothing is called.
@@ -68,10 +74,13 @@ type feed struct {
 type viewer chan *agentapi.Picture
 
 // join makes a viewer of the feed. leave is to be called once.
-func (f *feeds) join(key feedKey) (v viewer, leave func()) {
+func (f *feeds) join(key feedKey) (v viewer, leave func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	one := f.all[key]
+	if one == nil && key.special() && f.count(key.camera) >= maxFeeds {
+		return nil, nil, fmt.Errorf("%d streams of %s with other w and fps are being watched, and no more are made: ask for the same as others, or without w and fps", maxFeeds, key.camera)
+	}
 	if one == nil {
 		ctx, cancel := context.WithCancel(f.ctx)
 		one = &feed{key, cancel, map[viewer]struct{}{}}
@@ -80,7 +89,17 @@ func (f *feeds) join(key feedKey) (v viewer, leave func()) {
 	}
 	v = make(viewer, 1)
 	one.viewers[v] = struct{}{}
-	return v, func() { f.leave(one, v) }
+	return v, func() { f.leave(one, v) }, nil
+}
+
+// count is how many feeds a camera has with a width or a rate. The caller holds mu.
+func (f *feeds) count(camera string) (n int) {
+	for key := range f.all {
+		if key.camera == camera && key.special() {
+			n++
+		}
+	}
+	return n
 }
 
 func (f *feeds) leave(one *feed, v viewer) {
@@ -167,12 +186,18 @@ func (f *feeds) stream(w http.ResponseWriter, r *http.Request, camera string) {
 	if first.Stale != "" {
 		first = f.crossOut(first, first.Stale)
 	}
-	w.Header().Set("Content-Type", "multipart/x-mixed-replace; boundary="+boundary)
+	const kind = "multipart/x-mixed-replace; boundary=" + boundary
 	if r.Method == http.MethodHead {
+		w.Header().Set("Content-Type", kind)
 		return // nothing is written that would show when the visitor has left
 	}
-	v, leave := f.join(key)
+	v, leave, err := f.join(key)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
 	defer leave()
+	w.Header().Set("Content-Type", kind)
 	bound(r)
 	_, err = io.WriteString(w, "--"+boundary+"\r\n")
 	for p := first; err == nil; {

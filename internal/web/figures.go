@@ -22,7 +22,10 @@ func (r *Report) cameraFigures(name string, now time.Time) []figure {
 		return nil
 	}
 	p, usage, lasts := &r.Agents[i], usageOf(r.Telemetry, name), "for"
-	var link, capture, answers string
+	var link, capture, answers, silent string
+	if !p.Silent.IsZero() { // its last count of frames would pass for a live one
+		usage.FPS, silent = nil, text.Lasting(now.Sub(p.Silent))+" ago"
+	}
 	if p.State == status.ProcessRunning { // else what was last seen of it is over
 		lasts = "running for"
 		if a := r.Reported(p); a != nil {
@@ -33,6 +36,7 @@ func (r *Report) cameraFigures(name string, now time.Time) []figure {
 		}
 	}
 	return known([]figure{
+		{"last sign of life", silent},
 		{"frames/s", number(usage.FPS, "")},
 		{"restarts", strconv.Itoa(p.Restarts)},
 		{"restarts after a hang", some(p.Hangs)},

@@ -18,7 +18,7 @@
 			if (have.data !== want.data) have.data = want.data;
 			return;
 		}
-		for (const a of Array.from(have.attributes)) if (!want.hasAttribute(a.name)) have.removeAttribute(a.name);
+		for (const a of Array.from(have.attributes)) if (!want.hasAttribute(a.name) && a.name !== "open") have.removeAttribute(a.name); // open: by the reader
 		for (const a of want.attributes) if (have.getAttribute(a.name) !== a.value) have.setAttribute(a.name, a.value);
 		const named = Array.from(want.children);
 		if (named.length && named.every((n) => n.id)) return keyed(have, named);

@@ -123,7 +123,9 @@ func pages(cfg Config, pictures *pictures) http.Handler {
 func registerBox(mux *http.ServeMux, cfg *Config, rendered *renderer) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		report := cfg.Report()
-		rendered.show(w, "box", report.view(time.Now(), cfg.Cameras != nil))
+		shown := report.view(time.Now(), cfg.Cameras != nil)
+		shown.Timeline = newTimeline(cfg.Events, time.Now())
+		rendered.show(w, "box", shown)
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		report := cfg.Report()
@@ -136,6 +138,9 @@ func registerBox(mux *http.ServeMux, cfg *Config, rendered *renderer) {
 		answer(w, cfg.Log, ready.OK, ready)
 	})
 	registerAPI(mux, cfg)
+	if cfg.Events != nil {
+		mux.HandleFunc("GET /api/v1/events", eventsHandler(cfg))
+	}
 }
 
 // answer is for machines: 200 if it is OK, 503 if not, and why as JSON.

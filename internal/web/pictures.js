@@ -13,10 +13,9 @@
 		parent?.append(e);
 		return e;
 	};
-	const visible = (e) => {
-		const box = e.getBoundingClientRect();
-		return !document.hidden && box.bottom > -200 && box.top < innerHeight + 200;
-	};
+	// Those of hundreds of tiles that are in view, or nearly.
+	const near = new WeakSet(), watcher = new IntersectionObserver((all) => all.forEach((e) => e.isIntersecting ? near.add(e.target) : near.delete(e.target)), { rootMargin: "200px" });
+	const visible = (e) => !document.hidden && near.has(e);
 	const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 	const ask = (path, options, limit) => fetch(location.origin + path, { cache: "no-store", redirect: "error", signal: AbortSignal.timeout(limit), ...options });
 
@@ -30,7 +29,8 @@
 			this.tag = "";
 			this.heard = Date.now();
 			this.exposed = 0; // by this device's clock; 0: not known
-			this.watch = setInterval(() => this.describe(), 500);
+			watcher.observe(figure);
+			this.watch = setInterval(() => visible(figure) && this.describe(), 500);
 			this.run();
 		}
 
@@ -39,6 +39,7 @@
 				if (visible(this.figure)) await this.step();
 				await wait(tiles.size > 4 ? calm : quick);
 			}
+			watcher.unobserve(this.figure);
 			clearInterval(this.watch);
 			tiles.delete(this.figure);
 			URL.revokeObjectURL(this.url);
@@ -87,7 +88,8 @@
 		}
 
 		describe() {
-			if (!this.why && visible(this.figure) && Date.now() - this.heard > silent) this.why = "no contact with the box";
+			if (!visible(this.figure)) this.heard = Date.now(); // nobody has asked
+			if (!this.why && Date.now() - this.heard > silent) this.why = "no contact with the box";
 			this.figure.classList.toggle("stale", Boolean(this.why));
 			const since = this.exposed ? "Not live, of " + time(this.exposed) : "No picture";
 			const text = this.why ? since + ": " + this.why : this.exposed ? "Exposed " + time(this.exposed) + ", " + lasting(Math.max(Date.now() - this.exposed, 0)) + " ago · " + this.size : "";

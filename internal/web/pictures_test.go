@@ -35,12 +35,15 @@ type studio struct {
 	mu      sync.Mutex // guards all below
 	taken   int        // exposures
 	next    chan struct{}
-	dark    error // why there are none
+	dark    error          // why there are none
+	asked   map[string]int // by camera
 	calls   atomic.Int64
 	answers func(request []byte, accept string) (*agentapi.Answer, error)
 }
 
-func newStudio(names ...string) *studio { return &studio{names: names, next: make(chan struct{})} }
+func newStudio(names ...string) *studio {
+	return &studio{names: names, next: make(chan struct{}), asked: map[string]int{}}
+}
 
 // expose makes a new exposure on every camera; err: none, for that reason.
 func (s *studio) expose(err error) {
@@ -94,6 +97,9 @@ func (s *studio) Names() []string { return s.names }
 
 func (s *studio) Picture(ctx context.Context, camera string, q agentapi.Query) (*agentapi.Picture, error) {
 	s.calls.Add(1)
+	s.mu.Lock()
+	s.asked[camera]++
+	s.mu.Unlock()
 	limit := time.NewTimer(q.Wait)
 	defer limit.Stop()
 	for {
@@ -328,6 +334,51 @@ func TestStreamRate(t *testing.T) {
 	if took := time.Since(began); took < 1500*time.Millisecond {
 		t.Errorf("11 pictures at 5 a second came within %v", took)
 	}
+}
+
+// Sizes and rates of one camera are bounded, those who watch the same are not, and
+// whoever leaves makes room.
+func TestFeedsAreBounded(t *testing.T) {
+	s := newStudio("cam1", "cam2")
+	s.run(t, 20)
+	testkit.Eventually(t, "an exposure", func() bool { return s.exposures() > 0 })
+	url := serve(t, Config{Report: good, Cameras: s}) + "/cameras/cam1/stream.mjpeg"
+	shown := func(w *watcher) {
+		t.Helper()
+		if _, _, err := w.next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var first *watcher
+	for i := range maxFeeds {
+		w := watch(t, fmt.Sprintf("%s?w=%d", url, 100+i))
+		shown(w)
+		if i == 0 {
+			first = w
+		}
+	}
+	resp, text := get(t, http.MethodGet, url+"?fps=3", "", "")
+	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "8 streams of cam1") || resp.Header.Get("Retry-After") == "" || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
+		t.Errorf("one more: got %d %s %v", resp.StatusCode, text, resp.Header)
+	}
+	for _, another := range []string{url, url + "?w=101", strings.Replace(url, "cam1", "cam2", 1) + "?fps=3"} {
+		shown(watch(t, another))
+	}
+	first.close()
+	testkit.Eventually(t, "room for another one", func() bool {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"?fps=3", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
 }
 
 // Fifty viewers cost the agent what one costs; one that does not read costs the

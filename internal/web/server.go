@@ -39,6 +39,7 @@ type Config struct {
 	Metrics  http.Handler // serves /metrics; nil: there are none
 	Cameras  Cameras      // nil: there are no pictures
 	Gallery  Gallery      // stored images; nil: there are none
+	Events   Events       // nil: there are none
 	Log      zerolog.Logger
 }
 

@@ -146,3 +146,49 @@ func TestTilesCanBeRead(t *testing.T) {
 	}
 	b.quiet()
 }
+
+// askedFor is how often a camera's picture was wanted, and how many cameras' were.
+func (s *studio) askedFor(camera string) (times, cameras int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked[camera], len(s.asked)
+}
+
+// Of 400 cameras only those in view are asked for, and each picture is as wide as its
+// tile, in its own shape.
+func TestHundredsOfTiles(t *testing.T) {
+	ctx := browser(t)
+	var names []string
+	for i := range 400 {
+		names = append(names, fmt.Sprintf("cam%d", i+1))
+	}
+	b, box, s := newTab(ctx, t), newBoard(), newStudio(names...)
+	s.tick()
+	s.run(t, 5)
+	box.change(func(r *Report) {
+		for _, name := range names[1:] {
+			r.Agents = append(r.Agents, status.Process{Name: name, State: status.ProcessRunning, PID: 42})
+			r.Seen[name] = reports("ok", "")
+		}
+	})
+	b.do(chromedp.Navigate(serve(t, Config{Report: box.report, Cameras: s})))
+	b.until("a live picture", pictureShown+" && "+captionLive)
+	if _, n := s.askedFor("cam1"); n > 60 {
+		t.Errorf("%d cameras were asked for a picture, want those in view", n)
+	}
+	b.shoot("hundreds")
+	ask[any](b, `document.querySelector("#camera-cam400").scrollIntoView()`)
+	b.until("the last picture", `document.querySelector("#camera-cam400 .picture img").src.startsWith("blob:")`)
+	before, _ := s.askedFor("cam1")
+	last, _ := s.askedFor("cam400")
+	b.until("news of the last one", `(() => { const i = document.querySelector("#camera-cam400 .picture img"); i.seen ??= i.src; return i.src !== i.seen })()`)
+	if now, _ := s.askedFor("cam400"); now <= last {
+		t.Errorf("the last one was asked for %d times, before %d", now, last)
+	}
+	if now, n := s.askedFor("cam1"); now > before+1 || n > 120 {
+		t.Errorf("out of view cam1 was asked for %d times more, and %d cameras in all", now-before, n)
+	}
+	if bars := ask[float64](b, `(() => { const i = document.querySelector("#camera-cam400 .picture img"); return Math.abs(i.clientWidth / i.clientHeight - i.naturalWidth / i.naturalHeight) })()`); bars > 0.02 {
+		t.Errorf("the tile's shape differs from its picture's by %v", bars)
+	}
+}

@@ -49,6 +49,7 @@ type view struct {
 	Cameras    []card
 	Figures    []figure // of the box; nil: not measured yet
 	Charts     []chart
+	Timeline   timeline // the events
 }
 
 // card is one item. Its health is a class of the style sheet.

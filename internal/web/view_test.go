@@ -1,6 +1,8 @@
 package web
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,5 +26,20 @@ func TestView(t *testing.T) {
 	report.Agents[0].State = status.ProcessStopped
 	if c := report.view(now, true).Cameras[0]; c.Todo() != "To start it again: " || c.Command != "client control --box box1 start cam1" || c.Figures[1].Name != "for" {
 		t.Errorf("got %+v, %q", c, c.Todo())
+	}
+}
+
+// What a hanging agent has counted last does not stand there as if it were counted now.
+func TestFiguresOfAHangingAgent(t *testing.T) {
+	report, now, fps := good(), time.Now(), 29.9
+	sample := report.Telemetry.Agents["cam1"]
+	sample.FPS = &fps
+	report.Telemetry.Agents["cam1"] = sample
+	if got := fmt.Sprint(report.cameraFigures("cam1", now)); !strings.Contains(got, "{frames/s 29.9}") || strings.Contains(got, "sign of life") {
+		t.Errorf("of one that goes on: got %s", got)
+	}
+	report.Agents[0].Silent = now.Add(-12 * time.Second)
+	if got := fmt.Sprint(report.cameraFigures("cam1", now)); strings.Contains(got, "frames/s") || strings.Contains(got, "link") || !strings.Contains(got, "{last sign of life 12 s ago}") {
+		t.Errorf("of one that hangs: got %s", got)
 	}
 }

@@ -110,7 +110,7 @@ func TestReadyz(t *testing.T) {
 	}{
 		{"healthy", func(*Report) {}, ""},
 		{"a configuration refused", func(r *Report) { r.Reload = &status.Reload{Refused: true} }, ""},
-		{"link down", func(r *Report) { r.Link = status.Link{State: "DOWN", Cause: "refused"} }, "Connection to Redis does not work: the controller's own link to Redis is DOWN: refused"},
+		{"link down", func(r *Report) { r.Link = status.Link{State: "DOWN", Cause: "refused"} }, "Connection to Redis does not work: the link from here to Redis is DOWN: refused"},
 		{"camera stalled", func(r *Report) { r.Seen["cam1"] = reports("stalled", "no frames") }, "cam1 gives no frames: capture is stalled: no frames"},
 	} {
 		report := good()

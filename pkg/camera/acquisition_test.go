@@ -415,3 +415,15 @@ func TestSlowCameraIsNotStalled(t *testing.T) {
 		}
 	})
 }
+
+// A camera that has just begun does not count as one without frames.
+func TestRateOfTheFirstFrame(t *testing.T) {
+	bubble(t, "one frame", func(t *testing.T) {
+		g := newTestGrabber(testConfig(), (&fakeCamera{acquisitions: []step{every(5 * time.Second)}, info: Info{FPS: 0.2}}).open)
+		running(t, g)
+		time.Sleep(6 * time.Second)
+		if h := g.Health(); h.State != StateOK || h.Frames != 1 || h.FPS != 0.2 {
+			t.Errorf("%s, %d frames, %v a second; want ok, 1 and what the source announces", h.State, h.Frames, h.FPS)
+		}
+	})
+}

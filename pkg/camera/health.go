@@ -42,7 +42,7 @@ type Health struct {
 	BrokenWhy string    // what was wrong with the last one
 	Reopens   uint64    // attempts to open the source again
 	Stalls    uint64    // times the watchdog found no new frame
-	FPS       float64   // measured at arrival
+	FPS       float64   // measured at arrival; before the second frame what the source announces
 	Info      Info      // what the source delivers; zero before it was first open
 }
 
@@ -51,7 +51,9 @@ func (g *Grabber) Health() Health {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	h := g.health
-	h.FPS = g.rate.fps(time.Now())
+	if h.FPS = g.rate.fps(time.Now()); g.rate.n == 1 {
+		h.FPS = h.Info.FPS
+	}
 	g.countDefects(&h)
 	return h
 }

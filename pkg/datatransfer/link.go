@@ -62,6 +62,9 @@ type LinkConfig struct {
 	// link may be LIVE. A FatalError ends the link, any other the session.
 	Admit   func(ctx context.Context, s *Session) error
 	Workers []Worker
+	// Optional are commands, as ACL rules name them (xinfo|stream), with the feature that
+	// is off where Redis does not permit them: that is logged.
+	Optional map[string]string
 	// OnOutage and OnRecovery, if set, are called at each end of a LIVE session and each
 	// time the link is LIVE again after one. They must not block, nor call the link.
 	OnOutage, OnRecovery func(Outage)
@@ -78,8 +81,9 @@ func (e *FatalError) Unwrap() error { return e.Err }
 type Link struct {
 	cfg LinkConfig
 
-	mu      sync.Mutex // guards the next four
-	largeAt time.Time  // when a value that is too large was last logged
+	mu      sync.Mutex      // guards the next five
+	largeAt time.Time       // when a value that is too large was last logged
+	lacking map[string]bool // the optional commands that were denied
 	status  LinkStatus
 	session *Session      // the one that is LIVE, or nil
 	changed chan struct{} // closed and replaced at each change of state
@@ -99,6 +103,7 @@ func NewLink(cfg LinkConfig) *Link {
 		admit:   make(slot, 1),
 		status:  LinkStatus{State: Down, Since: time.Now(), Moved: time.Now()},
 		changed: make(chan struct{}),
+		lacking: map[string]bool{},
 		outage:  newOutage(cfg.Log),
 	}
 	for range cfg.Workers {

@@ -142,3 +142,18 @@ func (l *Link) noteEcho(permitted bool) {
 	}
 	l.noEcho = !permitted
 }
+
+// denied is called with each command that Redis does not permit.
+func (l *Link) denied(command string, err error) {
+	feature, optional := l.cfg.Optional[command]
+	l.mu.Lock()
+	known := l.lacking[command]
+	if optional && !known {
+		l.lacking[command] = true
+	}
+	l.mu.Unlock()
+	if optional && !known {
+		l.cfg.Log.Warn().Err(err).Str("right", "+"+command).Str("feature", feature).
+			Msg("Redis does not permit a command: the feature that needs it is off")
+	}
+}

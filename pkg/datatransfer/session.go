@@ -112,7 +112,7 @@ func (l *Link) runSession(parent context.Context) ending {
 // stages takes the session through its states, stays while it is LIVE, and
 // returns why it is over.
 func (l *Link) stages(s *Session) (wasLive bool, err error) {
-	s.target.Limit(redisconn.Limits{Message: l.cfg.MaxMessage, Reply: l.cfg.MaxReply, TooLarge: l.tooLarge})
+	s.target.Limit(redisconn.Limits{Message: l.cfg.MaxMessage, Reply: l.cfg.MaxReply, TooLarge: l.tooLarge, Denied: l.denied})
 	control := s.target.Client(redisconn.Control)
 	s.opened = append(s.opened, control)
 	p := newProber(l.cfg.Name, l.cfg.Redis, s)

@@ -116,6 +116,10 @@ func CauseOf(err error) Cause {
 	if err == nil {
 		return CauseNone
 	}
+	var sentinel *SentinelError
+	if errors.As(err, &sentinel) { // whatever it is, it is not the fault of what redis.url names
+		return CauseSentinel
+	}
 	var given *CauseError
 	if errors.As(err, &given) {
 		return given.Cause
@@ -124,12 +128,9 @@ func CauseOf(err error) Cause {
 		return c
 	}
 	var conf *ConfigError
-	var sentinel *SentinelError
 	switch {
 	case errors.As(err, &conf):
 		return CauseConfig
-	case errors.As(err, &sentinel):
-		return CauseSentinel
 	case isTLS(err):
 		return CauseTLS
 	}

@@ -313,7 +313,7 @@ func (g *guard) shown() string {
 // fail ends the connection because of what the server has sent.
 func (g *guard) fail(what string) {
 	if !g.ended {
-		g.failed, g.ended = wrapped(&CauseError{CauseProtocol, fmt.Errorf("the server at redis.url has sent %s: %s", what, g.shown())}), true
+		g.failed, g.ended = wrapped(&CauseError{CauseProtocol, fmt.Errorf("the server has sent %s: %s", what, g.shown())}), true
 	}
 }
 

@@ -2,7 +2,6 @@ package redisconn
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -56,14 +55,14 @@ func FuzzQuestioned(f *testing.F) {
 		q := &questioned{Conn: &piecewise{left: []byte(before + answer + after), pieces: pieces}, answer: []byte(answer), followed: true}
 		var out strings.Builder
 		for met := 0; ; {
-			n, err := io.Copy(&out, q)
+			_, err := io.Copy(&out, q)
 			switch {
 			case err == nil && met == 1 && out.String() == before+after:
 				return
 			case errors.Is(err, errAnswer) && met == 0 && out.String() == before:
 				met++
 			default:
-				t.Fatalf(fmt.Sprintf("got %%q (%d), %%v after %%d answers, of %%q and %%q", n), out.String(), err, met, before, after)
+				t.Fatalf("got %q, %v after %d answers, of %q and %q", out.String(), err, met, before, after)
 			}
 		}
 	})

@@ -48,5 +48,8 @@ func (t *Target) askSentinel(ctx context.Context, addr string) (string, error) {
 	if len(pair) != 2 {
 		return "", fmt.Errorf("answered %d fields, expected host and port", len(pair))
 	}
+	if pair[0] == "" || !isPort(pair[1]) { // a host that is too long comes as an empty one
+		return "", fmt.Errorf("answered host %.80q and port %.80q", pair[0], pair[1])
+	}
 	return net.JoinHostPort(pair[0], pair[1]), nil
 }

@@ -71,20 +71,23 @@ func TestAskingASentinelEndsWithTheContext(t *testing.T) {
 
 // A Sentinel may be anything: it must not end the process.
 func TestHostileSentinel(t *testing.T) {
+	needRedis(t)
 	t.Parallel()
+	server := redistest.Start(t)
 	for _, command := range []string{"hello", "sentinel"} {
 		for _, answer := range []string{
 			"*0\r\n", "*1\r\n*0\r\n", "*2\r\n$-1\r\n:1\r\n", "$9223372036854775807\r\n", "*100000000\r\n", ":1\r\n", "%1\r\n*0\r\n:1\r\n", "|0\r\n", "\r\n",
-			strings.Repeat("*1\r\n", 1<<16), "*2\r\n$2000000000\r\n",
+			strings.Repeat("*1\r\n", 1<<16), "*2\r\n$2000000000\r\n", "*2\r\n$2000\r\n" + strings.Repeat("x", 2000) + "\r\n$4\r\n6379\r\n",
+			"*2\r\n$1\r\na\r\n$5\r\n\x1b6379\r\n",
 		} {
-			middle := hostile.Start(t, "127.0.0.1:1")
+			middle := hostile.Start(t, server.Addr())
 			middle.Answer("hello", "-ERR unknown command\r\n")
 			middle.Answer(command, answer)
 			cfg := at("redis://127.0.0.1:1/0")
 			cfg.SentinelName, cfg.Sentinels, cfg.CheckTimeout = "mymaster", []string{middle.Addr()}, 200*time.Millisecond
 			_, err := Open(context.Background(), cfg)
-			if CauseOf(err) != CauseSentinel || len(err.Error()) > 1000 {
-				t.Errorf("%s answered with %.40q: got %.1100v, want a short error of a Sentinel", command, answer, err)
+			if CauseOf(err) != CauseSentinel || len(err.Error()) > 1000 || middle.Answered() == 0 {
+				t.Errorf("%s answered with %.40q: got %.1100v after %d answers, want a short error of a Sentinel", command, answer, err, middle.Answered())
 			}
 		}
 	}

@@ -111,7 +111,7 @@ func (t *Target) Addr() string { return t.addr }
 // connection, and over a unix socket.
 func (t *Target) Local() string { return t.meter.local() }
 
-// Limits bound what a server may send.
+// Limits bound what a server may send, and are called with what it refuses.
 type Limits struct {
 	// Message and Reply are how many bytes the longest value has that comes whole from a
 	// subscription and as the answer to a command. A longer one comes as an empty
@@ -119,6 +119,9 @@ type Limits struct {
 	Message, Reply int64
 	// TooLarge, if set, is called with the length of each of these, by whoever reads.
 	TooLarge func(size, limit int64)
+	// Denied, if set, is called with each command that the user may not send, as an
+	// ACL rule names it.
+	Denied func(command string, err error)
 }
 
 // of is how many bytes the longest value has on connections of a role.
@@ -244,6 +247,9 @@ func (t *Target) client(role Role, longest int64, asked bool) *redis.Client {
 	}
 	c := redis.NewClient(o)
 	c.AddHook(catcher{t.lastReply(role)})
+	if t.limits.Denied != nil {
+		c.AddHook(denials(t.limits.Denied))
+	}
 	return c
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -79,6 +80,7 @@ func TestWalk(t *testing.T) {
 	w.feed()
 	w.controller = w.start("controller")
 	w.Tab = browsertest.Open(browser, t)
+	w.NeedAxe()
 	w.awaitHealthy()
 	w.Do(chromedp.Navigate("http://" + w.http))
 	w.sees("a healthy box", "Healthy")
@@ -88,7 +90,7 @@ func TestWalk(t *testing.T) {
 		do   func()
 	}{
 		{"Redis is killed", w.losesRedis}, {"a picture is taken", w.takes}, {"a camera stalls", w.stalls}, {"an agent is killed", w.losesAgent},
-		{"an agent hangs", w.hangs}, {"keyboard", w.types}, {"phone", w.holdsPhone}, {"the controller is restarted", w.restarts},
+		{"an agent hangs", w.hangs}, {"keyboard", w.types}, {"phone", w.holdsPhone}, {"the controller is restarted", w.restarts}, {"client view", w.views},
 	} {
 		began := time.Now()
 		step.do()
@@ -192,7 +194,7 @@ func (w *walk) stalls() {
 
 // isOld is true for a picture that nobody can take for a live one.
 func isOld(camera string) string {
-	return fmt.Sprintf(`((f) => getComputedStyle(f.querySelector("img")).filter.includes("grayscale") && /^Not live, of \d+:\d+:\d+.*: ./.test(f.querySelector("figcaption").innerText))(document.querySelector("#camera-%s .picture"))`, camera)
+	return fmt.Sprintf(`((f) => getComputedStyle(f.querySelector("img")).filter.includes("grayscale") && /^Not live, of \d+:\d+:\d+.*: [^@]+$/.test(f.querySelector("figcaption").innerText))(document.querySelector("#camera-%s .picture"))`, camera)
 }
 
 // losesAgent kills one: the page says that there is another.
@@ -257,6 +259,7 @@ func (w *walk) holdsPhone() {
 	if n := browsertest.Ask[int](w.Tab, `document.getAnimations().length`); n > 0 {
 		w.box.Errorf("%d things move for somebody who wants none to", n)
 	}
+	w.admitsAll("the page on a phone")
 	w.Shoot("walk-phone")
 }
 
@@ -271,4 +274,88 @@ func (w *walk) restarts() {
 	w.Until("contact", `document.getElementById("contact").hidden`)
 	w.sees("a healthy box", "Healthy")
 	w.moves("cam1", "cam8")
+}
+
+// views looks at the same cameras from elsewhere: through Redis, with "client view".
+func (w *walk) views() {
+	addr := redistest.FreeAddr(w.T)
+	w.start("client", "view", "--redis", w.server.URL(), "--listen", addr)
+	w.await("client view", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+	w.Prefer()
+	w.Do(chromedp.EmulateViewport(1280, 800), chromedp.Navigate("http://"+addr))
+	w.sees("all cameras of the box", "knitting-3", "8 of 8 cameras")
+	w.moves("cam1", "cam7")
+	w.admitsAll("the overview")
+	w.Shoot("view-overview")
+	began := time.Now()
+	w.server.Kill()
+	w.sees("that Redis is away", "what was known when Redis was last there")
+	w.Logf("Redis killed: said by client view after %v", time.Since(began))
+	w.server.Restart()
+	w.Until("that it is back", `!document.querySelector("main").innerText.includes("when Redis was last there")`)
+	w.moves("cam1", "cam7")
+	for _, path := range []string{"/boxes/knitting-3", "/cameras/cam2"} {
+		w.Do(chromedp.Navigate("http://" + addr + path))
+		w.moves("cam2")
+		w.admitsAll(path)
+		w.Shoot("view" + strings.ReplaceAll(path, "/", "-"))
+	}
+	w.takes()
+}
+
+// admitsAll wants that nobody is shut out from the page.
+func (w *walk) admitsAll(page string) {
+	w.box.Helper()
+	for _, barrier := range w.Barriers() {
+		w.box.Errorf("%s: %s", page, barrier)
+	}
+}
+
+const firstBox = `state_dir = "DIR/state"
+[redis]
+url = "URL"
+[controller]
+box = "knitting-3"
+http = "HTTP"
+[[camera]]
+name = "greencam1"
+source = "test:"
+publish_fps = 10
+[[camera]]
+name = "redcam"
+source = "test:"
+width = 640
+height = 480
+`
+
+// TestFirstLook is what a newcomer sees, at a desk and on a phone at night. With
+// PAGE_SHOTS it takes the pictures of the documents.
+func TestFirstLook(t *testing.T) {
+	t.Parallel()
+	w := &walk{server: redistest.Start(t), Tab: browsertest.Open(browsertest.Start(t), t)}
+	w.NeedAxe()
+	w.box = newBox(t, strings.ReplaceAll(firstBox, "URL", w.server.URL()))
+	w.start("controller")
+	w.awaitHealthy()
+	for _, look := range []struct {
+		name, scheme string
+		width        int64
+	}{{"page", "light", 1000}, {"page-phone", "dark", 390}} {
+		w.Prefer("prefers-color-scheme", look.scheme)
+		w.Do(chromedp.EmulateViewport(look.width, 844), chromedp.Navigate("http://"+w.http))
+		w.sees("all figures", "Healthy", "CPU", "memory", "frames/s")
+		w.moves("redcam", "greencam1")
+		if wide := browsertest.Ask[int64](w.Tab, `document.documentElement.scrollWidth`); wide > look.width {
+			t.Errorf("%s: %d wide, want %d", look.name, wide, look.width)
+		}
+		w.admitsAll(look.name)
+		w.Shoot(look.name)
+	}
+	w.Quiet()
 }

@@ -64,7 +64,7 @@ func (t *stderrTail) read() {
 func (t *stderrTail) add(line string) {
 	line = strings.TrimRight(line, "\r\n")
 	line = line[strings.LastIndexByte(line, '\r')+1:]
-	line = inURL.ReplaceAllString(t.hidden.Replace(line), "$1…")
+	line = text.HideSecrets(inURL.ReplaceAllString(t.hidden.Replace(line), "$1…"))
 	line = text.Printable(strings.Join(strings.Fields(line), " "), tailWidth)
 	if line == "" {
 		return

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"image"
+	"image/jpeg"
 	"io"
 	"os"
 	"os/exec"
@@ -298,4 +300,28 @@ func residentKiB(t *testing.T) int {
 		pages = pages*10 + int(c-'0')
 	}
 	return pages * os.Getpagesize() / 1024
+}
+
+// A stream whose images grow on the way gives none that is too large: OpenCV's own read
+// fails, or the image is refused.
+func TestImagesThatGrowAreRefused(t *testing.T) {
+	var file bytes.Buffer
+	for _, side := range []int{64, 64, 64, 8300} {
+		if err := jpeg.Encode(&file, image.NewGray(image.Rect(0, 0, side, side)), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "grows.mjpeg")
+	if err := os.WriteFile(path, file.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := mustOpen(t, config("file:"+path+"?loop=0"))
+	var f camera.Frame
+	var err error
+	for err == nil {
+		err = s.Next(t.Context(), &f)
+	}
+	if !errors.Is(err, errTooLarge) && !errors.Is(err, io.EOF) || f.Seq == 0 || f.Width != 64 {
+		t.Errorf("got %v after frames of %dx%d", err, f.Width, f.Height)
+	}
 }

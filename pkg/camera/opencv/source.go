@@ -100,12 +100,19 @@ func (s *Source) openCapture(refused error) error {
 		}
 		return refused // gocv's error repeats the target, which may hold a password
 	}
-	w, h := c.Get(gocv.VideoCaptureFrameWidth), c.Get(gocv.VideoCaptureFrameHeight)
-	if bytes := w * h * 3; bytes > maxImage {
+	if err := s.fits(c.Get(gocv.VideoCaptureFrameWidth), c.Get(gocv.VideoCaptureFrameHeight)); err != nil {
 		_ = c.Close() // nothing was written
-		return fmt.Errorf("%w: %s has images %w: %.0fx%.0f, %.0f MiB each as pixels; at most %d MiB are decoded", camera.ErrNoData, s.shown, errTooLarge, w, h, bytes/(1<<20), maxImage>>20)
+		return err
 	}
 	s.capture = c
+	return nil
+}
+
+// fits refuses images of too many pixels.
+func (s *Source) fits(w, h float64) error {
+	if bytes := w * h * 3; bytes > maxImage {
+		return fmt.Errorf("%w: %s has images %w: %.0fx%.0f, %.0f MiB each as pixels; at most %d MiB are decoded", camera.ErrNoData, s.shown, errTooLarge, w, h, bytes/(1<<20), maxImage>>20)
+	}
 	return nil
 }
 
@@ -238,6 +245,9 @@ func (s *Source) copyOut(f *camera.Frame) error {
 	pixels, err := m.DataPtrUint8()
 	if err != nil {
 		return fmt.Errorf("read pixels: %w", err)
+	}
+	if err := s.fits(float64(m.Cols()), float64(m.Rows())); err != nil { // that it began with others means nothing
+		return err
 	}
 	f.Format, f.Width, f.Height = camera.BGR24, m.Cols(), m.Rows()
 	if want := f.Width * f.Height * 3; len(pixels) != want {
