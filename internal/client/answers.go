@@ -33,6 +33,8 @@ func replyText(r *control.Reply, asJSON bool) (string, error) {
 	switch r.Command {
 	case control.Status:
 		return shown(r.Result, boxTable)
+	case control.Events:
+		return shown(r.Result, eventsText)
 	case control.Reload:
 		return shown(r.Result, reloadText)
 	case control.Set:
@@ -195,7 +197,7 @@ func nameConflict(answers *control.Answers) string {
 			example = ", or choose one, such as --instance " + text.Printable(r.Instance, 0)
 		}
 	}
-	if command := answers.Replies[0].Command; command != control.Status {
+	if command := answers.Replies[0].Command; command != control.Status && command != control.Events {
 		line += fmt.Sprintf(", and %d of them carried out %s", done, text.Printable(command, 0))
 	}
 	return line + ": " + ownNameAdvice + example

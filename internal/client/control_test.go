@@ -15,6 +15,7 @@ import (
 	"framekeeper/internal/agentapi"
 	"framekeeper/internal/cli"
 	"framekeeper/internal/control"
+	"framekeeper/internal/events"
 	"framekeeper/internal/files"
 	"framekeeper/internal/status"
 	"framekeeper/pkg/datatransfer"
@@ -43,6 +44,11 @@ func startController(t *testing.T, b *bench, box string) (commands func() []cont
 				Reload:     &status.Reload{Refused: true, AgoS: 12, Problem: "config.toml:3: a = \x1b: no", Problems: 2},
 				Unwritable: []files.Unwritable{{Settings: []string{"spool_dir"}, Dir: "/spool", Reason: "read-only file system", Code: files.ReadOnly}},
 			}}, nil
+		case c.Name == control.Events:
+			return []events.Event{
+				{ID: 2, TimeUS: 1796057800412727, FirstUS: 1796057800412727, Count: 3, Kind: events.Outage, Health: status.Healthy, Text: "Redis was away\x1b[2J"},
+				{ID: 1, TimeUS: 1796057790370161, Kind: events.Outage, Health: status.Failed, Text: "Redis is away"},
+			}[:min(c.Limit, 2)], nil
 		case c.Name == control.Reload:
 			r := control.ReloadResult{Sections: []string{"camera"}}
 			r.Cameras.Restarted, r.Cameras.Kept = []string{"redcam"}, []string{"greencam1"}
@@ -153,5 +159,34 @@ func TestControlWithoutAnswer(t *testing.T) {
 	err := b.client(t.Context(), "control", "--box", "box8", "--timeout", "500ms", "status")
 	if err == nil || !strings.Contains(err.Error(), "no answer: reach Redis at") || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("without Redis: got %v", err)
+	}
+}
+
+func TestEvents(t *testing.T) {
+	b := newBench(t, "stream", "greencam1")
+	commands := startController(t, b, "box7")
+	if err := b.client(t.Context(), "events", "--box", "box7", "--since", "2026-11-30T17:00:00Z"); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(b.stdout.String(), "\n")
+	if len(lines) != 3 || !strings.HasSuffix(lines[0], "  failed    Redis is away") || !strings.Contains(lines[1], "  healthy   Redis was away\ufffd[2J (3 times since 2026-") {
+		t.Errorf("got %q", lines)
+	}
+	if all := commands(); len(all) != 1 || all[0].Limit != 100 || all[0].Since.UTC().Format(time.RFC3339) != "2026-11-30T17:00:00Z" {
+		t.Errorf("asked %+v", all)
+	}
+	b.stdout = buffer{}
+	if err := b.client(t.Context(), "events", "--box", "box7", "--json", "--limit", "1"); err != nil {
+		t.Fatal(err)
+	}
+	var r control.Reply
+	var got []events.Event
+	if err := json.Unmarshal([]byte(b.stdout.String()), &r); err != nil || json.Unmarshal(r.Result, &got) != nil || len(got) != 1 || got[0].ID != 2 {
+		t.Errorf("--json: %q, %v", b.stdout.String(), err)
+	}
+	for flag, want := range map[string]string{"--since=yesterday": `--since "yesterday": expected a time such as`, "--limit=0": "--limit 0: expected 1 to 500"} {
+		if err := b.client(t.Context(), "events", flag); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", flag, err, want)
+		}
 	}
 }

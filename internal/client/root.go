@@ -35,7 +35,7 @@ func command(stdout, stderr io.Writer) *cobra.Command {
   client run --duration 1m
   client view`,
 	}), c.configFile)
-	root.AddCommand(c.runCommand(), c.requestCommand(), c.watchCommand(), c.statusCommand(), c.viewCommand(), c.controlCommand())
+	root.AddCommand(c.runCommand(), c.requestCommand(), c.watchCommand(), c.statusCommand(), c.viewCommand(), c.eventsCommand(), c.controlCommand())
 	return root
 }
 

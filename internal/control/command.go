@@ -29,7 +29,11 @@ const (
 	Start   = "start"
 	Reload  = "reload"
 	Set     = "set"
+	Events  = "events"
 )
+
+// MaxEvents is how many events one answer has at most.
+const MaxEvents = 500
 
 // Channel is where a box takes commands.
 func Channel(box string) string { return "control/" + box }
@@ -44,6 +48,8 @@ type Command struct {
 	Name     string
 	Camera   string            // of restart, stop, start and set
 	Settings agentapi.Settings // of set
+	Since    time.Time         // of events: from then on
+	Limit    int               // of events: the newest so many
 	Timeout  time.Duration     // for its effect; 0: the default
 }
 
@@ -76,7 +82,7 @@ func Parse(data []byte) (Command, error) {
 		return c, err // instance first, so that only one controller complains of the rest
 	}
 	allowed, known := keysOf(c.Name)
-	all := strings.Join([]string{Reload, Restart, Set, Start, Status, Stop}, ", ")
+	all := strings.Join([]string{Events, Reload, Restart, Set, Start, Status, Stop}, ", ")
 	switch {
 	case c.Name == "":
 		return c, refuse("command is missing; there are %s", all)
@@ -97,6 +103,8 @@ func keysOf(name string) (keys []string, known bool) {
 	switch name {
 	case Status, Reload:
 		return keys, true
+	case Events:
+		return append(keys, "since_us", "limit"), true
 	case Restart, Stop, Start:
 		return append(keys, "camera"), true
 	case Set:
@@ -124,11 +132,32 @@ func (c *Command) arguments(keys map[string]json.RawMessage) error {
 			return refuse("a control's name has %d bytes, expected 1 to %d", len(name), maxControlName)
 		}
 	}
+	if c.Name == Events {
+		return c.which(keys)
+	}
 	if c.Name == Set && c.Settings.Empty() {
 		return refuse("nothing to set, expected publish_fps, quality or controls")
 	}
 	return nil
 }
+
+// which events are meant.
+func (c *Command) which(keys map[string]json.RawMessage) error {
+	var since int64
+	c.Limit = MaxEvents
+	if err := decode(keys, key{"since_us", &since, "Unix microseconds"}, key{"limit", &c.Limit, "a whole number"}); err != nil {
+		return err
+	}
+	if c.Limit < 1 || c.Limit > MaxEvents {
+		return refuse("limit is %d, expected 1 to %d", c.Limit, MaxEvents)
+	}
+	c.Since = time.UnixMicro(since)
+	return nil
+}
+
+// reads reports whether the command only reads: then every controller of the name
+// answers it, and nothing waits for it.
+func (c *Command) reads() bool { return c.Name == Status || c.Name == Events }
 
 // key is one of a command's keys, and where its value belongs.
 type key struct {

@@ -121,7 +121,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // lane is what a command must not overtake. No camera is called like these.
 func (c *Command) lane() string {
-	if c.Name != Status && c.Name != Reload {
+	if !c.reads() && c.Name != Reload {
 		return c.Camera
 	}
 	return "/" + c.Name
@@ -140,16 +140,16 @@ func (s *Server) carryOut(ctx context.Context, p pending) {
 	if err != nil && ctx.Err() != nil {
 		err = errEnding
 	}
-	if r.Name != Status {
+	if !r.reads() {
 		s.logEffect(r, time.Since(began), err)
 	}
 	s.commands.Answer(p, newAnswer(r, result, err))
 }
 
 // effect carries out a command that is meant for this controller alone; every
-// controller of the name answers status.
+// controller of the name answers what only reads.
 func (s *Server) effect(ctx context.Context, r *request) (any, error) {
-	if r.Name != Status && r.Instance == "" {
+	if !r.reads() && r.Instance == "" {
 		if err := r.rivals.awaitNone(ctx); err != nil {
 			return nil, err
 		}

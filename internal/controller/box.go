@@ -146,7 +146,7 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 	}
 	b.notify = func(ctx context.Context) error { return notify(ctx, manager, reporter.line, conf.logger) }
 
-	commander := &commander{agents: b.supervisor, status: reporter.status, socket: reporter.socket}
+	commander := &commander{agents: b.supervisor, status: reporter.status, socket: reporter.socket, events: b.historian.log.Since}
 	b.commands = commands.NewServer(commander.do, conf.logger)
 	servers := &serverPart{current: b.server, log: conf.logger}
 	links := &linkPart{

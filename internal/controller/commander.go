@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"framekeeper/internal/agentapi"
 	commands "framekeeper/internal/control"
+	"framekeeper/internal/events"
 	"framekeeper/internal/status"
 )
 
@@ -20,6 +22,7 @@ type commander struct {
 	}
 	reload func(context.Context) (*commands.ReloadResult, error)
 	status func() status.Box
+	events func(since time.Time, limit int) []events.Event
 	socket func(camera string) string // of its agent
 }
 
@@ -28,6 +31,8 @@ func (c *commander) do(ctx context.Context, command commands.Command) (any, erro
 	switch command.Name {
 	case commands.Status:
 		return c.status(), nil
+	case commands.Events:
+		return c.events(command.Since, command.Limit), nil
 	case commands.Reload:
 		result, err := c.reload(ctx)
 		if result == nil {
