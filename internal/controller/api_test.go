@@ -143,6 +143,10 @@ func (d *described) box(s setup) {
 	for _, path := range []string{"/", "/api/v1/status", "/api/v1/openapi.json", "/healthz", "/readyz", "/metrics"} {
 		d.visit(s, 200, "GET", path, "", "")
 	}
+	d.visit(s, 200, "GET", "/api/v1/events", "?limit=5", "")
+	d.visit(s, 400, "GET", "/api/v1/events", "?limit=0", "")
+	d.visit(s, 200, "GET", "/cameras/{name}", "", "")
+	d.visit(s, 404, "GET", "/cameras/{name}", "!other", "")
 	const latest, stream, request = "/cameras/{name}/latest.jpg", "/cameras/{name}/stream.mjpeg", "/cameras/{name}/request"
 	d.visit(s, 200, "GET", latest, "?w=32", "")
 	d.visit(s, 400, "GET", latest, "?w=wide", "")
