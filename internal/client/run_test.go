@@ -232,7 +232,7 @@ func TestRunRefusesWhatCannotWork(t *testing.T) {
 		"unknown camera":    {[]string{"run", "--camera", "nocam"}, []string{"nocam", "greencam1", "redcam"}},
 		"negative duration": {[]string{"run", "--duration", "-1s"}, []string{"--duration"}},
 		"unknown flag":      {[]string{"run", "--fast"}, []string{"--fast", "see client run --help"}},
-		"unknown command":   {[]string{"rum"}, []string{"rum", "client has control, request, run, status, watch"}},
+		"unknown command":   {[]string{"rum"}, []string{"rum", "client has control, events, request, run, status, view, watch"}},
 		"an argument":       {[]string{"run", "greencam1"}, []string{`unexpected argument "greencam1"; see client run --help`}},
 	} {
 		err := b.client(t.Context(), c.args...)

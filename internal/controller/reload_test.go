@@ -64,7 +64,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("got %+v, want cam1 as before, cam2 restarted and cam3", now.Cameras)
 	}
 	eventually(t, "cam2's frames", func() bool { return s.server.Client().XLen(t.Context(), "frames:cam2").Val() > 3 })
-	if page := s.page(); !strings.Contains(page, "<h3>cam3</h3>") {
+	if page := s.page(); !strings.Contains(page, ">cam3</a></h3>") {
 		t.Error("the page does not show cam3")
 	}
 
@@ -136,7 +136,7 @@ func TestReloadMovesEverything(t *testing.T) {
 	if c := s.camera("cam2"); c.State != status.ProcessStopped {
 		t.Errorf("got %+v, want that cam2 stays stopped", c)
 	}
-	if page := s.page(); !strings.Contains(page, "<h3>cam1</h3>") {
+	if page := s.page(); !strings.Contains(page, ">cam1</a></h3>") {
 		t.Error("no page at the new address")
 	}
 	eventually(t, "the new log", func() bool {
