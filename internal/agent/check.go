@@ -42,7 +42,7 @@ type checkedFormat struct {
 }
 
 // checkAll checks one camera after the other and goes on after one that fails. limit asks
-// Redis for its limit, and is called when a camera's frames may be beyond it.
+// Redis for its limit.
 func checkAll(ctx context.Context, cams []camera.Config, limit func() outputLimit, asJSON bool, out io.Writer) error {
 	var errs []error
 	results := make([]checkResult, len(cams))
@@ -54,9 +54,7 @@ func checkAll(ctx context.Context, cams []camera.Config, limit func() outputLimi
 			results[i] = r
 			continue
 		}
-		if bytes := pixelBytes(&cams[i], r.Measured.Width, r.Measured.Height); bytes > 0 {
-			r.Warning = limit().warning(bytes)
-		}
+		r.Warning = limit().warning(pixelBytes(&cams[i], r.Measured.Width, r.Measured.Height))
 		if !asJSON {
 			if _, err := io.WriteString(out, r.String()); err != nil {
 				return err

@@ -23,7 +23,8 @@ import (
 // look at the limit to the next, so that two large messages a minute apart are enough.
 type outputLimit struct {
 	hard, soft, seconds int64
-	asked               bool // Redis was, and answered
+	asked               bool   // Redis was, and answered
+	unfit               string // why it cannot be used at all, and what to do; "": as far as is known it can
 }
 
 const (
@@ -69,7 +70,8 @@ func readOutputLimit(ctx context.Context, c redis.Cmdable) (outputLimit, error) 
 }
 
 // askOutputLimit is readOutputLimit on a connection of its own. A Redis that is away
-// is assumed to have the default. The controller's own has room for large frames.
+// is assumed to have the default; of one that is none of those supported it says so.
+// The controller's own has room for large frames.
 func askOutputLimit(ctx context.Context, cfg redisconn.Config) outputLimit {
 	if cfg.Embedded {
 		return outputLimit{}
@@ -84,7 +86,12 @@ func askOutputLimit(ctx context.Context, cfg redisconn.Config) outputLimit {
 	target.Limit(redisconn.Limits{Message: maxRefusal, Reply: maxRefusal})
 	c := target.Client(redisconn.Data)
 	defer func() { _ = c.Close() }()
-	l, _ := readOutputLimit(ctx, c)
+	l, err := readOutputLimit(ctx, c)
+	switch cause := redisconn.CauseOf(err); cause {
+	case redisconn.CauseCluster, redisconn.CauseOld:
+		l.unfit = fmt.Sprintf("%v; %s", err, cause.Advice())
+	default: // it may be another one by the time it is needed
+	}
 	return l
 }
 
@@ -101,6 +108,8 @@ func pixelBytes(cam *camera.Config, width, height int) int64 {
 func (l outputLimit) warning(bytes int64) string {
 	what := ""
 	switch {
+	case l.unfit != "":
+		return l.unfit
 	case bytes == 0:
 	case l.hard > 0 && bytes > l.hard:
 		what = "no subscriber ever gets it"

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"framekeeper/internal/testkit"
+	"framekeeper/internal/testkit/hostile"
 	"framekeeper/internal/testkit/linktest"
 	"framekeeper/internal/testkit/redistest"
 	"framekeeper/pkg/camera"
@@ -47,7 +48,7 @@ func TestOutputLimitIsAskedFor(t *testing.T) {
 		t.Errorf("Redis's default: got %+v, want %+v", got, want)
 	}
 	server.ConfigSet("client-output-buffer-limit", "pubsub 268435456 134217728 30")
-	if got := ask(server); got != (outputLimit{268435456, 134217728, 30, true}) {
+	if got := ask(server); got != (outputLimit{hard: 268435456, soft: 134217728, seconds: 30, asked: true}) {
 		t.Errorf("a raised limit: got %+v", got)
 	}
 	tight := redistest.Start(t, redistest.WithACL("user default on nopass ~* &* +@all -config"))
@@ -61,6 +62,23 @@ func TestOutputLimitIsAskedFor(t *testing.T) {
 	away.Embedded = true
 	if got := askOutputLimit(t.Context(), away); got != (outputLimit{}) {
 		t.Errorf("the controller's own server: got %+v, want none", got)
+	}
+}
+
+// The check names a server that the agent will never be able to use.
+func TestTheCheckNamesAServerThatIsNotSupported(t *testing.T) {
+	testkit.NeedRedis(t)
+	cluster := redistest.Start(t, redistest.WithConfig("cluster-enabled", "yes"))
+	old := hostile.Start(t, redistest.Start(t).Addr())
+	old.Answer("hello", "*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n6.0.16\r\n")
+	cam := camera.Default()
+	cam.Name, cam.Source, cam.Width, cam.Height = "testcam", "test:", 320, 240
+	for url, want := range map[string]string{cluster.URL(): "Cluster is not supported", old.URL(): "6.0.16 is too old"} {
+		var out bytes.Buffer
+		limit := func() outputLimit { return askOutputLimit(t.Context(), testkit.Unhurried(url)) }
+		if err := checkAll(t.Context(), []camera.Config{cam}, limit, false, &out); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("got %v and\n%swant %q in a warning", err, &out, want)
+		}
 	}
 }
 
