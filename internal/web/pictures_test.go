@@ -583,7 +583,7 @@ func TestPageAsksForLivePictures(t *testing.T) {
 	s.expose(nil)
 	url := serve(t, Config{Report: good, Cameras: s})
 	_, page := get(t, "GET", url+"/", "", "")
-	_, rest, there := strings.Cut(page, `<img src="`)
+	_, rest, there := strings.Cut(page, `<img loading="lazy" src="`)
 	path, _, _ := strings.Cut(rest, `"`)
 	path = html.UnescapeString(path)
 	if resp, _ := get(t, "GET", url+path, "", ""); !there || resp.StatusCode != http.StatusOK {

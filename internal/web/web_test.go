@@ -194,7 +194,7 @@ func TestPageShowsAndEscapes(t *testing.T) {
 	if strings.Count(body, "<script") != 1 || !strings.Contains(body, "<script>"+script()+"</script>") {
 		t.Errorf("another script than our own got into the page:\n%s", body)
 	}
-	for _, want := range []string{"LIVE", "1 min 30 s", "cam1", "running for", "is starting", "read status:cam1: &lt;script&gt;", "last end: ended: &lt;script&gt;",
+	for _, want := range []string{"LIVE", "1 min 30 s", "cam1", "running for", "is starting", "reading status:cam1: &lt;script&gt;", "last end: ended: &lt;script&gt;",
 		"<dt>restarts after a hang</dt><dd>3</dd>", "run 2 times, the last time: &lt;script&gt;", "42", "12.3 %", "30.0 MiB", "unknown", `name="viewport"`, "shared with controller 0a1b&lt;", "1 frame waits on disk", "delete /spool/oldcam&lt;", "/state&lt;script&gt;", "config.toml:3: &lt;script&gt;", "<dt>does not answer</dt><dd>disk &lt;script&gt;"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not on the page", want)
