@@ -17,6 +17,7 @@ import (
 	"framekeeper/internal/config"
 	"framekeeper/internal/images"
 	"framekeeper/internal/logging"
+	"framekeeper/internal/notify"
 	"framekeeper/internal/receiver"
 	"framekeeper/internal/supervise"
 	"framekeeper/internal/telemetry"
@@ -33,6 +34,7 @@ type Config struct {
 	Delivery   outbox.Delivery  `toml:"delivery"`
 	Log        logging.Config   `toml:"log"`
 	Controller Controller       `toml:"controller"`
+	Notify     notify.Config    `toml:"notify"`
 	Client     Client           `toml:"client"`
 	Cameras    []camera.Config  `toml:"camera"`
 
@@ -51,7 +53,7 @@ type Client struct {
 }
 
 var _ = [...]config.Section{&redisconn.Config{}, &outbox.Delivery{}, &logging.Config{}, &Controller{},
-	&telemetry.Settings{}, &access.Settings{}, &supervise.Settings{}, &images.Config{}, &receiver.Config{}, &camera.Config{}}
+	&telemetry.Settings{}, &access.Settings{}, &supervise.Settings{}, &images.Config{}, &receiver.Config{}, &camera.Config{}, &notify.Config{}}
 
 // defaults is a configuration whose file is empty, with the defaults of a camera.
 func defaults() *Config {
@@ -61,6 +63,7 @@ func defaults() *Config {
 		Delivery:   outbox.DefaultDelivery(),
 		Log:        logging.Default(),
 		Controller: defaultController(),
+		Notify:     notify.Default(),
 		Client:     Client{images.Default(), receiver.Default()},
 		Cameras:    []camera.Config{camera.Default()},
 	}

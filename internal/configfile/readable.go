@@ -18,9 +18,12 @@ func (c *Config) WorldReadable() []string {
 		{"[redis] tls_key_file", c.Redis.TLSKeyFile},
 		{"[controller] http_password_file", c.Controller.Web.HTTPPasswordFile},
 		{"[controller] http_tls_key_file", c.Controller.Web.HTTPTLSKeyFile},
+		{"[notify] secret_file", c.Notify.SecretFile},
 	}
 	if slices.ContainsFunc(c.Cameras, func(cam camera.Config) bool { return camera.HoldsSecret(cam.Source) }) {
 		secrets = append(secrets, struct{ key, file string }{"the configuration with a camera's password", c.Path})
+	} else if c.Notify.HoldsSecret() {
+		secrets = append(secrets, struct{ key, file string }{"the configuration with a secret in [notify] url", c.Path})
 	}
 	var found []string
 	for _, s := range secrets {

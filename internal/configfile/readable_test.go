@@ -1,6 +1,7 @@
 package configfile
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,5 +48,31 @@ func TestWorldReadable(t *testing.T) {
 	}
 	if got := write("rtsp://admin:CAMPW@camera/live", 0o640).WorldReadable(); got != nil {
 		t.Errorf("files that others cannot read: got %q", got)
+	}
+}
+
+// The secret that signs events is one, and so is what the address of their receiver holds.
+func TestWorldReadableNotify(t *testing.T) {
+	dir, err := os.MkdirTemp("/tmp", "readable") // t.TempDir's parents may be closed to others
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	config, secret := filepath.Join(dir, "config.toml"), filepath.Join(dir, "secret")
+	for address, want := range map[string]int{"https://h/hook": 1, "https://h/hook?token=HOOKPW": 2, "https://me:HOOKPW@h/hook": 2} {
+		text := "[notify]\nurl = \"" + address + "\"\nsecret_file = \"" + secret + "\"\n[[camera]]\nname = \"cam1\"\nsource = \"test:\"\n"
+		for path, content := range map[string]string{config: text, secret: "SECRETPW"} {
+			if err := errors.Join(os.WriteFile(path, []byte(content), 0o600), os.Chmod(path, 0o644), os.Chmod(dir, 0o755)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cfg, err := Load(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := cfg.WorldReadable()
+		if all := strings.Join(got, "\n"); len(got) != want || !strings.Contains(all, secret+" is readable by every user of this machine ([notify] secret_file)") || strings.Contains(all, "PW") {
+			t.Errorf("%s: got %q, want %d", address, got, want)
+		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	commands "framekeeper/internal/control"
 	"framekeeper/internal/files"
 	"framekeeper/internal/logging"
+	webhook "framekeeper/internal/notify"
 	"framekeeper/internal/redisserver"
 	"framekeeper/internal/sdnotify"
 	"framekeeper/internal/supervise"
@@ -80,6 +81,7 @@ type box struct {
 	disks      *disks
 	sightings  *sightings
 	historian  *historian
+	webhook    *webhook.Sender
 	reloader   *reloader
 	notify     func(context.Context) error
 
@@ -104,7 +106,7 @@ type box struct {
 //	                        │        │                 │ state
 //	       disks, orphans ──┴────────┴──► reporter ◄───┘◄── sightings, over unix sockets without Redis
 //	                                         │
-//	           web server, metrics, commands' status, systemd, historian ──► events
+//	           web server, metrics, commands' status, systemd, historian ──► events ──► webhook.Sender ──► HTTP
 func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, lock *os.File) (*box, error) {
 	cfg, log, began := conf.get(), *conf.logger(), time.Now()
 	options := func(cfg *configfile.Config, log zerolog.Logger) (supervise.Options, error) {
@@ -119,7 +121,13 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 		server:     &replaceable[*redisserver.Server]{run: runServer},
 		link:       &replaceable[*boxLink]{run: runLink},
 		page:       &replaceable[*web.Server]{run: runPage},
+		webhook:    webhook.New(cli.Version(), conf.logger),
 	}
+	target, err := cfg.Notify.Target(cfg.Controller.Box)
+	if err != nil {
+		return nil, cli.Usage(err)
+	}
+	b.webhook.Use(target)
 	b.orphans = newOrphans(conf.get, conf.logger)
 	b.disks = newDisks(func(setting string) (files.Directory, time.Duration) { return diskOf(conf.get(), lock, setting) }, conf.logger)
 	outcomes := newOutcomes(began)
@@ -128,7 +136,7 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 		history: telemetry.NewHistory(began),
 	}
 	seen := &cameras{agents: b.supervisor.Agents, socket: reporter.socket}
-	b.historian = newHistorian(cfg.StateDir, lock, conf.logger)
+	b.historian = newHistorian(cfg.StateDir, lock, b.webhook.Add, conf.logger)
 	b.sightings = &sightings{
 		wanted: func() bool {
 			return b.link.get().link.Status().State != datatransfer.Live || b.historian.comparison.Settling()
@@ -136,7 +144,7 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 		names: seen.Names, ask: seen.status,
 	}
 	reporter.sightings, b.historian.report = b.sightings, reporter.report
-	linkMetrics, handler, err := newMetrics(reporter)
+	linkMetrics, handler, err := newMetrics(reporter, newWebhookMetrics(b.webhook.Counts))
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +165,7 @@ func newBox(ctx context.Context, conf *configuration, output, stderr io.Writer, 
 	b.reloader = &reloader{
 		conf: conf, load: configfile.Load, outcomes: outcomes, supervisor: b.supervisor, options: options, after: b.orphans.wake.Call,
 		openLog: func(c logging.Config) (zerolog.Logger, io.Closer, error) { return logging.New(c, "controller", stderr) },
-		parts:   []part{servers, links, pages},
+		parts:   []part{&webhookPart{b.webhook}, servers, links, pages},
 	}
 	commander.reload = b.reloader.reload
 
@@ -187,6 +195,11 @@ func (b *box) run(ctx context.Context, hangups <-chan os.Signal) error {
 			}
 		})
 	}
+	sending, sent := context.WithCancel(context.WithoutCancel(ctx)) // the last event is of the end
+	var sender sync.WaitGroup
+	sender.Go(func() { b.webhook.Run(sending) })
+	defer sender.Wait()
+	defer sent()
 	// Agents that are being stopped still hand over what they hold.
 	b.server.start(context.WithoutCancel(ctx), cancel)
 	awaitServer(ctx, b.server.get())

@@ -156,9 +156,9 @@ func readRedis(v metrics.Values, s *status.RedisServer) {
 // newMetrics makes the metrics of the box: the controller's own, and those of its
 // agents, who are asked at each scrape. They outlive the parts that a reload
 // replaces.
-func newMetrics(r *reporter) (*metrics.Link, http.Handler, error) {
+func newMetrics(r *reporter, more prometheus.Collector) (*metrics.Link, http.Handler, error) {
 	link := metrics.NewLink("controller_", func() datatransfer.LinkStatus { return r.link.get().link.Status() })
-	own, err := metrics.NewRegistry(nil, link, metrics.NewTable(boxFigures(), r.read))
+	own, err := metrics.NewRegistry(nil, link, metrics.NewTable(boxFigures(), r.read), more)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make metrics: %w", err)
 	}

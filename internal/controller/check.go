@@ -20,6 +20,8 @@ import (
 // controller itself can find out: whether its addresses are free.
 func check(ctx context.Context, cfg *configfile.Config) error {
 	_, err := agentSpecs(cfg)
+	_, unread := cfg.Notify.Target(cfg.Controller.Box)
+	err = errors.Join(err, unread)
 	if cfg.Controller.Web.HTTP != "" {
 		err = errors.Join(err, web.Check(&cfg.Controller.Web))
 	}

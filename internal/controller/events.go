@@ -25,16 +25,17 @@ type historian struct {
 	log        *events.Log
 	report     func() web.Report
 	comparison events.Comparison
+	notify     func(events.Event)
 }
 
 // newHistorian has the events of earlier starts. Without a lock state_dir cannot be
 // written, which was logged.
-func newHistorian(stateDir string, lock *os.File, log func() *zerolog.Logger) *historian {
+func newHistorian(stateDir string, lock *os.File, notify func(events.Event), log func() *zerolog.Logger) *historian {
 	file := filepath.Join(stateDir, eventsName)
 	if lock == nil {
 		file = ""
 	}
-	return &historian{log: events.NewLog(file, log)}
+	return &historian{log: events.NewLog(file, log), notify: notify}
 }
 
 // run compares until ctx ends.
@@ -64,7 +65,7 @@ func (h *historian) add(e events.Event, now time.Time) {
 	if e.TimeUS == 0 {
 		e.TimeUS = now.UnixMicro()
 	}
-	h.log.Add(e)
+	h.notify(h.log.Add(e))
 }
 
 // save writes the file until ctx ends.
