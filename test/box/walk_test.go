@@ -114,7 +114,7 @@ func (w *walk) feed() {
 
 // sees waits until the verdict of the page is this, and all of that stands on it.
 func (w *walk) sees(what string, all ...string) {
-	w.box.Helper()
+	w.Helper()
 	w.Until(what, fmt.Sprintf(`%s.every((s) => document.querySelector("main").innerText.includes(s))`, list(all)))
 }
 
@@ -129,7 +129,7 @@ func list(all []string) string {
 
 // moves waits until the pictures of these cameras are live ones, and change.
 func (w *walk) moves(cameras ...string) {
-	w.box.Helper()
+	w.Helper()
 	for _, name := range cameras {
 		tile := fmt.Sprintf(`document.querySelector("#camera-%s .picture")`, name)
 		browsertest.Ask[any](w.Tab, tile+`.scrollIntoView({block: "center"})`)
@@ -152,7 +152,7 @@ func (w *walk) losesRedis() {
 	}
 	w.Logf("Redis killed: said on the page after %v", took)
 	if slices.Min(took) > 2*time.Second { // a machine that does much else is later
-		w.box.Errorf("that Redis is away was said after %v, want 2 s", took)
+		w.Errorf("that Redis is away was said after %v, want 2 s", took)
 	}
 	w.moves("cam1", "cam8")
 }
@@ -171,7 +171,7 @@ func (w *walk) takes() {
 
 // in does something to what is in a camera's card.
 func (w *walk) in(name, does string) {
-	w.box.Helper()
+	w.Helper()
 	browsertest.Ask[any](w.Tab, `document.querySelector("#camera-`+name+`")`+does)
 }
 
@@ -254,10 +254,10 @@ func (w *walk) holdsPhone() {
 	w.Do(chromedp.EmulateViewport(360, 740, chromedp.EmulateMobile), chromedp.Navigate("http://"+w.http))
 	w.moves("cam1", "cam8")
 	if wide := browsertest.Ask[int](w.Tab, `document.documentElement.scrollWidth`); wide > 360 {
-		w.box.Errorf("a page of a phone is %d wide, want 360", wide)
+		w.Errorf("a page of a phone is %d wide, want 360", wide)
 	}
 	if n := browsertest.Ask[int](w.Tab, `document.getAnimations().length`); n > 0 {
-		w.box.Errorf("%d things move for somebody who wants none to", n)
+		w.Errorf("%d things move for somebody who wants none to", n)
 	}
 	w.admitsAll("the page on a phone")
 	w.Shoot("walk-phone")
@@ -266,7 +266,7 @@ func (w *walk) holdsPhone() {
 // restarts ends the controller under an open page: that is said, and heals.
 func (w *walk) restarts() {
 	if err := w.controller.end(syscall.SIGTERM); err != nil {
-		w.box.Errorf("controller: %v", err)
+		w.Errorf("controller: %v", err)
 	}
 	w.Until("that contact is lost", `document.getElementById("contact").innerText.includes("No contact with this box since")`)
 	w.Shoot("walk-lost")
@@ -311,9 +311,9 @@ func (w *walk) views() {
 
 // admitsAll wants that nobody is shut out from the page.
 func (w *walk) admitsAll(page string) {
-	w.box.Helper()
+	w.Helper()
 	for _, barrier := range w.Barriers() {
-		w.box.Errorf("%s: %s", page, barrier)
+		w.Errorf("%s: %s", page, barrier)
 	}
 }
 
