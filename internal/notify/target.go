@@ -63,15 +63,12 @@ func (t *Target) post(ctx context.Context, by http.RoundTripper, d *delivery) er
 	return nil
 }
 
-// reason is why no answer came, without what the receiver has sent: that may be our own
-// address.
+// reason is why no answer came, without what the receiver has sent, which net/http quotes:
+// that may be our own address.
 func reason(err error) string {
-	why, _, _ := strings.Cut(err.Error(), `"`)
-	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return "it does not answer in time"
-	case strings.Contains(why, "malformed"):
-		return "its answer is malformed"
 	}
+	why, _, _ := strings.Cut(err.Error(), `"`)
 	return text.Printable(why, 200)
 }
