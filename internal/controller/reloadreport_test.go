@@ -65,7 +65,7 @@ func TestRefusalIsTold(t *testing.T) {
 	}
 	hangUp(t)
 	eventually(t, "all to be clear again", func() bool { o := s.status().Reload; return o.OK && o.Problem == "" })
-	if ok, at := figures(); !ok || at.Before(began) || strings.Contains(s.page(), says) {
+	if ok, at := figures(); !ok || at.Before(began) || strings.Contains(s.page(), "Configuration</a> "+says) { // the events still tell of it
 		t.Errorf("taken over: got %v, %v, and the page\n%s", ok, at, s.page())
 	}
 	if text, err := s.ask("--status"); err != nil || strings.Contains(text, "reload") {
