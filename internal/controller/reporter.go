@@ -34,12 +34,9 @@ type reporter struct {
 func (r *reporter) report() web.Report {
 	cfg, side, now := r.conf.get(), r.link.get(), time.Now()
 	s := side.link.Status()
-	link := status.Link{State: s.State.String(), Live: s.State == datatransfer.Live, Since: s.Since, Outages: s.Outages, LastOutage: status.LastOutage(s)}
-	if s.Cause != "" {
-		link.Cause, link.Advice = string(s.Cause)+": "+s.Detail, s.Cause.Advice()
-		if s.Cause == redisconn.CauseRefused && r.server.get() != nil {
-			link.Advice = "the box's own Redis is started again automatically; why it does not run stands beside it"
-		}
+	link := status.LinkOf(s)
+	if s.Cause == redisconn.CauseRefused && r.server.get() != nil {
+		link.Advice = "the box's own Redis is started again automatically; why it does not run stands beside it"
 	}
 	var shared []string
 	for _, other := range side.rivals.Alive() {

@@ -25,7 +25,7 @@ type Comparison struct {
 func (c *Comparison) Settling() bool { return c.settling.Load() }
 
 // Next are the events between the report before and this one. Those of the first report
-// are about what is not well.
+// are about what is not healthy.
 func (c *Comparison) Next(r *status.Report, now time.Time) []Event {
 	var all []Event
 	if c.last == nil {

@@ -272,7 +272,7 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// A loss is told at once, what follows by the minute.
+// The first loss is an event at once, further ones are by the minute.
 func TestLosses(t *testing.T) {
 	s := newScene()
 	for i := range uint64(30) {

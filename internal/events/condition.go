@@ -47,8 +47,8 @@ func (c *Comparison) judged(r *status.Report, now time.Time) (all []Event) {
 	for key, have := range c.conditions {
 		if !have.seen {
 			delete(c.conditions, key)
-			if have.kind != Camera && have.kind != "" { // what is listed only while it is not well
-				all = append(all, have.well(" is in order", now)...)
+			if have.kind != Camera && have.kind != "" { // what is listed only while it is not healthy
+				all = append(all, have.recovered(" is in order", now)...)
 			}
 		}
 		have.seen = false
@@ -63,7 +63,7 @@ func kindOf(id string) (kind Kind, camera string) {
 		return Camera, camera
 	}
 	kinds := map[string]Kind{"redis-server": Redis, "namesake": Name, "unwritable": Directory, "stuck": Hang}
-	if strings.HasPrefix(id, "unowned-") {
+	if strings.HasPrefix(id, "orphaned-") {
 		return Orphaned, ""
 	}
 	return kinds[strings.TrimRight(id, "0123456789")], ""
@@ -103,7 +103,7 @@ func (c *condition) now(i *status.Item, hold time.Duration, now time.Time) []Eve
 		return nil
 	}
 	if i.Health == status.Healthy {
-		all := c.well(" "+i.Summary, now)
+		all := c.recovered(" "+i.Summary, now)
 		c.state, c.next, c.health, c.since = state, "", status.Healthy, time.Time{}
 		return all
 	}
@@ -114,8 +114,8 @@ func (c *condition) now(i *status.Item, hold time.Duration, now time.Time) []Eve
 	return []Event{{Kind: c.kind, Health: i.Health, Camera: c.camera, Subject: c.subject(), Text: i.Line(), TimeUS: c.nextSince.UnixMicro()}}
 }
 
-// well is the event that it is so again.
-func (c *condition) well(summary string, now time.Time) []Event {
+// recovered is the event that it is healthy again.
+func (c *condition) recovered(summary string, now time.Time) []Event {
 	if c.since.IsZero() {
 		return nil
 	}

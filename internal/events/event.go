@@ -49,7 +49,7 @@ type Event struct {
 	FirstUS int64         `json:"first_us,omitempty"` // of the first time, if there were several
 	Count   int           `json:"count,omitempty"`    // how many times, if there were several
 	Kind    Kind          `json:"kind"`
-	Health  status.Health `json:"health"`            // healthy: something is well again, or was to happen
+	Health  status.Health `json:"health"`            // healthy: something is healthy again, or was to happen
 	Camera  string        `json:"camera,omitempty"`  // whose it is
 	Subject string        `json:"subject,omitempty"` // what it is about, where the kind does not say it all
 	Text    string        `json:"text"`              // one line for people

@@ -34,10 +34,10 @@ var reasons = map[string]string{
 
 // lossCount counts the frames that one camera has lost.
 type lossCount struct {
-	instance string            // of the agent; "": none was seen
-	counted  map[string]uint64 // by it, as last seen
-	news     map[string]uint64 // that was no event yet
-	toldAt   time.Time         // of the last event
+	instance  string            // of the agent; "": none was seen
+	counted   map[string]uint64 // by it, as last seen
+	news      map[string]uint64 // that was no event yet
+	lastEvent time.Time         // of the last event
 }
 
 // lost are the events of losses.
@@ -57,10 +57,10 @@ func (c *Comparison) lost(r *status.Report, now time.Time) (all []Event) {
 			}
 		}
 		n := total(have.news)
-		if n == 0 || now.Sub(have.toldAt) < lossInterval {
+		if n == 0 || now.Sub(have.lastEvent) < lossInterval {
 			continue
 		}
-		have.toldAt = now
+		have.lastEvent = now
 		all = append(all, Event{
 			Kind: Loss, Health: status.Degraded, Camera: name, Lost: n,
 			Text: fmt.Sprintf("%s: %s lost, and declared: %s", name, text.Count(int(n), "frame"), whyLost(have.news)), //nolint:gosec // a count of frames

@@ -21,11 +21,11 @@ const (
 
 // outage is one of the reader's link, until what came of it is known.
 type outage struct {
-	since   time.Time
-	over    time.Time           // zero: it goes on
-	told    bool                // that it began
-	cameras map[string]*backlog // by name; of those that have reported
-	lost    map[string]uint64   // frames, by reason
+	since     time.Time
+	over      time.Time           // zero: it goes on
+	announced bool                // an event says that it began, or none has to
+	cameras   map[string]*backlog // by name; of those that have reported
+	lost      map[string]uint64   // frames, by reason
 }
 
 // backlog is what waited in one camera's agent.
@@ -46,7 +46,7 @@ func (c *Comparison) outageBegan(r *status.Report, now time.Time) (all []Event) 
 	short := r.Link.Live && c.last != nil && c.last.Link.Live && r.Link.Outages > c.last.Link.Outages
 	if c.outage == nil && (short || !r.Link.Live) {
 		c.outage = newOutage(c.last, r.Link.Since)
-		c.outage.told = short // its end says it all
+		c.outage.announced = short // its end says it all
 		if last := r.Link.LastOutage; short && last != nil {
 			c.outage.since = r.Link.Since.Add(-time.Duration(last.LastedS * float64(time.Second)))
 		}
@@ -57,8 +57,8 @@ func (c *Comparison) outageBegan(r *status.Report, now time.Time) (all []Event) 
 		o.over = r.Link.Since
 	default:
 		o.over = time.Time{}
-		if !o.told && (r.Link.Outages > 0 || now.Sub(o.since) >= firstLinkTime) {
-			o.told = true
+		if !o.announced && (r.Link.Outages > 0 || now.Sub(o.since) >= firstLinkTime) {
+			o.announced = true
 			all = []Event{{Kind: Outage, Health: status.Failed, Text: "Redis is away" + colon(r.Link.Cause), TimeUS: o.since.UnixMicro()}}
 		}
 	}
@@ -84,11 +84,11 @@ func (c *Comparison) outageEnded(r *status.Report, now time.Time) []Event {
 		return nil
 	}
 	o.look(r)
-	if o.over.IsZero() || o.told && !o.settled() && now.Sub(o.over) < settleTime {
+	if o.over.IsZero() || o.announced && !o.settled() && now.Sub(o.over) < settleTime {
 		return nil
 	}
 	c.outage = nil
-	if !o.told {
+	if !o.announced {
 		return nil
 	}
 	return []Event{o.account()}

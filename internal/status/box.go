@@ -7,6 +7,7 @@ import (
 
 	"framekeeper/internal/files"
 	"framekeeper/internal/text"
+	"framekeeper/pkg/datatransfer"
 )
 
 // Box is the result of the command status.
@@ -67,6 +68,15 @@ type Link struct {
 	Advice     string  `json:"advice,omitempty"`    // what to do about it
 	Outages    uint64  `json:"losses"`              // times it was lost after it had been LIVE
 	LastOutage *Outage `json:"last_loss,omitempty"` // nil: there was none
+}
+
+// LinkOf is a program's link as reports have it.
+func LinkOf(s datatransfer.LinkStatus) Link {
+	l := Link{State: s.State.String(), Live: s.State == datatransfer.Live, Since: s.Since, Outages: s.Outages, LastOutage: LastOutage(s)}
+	if s.Cause != "" {
+		l.Cause, l.Advice = string(s.Cause)+": "+s.Detail, s.Cause.Advice()
+	}
+	return l
 }
 
 // Alive is the JSON of /healthz.

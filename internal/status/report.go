@@ -147,7 +147,7 @@ func (s OrphanedSpool) Item() Item {
 	if s.Frames == 1 {
 		waiting += "s"
 	}
-	return Item{"unowned-" + s.Camera, s.Camera, Judgement{
+	return Item{"orphaned-" + s.Camera, s.Camera, Judgement{
 		Health: Degraded, Summary: "is not configured", Reasons: []Reason{{Orphaned, waiting}},
 		Advice: fmt.Sprintf("give a camera the name %s again and its agent sends them, or delete %s and %s", s.Camera, s.Dir, s.State),
 	}}

@@ -1,9 +1,10 @@
 package view
 
 import (
+	"bytes"
 	"context"
-	"encoding/binary"
-	"errors"
+	"image"
+	"image/png"
 
 	"framekeeper/internal/images"
 	"framekeeper/pkg/camera"
@@ -25,7 +26,9 @@ func (g *gallery) Thumbnail(ctx context.Context, name, file string, width int) (
 	h := frame.Header{Encoding: f.Encoding}
 	switch f.Encoding {
 	case frame.PNG:
-		h.Width, h.Height, err = pngSize(b)
+		var size image.Config
+		size, err = png.DecodeConfig(bytes.NewReader(b))
+		h.Width, h.Height = size.Width, size.Height
 	case frame.Raw:
 		h.Width, h.Height, b, err = images.Pixels(b)
 	}
@@ -41,14 +44,4 @@ func (g *gallery) Thumbnail(ctx context.Context, name, file string, width int) (
 	}
 	jpeg, _, _, err := g.pictures.jpeg(ctx, &h, b, camera.Eighths(h.Width, width))
 	return jpeg, err
-}
-
-var errPNG = errors.New("it is no PNG")
-
-// pngSize is what a PNG's first chunk says.
-func pngSize(b []byte) (w, h int, err error) {
-	if len(b) < 24 || string(b[12:16]) != "IHDR" {
-		return 0, 0, errPNG
-	}
-	return int(binary.BigEndian.Uint32(b[16:])), int(binary.BigEndian.Uint32(b[20:])), nil
 }

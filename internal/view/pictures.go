@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -59,8 +60,17 @@ func newPictures(f *fleet) *pictures {
 func (p *pictures) serve(ctx context.Context, s *datatransfer.Session) error {
 	p.use(s)
 	defer p.use(nil)
-	<-ctx.Done()
+	for async.Pause(ctx, unseen) {
+		p.forget(time.Now())
+	}
 	return nil
+}
+
+// forget lets go of the pictures that nobody looks at any more.
+func (p *pictures) forget(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.looks, func(_ string, l *look) bool { return now.Sub(l.asked) > unseen })
 }
 
 func (p *pictures) use(s *datatransfer.Session) {
@@ -125,22 +135,16 @@ func hold(ctx context.Context, turn chan struct{}) error {
 	}
 }
 
-// look is what is in memory of a camera. Cameras that nobody looks at any more go.
+// look is what is in memory of a camera.
 func (p *pictures) look(name string) *look {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
 	l := p.looks[name]
 	if l == nil {
-		for other, l := range p.looks {
-			if now.Sub(l.asked) > unseen {
-				delete(p.looks, other)
-			}
-		}
 		l = &look{turn: make(chan struct{}, 1)}
 		p.looks[name] = l
 	}
-	l.asked = now
+	l.asked = time.Now()
 	return l
 }
 

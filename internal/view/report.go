@@ -15,11 +15,11 @@ import (
 // reports are all boxes as the pages show them. A box is known by its telemetry, or by
 // the host that its cameras' statuses name.
 func (f *fleet) reports() web.Fleet {
-	link := f.link()
+	link := status.LinkOf(f.link())
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
-	all := web.Fleet{Version: f.version, Link: shownLink(&link)}
+	all := web.Fleet{Version: f.version, Link: link}
 	for _, feature := range slices.Sorted(maps.Keys(f.off)) {
 		all.Off = append(all.Off, feature+": "+f.off[feature])
 	}

@@ -106,14 +106,5 @@ func (v *View) close() error {
 	return v.folder.Close()
 }
 
-// shownLink is the link as a report has it.
-func shownLink(s *datatransfer.LinkStatus) status.Link {
-	link := status.Link{State: s.State.String(), Live: s.State == datatransfer.Live, Since: s.Since}
-	if s.Cause != "" {
-		link.Cause, link.Advice = string(s.Cause)+": "+s.Detail, s.Cause.Advice()
-	}
-	return link
-}
-
 // nearly is how old something may be that is shown without its age.
 const nearly = 15 * time.Second

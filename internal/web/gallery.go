@@ -81,13 +81,21 @@ func galleryCode(err error) int {
 	return http.StatusInternalServerError
 }
 
+// newGalleryView is a page that is made from a folder's names, of which there may be very
+// many: it is not looked at again each second.
+func newGalleryView(title string, now time.Time) *galleryView {
+	v := &galleryView{sheet: newSheet(title, "", thisView, status.Healthy, now)}
+	v.Seldom = 5000
+	return v
+}
+
 // cameras is the page of all cameras with images.
 func (g *gallery) cameras(now time.Time) (*galleryView, error) {
 	names, err := g.Cameras()
 	if err != nil {
 		return nil, err
 	}
-	v := &galleryView{sheet: newSheet("Stored images", "", thisView, status.Healthy, now)}
+	v := newGalleryView("Stored images", now)
 	v.Up = []crumb{{"/", "All boxes"}}
 	for _, name := range names {
 		files, err := g.Files(name)
@@ -109,7 +117,8 @@ func (g *gallery) page(name, date, number string, now time.Time) (*galleryView, 
 	if err != nil || at < 1 || at > 1e6 {
 		at = 1
 	}
-	v := &galleryView{sheet: newSheet(name, "", thisView, status.Healthy, now), Camera: name, Dates: dates(name, files, date)}
+	v := newGalleryView(name, now)
+	v.Camera, v.Dates = name, dates(name, files, date)
 	v.Up = []crumb{{"/", "All boxes"}, {"/images", "Stored images"}}
 	if date != "" {
 		files = slices.DeleteFunc(files, func(f images.File) bool { return day(f) != date })

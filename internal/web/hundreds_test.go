@@ -11,8 +11,8 @@ import (
 	"framekeeper/internal/status"
 )
 
-// A page of 400 cameras is soon there, asks for the pictures that can be seen alone,
-// and can be scrolled through.
+// A page of 400 cameras is soon there, asks for the pictures that can be seen alone, each
+// in its own shape, and can be scrolled through.
 func TestHundredsOfCameras(t *testing.T) {
 	ctx := browser(t)
 	var names []string
@@ -44,9 +44,10 @@ func TestHundredsOfCameras(t *testing.T) {
 		src = ask[string](b, `document.querySelector("#camera-cam1 img").src`)
 	}
 	rate := float64(s.calls.Load()-before) / time.Since(began).Seconds()
-	if asked := ask[int](b, camerasAsked); asked > 60 {
-		t.Errorf("pictures of %d cameras were fetched, want those near the part that can be seen", asked)
+	if _, n := s.askedFor("cam1"); n > 60 {
+		t.Errorf("%d cameras were asked for a picture, want those near the part that can be seen", n)
 	}
+	b.shoot("hundreds")
 	if most := ask[float64](b, `[...document.querySelectorAll("figure.picture")].filter((f) => f.getBoundingClientRect().top < innerHeight + 300).length`); rate > most+5 {
 		t.Errorf("%.1f pictures a second were asked for, want one a second for each of %.0f", rate, most)
 	}
@@ -54,11 +55,20 @@ func TestHundredsOfCameras(t *testing.T) {
 	ask[any](b, `document.querySelector("#camera-cam400").scrollIntoView()`)
 	b.until("a live picture at the end", `((f) => f.querySelector("img").src.startsWith("blob:") && !f.classList.contains("stale"))(document.querySelector("#camera-cam400 .picture"))`)
 	t.Logf("%d KiB rendered in %v, a live picture after %v, %.1f pictures a second, a live one %v after scrolling to the end", len(text)>>10, rendered, shown, rate, time.Since(began))
+	above, _ := s.askedFor("cam1")
+	last, _ := s.askedFor("cam400")
+	b.until("news of the last one", `(() => { const i = document.querySelector("#camera-cam400 .picture img"); i.seen ??= i.src; return i.src !== i.seen })()`)
+	if now, _ := s.askedFor("cam400"); now <= last {
+		t.Errorf("the last one was asked for %d times, before %d", now, last)
+	}
+	if now, n := s.askedFor("cam1"); now > above+1 || n > 120 {
+		t.Errorf("out of view cam1 was asked for %d times more, and %d cameras in all", now-above, n)
+	}
+	if bars := ask[float64](b, `(() => { const i = document.querySelector("#camera-cam400 .picture img"); return Math.abs(i.clientWidth / i.clientHeight - i.naturalWidth / i.naturalHeight) })()`); bars > 0.02 {
+		t.Errorf("the tile's shape differs from its picture's by %v", bars)
+	}
 	if got := ask[bool](b, `document.querySelector("#camera-cam400 figcaption").innerText.includes("no contact")`); got {
 		t.Error("a tile that nobody has looked at claims to have no contact")
 	}
 	b.quiet()
 }
-
-// camerasAsked is of how many cameras the browser has fetched pictures.
-const camerasAsked = `new Set(performance.getEntriesByType("resource").map((e) => e.name.match(/cameras\/([^/]+)/)?.[1]).filter(Boolean)).size`

@@ -3,8 +3,8 @@
 // showing "healthy" without knowing it would be worse than none.
 (() => {
 	"use strict";
-	const every = 1000, seldom = 3000, patience = 4000, stale = 9000; // milliseconds
-	const root = document.documentElement, from = root.dataset.from, main = document.querySelector("main"), contact = document.getElementById("contact");
+	const root = document.documentElement, every = Number(root.dataset.every) || 1000, seldom = Math.max(every, 3000), patience = 4000, stale = 9000; // milliseconds
+	const from = root.dataset.from, main = document.querySelector("main"), contact = document.getElementById("contact");
 	let seen = Date.now(), busy = false, timer = 0, told = "", asked = ""; // told: why there is no contact
 
 	// Nodes that stay what they are stay where they are, so that the place on the

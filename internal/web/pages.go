@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -48,7 +49,7 @@ func hash(text string) string {
 }
 
 // printOfPage differs between versions of the page that cannot be mixed.
-func printOfPage() string { return hash(page() + style() + script()) }
+var printOfPage = sync.OnceValue(func() string { return hash(page() + style() + script()) }) //nolint:gochecknoglobals // a constant
 
 // icon is shown on the browser's tab.
 func icon(h status.Health) template.URL {

@@ -30,6 +30,7 @@ type sheet struct {
 	From           string // who made it: "this box"
 	Health         status.Health
 	Up             []crumb // the pages above it, the nearest last
+	Seldom         int     // milliseconds between two looks at it; 0: a second
 }
 
 func newSheet(title, version, from string, health status.Health, now time.Time) sheet {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+	"gocv.io/x/gocv"
 
 	"framekeeper/internal/testkit/striptest"
 	"framekeeper/pkg/camera"
@@ -323,5 +324,16 @@ func TestImagesThatGrowAreRefused(t *testing.T) {
 	}
 	if !errors.Is(err, errTooLarge) && !errors.Is(err, io.EOF) || f.Seq == 0 || f.Width != 64 {
 		t.Errorf("got %v after frames of %dx%d", err, f.Width, f.Height)
+	}
+}
+
+// What OpenCV has decoded all the same is not copied.
+func TestAnImageThatIsTooLargeIsNotCopied(t *testing.T) {
+	s, _ := mustOpen(t, config("file:"+makeVideo(t, "small.mkv", "10", 2))).(*Source)
+	_ = s.mat.Close()
+	s.mat = gocv.NewMatWithSize(8300, 8300, gocv.MatTypeCV8UC3)
+	var f camera.Frame
+	if err := s.copyOut(&f); !errors.Is(err, errTooLarge) || f.Data != nil {
+		t.Errorf("got %v and %d bytes, want an error that names the limit", err, len(f.Data))
 	}
 }
