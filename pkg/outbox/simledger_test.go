@@ -143,7 +143,7 @@ func (l *simLedger) forgets(life *simLife) {
 			continue
 		}
 		x.blinded = true
-		if _, used := l.sentOnce[x.id]; !used {
+		if _, used := l.sentOnce[x.id]; !used && !x.declared {
 			x.id = x.before
 		}
 	}
